@@ -1,0 +1,1 @@
+"""The only package that may know all the others: settings, routes and processes."""

@@ -1,0 +1,1 @@
+"""The console's pages; this app owns no tables."""

@@ -1,0 +1,1 @@
+"""The pure machine that decides: no clock, no loop, no I/O."""

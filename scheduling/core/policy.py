@@ -1,0 +1,80 @@
+"""The rules in force: one immutable whole, swapped at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+FAIRNESS = ("fifo", "round_robin", "token_fair")
+ADMISSION = ("first_token_window", "static_cap")
+STALE = ("keep", "open", "closed")
+QUOTA_KINDS = ("requests_per_minute", "in_flight", "queued")
+
+DEFAULT_WEIGHT = 1
+DEFAULT_CLASS = "standard"
+
+
+def _empty() -> Mapping[str, int]:
+    return MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRule:
+    """A tenant's share and limits. ``quotas`` maps a quota kind to its limit."""
+
+    slug: str
+    weight: int = DEFAULT_WEIGHT
+    priority_class: str = DEFAULT_CLASS
+    suspended: bool = False
+    quotas: Mapping[str, int] = field(default_factory=_empty)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassRule:
+    """A band: lower ``rank`` goes first; a head older than ``max_wait_ms`` is promoted.
+
+    ``reserved_seats`` of every backend stay free for this class and better ones.
+    """
+
+    name: str
+    rank: int
+    reserved_seats: int = 0
+    max_wait_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRule:
+    """How one pool shares and admits."""
+
+    name: str
+    fairness: str = "token_fair"
+    admission: str = "first_token_window"
+    window_requests: int = 3  # dispatched and still without a first token, per backend
+    engine_queue_target_requests: int = 3  # article part 5: keep the engine's queue near three
+    tpot_target_ms: int | None = None  # article part 5: or its time per output token under 150
+    stale: str = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class BackendRule:
+    """One engine at one URL, as the scheduler sees it."""
+
+    name: str
+    pool: str
+    models: frozenset[str]
+    max_in_flight: int = 32
+    draining: bool = False
+    engine: str = "openai"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All rules of one revision. Never changed, only replaced."""
+
+    revision: int
+    tenants: Mapping[str, TenantRule] = field(default_factory=lambda: MappingProxyType({}))
+    classes: Mapping[str, ClassRule] = field(default_factory=lambda: MappingProxyType({}))
+    pools: Mapping[str, PoolRule] = field(default_factory=lambda: MappingProxyType({}))
+    backends: Mapping[str, BackendRule] = field(default_factory=lambda: MappingProxyType({}))
+    models: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # model -> pool

@@ -1,0 +1,39 @@
+"""A request's place in line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scheduling.core.usage import cost_of
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What the machine needs to know of a request; no text, no socket.
+
+    Times are integer milliseconds of a monotonic clock. ``attempt`` above 1
+    puts the ticket back at the head of its flow: it has waited already.
+    """
+
+    request_id: str
+    pool: str
+    model: str
+    tenant: str
+    user: str
+    priority_class: str
+    prompt_tokens: int  # estimate at arrival
+    completion_tokens: int  # estimate at arrival
+    queued_ms: int
+    deadline_ms: int | None = None
+    attempt: int = 1
+    avoid: frozenset[str] = frozenset()  # backends that failed this request already
+
+    @property
+    def cost_tokens(self) -> int:
+        """The estimate that the flow is charged at dispatch."""
+        return cost_of(self.prompt_tokens, self.completion_tokens)
+
+    @property
+    def flow(self) -> tuple[str, str, str, str]:
+        """Tenant, user, model and class: tickets of one flow go in order."""
+        return (self.tenant, self.user, self.model, self.priority_class)

@@ -1,0 +1,44 @@
+"""What may be seen of the machine from outside: plain values, cheap to build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TenantView:
+    """One tenant's line in one pool."""
+
+    tenant: str
+    queued: int
+    queued_tokens: int  # estimated cost tokens
+    oldest_wait_ms: int | None
+    in_flight: int
+    weight: int
+    entitled: float | None  # 0..1 share by weight among tenants with work; None when idle
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BackendView:
+    """One backend's gate."""
+
+    backend: str
+    in_flight: int
+    pending_first_token: int
+    window: int
+    cap: int
+    blocked: bool  # work waited while this gate was shut, since the last view
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """One pool: its tenants with work, and its gates."""
+
+    pool: str
+    fairness: str
+    queued: int
+    in_flight: int
+    tenants: tuple[TenantView, ...]
+    backends: tuple[BackendView, ...]

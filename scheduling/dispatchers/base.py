@@ -1,0 +1,75 @@
+"""The seam between a request that waits and the machine that decides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from scheduling.core.limits import Limit
+from scheduling.core.policy import Policy
+from scheduling.core.ticket import Ticket
+from scheduling.core.usage import Usage
+from scheduling.core.view import PoolView
+
+
+class Unseated(Exception):
+    """The request will not get a seat. Subclasses say why."""
+
+
+class DeadlinePassed(Unseated):
+    """The request waited in line until its deadline."""
+
+
+class NoBackend(Unseated):
+    """No backend in the pool serves this model."""
+
+
+class CancelledByAdmin(Unseated):
+    """An admin took the request out of line."""
+
+
+@dataclass(slots=True)
+class Lease:
+    """A held seat, with an end.
+
+    Call ``started`` at the first token: the request leaves the window, and
+    another may be dispatched. Set ``refund`` before leaving the block when
+    the engine did no work, so that the flow is charged nothing.
+    """
+
+    backend: str
+    waited_ms: int
+    started: Callable[[], None]
+    refund: bool = False
+
+
+class Dispatcher(Protocol):
+    """Waits for a turn on behalf of requests."""
+
+    def lease(self, ticket: Ticket, usage: Usage) -> AbstractAsyncContextManager[Lease]:
+        """Wait in line; hold a seat inside the block; give it back after.
+
+        The flow is charged ``usage.cost_tokens`` when the block ends,
+        however it ends (nothing if ``Lease.refund``). Cancelling the caller
+        while it waits takes the ticket out of line. Raises Unseated.
+        """
+
+    def position(self, request_id: str) -> int | None:
+        """How many dispatches until this request's, about; None when it does not wait."""
+
+    def set_policy(self, policy: Policy) -> None:
+        """Obey these rules from the next pick on, for requests that already wait too."""
+
+    def set_limits(self, limits: Sequence[Limit]) -> None:
+        """Move the gates; a limit not newer than the one in force is ignored."""
+
+    def throttle(self, backend: str) -> None:
+        """The engine said 429 or 503: halve its window, or its cap where there is no window."""
+
+    def cancel(self, request_id: str) -> bool:
+        """Take a waiting request out of line for an admin. False when it does not wait."""
+
+    def view(self) -> tuple[PoolView, ...]:
+        """Every pool as it stands."""

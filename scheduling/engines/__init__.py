@@ -1,0 +1,1 @@
+"""Reading a backend: metric pages, one table per engine."""

@@ -1,0 +1,1 @@
+"""The core in pretend time, and an engine to run it against."""
