@@ -9,6 +9,7 @@ from types import MappingProxyType
 FAIRNESS = ("fifo", "round_robin", "token_fair")
 ADMISSION = ("first_token_window", "static_cap")
 STALE = ("keep", "open", "closed")
+ENGINES = ("vllm", "sglang", "tgi", "llamacpp", "openai")
 QUOTA_KINDS = ("requests_per_minute", "in_flight", "queued")
 
 DEFAULT_WEIGHT = 1
@@ -21,7 +22,12 @@ def _empty() -> Mapping[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class TenantRule:
-    """A tenant's share and limits. ``quotas`` maps a quota kind to its limit."""
+    """A tenant's share and limits. ``quotas`` maps a quota kind to its limit.
+
+    ``in_flight`` is obeyed by the scheduler: a tenant that holds so many
+    seats in the pool is passed over until one is free. The other kinds are
+    the gateway's, asked before a ticket is made.
+    """
 
     slug: str
     weight: int = DEFAULT_WEIGHT

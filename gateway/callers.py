@@ -1,0 +1,27 @@
+"""Who is calling, as the data plane knows it: an immutable table, swapped whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The owner of an API token for inference."""
+
+    token_id: int
+    tenant: str  # slug
+    token_name: str
+    class_ceiling: str = ""  # the best class this API token may use; empty: any
+    expires_at_s: float | None = None  # Unix time
+    scopes: frozenset[str] = frozenset({"inference"})
+
+
+@dataclass(frozen=True, slots=True)
+class CallerTable:
+    """API tokens in force, by the SHA-256 digest of their secret."""
+
+    revision: int = 0
+    by_digest: Mapping[bytes, Caller] = field(default_factory=lambda: MappingProxyType({}))

@@ -1,0 +1,109 @@
+"""API tokens, and one usage record per accepted request."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from scheduling.core.outcome import Outcome
+
+
+class ApiToken(models.Model):
+    """A credential. Only its SHA-256 is kept: 160 random bits need no pepper.
+
+    With a tenant it is for inference (prefix ``fl_``); without one it is an
+    admin's, for the control API (prefix ``fla_``). Never both.
+    """
+
+    INFERENCE = "inference"
+
+    name = models.CharField(max_length=100)
+    tenant = models.ForeignKey(
+        "scheduling.Tenant", null=True, blank=True, on_delete=models.CASCADE, related_name="api_tokens"
+    )
+    admin = models.ForeignKey(
+        "auth.User", null=True, blank=True, on_delete=models.CASCADE, related_name="api_tokens"
+    )
+    digest = models.BinaryField(max_length=32, unique=True)
+    prefix = models.CharField(max_length=12)
+    last4 = models.CharField(max_length=4)
+    scopes = ArrayField(models.CharField(max_length=50), default=list)
+    class_ceiling = models.ForeignKey(
+        "scheduling.PriorityClass", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(tenant__isnull=True, admin__isnull=False)
+                | Q(tenant__isnull=False, admin__isnull=True),
+                name="api_token_is_a_tenants_or_an_admins",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "name"],
+                condition=Q(revoked_at__isnull=True, tenant__isnull=False),
+                name="api_token_name_once_per_tenant",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…{self.last4}"
+
+
+class UsageRecord(models.Model):
+    """How one accepted request went. Written in batches by COPY, once per request id.
+
+    Names instead of foreign keys: a record outlives its tenant and backend,
+    and the writer looks nothing up.
+    """
+
+    request_id = models.CharField(max_length=64, unique=True)
+    accepted_at = models.DateTimeField()
+    queued_at = models.DateTimeField(null=True)
+    dispatched_at = models.DateTimeField(null=True)
+    first_token_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField()
+    tenant = models.CharField(max_length=63)
+    user_hash = models.CharField(max_length=32, blank=True, default="")
+    api_token_id = models.BigIntegerField(null=True)
+    model = models.CharField(max_length=200)
+    pool = models.CharField(max_length=63, blank=True, default="")
+    backend = models.CharField(max_length=63, blank=True, default="")
+    priority_class = models.CharField(max_length=50)
+    endpoint = models.CharField(max_length=50)
+    stream = models.BooleanField()
+    prompt_tokens = models.BigIntegerField(default=0)
+    cached_tokens = models.BigIntegerField(default=0)
+    completion_tokens = models.BigIntegerField(default=0)
+    estimated_tokens = models.BigIntegerField(default=0, help_text="Cost tokens thought at arrival.")
+    estimated = models.BooleanField(default=False, help_text="The engine did not report the tokens.")
+    outcome = models.CharField(max_length=30)
+    status = models.PositiveSmallIntegerField(help_text="The HTTP status sent; 499 when the client left.")
+    attempt = models.PositiveSmallIntegerField(default=1)
+    policy_revision = models.PositiveBigIntegerField(default=0)
+    cost = models.BigIntegerField(default=0, help_text="Cost tokens charged: prompt + 2 x completion.")
+
+    class Meta:
+        ordering = ["-ended_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(outcome__in=[str(outcome) for outcome in Outcome]), name="usage_outcome_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(prompt_tokens__gte=0, completion_tokens__gte=0, cached_tokens__gte=0),
+                name="usage_tokens_from_0",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "-ended_at"], name="usage_by_tenant_and_time"),
+            models.Index(fields=["-ended_at"], name="usage_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return self.request_id

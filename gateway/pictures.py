@@ -1,0 +1,64 @@
+"""What the console sees of the queue: one picture, merged from what every gateway publishes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TenantPicture:
+    """One tenant's line in one pool."""
+
+    tenant: str
+    queued: int
+    queued_tokens: int
+    oldest_wait_ms: int | None
+    in_flight: int
+    weight: int
+    entitled: float | None  # 0..1 by weight among tenants with work; None when it has none
+    served_1m: float | None  # 0..1 of the pool's cost tokens in the last minute; None when none were
+    served_5m: float | None
+    served_tokens_1m: int
+    served_tokens_5m: int
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BackendPicture:
+    """One backend's gate, summed over gateways."""
+
+    backend: str
+    in_flight: int
+    pending_first_token: int
+    window: int
+    cap: int
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPicture:
+    """One pool."""
+
+    pool: str
+    fairness: str
+    queued: int
+    in_flight: int
+    oldest_wait_ms: int | None
+    tokens_per_s: float  # cost tokens settled per second over the last minute
+    jain: float | None  # Jain's index of served over entitled, over the last minute
+    tenants: tuple[TenantPicture, ...]
+    backends: tuple[BackendPicture, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything live at one moment."""
+
+    at_s: float  # Unix time of the oldest snapshot that went in; 0 when no gateway published
+    revision: int  # the lowest policy revision in force at any gateway
+    gateways: int
+    pools: tuple[PoolPicture, ...]
+
+    def pool(self, name: str) -> PoolPicture | None:
+        """The pool of this name, if any gateway knows it."""
+        return next((pool for pool in self.pools if pool.pool == name), None)
