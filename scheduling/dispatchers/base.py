@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -73,3 +73,6 @@ class Dispatcher(Protocol):
 
     def view(self) -> tuple[PoolView, ...]:
         """Every pool as it stands."""
+
+    def served(self) -> Mapping[tuple[str, str], tuple[int, int]]:
+        """Cost tokens settled, by pool and tenant: over the last 60 s and the last 300 s."""

@@ -1,0 +1,172 @@
+"""Many gateways' snapshots become one picture (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from gateway.pictures import BackendPicture, Picture, PoolPicture, TenantPicture
+from scheduling.core.view import BackendView
+
+MINUTE_S = 60
+
+
+class TenantSnapshot(msgspec.Struct):
+    """One tenant's line at one gateway."""
+
+    tenant: str
+    weight: int
+    queued: int = 0
+    queued_tokens: int = 0
+    oldest_wait_ms: int | None = None
+    in_flight: int = 0
+    served_tokens_1m: int = 0
+    served_tokens_5m: int = 0
+    classes: list[str] = []
+
+
+class PoolSnapshot(msgspec.Struct):
+    """One pool at one gateway."""
+
+    pool: str
+    fairness: str
+    queued: int
+    in_flight: int
+    tenants: list[TenantSnapshot]
+    backends: list[BackendView]
+
+
+class Snapshot(msgspec.Struct):
+    """One gateway at one moment."""
+
+    gateway: str
+    at_s: float
+    revision: int
+    pools: list[PoolSnapshot]
+
+
+def merge(snapshots: Sequence[Snapshot]) -> Picture:
+    """Sum what the gateways published."""
+    by_pool: dict[str, list[PoolSnapshot]] = {}
+    for snapshot in snapshots:
+        for pool in snapshot.pools:
+            by_pool.setdefault(pool.pool, []).append(pool)
+    return Picture(
+        at_s=min((snapshot.at_s for snapshot in snapshots), default=0.0),
+        revision=min((snapshot.revision for snapshot in snapshots), default=0),
+        gateways=len(snapshots),
+        pools=tuple(_pool(by_pool[name]) for name in sorted(by_pool)),
+    )
+
+
+def entitled_shares(tenants: Sequence[TenantSnapshot]) -> dict[str, float]:
+    """Each tenant's weighted max-min fair share of the pool, 0..1.
+
+    A tenant with requests waiting can use all it is given. One without asks
+    only for what it was served in the last minute; what it leaves goes to
+    the others by weight. Bertsekas and Gallager, Data Networks, 6.5.2.
+    """
+    total = sum(tenant.served_tokens_1m for tenant in tenants)
+    hungry = {t.tenant: t.weight for t in tenants if t.queued}
+    modest = {
+        t.tenant: (t.weight, t.served_tokens_1m / total if total else 0.0)
+        for t in tenants
+        if not t.queued and (t.in_flight or t.served_tokens_1m)
+    }
+    shares: dict[str, float] = {}
+    left = 1.0
+    # Serve the smallest demand for its weight first: once one is over its share, so are all behind it.
+    for name in sorted(modest, key=lambda n: modest[n][1] / modest[n][0]):
+        weight, demand = modest.pop(name)
+        weights = weight + sum(w for w, _ in modest.values()) + sum(hungry.values())
+        shares[name] = min(demand, left * weight / weights)
+        left -= shares[name]
+    for name, weight in hungry.items():
+        shares[name] = left * weight / sum(hungry.values())
+    return shares
+
+
+def jain(served: Iterable[float], entitled: Iterable[float]) -> float | None:
+    """Jain's fairness index of service over entitlement: 1 is perfectly fair.
+
+    Jain, Chiu and Hawe, DEC-TR-301, 1984. None when fewer than two tenants count.
+    """
+    ratios = [s / e for s, e in zip(served, entitled, strict=True) if e > 0]
+    squares = sum(ratio * ratio for ratio in ratios)
+    if len(ratios) < 2 or not squares:
+        return None
+    return sum(ratios) ** 2 / (len(ratios) * squares)
+
+
+def _pool(parts: Sequence[PoolSnapshot]) -> PoolPicture:
+    tenants = _tenants(parts)
+    total_1m = sum(tenant.served_tokens_1m for tenant in tenants)
+    total_5m = sum(tenant.served_tokens_5m for tenant in tenants)
+    shares = entitled_shares(tenants)
+    waits = [tenant.oldest_wait_ms for tenant in tenants if tenant.oldest_wait_ms is not None]
+    contending = [tenant for tenant in tenants if tenant.tenant in shares]
+    return PoolPicture(
+        pool=parts[0].pool,
+        fairness=parts[0].fairness,
+        queued=sum(part.queued for part in parts),
+        in_flight=sum(part.in_flight for part in parts),
+        oldest_wait_ms=max(waits, default=None),
+        tokens_per_s=total_1m / MINUTE_S,
+        jain=jain(
+            [tenant.served_tokens_1m / total_1m for tenant in contending] if total_1m else [],
+            [shares[tenant.tenant] for tenant in contending] if total_1m else [],
+        ),
+        tenants=tuple(
+            TenantPicture(
+                tenant=tenant.tenant,
+                queued=tenant.queued,
+                queued_tokens=tenant.queued_tokens,
+                oldest_wait_ms=tenant.oldest_wait_ms,
+                in_flight=tenant.in_flight,
+                weight=tenant.weight,
+                entitled=shares.get(tenant.tenant),
+                served_1m=tenant.served_tokens_1m / total_1m if total_1m else None,
+                served_5m=tenant.served_tokens_5m / total_5m if total_5m else None,
+                served_tokens_1m=tenant.served_tokens_1m,
+                served_tokens_5m=tenant.served_tokens_5m,
+                classes=tuple(tenant.classes),
+            )
+            for tenant in tenants
+        ),
+        backends=_backends(parts),
+    )
+
+
+def _tenants(parts: Sequence[PoolSnapshot]) -> list[TenantSnapshot]:
+    rows: dict[str, TenantSnapshot] = {}
+    for part in parts:
+        for line in part.tenants:
+            row = rows.setdefault(line.tenant, TenantSnapshot(tenant=line.tenant, weight=line.weight))
+            row.queued += line.queued
+            row.queued_tokens += line.queued_tokens
+            row.in_flight += line.in_flight
+            row.served_tokens_1m += line.served_tokens_1m
+            row.served_tokens_5m += line.served_tokens_5m
+            row.classes = sorted({*row.classes, *line.classes})
+            if line.oldest_wait_ms is not None:
+                row.oldest_wait_ms = max(row.oldest_wait_ms or 0, line.oldest_wait_ms)
+    return [rows[name] for name in sorted(rows)]
+
+
+def _backends(parts: Sequence[PoolSnapshot]) -> tuple[BackendPicture, ...]:
+    gates: dict[str, list[BackendView]] = {}
+    for part in parts:
+        for gate in part.backends:
+            gates.setdefault(gate.backend, []).append(gate)
+    return tuple(
+        BackendPicture(
+            backend=name,
+            in_flight=sum(gate.in_flight for gate in gates[name]),
+            pending_first_token=sum(gate.pending_first_token for gate in gates[name]),
+            window=max(gate.window for gate in gates[name]),
+            cap=max(gate.cap for gate in gates[name]),
+            draining=all(gate.draining for gate in gates[name]),
+        )
+        for name in sorted(gates)
+    )

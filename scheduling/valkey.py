@@ -1,0 +1,26 @@
+"""Connections to Valkey, the bus between processes. Nothing durable lives there."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import redis
+import redis.asyncio
+from django.conf import settings
+
+TIMEOUT_S = 2.0  # a bus that does not answer within two control periods is away
+
+
+@cache
+def sync_client() -> redis.Redis:
+    """This process's client for threads: pooled, safe to share."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+    )
+
+
+def async_client() -> redis.asyncio.Redis:
+    """A client for one event loop. Close it with ``aclose()``."""
+    return redis.asyncio.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+    )

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.picture_merge import (
+    PoolSnapshot,
+    Snapshot,
+    TenantSnapshot,
+    entitled_shares,
+    jain,
+    merge,
+)
+
+
+def row(tenant: str, *, weight: int = 1, queued: int = 0, served: int = 0, **more) -> TenantSnapshot:
+    return TenantSnapshot(tenant=tenant, weight=weight, queued=queued, served_tokens_1m=served, **more)
+
+
+def snapshot(gateway: str, *tenants: TenantSnapshot, at_s: float = 100.0, revision: int = 7) -> Snapshot:
+    pool = PoolSnapshot(
+        pool="main",
+        fairness="token_fair",
+        queued=sum(t.queued for t in tenants),
+        in_flight=sum(t.in_flight for t in tenants),
+        tenants=list(tenants),
+        backends=[],
+    )
+    return Snapshot(gateway=gateway, at_s=at_s, revision=revision, pools=[pool])
+
+
+def test_waiting_tenants_are_entitled_by_weight() -> None:
+    shares = entitled_shares([row("research", weight=3, queued=5), row("chat", weight=1, queued=5)])
+
+    assert shares == {"research": 0.75, "chat": 0.25}
+
+
+def test_what_a_modest_tenant_leaves_goes_to_those_who_wait() -> None:
+    shares = entitled_shares([row("greedy", queued=50, served=900), row("quiet", served=100)])
+
+    assert shares == {"quiet": pytest.approx(0.1), "greedy": pytest.approx(0.9)}
+
+
+def test_an_idle_tenant_is_entitled_to_nothing_now() -> None:
+    assert "idle" not in entitled_shares([row("greedy", queued=1), row("idle")])
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 1000), st.integers(0, 9), st.integers(0, 10**6)), min_size=1, max_size=12
+    )
+)
+def test_shares_never_exceed_the_whole_and_fill_it_while_somebody_waits(rows) -> None:
+    tenants = [row(f"t{n}", weight=w, queued=q, served=s) for n, (w, q, s) in enumerate(rows)]
+
+    shares = entitled_shares(tenants)
+
+    assert sum(shares.values()) <= 1 + 1e-9
+    assert all(share >= -1e-12 for share in shares.values())
+    if any(t.queued for t in tenants):
+        assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_jain_is_one_when_all_get_what_they_are_entitled_to() -> None:
+    assert jain([0.75, 0.25], [0.75, 0.25]) == pytest.approx(1)
+    assert jain([0.5, 0.5], [0.75, 0.25]) == pytest.approx(0.8)
+
+
+def test_jain_of_one_tenant_says_nothing() -> None:
+    assert jain([1.0], [1.0]) is None
+
+
+def test_two_gateways_make_one_line_per_tenant() -> None:
+    picture = merge(
+        [
+            snapshot("a", row("chat", queued=2, served=100, oldest_wait_ms=10), at_s=50, revision=8),
+            snapshot("b", row("chat", queued=3, served=200, oldest_wait_ms=90), at_s=60, revision=7),
+        ]
+    )
+
+    (line,) = picture.pools[0].tenants
+    assert (line.queued, line.served_tokens_1m, line.oldest_wait_ms) == (5, 300, 90)
+    assert (picture.at_s, picture.revision, picture.gateways) == (50, 7, 2)
+
+
+def test_no_gateway_makes_an_empty_picture() -> None:
+    assert merge([]).pools == ()
