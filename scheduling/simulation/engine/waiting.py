@@ -1,0 +1,48 @@
+"""The engine's own waiting queue."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+
+from scheduling.simulation.engine.request import Sequence
+
+
+class WaitingLine:
+    """Sequences in the order in which they will be admitted.
+
+    Ordered by (rank, order). Under fcfs every rank is 0 and a preempted
+    sequence gets an order before all others; under priority the rank is the
+    request's priority and the order its arrival, kept through preemption.
+    A sorted list: removal from the middle is exact, and moving some
+    thousands of pointers costs about a microsecond.
+    """
+
+    def __init__(self) -> None:
+        self._line: list[tuple[int, int, Sequence]] = []
+        self._front = 0
+
+    def __len__(self) -> int:
+        return len(self._line)
+
+    def __iter__(self) -> Iterator[Sequence]:
+        return (sequence for _, _, sequence in self._line)
+
+    @property
+    def head(self) -> Sequence:
+        """Who is admitted next. The line must not be empty."""
+        return self._line[0][2]
+
+    def add(self, sequence: Sequence) -> None:
+        """Put a sequence in its place."""
+        insort(self._line, (sequence.rank, sequence.order, sequence))
+
+    def add_first(self, sequence: Sequence) -> None:
+        """Put a preempted sequence before everybody else of its rank."""
+        self._front -= 1
+        sequence.order = self._front
+        self.add(sequence)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Take a sequence out from wherever it stands."""
+        del self._line[bisect_left(self._line, (sequence.rank, sequence.order))]
