@@ -8,6 +8,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from config.trouble import Trouble
+
 DATABASE_NAME = "fairlane"
 DATABASE_USER = "fairlane"
 SOCKET_PATH_BYTES = 107  # the kernel's limit for a unix socket's path
@@ -22,16 +24,42 @@ def data_dir() -> Path:
 
 def socket_dir(data: Path) -> Path:
     """A folder for unix sockets whose path is short enough for the kernel."""
-    inside = data / "run"
-    if len(os.fsencode(inside)) + LONGEST_SOCKET_NAME <= SOCKET_PATH_BYTES:
-        return inside
-    name = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"fairlane-{os.getuid()}-{name}"
+    name = f"fairlane-{os.getuid()}-{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}"
+    for folder in (data / "run", Path(tempfile.gettempdir()) / name):
+        if len(os.fsencode(folder)) + LONGEST_SOCKET_NAME <= SOCKET_PATH_BYTES:
+            return folder
+    return Path("/tmp") / name  # noqa: S108 - make_folders checks whose it is
+
+
+def valkey_socket(data: Path) -> Path:
+    """Where the embedded Valkey listens."""
+    return socket_dir(data) / "valkey.sock"
 
 
 def valkey_url(data: Path) -> str:
     """The URL of the embedded Valkey."""
-    return f"unix://{socket_dir(data)}/valkey.sock"
+    return f"unix://{valkey_socket(data)}"
+
+
+def make_folders(data: Path) -> None:
+    """Make the data and socket folders, for this user only. Raises Trouble where that fails."""
+    for folder in (data, data / "run", data / "log", socket_dir(data)):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            owner, mode = folder.lstat().st_uid, folder.lstat().st_mode
+        except OSError as error:
+            raise Trouble(
+                f"Cannot make the folder {folder}: {error.strerror}. "
+                "Set FAIRLANE_DATA_DIR to a folder that you may write to."
+            ) from error
+        if owner != os.geteuid():
+            raise Trouble(
+                f"{folder} belongs to user {owner}, and you are user {os.geteuid()}. Run as that user, "
+                f"give it to yourself (chown -R {os.geteuid()} {folder}), "
+                "or set FAIRLANE_DATA_DIR to another folder."
+            )
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise Trouble(f"{folder} is not writable (mode {mode & 0o777:o}). Mend it: chmod u+rwx {folder}")
 
 
 def secret_key(data: Path) -> str:

@@ -1,0 +1,120 @@
+"""How child processes begin (with a death signal, never as root where that is refused) and end."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from config.trouble import Trouble
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+CLONE_NEWUSER = 0x10000000  # linux/sched.h
+NO_NAMESPACE = 97  # a child's exit code when the kernel refuses it a user namespace
+ORPHANED = 98  # … when its parent had gone before it began
+ORDINARY_UID = 1000  # what root is called inside the namespace; any number but 0 will do
+LOG_BYTES = 5_000_000  # a log file is put aside once when it is larger at a start
+
+LINUX = sys.platform == "linux"
+libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
+
+
+def prepare(death: signal.Signals, *, refuses_root: bool = False) -> Callable[[], None] | None:
+    """What a child does before it becomes its program (a ``preexec_fn``).
+
+    ``death`` is the signal it gets from the kernel when the thread that started it
+    ends in any way, kill -9 included. With ``refuses_root``, root enters a user
+    namespace of one uid first: files stay root's, yet the program sees another
+    uid. Such a child leaves with NO_NAMESPACE where namespaces are forbidden.
+    """
+    if libc is None:
+        return None
+    parent, uid, gid = os.getpid(), os.geteuid(), os.getegid()
+    unshare, prctl = libc.unshare, libc.prctl  # looked up here: little is safe after a fork
+
+    def begin() -> None:
+        if refuses_root and uid == 0 and not _enter_namespace(unshare, uid, gid):
+            os._exit(NO_NAMESPACE)
+        prctl(PR_SET_PDEATHSIG, int(death), 0, 0, 0)
+        if not refuses_root and os.getppid() != parent:
+            os._exit(ORPHANED)
+
+    return begin
+
+
+def namespaces_work() -> bool:
+    """Whether a child of ours may enter a user namespace."""
+    tried = subprocess.run(["/bin/true"], check=False, preexec_fn=prepare(signal.SIGTERM, refuses_root=True))
+    return tried.returncode != NO_NAMESPACE
+
+
+def start(
+    command: Sequence[str],
+    log: Path,
+    death: signal.Signals,
+    *,
+    refuses_root: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start one program in a session of its own, so that a Ctrl-C in the terminal is ours alone."""
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        if log.stat().st_size > LOG_BYTES:
+            log.replace(log.with_suffix(".old.log"))
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=prepare(death, refuses_root=refuses_root),  # noqa: PLW1509 - see prepare: it only calls the kernel
+            env=env,
+        )
+
+
+def stop(process: subprocess.Popen[bytes], how: signal.Signals, within_s: float) -> None:
+    """End a child that ``start`` began, by force when it takes too long."""
+    if process.poll() is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(how)
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def gone(name: str, process: subprocess.Popen[bytes], log: Path) -> Trouble:
+    """The error for a server that ended before it was ready, with the end of its log."""
+    if process.returncode == NO_NAMESPACE:
+        return Trouble(
+            f"{name} refuses to run as root, and this system forbids the user namespace that would help. "
+            "Run as an ordinary user, allow user namespaces (sysctl user.max_user_namespaces, "
+            "or the container's seccomp profile), or set DATABASE_URL to a PostgreSQL of your own."
+        )
+    lines = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
+    said = "\n  ".join(["", *lines])
+    return Trouble(f"{name} ended with code {process.returncode} before it was ready. {log} says:{said}")
+
+
+def _enter_namespace(unshare: Callable[[int], int], uid: int, gid: int) -> bool:
+    if unshare(CLONE_NEWUSER):
+        return False
+    try:
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{ORDINARY_UID} {uid} 1"),
+            ("gid_map", f"{ORDINARY_UID} {gid} 1"),
+        ):
+            with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123 - the least code after a fork
+                file.write(text)
+    except OSError:
+        return False
+    return True

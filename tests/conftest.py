@@ -1,0 +1,26 @@
+"""Fixtures for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis.asyncio
+from django.conf import settings
+
+
+@pytest.fixture
+def valkey() -> Iterator[redis.Redis]:
+    """A client of the tests' Valkey, which is empty at the beginning of the test."""
+    client = redis.Redis.from_url(settings.REDIS_URL)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+async def async_valkey(valkey: redis.Redis) -> AsyncIterator[redis.asyncio.Redis]:
+    """The same for a coroutine."""
+    client = redis.asyncio.Redis.from_url(settings.REDIS_URL)
+    yield client
+    await client.aclose()
