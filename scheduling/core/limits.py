@@ -35,3 +35,4 @@ class EngineLoad:
     output_token_s: float | None = None  # mean time per output token since the reading before
     started_at_s: float | None = None  # the engine's process start: a change means a restart
     error: str = ""  # why there is no reading, e.g. "timeout", "blind: page has no vllm: series"
+    work_total: int | None = None  # grows while requests stream; backwards means a restart
