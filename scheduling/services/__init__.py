@@ -1,0 +1,98 @@
+"""The only way to write tenants, pools, backends and the rules between them.
+
+Every function checks its input (ValidationError by field), and in one
+transaction writes rows, one audit ``Change``, the next revision, and the
+wake-up that makes every gateway read the rules again. A call that changes
+nothing writes nothing.
+"""
+
+from __future__ import annotations
+
+from scheduling.services.addresses import checked_url
+from scheduling.services.backends import (
+    change_backend,
+    create_backend,
+    delete_backend,
+    drain_backend,
+    resume_backend,
+)
+from scheduling.services.commands import claim_command, finish_command, send_command
+from scheduling.services.edits import (
+    COMMAND_CHANNEL,
+    REVISION_CHANNEL,
+    Conflict,
+    Missing,
+    Stamp,
+    clean,
+    find,
+    notify,
+    record,
+    referred,
+    save_new,
+    writing,
+)
+from scheduling.services.pools import (
+    create_model,
+    create_pool,
+    create_priority_class,
+    delete_model,
+    delete_pool,
+    delete_priority_class,
+    move_model,
+    set_policy,
+    set_priority_class,
+)
+from scheduling.services.tenants import (
+    create_tenant,
+    delete_tenant,
+    rename_tenant,
+    resume_tenant,
+    set_class,
+    set_quota,
+    set_weight,
+    suspend_tenant,
+)
+from scheduling.services.undo import reversible, undo
+
+__all__ = [
+    "COMMAND_CHANNEL",
+    "REVISION_CHANNEL",
+    "Conflict",
+    "Missing",
+    "Stamp",
+    "change_backend",
+    "checked_url",
+    "claim_command",
+    "clean",
+    "create_backend",
+    "create_model",
+    "create_pool",
+    "create_priority_class",
+    "create_tenant",
+    "delete_backend",
+    "delete_model",
+    "delete_pool",
+    "delete_priority_class",
+    "delete_tenant",
+    "drain_backend",
+    "find",
+    "finish_command",
+    "move_model",
+    "notify",
+    "record",
+    "referred",
+    "rename_tenant",
+    "resume_backend",
+    "resume_tenant",
+    "reversible",
+    "save_new",
+    "send_command",
+    "set_class",
+    "set_policy",
+    "set_priority_class",
+    "set_quota",
+    "set_weight",
+    "suspend_tenant",
+    "undo",
+    "writing",
+]

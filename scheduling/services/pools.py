@@ -1,0 +1,152 @@
+"""Writes about pools, the models they serve, their policies, and the classes."""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict, Unpack
+
+from scheduling.models import Backend, Pool, PriorityClass, SchedulingPolicy, ServedModel
+from scheduling.services.edits import (
+    Conflict,
+    Stamp,
+    find,
+    record,
+    referred,
+    remove,
+    save_new,
+    set_fields,
+    writing,
+)
+
+
+class PolicyFields(TypedDict, total=False):
+    """The fields of a pool's policy. Requests are counts per backend."""
+
+    fairness: str
+    admission: str
+    window_requests: int
+    engine_queue_target_requests: int
+    tpot_target_ms: int | None
+    stale: str
+
+
+class ClassFields(TypedDict, total=False):
+    """The fields of a class. ``max_wait_s`` None: never promoted."""
+
+    rank: int
+    reserved_seats: int
+    max_wait_s: int | None
+
+
+POLICY_FIELDS = tuple(PolicyFields.__annotations__)
+CLASS_FIELDS = tuple(ClassFields.__annotations__)
+
+
+def create_pool(name: str, *, by: str, why: str = "") -> Pool:
+    """Make a pool with the default policy."""
+    with writing():
+        pool = save_new(Pool(name=name))
+        SchedulingPolicy.objects.create(pool=pool)
+        record("pool", name, Stamp(by, why, "create"), after={"name": name})
+    return pool
+
+
+def delete_pool(name: str, *, by: str, why: str = "") -> None:
+    """Remove an empty pool with its policy. Raises Conflict while backends or models are in it."""
+    with writing():
+        pool = find(Pool.objects, name=name)
+        inside = [str(row) for row in (*pool.backends.all(), *pool.models.all())]
+        if inside:
+            raise Conflict(f"Pool {name} still holds {', '.join(inside)}. Move or delete them first.")
+        remove(pool)
+        record("pool", name, Stamp(by, why, "delete"), before={"name": name})
+
+
+def create_model(name: str, pool: str, *, by: str, why: str = "") -> ServedModel:
+    """Let clients ask for a model name, served by a pool."""
+    with writing():
+        model = save_new(ServedModel(name=name, pool=referred("pool", Pool.objects, pool)))
+        record("model", name, Stamp(by, why, "create"), after={"pool": pool})
+    return model
+
+
+def move_model(name: str, pool: str, *, by: str, why: str = "") -> ServedModel:
+    """Serve a model from another pool. Raises Conflict while a backend lists it."""
+    with writing():
+        model = find(ServedModel.objects, name=name)
+        target = referred("pool", Pool.objects, pool)
+        if target != model.pool:
+            _refuse_if_listed(model)
+        set_fields("model", model, {"pool": target}, Stamp(by, why))
+    return model
+
+
+def delete_model(name: str, *, by: str, why: str = "") -> None:
+    """Stop serving a model name. Raises Conflict while a backend lists it.
+
+    A backend without listed models serves its whole pool, so taking its last
+    model away in silence would widen what it serves.
+    """
+    with writing():
+        model = find(ServedModel.objects, name=name)
+        _refuse_if_listed(model)
+        pool = model.pool.name
+        remove(model)
+        record("model", name, Stamp(by, why, "delete"), before={"pool": pool})
+
+
+def set_policy(pool: str, *, by: str, why: str = "", **fields: Unpack[PolicyFields]) -> SchedulingPolicy:
+    """Change how a pool shares and admits, from the next dispatch on."""
+    return put_policy(pool, dict(fields), Stamp(by, why))
+
+
+def create_priority_class(
+    name: str, *, by: str, why: str = "", **fields: Unpack[ClassFields]
+) -> PriorityClass:
+    """Make a class. Without a rank it goes behind all others."""
+    with writing():
+        ranks = PriorityClass.objects.values_list("rank", flat=True)
+        values = {"rank": max(ranks, default=-1) + 1, **fields}
+        row = save_new(PriorityClass(name=name, **values))
+        record(
+            "class", name, Stamp(by, why, "create"), after={each: getattr(row, each) for each in CLASS_FIELDS}
+        )
+    return row
+
+
+def set_priority_class(name: str, *, by: str, why: str = "", **fields: Unpack[ClassFields]) -> PriorityClass:
+    """Change a class's rank, reserved seats or longest wait."""
+    return put_class(name, dict(fields), Stamp(by, why))
+
+
+def delete_priority_class(name: str, *, by: str, why: str = "") -> None:
+    """Remove a class. Raises Conflict while a tenant or an API token has it."""
+    with writing():
+        row = find(PriorityClass.objects, name=name)
+        before = {each: getattr(row, each) for each in CLASS_FIELDS}
+        remove(row)
+        record("class", name, Stamp(by, why, "delete"), before=before)
+
+
+def put_policy(pool: str, fields: dict[str, Any], stamp: Stamp) -> SchedulingPolicy:
+    """Set fields of a pool's policy under any verb of the audit."""
+    with writing():
+        row = find(Pool.objects, name=pool)
+        policy, _ = SchedulingPolicy.objects.get_or_create(pool=row)
+        set_fields("policy", policy, fields, stamp, target=pool)
+    return policy
+
+
+def put_class(name: str, fields: dict[str, Any], stamp: Stamp) -> PriorityClass:
+    """Set fields of a class under any verb of the audit."""
+    with writing():
+        row = find(PriorityClass.objects, name=name)
+        set_fields("class", row, fields, stamp)
+    return row
+
+
+def _refuse_if_listed(model: ServedModel) -> None:
+    listed_by = list(Backend.objects.filter(served_models=model).values_list("name", flat=True))
+    if listed_by:
+        raise Conflict(
+            f"Model {model.name} is listed by backend {', '.join(listed_by)}. Change that backend first."
+        )

@@ -1,0 +1,424 @@
+"""Writing the rules: one transaction, one revision, one audit row, one wake-up."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import psycopg
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection, transaction
+
+from scheduling import models, secrets, selectors, services
+
+pytestmark = pytest.mark.django_db
+BY = "admin:ada"
+
+
+def written() -> tuple[int, int]:
+    return selectors.revision(), models.Change.objects.count()
+
+
+@pytest.fixture
+def shop(db):
+    """A pool with two models, a backend, and two tenants."""
+    services.create_pool("main", by=BY)
+    services.create_model("llama", "main", by=BY)
+    services.create_model("qwen", "main", by=BY)
+    services.create_backend("gpu-0", "main", "http://10.0.0.5:8000", by=BY)
+    services.create_tenant("research", "Research", by=BY, weight=3, quotas={"in_flight": 8})
+    services.create_tenant("chat", "Chat product", by=BY, priority_class="interactive")
+
+
+WRITES = {
+    "create_tenant": lambda: services.create_tenant("lab", by=BY),
+    "rename_tenant": lambda: services.rename_tenant("chat", "Chat!", by=BY),
+    "set_weight": lambda: services.set_weight("chat", 9, by=BY),
+    "set_class": lambda: services.set_class("chat", "batch", by=BY),
+    "set_quota": lambda: services.set_quota("chat", "queued", 5, by=BY),
+    "remove quota": lambda: services.set_quota("research", "in_flight", None, by=BY),
+    "suspend_tenant": lambda: services.suspend_tenant("chat", by=BY),
+    "delete_tenant": lambda: services.delete_tenant("chat", by=BY),
+    "create_pool": lambda: services.create_pool("side", by=BY),
+    "create_model": lambda: services.create_model("mistral", "main", by=BY),
+    "delete_model": lambda: services.delete_model("qwen", by=BY),
+    "create_backend": lambda: services.create_backend("gpu-1", "main", "http://h", by=BY, models=["qwen"]),
+    "change_backend": lambda: services.change_backend("gpu-0", by=BY, max_in_flight=4, models=["qwen"]),
+    "drain_backend": lambda: services.drain_backend("gpu-0", by=BY),
+    "delete_backend": lambda: services.delete_backend("gpu-0", by=BY),
+    "set_policy": lambda: services.set_policy("main", by=BY, fairness="fifo", tpot_target_ms=150),
+    "create_priority_class": lambda: services.create_priority_class("night", by=BY),
+    "set_priority_class": lambda: services.set_priority_class("batch", by=BY, max_wait_s=60),
+    "delete_priority_class": lambda: services.delete_priority_class("batch", by=BY),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES.keys())
+def test_a_write_makes_exactly_one_revision_and_one_change(shop, write) -> None:
+    revision, changes = written()
+
+    write()
+
+    assert written() == (revision + 1, changes + 1)
+    change = models.Change.objects.latest("id")
+    assert (change.by, change.revision) == (BY, revision + 1)
+    assert change.before != change.after
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        pytest.param(lambda: services.set_weight("research", 3, by=BY), id="weight"),
+        pytest.param(lambda: services.set_quota("research", "in_flight", 8, by=BY), id="quota"),
+        pytest.param(lambda: services.set_quota("chat", "queued", None, by=BY), id="no quota"),
+        pytest.param(lambda: services.set_policy("main", by=BY, window_requests=3), id="policy"),
+        pytest.param(lambda: services.change_backend("gpu-0", by=BY, models=[], api_key=""), id="backend"),
+        pytest.param(lambda: services.resume_tenant("chat", by=BY), id="resume"),
+    ],
+)
+def test_a_write_that_changes_nothing_leaves_no_trace(shop, write) -> None:
+    before = written()
+    write()
+    assert written() == before
+
+
+def weight(value):
+    return lambda: services.set_weight("chat", value, by=BY)
+
+
+def backend(**fields):
+    return lambda: services.change_backend("gpu-0", by=BY, **fields)
+
+
+@pytest.mark.parametrize(
+    ("write", "field", "says"),
+    [
+        pytest.param(weight(0), "weight", "greater than or equal to 1", id="weight 0"),
+        pytest.param(weight(1001), "weight", "less than or equal to 1000", id="weight 1001"),
+        pytest.param(
+            lambda: services.set_class("chat", "vip", by=BY),
+            "priority_class",
+            "batch, interactive",
+            id="class",
+        ),
+        pytest.param(
+            lambda: services.set_quota("chat", "gold", 1, by=BY),
+            "quotas",
+            "requests_per_minute",
+            id="quota kind",
+        ),
+        pytest.param(lambda: services.set_quota("chat", "queued", 0, by=BY), "limit", "1", id="quota 0"),
+        pytest.param(
+            lambda: services.create_tenant("chat", by=BY), "slug", "already exists", id="slug taken"
+        ),
+        pytest.param(lambda: services.create_tenant("a b", by=BY), "slug", "letters", id="slug with a blank"),
+        pytest.param(
+            lambda: services.set_policy("main", by=BY, fairness="lifo"),
+            "fairness",
+            "token_fair",
+            id="fairness",
+        ),
+        pytest.param(lambda: services.create_model("x", "nowhere", by=BY), "pool", "main", id="pool"),
+        pytest.param(backend(models=["gpt"]), "models", "llama, qwen", id="models"),
+        pytest.param(backend(engine="tensor"), "engine", "vllm", id="engine"),
+        pytest.param(backend(url="ftp://h"), "url", "http://", id="scheme"),
+        pytest.param(backend(url="http://"), "url", "no host", id="no host"),
+        pytest.param(backend(url="http://u:p@h"), "url", "api_key", id="user info"),
+        pytest.param(backend(url="http://h/?a=1"), "url", "before any ?", id="query"),
+        pytest.param(backend(url="http://h/#a"), "url", "before any ?", id="fragment"),
+        pytest.param(backend(url="http://h:x"), "url", "not a URL", id="port"),
+        pytest.param(backend(url="http://169.254.169.254/"), "url", "link-local", id="cloud metadata"),
+        pytest.param(backend(url="http://[fe80::1]:80"), "url", "link-local", id="link-local IPv6"),
+        pytest.param(backend(url="http://[::ffff:169.254.1.1]"), "url", "link-local", id="mapped IPv4"),
+    ],
+)
+def test_bad_input_is_refused_by_field_and_writes_nothing(shop, write, field, says) -> None:
+    before = written()
+
+    with pytest.raises(ValidationError) as refused:
+        write()
+
+    assert says in " ".join(refused.value.message_dict[field])
+    assert written() == before
+
+
+def test_a_link_local_backend_is_allowed_by_its_knob(shop, settings) -> None:
+    settings.KNOBS = {**settings.KNOBS, "FAIRLANE_LINK_LOCAL_BACKENDS": 1}
+    row = services.change_backend("gpu-0", by=BY, url="http://169.254.1.1:8000/")
+    assert row.url == "http://169.254.1.1:8000"
+
+
+def test_an_engine_on_a_bare_host_name_is_a_fine_backend(shop) -> None:
+    services.change_backend("gpu-0", by=BY, url="http://vllm:8000/base/")
+    assert selectors.endpoints()["gpu-0"].url == "http://vllm:8000/base"
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        pytest.param(lambda: services.delete_pool("main", by=BY), "gpu-0, llama, qwen", id="pool in use"),
+        pytest.param(
+            lambda: services.delete_priority_class("interactive", by=BY), "tenant chat", id="class in use"
+        ),
+        pytest.param(lambda: services.delete_model("qwen", by=BY), "gpu-0", id="listed model"),
+        pytest.param(lambda: services.move_model("qwen", "side", by=BY), "gpu-0", id="listed model moves"),
+    ],
+)
+def test_what_is_in_use_is_not_deleted_and_the_message_says_by_whom(shop, write, says) -> None:
+    services.create_pool("side", by=BY)
+    services.change_backend("gpu-0", by=BY, models=["qwen"])
+    with pytest.raises(services.Conflict, match=says):
+        write()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda: services.set_weight("nobody", 2, by=BY),
+        lambda: services.drain_backend("gpu-9", by=BY),
+        lambda: services.set_policy("nowhere", by=BY, window_requests=4),
+        lambda: services.undo(0, by=BY),
+    ],
+)
+def test_what_does_not_exist_is_missing(shop, write) -> None:
+    with pytest.raises(services.Missing, match="There is no"):
+        write()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE scheduling_tenant SET weight = 0",
+        "UPDATE scheduling_tenant SET weight = 1001",
+        "UPDATE scheduling_tenant SET state = 'gone'",
+        "UPDATE scheduling_backend SET url = 'ftp://x'",
+        "UPDATE scheduling_backend SET max_in_flight = 0",
+        "UPDATE scheduling_backend SET engine = 'x'",
+        'UPDATE scheduling_quota SET "limit" = 0',
+        "UPDATE scheduling_quota SET kind = 'x'",
+        "UPDATE scheduling_schedulingpolicy SET window_requests = 129",
+        "UPDATE scheduling_schedulingpolicy SET fairness = 'x'",
+        "INSERT INTO scheduling_revision (id, number) VALUES (2, 1)",
+    ],
+)
+def test_the_database_itself_holds_the_rules(shop, sql) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def test_the_policy_has_every_rule_under_its_revision(shop) -> None:
+    services.suspend_tenant("chat", by=BY)
+    services.set_policy("main", by=BY, tpot_target_ms=150, fairness="round_robin")
+
+    policy = selectors.policy()
+
+    assert policy.revision == selectors.revision()
+    assert policy.tenants["research"].weight == 3
+    assert dict(policy.tenants["research"].quotas) == {"in_flight": 8}
+    assert policy.tenants["chat"].suspended
+    assert policy.classes["batch"].max_wait_ms == 120_000
+    assert (policy.pools["main"].fairness, policy.pools["main"].tpot_target_ms) == ("round_robin", 150)
+    assert policy.backends["gpu-0"].models == {"llama", "qwen"}  # none listed: all of its pool
+    assert dict(policy.models) == {"llama": "main", "qwen": "main"}
+
+
+def test_a_backend_that_lists_models_serves_only_these(shop) -> None:
+    services.change_backend("gpu-0", by=BY, models=["qwen"])
+    assert selectors.policy().backends["gpu-0"].models == {"qwen"}
+
+
+UNDOABLE = {
+    "weight": lambda: services.set_weight("chat", 9, by=BY),
+    "class": lambda: services.set_class("chat", "batch", by=BY),
+    "new quota": lambda: services.set_quota("chat", "queued", 5, by=BY),
+    "gone quota": lambda: services.set_quota("research", "in_flight", None, by=BY),
+    "name": lambda: services.rename_tenant("chat", "C", by=BY),
+    "suspension": lambda: services.suspend_tenant("chat", by=BY),
+    "policy": lambda: services.set_policy("main", by=BY, window_requests=9, stale="open"),
+    "drain": lambda: services.drain_backend("gpu-0", by=BY),
+    "max_in_flight": lambda: services.change_backend("gpu-0", by=BY, max_in_flight=2),
+    "priority class": lambda: services.set_priority_class("batch", by=BY, max_wait_s=None),
+}
+
+
+def rules():
+    policy = selectors.policy()
+    return (
+        policy.tenants,
+        policy.classes,
+        policy.pools,
+        policy.backends,
+        list(models.Tenant.objects.values_list("name", flat=True)),
+    )
+
+
+@pytest.mark.parametrize("write", UNDOABLE.values(), ids=UNDOABLE.keys())
+def test_an_undo_puts_back_what_was_and_can_be_undone_itself(shop, write) -> None:
+    before = rules()
+    write()
+    after, revision = rules(), selectors.revision()
+    change = selectors.changes()[0]
+
+    undone = services.undo(change.id, by="admin:bob")
+
+    assert rules() == before != after
+    assert selectors.revision() == revision + 1
+    change.refresh_from_db()
+    assert (undone.verb, undone.by, change.undone_by) == ("undo", "admin:bob", undone)
+    services.undo(undone.id, by=BY)
+    assert rules() == after
+
+
+def test_an_undo_is_refused_when_the_value_has_changed_since(shop) -> None:
+    services.set_weight("chat", 9, by=BY)
+    change = selectors.changes()[0]
+    services.set_weight("chat", 10, by=BY)
+
+    with pytest.raises(services.Conflict, match=r"weight of tenant chat is 10 by now, no longer 9"):
+        services.undo(change.id, by=BY)
+
+    assert selectors.policy().tenants["chat"].weight == 10
+
+
+def test_a_change_is_undone_only_once(shop) -> None:
+    services.set_weight("chat", 9, by=BY)
+    change = selectors.changes()[0]
+    services.undo(change.id, by=BY)
+    with pytest.raises(services.Conflict, match="undone already"):
+        services.undo(change.id, by=BY)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda: services.create_tenant("lab", by=BY),
+        lambda: services.delete_tenant("chat", by=BY),
+        lambda: services.change_backend("gpu-0", by=BY, url="http://other:1"),
+    ],
+)
+def test_what_cannot_be_taken_back_says_so(shop, write) -> None:
+    write()
+    change = selectors.changes()[0]
+    assert not services.reversible(change)
+    with pytest.raises(services.Conflict, match="cannot be undone"):
+        services.undo(change.id, by=BY)
+
+
+def test_an_engines_api_key_is_stored_sealed_and_never_audited(shop) -> None:
+    services.change_backend("gpu-0", by=BY, api_key="hunter2-original")
+    services.change_backend("gpu-0", by=BY, api_key="hunter2-changed")
+
+    assert selectors.endpoints()["gpu-0"].api_key == "hunter2-changed"
+    assert b"hunter2" not in bytes(models.Backend.objects.get().api_key_encrypted)
+    audit = str(list(models.Change.objects.values()))
+    assert "hunter2" not in audit
+    assert [(c.field, c.before, c.after) for c in selectors.changes()[:2]] == [
+        ("api_key", "(set)", "(changed)"),
+        ("api_key", "", "(set)"),
+    ]
+
+
+def test_a_new_secret_key_makes_api_keys_unreadable_but_breaks_nothing(shop, settings, caplog) -> None:
+    services.change_backend("gpu-0", by=BY, api_key="hunter2")
+    settings.SECRET_KEY = "another"
+
+    assert selectors.endpoints()["gpu-0"].api_key == ""
+    assert selectors.unreadable_api_keys() == ["gpu-0"]
+    assert "Enter it again" in caplog.text
+    with pytest.raises(secrets.Unreadable):
+        secrets.unseal(bytes(models.Backend.objects.get().api_key_encrypted))
+
+
+def test_a_command_is_claimed_by_one_gateway_and_done_once(shop) -> None:
+    command = services.send_command("cancel", "req-1", by=BY)
+    assert [row.id for row in selectors.open_commands()] == [command.id]
+
+    assert services.claim_command(command.id, "gw-1") is not None
+    assert services.claim_command(command.id, "gw-2") is None
+    with pytest.raises(services.Conflict):
+        services.finish_command(command.id, "gw-2", {"cancelled": True})
+    assert selectors.command_result(command.id, wait_s=0) is None
+    services.finish_command(command.id, "gw-1", {"cancelled": True})
+
+    assert selectors.command_result(command.id, wait_s=0) == {"cancelled": True}
+    with pytest.raises(services.Conflict):
+        services.finish_command(command.id, "gw-1", {"cancelled": True})
+
+
+def test_a_command_that_is_too_late_is_never_run(shop) -> None:
+    command = services.send_command("explain", "req-1", by=BY)
+    long_ago = command.created_at - timedelta(hours=1)
+    models.Command.objects.update(created_at=long_ago, expires_at=long_ago + timedelta(seconds=5))
+
+    assert services.claim_command(command.id, "gw-1") is None
+    assert not selectors.open_commands().exists()
+
+
+def test_an_unknown_command_is_refused(shop) -> None:
+    with pytest.raises(ValidationError, match="move_to_front"):
+        services.send_command("reboot", "req-1", by=BY)
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+class TestCommitted:
+    """What only shows when transactions really end."""
+
+    @pytest.fixture
+    def heard(self):
+        info = connection.settings_dict
+        with psycopg.connect(
+            host=info["HOST"], user=info["USER"], dbname=info["NAME"], autocommit=True
+        ) as listening:
+            listening.execute("LISTEN fairlane_revision")
+            listening.execute("LISTEN fairlane_command")
+            yield lambda: [each.channel for each in listening.notifies(timeout=0.2)]
+
+    def test_a_write_wakes_who_listens_once_it_is_committed(self, heard) -> None:
+        with transaction.atomic():
+            services.create_tenant("chat", by=BY)
+            services.set_weight("chat", 2, by=BY)
+            assert heard() == []
+        assert heard() == ["fairlane_revision"]  # two writes, one wake-up: it carries no data
+
+        services.send_command("cancel", "req-1", by=BY)
+        assert heard() == ["fairlane_command"]
+
+    def test_a_failed_write_leaves_nothing_and_wakes_nobody(self, heard) -> None:
+        before = written()
+        with pytest.raises(ValidationError):
+            services.create_tenant("chat", by=BY, quotas={"in_flight": 0})
+        assert written() == before
+        assert not models.Tenant.objects.exists()
+        assert heard() == []
+
+    def test_writers_at_the_same_time_lose_nothing(self) -> None:
+        names = [f"tenant-{number}" for number in range(4)]
+        for name in names:
+            services.create_tenant(name, by=BY)
+        revision, changes = written()
+        failures: list[BaseException] = []
+
+        def write(name: str) -> None:
+            try:
+                for value in range(2, 7):
+                    services.set_weight(name, value, by=BY)
+                    services.set_quota("tenant-0", "queued", value, by=name)
+            except BaseException as failure:
+                failures.append(failure)
+            finally:
+                connection.close()
+
+        threads = [threading.Thread(target=write, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert failures == []
+        made = models.Change.objects.filter(revision__gt=revision).order_by("id")
+        assert [change.revision for change in made] == list(range(revision + 1, revision + 1 + len(made)))
+        assert written() == (revision + len(made), changes + len(made))
+        quota = [change for change in made if change.noun == "quota"]
+        # each writer saw exactly what the one before it left
+        assert [change.before for change in quota[1:]] == [change.after for change in quota[:-1]]
