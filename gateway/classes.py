@@ -1,0 +1,51 @@
+"""Which class a request runs in: what it asks for, no better than its API token may."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.callers import Caller
+from gateway.errors import Invalid
+from scheduling.core.policy import Policy, TenantRule
+
+# OpenAI's service tiers in our words; "auto" and whatever is new there means the tenant's own class.
+TIERS: Mapping[str, str] = {
+    "flex": "batch",
+    "default": "standard",
+    "scale": "interactive",
+    "priority": "interactive",
+    "fast": "interactive",
+}
+HEADER = b"x-priority-class"
+
+
+def choose_class(
+    tier: str | None, headers: Mapping[bytes, bytes], caller: Caller, tenant: TenantRule, policy: Policy
+) -> str:
+    """The class of one request. Asking above the API token's ceiling is answered by the ceiling.
+
+    Raises Invalid when ``x-priority-class`` names no class.
+    """
+    wanted = _named(headers, policy) or TIERS.get(tier or "", "")
+    if wanted not in policy.classes:
+        wanted = tenant.priority_class
+    ceiling = caller.class_ceiling
+    if ceiling and _rank(policy, wanted) < _rank(policy, ceiling):
+        return ceiling
+    return wanted
+
+
+def _named(headers: Mapping[bytes, bytes], policy: Policy) -> str:
+    text = headers.get(HEADER)
+    if not text:
+        return ""
+    name = text.decode("ascii", "replace")
+    if name not in policy.classes:
+        known = ", ".join(sorted(policy.classes, key=lambda each: _rank(policy, each)))
+        raise Invalid(f"x-priority-class names no class; the classes are {known}.", param="x-priority-class")
+    return name
+
+
+def _rank(policy: Policy, name: str) -> int:
+    rule = policy.classes.get(name)
+    return rule.rank if rule else 0

@@ -1,0 +1,231 @@
+"""The body of a request, read: what it asks for, what it may cost, and the bytes for the engine.
+
+Pure. Only the members that matter here are decoded; every other value is
+passed on byte for byte. The engine gets exactly the members that were read
+here, each name once, so the two cannot understand one body differently.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from gateway.callers import Caller
+from gateway.classes import choose_class
+from gateway.errors import Invalid, InvalidJson, ModelNotFound
+from gateway.estimates import CHARS_PER_TOKEN, Estimates
+from scheduling.core.policy import Policy, TenantRule
+
+Members = dict[str, msgspec.Raw]
+
+MAX_MEMBERS = 256  # top-level names; the OpenAI API has about forty
+MAX_MODEL_CHARS = 200  # what a usage record holds
+MAX_USER_CHARS = 512
+MAX_CHOICES = 128  # n and best_of; the OpenAI API's own bound
+MAX_TOKENS = 10_000_000
+USER_DIGEST_BYTES = 12
+ASK_USAGE = msgspec.Raw(b'{"include_usage":true}')
+
+_members: Callable[[bytes], Members] = msgspec.json.Decoder(Members).decode
+_text = msgspec.json.Decoder(str | None).decode
+_flag = msgspec.json.Decoder(bool | None).decode
+_whole = msgspec.json.Decoder(int | None).decode
+_object = msgspec.json.Decoder(Members | None).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A path of the data plane: which member holds the prompt, and whether an answer is generated."""
+
+    path: str
+    prompt: str
+    generates: bool = True
+
+
+ENDPOINTS: Mapping[str, Endpoint] = {
+    endpoint.path: endpoint
+    for endpoint in (
+        Endpoint("/v1/chat/completions", "messages"),
+        Endpoint("/v1/completions", "prompt"),
+        Endpoint("/v1/embeddings", "input", generates=False),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A request that was read and may stand in line. It holds no text but the engine's body."""
+
+    path: str
+    model: str
+    pool: str
+    user: str  # never the client's own words: a digest, or the API token's number
+    priority_class: str
+    prompt_tokens: int  # estimate
+    completion_tokens: int  # estimate, over all choices
+    body: bytes
+    stream: bool
+    strip_usage: bool  # the client did not ask for the usage event that we asked for
+    generates: bool
+    patience_ms: int | None  # the client's own read timeout, when it told us
+
+
+class Parser:
+    """Body bytes to Job. ``salt`` keys the digest of user ids."""
+
+    def __init__(self, salt: bytes, estimates: Estimates) -> None:
+        self._salt = salt[:64]
+        self._estimates = estimates
+
+    def parse(
+        self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes, caller: Caller, policy: Policy
+    ) -> Job:
+        """The job. Raises Invalid (naming the field) or ModelNotFound."""
+        members = read_members(body)
+        model = _read_model(members)
+        pool = policy.models.get(model)
+        if pool is None:
+            raise ModelNotFound(f"There is no model {model!r}. GET /v1/models lists them.", param="model")
+        stream = endpoint.generates and bool(_read(members, "stream", _flag, "true or false"))
+        tenant = policy.tenants.get(caller.tenant) or TenantRule(caller.tenant)
+        tier = _read(members, "service_tier", _text, "a text")
+        prompt_tokens = _prompt_tokens(endpoint, members)
+        completion_tokens = 0
+        if endpoint.generates:
+            expected = self._estimates.completion_tokens(caller.tenant, model, pool)
+            completion_tokens = _completion_tokens(members, expected)
+        user = self._user(headers, members, caller)
+        return Job(
+            path=endpoint.path,
+            model=model,
+            pool=pool,
+            user=user,
+            priority_class=choose_class(tier, headers, caller, tenant, policy),
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            strip_usage=_ask_for_usage(members) if stream else False,
+            body=_for_the_engine(members),
+            stream=stream,
+            generates=endpoint.generates,
+            patience_ms=_patience_ms(headers),
+        )
+
+    def _user(self, headers: Mapping[bytes, bytes], members: Members, caller: Caller) -> str:
+        user = _read(members, "user", _text, "a text")
+        name = user.encode() if user else headers.get(b"x-end-user-id", b"")
+        if len(name) > MAX_USER_CHARS:
+            raise Invalid(f"user may have at most {MAX_USER_CHARS} bytes.", param="user")
+        if not name:
+            return f"token-{caller.token_id}"
+        tenant = caller.tenant.encode()
+        return blake2b(tenant + b"\0" + name, digest_size=USER_DIGEST_BYTES, key=self._salt).hexdigest()
+
+
+def read_members(body: bytes) -> Members:
+    """The top-level members, undecoded; of a name that comes twice, the last. Raises InvalidJson."""
+    try:
+        if not body.isascii():
+            body.decode()
+        members = _members(body)
+    except UnicodeDecodeError:
+        raise InvalidJson("The body is not valid UTF-8.") from None
+    except RecursionError:
+        raise InvalidJson("The body is nested too deeply.") from None
+    except msgspec.ValidationError:
+        raise InvalidJson("The body must be one JSON object.") from None
+    except msgspec.DecodeError as error:
+        raise InvalidJson(f"The body is not valid JSON: {error}.") from None
+    if len(members) > MAX_MEMBERS:
+        raise Invalid(f"The body has {len(members)} members; at most {MAX_MEMBERS} are read.")
+    return members
+
+
+def _read(members: Members, name: str, decode: Callable[[msgspec.Raw], Any], wanted: str) -> Any:
+    raw = members.get(name)
+    if raw is None:
+        return None
+    try:
+        return decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        raise Invalid(f"{name} must be {wanted}.", param=name) from None
+
+
+def _read_model(members: Members) -> str:
+    model: str | None = _read(members, "model", _text, "a text")
+    if not model:
+        raise Invalid("model is missing: name one of GET /v1/models.", param="model")
+    if len(model) > MAX_MODEL_CHARS:
+        raise Invalid(f"model may have at most {MAX_MODEL_CHARS} characters.", param="model")
+    return model
+
+
+def _read_count(members: Members, name: str, most: int) -> int | None:
+    value: int | None = _read(members, name, _whole, "a whole number")
+    if value is not None and not 1 <= value <= most:
+        raise Invalid(f"{name} must be from 1 to {most}.", param=name)
+    return value
+
+
+def _prompt_tokens(endpoint: Endpoint, members: Members) -> int:
+    """About one token in four bytes of JSON; numbers are counted when the prompt comes as tokens."""
+    name = endpoint.prompt
+    raw = members.get(name)
+    if raw is None:
+        raise Invalid(f"{name} is missing.", param=name)
+    prompt = bytes(raw)
+    if name == "messages" and (prompt[:1] != b"[" or prompt[1:].lstrip().startswith(b"]")):
+        raise Invalid("messages must be a list with at least one message.", param=name)
+    if prompt[:1] not in (b"[", b'"'):
+        raise Invalid(f"{name} must be a text or a list.", param=name)
+    if prompt[1:2].isdigit() or prompt[:2] == b"[[":
+        return prompt.count(b",") + 1
+    tools = members.get("tools")
+    return 1 + (len(prompt) + (len(bytes(tools)) if tools is not None else 0)) // CHARS_PER_TOKEN
+
+
+def _completion_tokens(members: Members, expected: int) -> int:
+    most = _read_count(members, "max_completion_tokens", MAX_TOKENS) or _read_count(
+        members, "max_tokens", MAX_TOKENS
+    )
+    choices = _read_count(members, "n", MAX_CHOICES) or 1
+    tried = _read_count(members, "best_of", MAX_CHOICES) or choices
+    if tried < choices:
+        raise Invalid("best_of must be at least n.", param="best_of")
+    return (min(most, expected) if most else expected) * tried
+
+
+def _ask_for_usage(members: Members) -> bool:
+    """Ask the engine to report usage at the end of the stream. True when the client did not ask itself."""
+    options: Members | None = _read(members, "stream_options", _object, "an object")
+    if not options:
+        members["stream_options"] = ASK_USAGE
+        return True
+    asked: bool | None = _read(options, "include_usage", _flag, "true or false")
+    if asked:
+        return False
+    options["include_usage"] = msgspec.Raw(b"true")
+    members["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
+    return True
+
+
+def _for_the_engine(members: Members) -> bytes:
+    # The order is ours to give: a client's own priority number would pass every other tenant by.
+    members.pop("priority", None)
+    return msgspec.json.encode(members)
+
+
+def _patience_ms(headers: Mapping[bytes, bytes]) -> int | None:
+    for name in (b"x-request-timeout", b"x-stainless-read-timeout"):
+        if text := headers.get(name):
+            try:
+                seconds = float(text)
+            except ValueError:
+                continue
+            if math.isfinite(seconds) and seconds > 0:
+                return int(seconds * 1000)
+    return None
