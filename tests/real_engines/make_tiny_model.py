@@ -20,10 +20,24 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
-WORDS = "many tenants share one engine and each of them takes its turn while the window stays short".split()
+WORDS = (
+    "tenants",
+    "share",
+    "one",
+    "engine",
+    "and",
+    "each",
+    "takes",
+    "its",
+    "turn",
+    "while",
+    "others",
+    "wait",
+)
 SPECIAL = ("<|bos|>", "<|eos|>", "<|pad|>", "<|system|>", "<|user|>", "<|assistant|>")
 CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}{{ eos_token }}"
+    "{{ bos_token }}{% for message in messages %}"
+    "<|{{ message['role'] }}|>{{ message['content'] }}{{ eos_token }}"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 CONTEXT_TOKENS = 4096
