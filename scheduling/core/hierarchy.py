@@ -1,0 +1,181 @@
+"""Tenants by weight, and inside a tenant its users equally, over token cost."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from zlib import crc32
+
+from scheduling.core.entry import Entry, Lane
+from scheduling.core.fairness import TABLE_FOR_MS, arrival, head, index_of, stand_in
+from scheduling.core.policy import DEFAULT_WEIGHT, TenantRule
+from scheduling.core.position import Curve, Drain
+from scheduling.core.shares import MILLI, Level, Share
+
+USERS_TRACKED = 10_000  # per tenant: about 10 MB at most, whatever names a client makes up
+SHARED_LINES = 128  # lines for all further users, by hash of the name
+SHARED_PREFIX = "\x00"  # no user's name begins with NUL, so a shared line never meets a user
+
+
+class TokenFair:
+    """Serve the waiting tenant, then its user, that has had least service for its weight.
+
+    Service is tokens, not requests: a tenant with long prompts cannot take
+    more than its share by sending few of them. The estimate is charged at
+    dispatch and replaced by the real usage at the end. A tenant that was
+    idle starts level with the one now being served; when nobody holds a
+    ticket any more, all accounts are forgotten.
+
+    Unit of fairness: milli-tokens per unit of weight. Bound: two tenants
+    that both wait all the time, with tickets in the same lane, are charged
+    amounts that differ by at most one largest charge of each, divided by its
+    weight, plus what open estimates are wrong by. Cost: O(log flows).
+    Source: Goyal, Vin, Cheng, SIGCOMM 1996 (start tags); Sheng et al.,
+    OSDI 2024 (tokens as the unit).
+    """
+
+    def __init__(self, tenants: Mapping[str, TenantRule]) -> None:
+        self._rules = tenants
+        self._tenants = Level()
+
+    def push(self, entry: Entry) -> None:
+        """Stand in the line of this tenant and user; who had none starts level."""
+        self._hold(entry)
+        lane, user, tenant = entry.lane, entry.user, entry.tenant
+        users = _users(tenant)
+        line = user.lines.get(lane)
+        if line is None:
+            line = user.lines[lane] = OrderedDict()
+            users.enter(user, lane)
+            if lane not in tenant.keys:
+                self._tenants.enter(tenant, lane)
+        stand_in(line, entry)
+        entry.ordinal = user.left + user.waiting
+        for share in (tenant, user):
+            share.waiting += 1
+            share.waiting_cost += entry.cost
+
+    def pick(self, lanes: Collection[Lane]) -> Entry | None:
+        """The tenant with the earliest start, then its user, then that user's oldest ticket."""
+        tenant = _earliest(self._tenants, lanes)
+        if tenant is None:
+            return None
+        user = _earliest(_users(tenant), lanes)
+        if user is None:
+            return None
+        return min((head(user.lines[lane]) for lane in lanes if lane in user.lines), key=arrival)
+
+    def serve(self, entry: Entry) -> None:
+        """It has a seat: charge the estimate to tenant and user."""
+        self._step_out(entry)
+        entry.tenant.left += 1
+        entry.user.left += 1
+        self._price(entry)
+        self._tenants.charge(entry.tenant, entry.charge)
+        _users(entry.tenant).charge(entry.user, entry.user_charge)
+
+    def remove(self, entry: Entry) -> None:
+        """It gave up: nothing was charged."""
+        self._step_out(entry)
+        self._release(entry)
+
+    def adopt(self, entry: Entry) -> None:
+        """Charge the estimate of a ticket that runs already; time does not move."""
+        self._hold(entry)
+        self._price(entry)
+        self._tenants.move(entry.tenant, entry.charge)
+        _users(entry.tenant).move(entry.user, entry.user_charge)
+
+    def settle(self, entry: Entry, cost: int) -> None:
+        """Put the real cost in the place of the estimate."""
+        tenant = entry.tenant
+        # The lead was scaled when the weight changed, so what is undone is scaled alike.
+        undo = entry.charge * entry.weight // tenant.weight
+        self._tenants.move(tenant, cost * MILLI // tenant.weight - undo)
+        _users(tenant).move(entry.user, cost * MILLI - entry.user_charge)
+        self._release(entry)
+
+    def set_weights(self, tenants: Mapping[str, TenantRule]) -> None:
+        """Scale the lead of every tenant whose weight changed."""
+        self._rules = tenants
+        for share in self._tenants.shares.values():
+            weight = self._weight_of(share.name)
+            if weight != share.weight:
+                self._tenants.reweigh(share, weight)
+
+    def ahead(self, entry: Entry, now_ms: int) -> int:
+        """Where its user stands in the tenant, and that place among the tenants."""
+        tenant, user = entry.tenant, entry.user
+        index = index_of(entry, user.left, user.waiting)
+        mine = _drain(user)
+        among_users = _curve(_users(tenant), now_ms).before(mine.start + index * mine.step)
+        mine = _drain(tenant)
+        return _curve(self._tenants, now_ms).before(mine.start + among_users * mine.step)
+
+    def _weight_of(self, tenant: str) -> int:
+        rule = self._rules.get(tenant)
+        return rule.weight if rule else DEFAULT_WEIGHT
+
+    def _hold(self, entry: Entry) -> None:
+        ticket = entry.ticket
+        tenant = self._tenants.hold(ticket.tenant, self._weight_of(ticket.tenant))
+        if tenant.inner is None:
+            tenant.inner = Level()
+        entry.tenant = tenant
+        entry.user = tenant.inner.hold(_line_name(tenant.inner, ticket.user), 1)
+
+    def _release(self, entry: Entry) -> None:
+        _users(entry.tenant).release(entry.user)
+        self._tenants.release(entry.tenant)
+
+    def _price(self, entry: Entry) -> None:
+        entry.weight = entry.tenant.weight
+        entry.charge = entry.cost * MILLI // entry.weight
+        entry.user_charge = entry.cost * MILLI
+
+    def _step_out(self, entry: Entry) -> None:
+        lane, user, tenant = entry.lane, entry.user, entry.tenant
+        for share in (tenant, user):
+            share.waiting -= 1
+            share.waiting_cost -= entry.cost
+        line = user.lines[lane]
+        del line[entry.place]
+        if line:
+            return
+        del user.lines[lane]
+        users = _users(tenant)
+        users.leave(user, lane)
+        if not users.serves(lane):
+            self._tenants.leave(tenant, lane)
+
+
+def _users(tenant: Share) -> Level:
+    if tenant.inner is None:
+        raise LookupError(f"tenant {tenant.name} holds no users")
+    return tenant.inner
+
+
+def _line_name(users: Level, user: str) -> str:
+    if user in users.shares or len(users.shares) < USERS_TRACKED:
+        return user
+    return f"{SHARED_PREFIX}{crc32(user.encode(errors='surrogatepass')) % SHARED_LINES}"
+
+
+def _earliest(level: Level, lanes: Collection[Lane]) -> Share | None:
+    best: Share | None = None
+    for lane in lanes:
+        share = level.first(lane)
+        if share and (best is None or (share.finish, share.name) < (best.finish, best.name)):
+            best = share
+    return best
+
+
+def _drain(share: Share) -> Drain:
+    mean = share.waiting_cost // max(1, share.waiting)
+    return Drain(share.finish, max(1, mean * MILLI // share.weight), share.waiting)
+
+
+def _curve(level: Level, now_ms: int) -> Curve:
+    if level.table is None or now_ms - level.table[0] >= TABLE_FOR_MS:
+        level.table = (now_ms, Curve(_drain(share) for share in level.shares.values() if share.waiting))
+    return level.table[1]

@@ -1,0 +1,64 @@
+"""What falls due by itself: deadlines, promotions, ends of pauses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import IntEnum
+from heapq import heapify, heappop, heappush
+
+from scheduling.core.entry import Entry
+
+SLACK = 64  # entries of tickets that have left are swept when they outnumber the living
+
+
+class Due(IntEnum):
+    """What happens; at the same instant, in this order."""
+
+    EXPIRE = 0
+    PROMOTE = 1
+    RESUME = 2
+
+
+class Timers:
+    """A heap of instants. A ticket that has left keeps its entry until it is swept."""
+
+    __slots__ = ("_heap", "_sweep_at")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Due, Entry | None]] = []
+        self._sweep_at = SLACK
+
+    def watch(self, entry: Entry, max_wait_ms: int | None) -> None:
+        """Remember when the ticket expires and when it is promoted."""
+        ticket = entry.ticket
+        if ticket.deadline_ms is not None:
+            self._push((ticket.deadline_ms, entry.place, Due.EXPIRE, entry))
+        if max_wait_ms is not None:
+            self._push((ticket.queued_ms + max_wait_ms, entry.place, Due.PROMOTE, entry))
+
+    def resume_at(self, at_ms: int) -> None:
+        """Remember when a throttled backend's pause ends."""
+        self._push((at_ms, 0, Due.RESUME, None))
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._heap.clear()
+
+    def next_ms(self) -> int | None:
+        """The next instant at which something may fall due."""
+        return self._heap[0][0] if self._heap else None
+
+    def due(self, now_ms: int) -> Iterator[tuple[Due, Entry]]:
+        """Every waiting ticket with something due by now."""
+        heap = self._heap
+        while heap and heap[0][0] <= now_ms:
+            _, _, what, entry = heappop(heap)
+            if entry is not None and entry.waiting:
+                yield what, entry
+
+    def _push(self, item: tuple[int, int, Due, Entry | None]) -> None:
+        heappush(self._heap, item)
+        if len(self._heap) > self._sweep_at:
+            self._heap = [kept for kept in self._heap if kept[3] is None or kept[3].waiting]
+            heapify(self._heap)
+            self._sweep_at = 2 * len(self._heap) + SLACK

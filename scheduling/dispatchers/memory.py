@@ -1,0 +1,224 @@
+"""The machine and its waiting in one process: no I/O between a freed seat and the next request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+
+from scheduling.core.events import Dispatched, Event, Expired
+from scheduling.core.limits import Limit
+from scheduling.core.policy import Policy
+from scheduling.core.scheduler import Scheduler
+from scheduling.core.ticket import Ticket
+from scheduling.core.usage import Usage
+from scheduling.core.view import PoolView
+from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Lease, NoBackend, Unseated
+from scheduling.dispatchers.served import Served
+
+
+class MemoryDispatcher:
+    """One Scheduler per pool, and one future per waiting request.
+
+    Used from one event loop only. ``clock_ms`` is monotonic. A wake-up is a
+    result on the request's own future, so nobody polls; one timer serves
+    deadlines, promotions and the ends of pauses.
+    """
+
+    def __init__(self, policy: Policy, clock_ms: Callable[[], int]) -> None:
+        self._policy = policy
+        self._clock_ms = clock_ms
+        self._schedulers: dict[str, Scheduler] = {}
+        self._seats: dict[str, _Seat] = {}
+        self._served = Served()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ms = 0
+        self.set_policy(policy)
+
+    def lease(self, ticket: Ticket, usage: Usage) -> AbstractAsyncContextManager[Lease]:
+        """Wait in line; hold a seat inside the block; give it back after. Raises Unseated."""
+        return _Seat(self, ticket, usage)
+
+    def position(self, request_id: str) -> int | None:
+        """About how many dispatches until this request's own: 1 is next. None when it does not wait."""
+        seat = self._seats.get(request_id)
+        return seat.scheduler.position(request_id, self._clock_ms()) if seat else None
+
+    def set_policy(self, policy: Policy) -> None:
+        """Obey these rules now, for requests that already wait too. An older revision is ignored."""
+        if policy.revision < self._policy.revision:
+            return
+        self._policy = policy
+        pools = {*policy.pools, *(rule.pool for rule in policy.backends.values())}
+        now_ms = self._clock_ms()
+        for name, scheduler in list(self._schedulers.items()):
+            self.deliver(scheduler, scheduler.set_policy(policy, now_ms))
+            if name not in pools and scheduler.is_idle:
+                del self._schedulers[name]
+        for name in pools - self._schedulers.keys():
+            self._schedulers[name] = Scheduler(name, policy)
+
+    def set_limits(self, limits: Sequence[Limit]) -> None:
+        """Move the gates; a limit not newer than the one in force, or of no known backend, is ignored."""
+        now_ms = self._clock_ms()
+        for limit in limits:
+            if scheduler := self._scheduler_of(limit.backend):
+                self.deliver(scheduler, scheduler.set_limit(limit, now_ms))
+
+    def throttle(self, backend: str) -> None:
+        """The engine said 429 or 503: halve what it admits, and leave it alone for a moment."""
+        if scheduler := self._scheduler_of(backend):
+            self.deliver(scheduler, scheduler.throttle(backend, self._clock_ms()))
+
+    def cancel(self, request_id: str) -> bool:
+        """Take a waiting request out of line for an admin. False when it does not wait."""
+        seat = self._seats.get(request_id)
+        if seat is None or not seat.scheduler.is_waiting(request_id):
+            return False
+        seat.fail(CancelledByAdmin())
+        self.deliver(seat.scheduler, seat.scheduler.cancel(request_id, self._clock_ms()))
+        return True
+
+    def view(self) -> tuple[PoolView, ...]:
+        """Every pool as it stands, by name."""
+        now_ms = self._clock_ms()
+        return tuple(self._schedulers[name].view(now_ms) for name in sorted(self._schedulers))
+
+    def served(self) -> Mapping[tuple[str, str], tuple[int, int]]:
+        """(pool, tenant) to the cost tokens settled over the last 60 s and 300 s."""
+        return self._served.totals(self._clock_ms())
+
+    def close(self) -> None:
+        """Stop the timer. Requests that still wait are their callers' to cancel."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    # Between a seat and its machine
+
+    def join(self, seat: _Seat) -> Scheduler:
+        """Put the seat's ticket in line; its future is told what becomes of it."""
+        ticket = seat.ticket
+        if ticket.request_id in self._seats:
+            raise ValueError(f"request {ticket.request_id} already waits or runs")
+        scheduler = self._schedulers.get(ticket.pool)
+        if scheduler is None:
+            raise NoBackend(f"pool {ticket.pool} has no backends")
+        events = scheduler.submit(ticket, self._clock_ms())
+        seat.scheduler = scheduler
+        self._seats[ticket.request_id] = seat
+        self.deliver(scheduler, events)
+        return scheduler
+
+    def leave(self, seat: _Seat, cost_tokens: int, *, refund: bool) -> None:
+        """The seat's request is over, or gave up waiting: at once, without an await."""
+        request_id, scheduler, now_ms = seat.ticket.request_id, seat.scheduler, self._clock_ms()
+        del self._seats[request_id]
+        if scheduler.is_waiting(request_id):
+            self.deliver(scheduler, scheduler.cancel(request_id, now_ms))
+            return
+        if not refund:
+            self._served.add(scheduler.pool, seat.ticket.tenant, cost_tokens, now_ms)
+        self.deliver(scheduler, scheduler.finish(request_id, cost_tokens, now_ms, refund=refund))
+
+    def begin(self, seat: _Seat) -> None:
+        """The seat's first token came."""
+        scheduler = seat.scheduler
+        self.deliver(scheduler, scheduler.start(seat.ticket.request_id, self._clock_ms()))
+
+    def deliver(self, scheduler: Scheduler, events: Iterable[Event]) -> None:
+        """Wake everybody about whom something was decided, and keep the timer right."""
+        for event in events:
+            if seat := self._seats.get(event.ticket.request_id):
+                if isinstance(event, Dispatched):
+                    seat.take(event)
+                else:
+                    seat.fail(self._why(event))
+        due_ms = scheduler.next_due_ms()
+        if due_ms is not None and (self._timer is None or due_ms < self._timer_ms):
+            self._arm(due_ms)
+
+    def _why(self, event: Event) -> Unseated:
+        ticket = event.ticket
+        if isinstance(event, Expired):
+            return DeadlinePassed(f"waited {event.at_ms - ticket.queued_ms} ms in line")
+        tenant = self._policy.tenants.get(ticket.tenant)
+        if tenant and tenant.suspended:
+            return CancelledByAdmin(f"tenant {ticket.tenant} is suspended")
+        return NoBackend(f"no backend of pool {ticket.pool} serves model {ticket.model}")
+
+    def _scheduler_of(self, backend: str) -> Scheduler | None:
+        rule = self._policy.backends.get(backend)
+        return self._schedulers.get(rule.pool) if rule else None
+
+    def _arm(self, due_ms: int) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer_ms = due_ms
+        # Never sooner than the clock's own step, or a timer that fires early would spin.
+        delay_s = max(1, due_ms - self._clock_ms()) / 1000
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now_ms = self._clock_ms()
+        for scheduler in self._schedulers.values():
+            self.deliver(scheduler, scheduler.expire(now_ms))
+
+
+class _Seat:
+    """One request's way through the machine: wait, hold, give back.
+
+    Whatever ends the wait or the block (a result, an error, the caller's
+    cancellation, even in the instant between being seated and waking up)
+    ends in one call of ``leave``, which does not await.
+    """
+
+    __slots__ = ("_dispatcher", "_future", "_lease", "_usage", "scheduler", "ticket")
+
+    scheduler: Scheduler
+
+    def __init__(self, dispatcher: MemoryDispatcher, ticket: Ticket, usage: Usage) -> None:
+        self.ticket = ticket
+        self._dispatcher = dispatcher
+        self._usage = usage
+        self._future: asyncio.Future[Dispatched] = asyncio.get_running_loop().create_future()
+        self._lease: Lease | None = None
+
+    def take(self, event: Dispatched) -> None:
+        """The machine has seated this request."""
+        if not self._future.done():
+            self._future.set_result(event)
+
+    def fail(self, reason: Unseated) -> None:
+        """The machine has taken this request out of line."""
+        if not self._future.done():
+            self._future.set_exception(reason)
+
+    async def __aenter__(self) -> Lease:
+        self._dispatcher.join(self)
+        try:
+            event = await self._future
+        except BaseException:
+            self._dispatcher.leave(self, 0, refund=True)
+            raise
+        finally:
+            if self._future.done() and not self._future.cancelled():
+                self._future.exception()  # read, so that nobody is told it was overlooked
+        self._lease = Lease(event.backend, event.waited_ms, self._started)
+        return self._lease
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        lease, self._lease = self._lease, None
+        if lease:
+            self._dispatcher.leave(self, self._usage.cost_tokens, refund=lease.refund)
+
+    def _started(self) -> None:
+        if self._lease:
+            self._dispatcher.begin(self)
