@@ -1,0 +1,140 @@
+"""The overview: a verdict first, then the figures it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dashboard import words
+from dashboard.boards import backends
+from dashboard.boards.backends import Moment, States
+from dashboard.boards.board import Board, Row, state
+from gateway.pictures import Picture, PoolPicture
+from scheduling.core.policy import Policy
+
+PICTURE_STALE_S = 3.0  # a gateway publishes twice a second
+LONG_WAIT_MS = 30_000  # a person at a chat gives up by then
+UNFAIR = 0.8  # Jain's index: one tenant of two that gets four fifths reads 0.74
+
+POOL_TABLE = "pool-rows"
+POOL_TEMPLATE = "dashboard/partials/pool_row.html"
+POOL_EMPTY = Row(id="pool-empty", table=POOL_TABLE, template="dashboard/partials/pool_empty.html", fixed={})
+
+Verdict = tuple[str, str, str]  # kind, word, sentence
+
+
+def build(policy: Policy, picture: Picture, states: States, moment: Moment) -> Board:
+    """The board of the overview."""
+    kind, word, sentence = verdict(policy, picture, states, moment)
+    pools = tuple(_pool_row(policy, name, picture.pool(name)) for name in sorted(policy.pools))
+    return Board(
+        text={**_tiles(picture.pools), "verdict-word": word, "verdict-text": sentence},
+        attrs={"verdict": {"class": f"verdict {kind}"}},
+        rows=(
+            *(pools or (POOL_EMPTY,)),
+            *backends.build(policy, picture, states, moment).rows,
+        ),
+    )
+
+
+def verdict(policy: Policy, picture: Picture, states: States, moment: Moment) -> Verdict:
+    """One sentence on how things stand; the first that applies, the worst first."""
+    if not picture.gateways:
+        return (
+            "bad",
+            "No gateway",
+            "No gateway publishes its queue. Is one running? Start it with: manage.py serve",
+        )
+    if (age := moment.now_s - picture.at_s) > PICTURE_STALE_S:
+        return "bad", "Stale", f"The last picture is {words.milliseconds(age * 1000)} old."
+    return (
+        _backends_verdict(policy, states, moment)
+        or _queue_verdict(picture)
+        or _calm(sum(pool.in_flight for pool in picture.pools))
+    )
+
+
+def _backends_verdict(policy: Policy, states: States, moment: Moment) -> Verdict | None:
+    if not policy.backends:
+        return "quiet", "No backend", "Add a backend, and the queue begins to move."
+    health = {
+        name: backends.health(rule, states.get(name), moment)
+        for name, rule in sorted(policy.backends.items())
+    }
+    if failing := [name for name, (kind, _) in health.items() if kind == "bad"]:
+        why = states[failing[0]].error
+        return "bad", "Degraded", f"The metrics of {', '.join(failing)} cannot be read: {why}."
+    if all(rule.draining for rule in policy.backends.values()):
+        return "bad", "Closed", "Every backend is draining: nothing is dispatched."
+    if stale := [name for name, (_, word) in health.items() if word == "metrics stale"]:
+        return "busy", "Degraded", f"The metrics of {', '.join(stale)} are stale; their limits stand still."
+    return None
+
+
+def _queue_verdict(picture: Picture) -> Verdict | None:
+    slowest = max(picture.pools, key=lambda pool: pool.oldest_wait_ms or 0, default=None)
+    if slowest is None or not slowest.queued:
+        return None
+    waits = words.milliseconds(slowest.oldest_wait_ms)
+    line = f"{slowest.pool} has {words.plural(slowest.queued, 'request')} waiting, the oldest for {waits}"
+    if slowest.jain is not None and slowest.jain < UNFAIR:
+        return "busy", "Unfair", f"{line}; service is far from the entitled shares (Jain {slowest.jain:.2f})."
+    if (slowest.oldest_wait_ms or 0) > LONG_WAIT_MS:
+        return "busy", "Saturated", f"{line}."
+    return "ok", "Busy", f"{line}; every tenant gets its turn."
+
+
+def _calm(in_flight: int) -> Verdict:
+    if in_flight:
+        return "ok", "Healthy", f"{words.plural(in_flight, 'request')} in flight, nothing waits."
+    return "ok", "Healthy", "Nothing waits and nothing runs."
+
+
+def _tiles(pools: Sequence[PoolPicture]) -> dict[str, str]:
+    waits = [pool.oldest_wait_ms for pool in pools if pool.oldest_wait_ms is not None]
+    indexes = [pool.jain for pool in pools if pool.jain is not None]
+    gates = [gate for pool in pools for gate in pool.backends if not gate.draining]
+    cap = sum(gate.cap for gate in gates)
+    used = sum(gate.in_flight for gate in gates)
+    return {
+        "tile-queued": words.count(sum(pool.queued for pool in pools) if pools else None),
+        "tile-oldest": words.milliseconds(max(waits, default=None)),
+        "tile-in-flight": words.count(sum(pool.in_flight for pool in pools) if pools else None),
+        "tile-tokens": words.count(sum(pool.tokens_per_s for pool in pools) if pools else None),
+        "tile-jain": words.index(min(indexes, default=None)),
+        "tile-limit": words.percent(used / cap if cap else None),
+        "tile-limit-note": f"{used} of {cap} seats" if cap else "no open seats",
+    }
+
+
+def _pool_row(policy: Policy, name: str, seen: PoolPicture | None) -> Row:
+    gates = [gate for gate in (seen.backends if seen else ()) if not gate.draining]
+    kind, word = _pool_state(seen)
+    return Row(
+        id=f"p-{name}",
+        table=POOL_TABLE,
+        template=POOL_TEMPLATE,
+        fixed={"name": name, "fairness": policy.pools[name].fairness},
+        text={
+            "state": word,
+            "queued": words.count(seen.queued if seen else None),
+            "oldest": words.milliseconds(seen.oldest_wait_ms if seen else None),
+            "in-flight": words.count(seen.in_flight if seen else None),
+            "cap": words.count(sum(gate.cap for gate in gates)),
+            "pending": words.count(sum(gate.pending_first_token for gate in gates)),
+            "window": words.count(sum(gate.window for gate in gates)),
+            "jain": words.index(seen.jain if seen else None),
+        },
+        attrs={"state": state(kind)},
+    )
+
+
+def _pool_state(seen: PoolPicture | None) -> tuple[str, str]:
+    if seen is None:
+        return "quiet", "no gateway"
+    if not seen.backends:
+        return "warn", "no backend"
+    if all(gate.draining for gate in seen.backends):
+        return "warn", "draining"
+    if seen.queued:
+        return "busy", "queueing"
+    return ("ok", "running") if seen.in_flight else ("quiet", "idle")
