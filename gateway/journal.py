@@ -1,0 +1,206 @@
+"""Usage records on their way to Postgres: the journal on disk is the buffer.
+
+Every accepted request writes a line when it is accepted and one when it
+ends. A thread reads the lines back and stores ended requests in batches.
+While Postgres is away the lines simply stay; after a crash the next process
+reads what the dead one left, and what had no end was lost with it. Storing
+a line twice is harmless, so every request is recorded exactly once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import time
+
+import msgspec
+
+from gateway.errors import JournalFull
+from gateway.records import Away, Record, Unstorable
+from gateway.segments import Segments, abandoned_runs, read_lines, remove_run, run_paths
+from scheduling.core.outcome import Outcome
+
+log = logging.getLogger("fairlane.journal")
+
+BATCH = 1000  # records in one COPY
+ADOPT_EVERY = 60.0  # seconds between two looks for what dead processes left
+LOST_STATUS = 500  # what a request counts as whose gateway died
+REJECTED = "rejected.jsonl"
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Record).decode
+
+Store = Callable[[Sequence[Record]], None]
+
+
+class Journal:
+    """Keeps records from ``accept`` until they are stored.
+
+    ``accept`` and ``end`` belong to the event loop and write one short line
+    each; everything else happens in the thread that ``start`` starts.
+    """
+
+    def __init__(self, folder: Path, store: Store, every_s: float) -> None:
+        self._folder = folder
+        self._segments = Segments(folder)
+        self._store = store
+        self._every_s = every_s
+        self._open: dict[str, Record] = {}
+        self._unwritten: list[Record] = []
+        self._read: dict[Path, int] = {}
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._adopted_at_s = 0.0
+        self.away = False
+
+    def accept(self, record: Record) -> None:
+        """A request begins. Raises JournalFull when that cannot be written down."""
+        try:
+            self._write_late()
+            if self._segments.full:
+                self._roll()
+            self._segments.append(_encode(record))
+        except OSError as error:
+            log.error("the journal in %s cannot be written: %s", self._folder, error)  # noqa: TRY400
+            raise JournalFull from None
+        self._open[record.request_id] = record
+
+    def end(self, record: Record) -> None:
+        """A request has ended; its outcome is set. Never raises: what cannot be written is tried again."""
+        self._open.pop(record.request_id, None)
+        try:
+            self._segments.append(_encode(record))
+        except OSError:
+            self._unwritten.append(record)
+
+    @property
+    def unsettled(self) -> int:
+        """Requests that run, plus ended ones that could not even be written to disk."""
+        return len(self._open) + len(self._unwritten)
+
+    def start(self) -> None:
+        """Begin to store, first of all what dead processes left."""
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 10.0) -> None:
+        """Store what can be stored now, and keep the rest for the next start."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        try:
+            self._write_late()
+        except OSError as error:
+            log.error("%d usage records could not be written: %s", len(self._unwritten), error)  # noqa: TRY400
+        self._segments.close(empty=not self._open and self._drained())
+
+    def flush(self) -> None:
+        """Store every ended request that is in the files. Raises Away."""
+        for path in self._segments.paths():
+            self._flush_segment(path)
+
+    def adopt(self) -> None:
+        """Store what dead processes left; what never ended is recorded as lost. Raises Away."""
+        for run in abandoned_runs(self._folder):
+            lost: dict[str, Record] = {}
+            for path in run_paths(self._folder, run):
+                offset = 0
+                while True:
+                    lines, offset = read_lines(path, offset)
+                    if not lines:
+                        break
+                    self._save(_ended(lines, lost))
+            self._save([_as_lost(record) for record in lost.values()])
+            remove_run(self._folder, run)
+
+    def _work(self) -> None:
+        while not self._stopping.wait(self._every_s):
+            self._try()
+        self._try()
+
+    def _try(self) -> None:
+        try:
+            self.flush()
+            if time() - self._adopted_at_s > ADOPT_EVERY:
+                self.adopt()
+                self._adopted_at_s = time()
+        except Away as error:
+            if not self.away:
+                log.warning("usage records wait in %s: Postgres is away (%s)", self._folder, error)
+                self._segments.sync()
+            self.away = True
+            self._stopping.wait(self._every_s)
+        except Exception:
+            log.exception("usage records wait in %s", self._folder)
+        else:
+            if self.away:
+                log.warning("usage records are stored again")
+            self.away = False
+
+    def _flush_segment(self, path: Path) -> None:
+        closed = path != self._segments.current
+        offset = self._read.get(path, 0)
+        while True:
+            lines, after = read_lines(path, offset)
+            if not lines:
+                break
+            self._save(_ended(lines, {}))
+            self._read[path] = offset = after
+        if closed:
+            self._read.pop(path, None)
+            path.unlink()
+
+    def _save(self, records: Sequence[Record]) -> None:
+        for start in range(0, len(records), BATCH):
+            batch = records[start : start + BATCH]
+            try:
+                self._store(batch)
+            except Unstorable:
+                self._save_one_by_one(batch)
+
+    def _save_one_by_one(self, records: Sequence[Record]) -> None:
+        for record in records:
+            try:
+                self._store([record])
+            except Unstorable as error:
+                log.error("usage record %s is kept in %s: %s", record.request_id, REJECTED, error)  # noqa: TRY400
+                with (self._folder / REJECTED).open("ab") as file:
+                    file.write(_encode(record) + b"\n")
+
+    def _write_late(self) -> None:
+        while self._unwritten:
+            self._segments.append(_encode(self._unwritten[0]))
+            del self._unwritten[0]
+
+    def _roll(self) -> None:
+        # Requests that still run are written down again, so that the old segment holds nothing but the past.
+        self._segments.roll(_encode(record) for record in self._open.values())
+
+    def _drained(self) -> bool:
+        return all(self._read.get(path, 0) >= path.stat().st_size for path in self._segments.paths())
+
+
+def _ended(lines: Sequence[bytes], running: dict[str, Record]) -> list[Record]:
+    """The ended requests among these lines; the others stay in ``running`` until their end is read."""
+    ended = []
+    for line in lines:
+        try:
+            record = _decode(line)
+        except msgspec.DecodeError:
+            continue  # torn by a full disk, or by the end of the machine
+        if record.outcome:
+            running.pop(record.request_id, None)
+            ended.append(record)
+        else:
+            running[record.request_id] = record
+    return ended
+
+
+def _as_lost(record: Record) -> Record:
+    record.outcome = str(Outcome.WORKER_LOST)
+    record.status = LOST_STATUS
+    record.estimated = True
+    record.ended_at = time()
+    return record

@@ -1,0 +1,93 @@
+"""One usage record per accepted request, and how records get into Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import psycopg
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, transaction
+
+
+class Record(msgspec.Struct, omit_defaults=True, gc=False):
+    """How one request went, with the columns of ``UsageRecord``. Times are Unix seconds.
+
+    An ``outcome`` of "" says that the request is still running.
+    """
+
+    request_id: str
+    accepted_at: float
+    tenant: str
+    model: str
+    priority_class: str
+    endpoint: str
+    stream: bool
+    pool: str = ""
+    user_hash: str = ""
+    api_token_id: int | None = None
+    policy_revision: int = 0
+    estimated_tokens: int = 0
+    queued_at: float | None = None
+    dispatched_at: float | None = None
+    first_token_at: float | None = None
+    ended_at: float | None = None
+    backend: str = ""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    estimated: bool = False
+    outcome: str = ""
+    status: int = 0
+    attempt: int = 1
+    cost: int = 0
+
+
+class Away(Exception):
+    """Postgres cannot be reached; the records keep."""
+
+
+class Unstorable(Exception):
+    """Postgres refuses a record of this batch, and always will."""
+
+
+COLUMNS = Record.__struct_fields__
+TIMES = frozenset(name for name in COLUMNS if name.endswith("_at"))
+_NAMES = ", ".join(COLUMNS)
+_TABLE = "gateway_usagerecord"
+_ARRIVING = (
+    "CREATE TEMPORARY TABLE IF NOT EXISTS usage_arriving ON COMMIT DELETE ROWS "  # noqa: S608 - constants
+    f"AS SELECT {_NAMES} FROM {_TABLE} WITH NO DATA"
+)
+_COPY = f"COPY usage_arriving ({_NAMES}) FROM STDIN"
+_INTO = (
+    f"INSERT INTO {_TABLE} ({_NAMES}) SELECT {_NAMES} FROM usage_arriving "  # noqa: S608 - constants
+    "ON CONFLICT (request_id) DO NOTHING"
+)
+
+
+def store(records: Sequence[Record]) -> None:
+    """Write finished records, each request id once however often it is given.
+
+    Called in a thread. Raises Away or Unstorable; then nothing of the batch is stored.
+    """
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL client_min_messages = warning")
+            cursor.execute(_ARRIVING)
+            with cursor.copy(_COPY) as copy:
+                for record in records:
+                    copy.write_row([_value(record, name) for name in COLUMNS])
+            cursor.execute(_INTO)
+    except (DataError, IntegrityError, psycopg.DataError, psycopg.IntegrityError) as error:
+        raise Unstorable(str(error)) from error
+    except (DatabaseError, InterfaceError, psycopg.Error) as error:
+        raise Away(str(error)) from error
+    finally:
+        connection.close()
+
+
+def _value(record: Record, name: str) -> Any:
+    value = getattr(record, name)
+    return datetime.fromtimestamp(value, UTC) if name in TIMES and value is not None else value
