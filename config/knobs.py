@@ -123,6 +123,11 @@ KNOBS = (
         1,
     ),
     Knob(
+        "FAIRLANE_GATEWAY_URL",
+        "http://127.0.0.1:8000",
+        "Where demo traffic finds the gateway; `serve` sets it.",
+    ),
+    Knob(
         "FAIRLANE_LINK_LOCAL_BACKENDS",
         0,
         "1 allows backends at link-local addresses such as 169.254.0.0/16.",

@@ -1,4 +1,4 @@
-"""Django's settings. What an admin may turn is in knobs.py; every knob is a setting of its name."""
+"""Django's settings. What an admin may turn is in knobs.py; the values in force are ``settings.KNOBS``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = embedded.data_dir()
 
 KNOBS = knobs.read_all()
-globals().update(KNOBS)
 
 DEBUG = False
 SECRET_KEY = os.environ.get("FAIRLANE_SECRET_KEY") or embedded.secret_key(DATA_DIR)

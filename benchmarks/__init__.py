@@ -1,0 +1,1 @@
+"""Speed, memory and fairness, measured as ratios in one run."""

@@ -1,0 +1,195 @@
+"""Replay a real trace through the running product with the stock openai client, and see who was served.
+
+    python -m benchmarks.replay                    # weights 3:1 and a quiet tenant, under fifo and token_fair
+    python -m benchmarks.replay --seconds 20 --json
+
+Lengths come from the Azure LLM inference trace 2023 (conversation) when the
+file is given or found, else from its published lognormal fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import csv
+import itertools
+import json
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from openai import APIError, AsyncOpenAI
+
+from benchmarks.product import MODEL, Product, running_product
+
+HEAVY = {"research": 3, "batch-jobs": 1}  # tenant: weight
+QUIET = "chat"
+TENANTS = [
+    *({"slug": slug, "name": slug, "weight": weight} for slug, weight in HEAVY.items()),
+    {"slug": QUIET, "name": "Chat", "weight": 1},
+]
+TRACE = Path("shared/data/azure_llm_2023_conversation.csv")
+# The trace's own fit, for machines without the file: lognormal (mu, sigma) of prompt and completion tokens.
+PROMPT_FIT, COMPLETION_FIT = (6.633, 0.985), (5.019, 0.859)
+BACKLOG = 40  # requests each heavy tenant keeps open: always more than its share of seats
+QUIET_EVERY_S = 0.5
+CHARS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """One request of the trace, in tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one run showed."""
+
+    fairness: str
+    shares: dict[str, float]  # of the cost tokens of the heavy tenants, while both had a backlog
+    finished: dict[str, int]
+    quiet_wait_ms: dict[str, float]  # p50 and p99 in line
+    errors: int
+
+
+def trace(path: Path | None, shrink: int) -> list[Lengths]:
+    """Lengths of the trace in order, divided by ``shrink`` so that a short run sees many requests."""
+    if path is not None and path.exists():
+        with path.open(encoding="utf-8") as file:
+            rows = [
+                Lengths(int(row["prompt_tokens"]), int(row["completion_tokens"]))
+                for row in csv.DictReader(file)
+            ]
+    else:
+        dice = random.Random(2023)
+        rows = [
+            Lengths(int(dice.lognormvariate(*PROMPT_FIT)), int(dice.lognormvariate(*COMPLETION_FIT)))
+            for _ in range(5000)
+        ]
+    return [
+        Lengths(max(1, row.prompt_tokens // shrink), max(1, row.completion_tokens // shrink)) for row in rows
+    ]
+
+
+class Load:
+    """The stock client, once per tenant, for a number of seconds."""
+
+    def __init__(self, product: Product, seconds: float) -> None:
+        self.errors = 0
+        self._ends_s = time.time() + seconds
+        self._clients = {
+            tenant: AsyncOpenAI(base_url=f"{product.url}/v1", api_key=secret, max_retries=0)
+            for tenant, secret in product.secrets.items()
+        }
+
+    async def run(self, rows: Sequence[Lengths]) -> None:
+        """Keep both heavy tenants backlogged and the quiet one quiet."""
+        async with asyncio.TaskGroup() as group:
+            for n, tenant in enumerate(HEAVY):
+                own = itertools.cycle(rows[n :: len(HEAVY)])
+                for _ in range(BACKLOG):
+                    group.create_task(self._heavy(tenant, own))
+            group.create_task(self._quiet())
+        for client in self._clients.values():
+            await client.close()
+
+    async def _heavy(self, tenant: str, own: Iterator[Lengths]) -> None:
+        while time.time() < self._ends_s:
+            await self._ask(tenant, next(own))
+
+    async def _quiet(self) -> None:
+        async with asyncio.TaskGroup() as asked:
+            while time.time() < self._ends_s:
+                asked.create_task(self._ask(QUIET, Lengths(20, 8)))
+                await asyncio.sleep(QUIET_EVERY_S)
+
+    async def _ask(self, tenant: str, row: Lengths) -> None:
+        try:
+            stream = await self._clients[tenant].chat.completions.create(
+                model=MODEL,
+                messages=[{"role": "user", "content": "word" * row.prompt_tokens}],
+                max_tokens=row.completion_tokens,
+                stream=True,
+            )
+            async for _ in stream:
+                pass
+        except APIError:
+            self.errors += 1
+
+
+def measure(product: Product, fairness: str, began_s: float, ended_s: float, errors: int) -> Result:
+    """Read the product's own usage records, without the run's first quarter."""
+    warm_s = began_s + (ended_s - began_s) / 4
+    served = product.query(
+        "SELECT tenant, sum(cost), count(*) FROM gateway_usagerecord WHERE outcome = 'ok' "
+        "AND ended_at BETWEEN to_timestamp(%s) AND to_timestamp(%s) GROUP BY tenant",
+        (warm_s, ended_s),
+    )
+    cost = {str(tenant): int(total) for tenant, total, _ in served}
+    heavy = sum(cost.get(tenant, 0) for tenant in HEAVY)
+    ((p50, p99),) = product.query(
+        "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY wait), "
+        "percentile_cont(0.99) WITHIN GROUP (ORDER BY wait) FROM (SELECT 1000 * extract(epoch FROM "
+        "dispatched_at - queued_at) AS wait FROM gateway_usagerecord WHERE tenant = %s "
+        "AND dispatched_at IS NOT NULL AND queued_at BETWEEN to_timestamp(%s) AND to_timestamp(%s)) AS waits",
+        (QUIET, warm_s, ended_s),
+    )
+    return Result(
+        fairness=fairness,
+        shares={tenant: cost.get(tenant, 0) / heavy if heavy else 0.0 for tenant in HEAVY},
+        finished={str(tenant): int(count) for tenant, _, count in served},
+        quiet_wait_ms={"p50": float(p50 or 0), "p99": float(p99 or 0)},
+        errors=errors,
+    )
+
+
+def run(fairness: str, rows: Sequence[Lengths], seconds: float, engine_options: Sequence[str] = ()) -> Result:
+    """One product, one run."""
+    with running_product(TENANTS, fairness=fairness, engine_options=engine_options) as product:
+        began_s = time.time()
+        load = Load(product, seconds)
+        asyncio.run(load.run(rows))
+        time.sleep(1)  # the journal writes its last batch
+        return measure(product, fairness, began_s, began_s + seconds, load.errors)
+
+
+def table(results: Sequence[Result]) -> str:
+    """The results for a person."""
+    lines = [f"{'policy':<12} {'research : batch-jobs':>22} {'quiet wait p50 / p99':>24} {'finished':>9}"]
+    for result in results:
+        shares = " : ".join(f"{100 * share:.1f} %" for share in result.shares.values())
+        waits = f"{result.quiet_wait_ms['p50']:.0f} / {result.quiet_wait_ms['p99']:.0f} ms"
+        lines.append(f"{result.fairness:<12} {shares:>22} {waits:>24} {sum(result.finished.values()):>9}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run under fifo and under token_fair, and compare."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--trace", type=Path, default=Path("..") / TRACE)
+    options.add_argument("--seconds", type=float, default=40)
+    options.add_argument("--shrink", type=int, default=4, help="divide all lengths by this")
+    options.add_argument("--json", action="store_true", help="one JSON line instead of a table")
+    chosen = options.parse_args()
+    rows = trace(chosen.trace, chosen.shrink)
+    results = [run(fairness, rows, chosen.seconds) for fairness in ("fifo", "token_fair")]
+    fifo, fair = (result.quiet_wait_ms["p99"] for result in results)
+    ratio = fifo / max(fair, 1.0)
+    if chosen.json:
+        print(
+            json.dumps({"replay": [asdict(result) for result in results], "quiet_p99_ratio": round(ratio, 1)})
+        )
+        return
+    print(table(results))
+    print(f"The quiet tenant's p99 wait is {ratio:.0f} times shorter under token_fair than under fifo.")
+
+
+if __name__ == "__main__":
+    main()
