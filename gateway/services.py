@@ -122,11 +122,8 @@ def _issue(token: ApiToken, secret: str, prefix: str, stamp: Stamp) -> IssuedTok
         token.tenant
         and ApiToken.objects.filter(tenant=token.tenant, name=token.name, revoked_at=None).exists()
     ):
-        raise ValidationError(
-            {
-                "name": f"{token.tenant} already has an API token of this name. Use another, or revoke that first."
-            }
-        )
+        taken = f"{token.tenant} already has an API token of this name. Use another, or revoke that first."
+        raise ValidationError({"name": taken})
     save_new(token)
     record("api_token", target(token), stamp, after=_whole(token))
     return IssuedToken(token, secret)
