@@ -42,7 +42,7 @@ class TokenFair:
         """Stand in the line of this tenant and user; who had none starts level."""
         self._hold(entry)
         lane, user, tenant = entry.lane, entry.user, entry.tenant
-        users = _users(tenant)
+        users = tenant.inner
         line = user.lines.get(lane)
         if line is None:
             line = user.lines[lane] = OrderedDict()
@@ -57,10 +57,13 @@ class TokenFair:
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The tenant with the earliest start, then its user, then that user's oldest ticket."""
+        if len(lanes) == 1:  # most pools serve one model
+            (lane,) = lanes
+            tenant = self._tenants.first(lane)
+            user = tenant.inner.first(lane) if tenant else None
+            return head(user.lines[lane]) if user else None
         tenant = _earliest(self._tenants, lanes)
-        if tenant is None:
-            return None
-        user = _earliest(_users(tenant), lanes)
+        user = _earliest(tenant.inner, lanes) if tenant else None
         if user is None:
             return None
         return min((head(user.lines[lane]) for lane in lanes if lane in user.lines), key=arrival)
@@ -72,7 +75,7 @@ class TokenFair:
         entry.user.left += 1
         self._price(entry)
         self._tenants.charge(entry.tenant, entry.charge)
-        _users(entry.tenant).charge(entry.user, entry.user_charge)
+        entry.tenant.inner.charge(entry.user, entry.user_charge)
 
     def remove(self, entry: Entry) -> None:
         """It gave up: nothing was charged."""
@@ -84,7 +87,7 @@ class TokenFair:
         self._hold(entry)
         self._price(entry)
         self._tenants.move(entry.tenant, entry.charge)
-        _users(entry.tenant).move(entry.user, entry.user_charge)
+        entry.tenant.inner.move(entry.user, entry.user_charge)
 
     def settle(self, entry: Entry, cost: int) -> None:
         """Put the real cost in the place of the estimate."""
@@ -92,7 +95,7 @@ class TokenFair:
         # The lead was scaled when the weight changed, so what is undone is scaled alike.
         undo = entry.charge * entry.weight // tenant.weight
         self._tenants.move(tenant, cost * MILLI // tenant.weight - undo)
-        _users(tenant).move(entry.user, cost * MILLI - entry.user_charge)
+        tenant.inner.move(entry.user, cost * MILLI - entry.user_charge)
         self._release(entry)
 
     def set_weights(self, tenants: Mapping[str, TenantRule]) -> None:
@@ -108,7 +111,7 @@ class TokenFair:
         tenant, user = entry.tenant, entry.user
         index = index_of(entry, user.left, user.waiting)
         mine = _drain(user)
-        among_users = _curve(_users(tenant), now_ms).before(mine.start + index * mine.step)
+        among_users = _curve(tenant.inner, now_ms).before(mine.start + index * mine.step)
         mine = _drain(tenant)
         return _curve(self._tenants, now_ms).before(mine.start + among_users * mine.step)
 
@@ -117,15 +120,22 @@ class TokenFair:
         return rule.weight if rule else DEFAULT_WEIGHT
 
     def _hold(self, entry: Entry) -> None:
-        ticket = entry.ticket
-        tenant = self._tenants.hold(ticket.tenant, self._weight_of(ticket.tenant))
-        if tenant.inner is None:
+        tenants = self._tenants
+        name = entry.ticket.tenant
+        tenant = tenants.shares.get(name)
+        if tenant is None:
+            tenant = tenants.add(name, self._weight_of(name))
             tenant.inner = Level()
-        entry.tenant = tenant
-        entry.user = tenant.inner.hold(_line_name(tenant.inner, ticket.user), 1)
+        users = tenant.inner
+        user = users.shares.get(entry.ticket.user)
+        if user is None:
+            user = _line_for(users, entry.ticket.user)
+        entry.tenant, entry.user = tenant, user
+        tenants.hold(tenant)
+        users.hold(user)
 
     def _release(self, entry: Entry) -> None:
-        _users(entry.tenant).release(entry.user)
+        entry.tenant.inner.release(entry.user)
         self._tenants.release(entry.tenant)
 
     def _price(self, entry: Entry) -> None:
@@ -143,22 +153,18 @@ class TokenFair:
         if line:
             return
         del user.lines[lane]
-        users = _users(tenant)
+        users = tenant.inner
         users.leave(user, lane)
         if not users.serves(lane):
             self._tenants.leave(tenant, lane)
 
 
-def _users(tenant: Share) -> Level:
-    if tenant.inner is None:
-        raise LookupError(f"tenant {tenant.name} holds no users")
-    return tenant.inner
-
-
-def _line_name(users: Level, user: str) -> str:
-    if user in users.shares or len(users.shares) < USERS_TRACKED:
-        return user
-    return f"{SHARED_PREFIX}{crc32(user.encode(errors='surrogatepass')) % SHARED_LINES}"
+def _line_for(users: Level, name: str) -> Share:
+    """An account for a user who has none: their own, or a shared one when there are too many."""
+    if len(users.shares) >= USERS_TRACKED:
+        line = crc32(name.encode(errors="surrogatepass")) % SHARED_LINES
+        name = f"{SHARED_PREFIX}{line}"
+    return users.shares.get(name) or users.add(name, 1)
 
 
 def _earliest(level: Level, lanes: Collection[Lane]) -> Share | None:

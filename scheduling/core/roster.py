@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Mapping
 
 from scheduling.core.entry import Entry
@@ -20,7 +20,7 @@ class TenantLine:
         self.waiting: OrderedDict[int, Entry] = OrderedDict()
         self.waiting_cost = 0
         self.in_flight = 0
-        self.classes: Counter[str] = Counter()
+        self.classes: dict[str, int] = {}
 
 
 class Roster:
@@ -40,7 +40,8 @@ class Roster:
         if entry.place < 0:
             line.waiting.move_to_end(entry.place, last=False)
         line.waiting_cost += entry.cost
-        line.classes[entry.ticket.priority_class] += 1
+        name = entry.ticket.priority_class
+        line.classes[name] = line.classes.get(name, 0) + 1
 
     def seat(self, entry: Entry) -> None:
         """The ticket runs."""

@@ -64,6 +64,8 @@ class Scheduler:
         band = self._bands.of(ticket.priority_class)
         band.push(entry)
         self._timers.watch(entry, band.rule.max_wait_ms)
+        if band.lanes[entry.lane] > 1 and not self._timers.is_due(now_ms):
+            return []  # others of its class wait for the same backends: they are shut
         return self._settled(now_ms)
 
     def cancel(self, request_id: str, now_ms: int) -> list[Event]:
@@ -176,8 +178,7 @@ class Scheduler:
     def _settled(self, now_ms: int) -> list[Event]:
         """Let time do its part, then seat whoever can go."""
         events: list[Event] = []
-        due_ms = self._timers.next_ms()
-        if due_ms is not None and due_ms <= now_ms:
+        if self._timers.is_due(now_ms):
             events.extend(self._pass_time(now_ms))
         while self._waiting and (choice := self._bands.next(now_ms)):
             events.append(self._seat(*choice, now_ms))

@@ -38,6 +38,8 @@ class Share:
         "weight",
     )
 
+    inner: Level  # a tenant's users
+
     def __init__(self, name: str, weight: int, now: int) -> None:
         self.name = name
         self.weight = weight
@@ -46,7 +48,6 @@ class Share:
         self.held = 0
         self.parked: int | None = None
         self.keys: dict[Lane, int] = {}
-        self.inner: Level | None = None  # a tenant's users
         self.lines: dict[Lane, OrderedDict[int, Entry]] = {}  # a user's tickets, by place
         self.waiting = 0
         self.waiting_cost = 0
@@ -86,22 +87,22 @@ class Level:
         self._idle: list[tuple[int, str]] = []
         self._held = 0
 
-    def hold(self, name: str, weight: int) -> Share:
+    def add(self, name: str, weight: int) -> Share:
+        """Begin an account: its first ticket starts level with the one served last."""
+        share = self.shares[name] = Share(name, weight, self.now)
+        return share
+
+    def hold(self, share: Share) -> None:
         """Count one more ticket for the name."""
-        share = self.shares.get(name)
-        if share is None:
-            share = self.shares[name] = Share(name, weight, self.now)
         share.held += 1
         self._held += 1
-        return share
 
     def release(self, share: Share) -> None:
         """Count one ticket less; forget what need not be known any more."""
         share.held -= 1
         self._held -= 1
         if not self._held:
-            self.shares.clear()
-            self._lanes.clear()
+            self.shares.clear()  # nobody waits either, so no lane is left
             self._idle.clear()
             self.now = 0
             self.table = None

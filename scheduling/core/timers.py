@@ -48,6 +48,10 @@ class Timers:
         """The next instant at which something may fall due."""
         return self._heap[0][0] if self._heap else None
 
+    def is_due(self, now_ms: int) -> bool:
+        """Whether anything may have fallen due."""
+        return bool(self._heap) and self._heap[0][0] <= now_ms
+
     def due(self, now_ms: int) -> Iterator[tuple[Due, Entry]]:
         """Every waiting ticket with something due by now."""
         heap = self._heap
