@@ -1,0 +1,189 @@
+"""One connection to an engine: HTTP/1.1 on a bare transport, framed by llhttp."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Protocol, cast
+
+import httptools
+
+from gateway.failures import Broken, Garbage
+from gateway.reply import Reply
+
+HEAD_BYTES = 64 * 1024  # of an engine's head; llhttp itself has no bound
+
+
+class Home(Protocol):
+    """Where a connection lives between exchanges."""
+
+    def add(self, connection: Connection) -> None:
+        """A connection stands."""
+
+    def keep(self, connection: Connection) -> None:
+        """A connection has done its exchange and may carry another."""
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection; carries one exchange at a time."""
+
+    __slots__ = (
+        "_body", "_complete", "_head_done", "_headers", "_keep", "_parser", "_paused",
+        "_home", "_reply", "_seen_bytes", "_transport", "_until_close", "born_s", "lost",
+    )  # fmt: skip
+
+    def __init__(self, home: Home, born_s: float) -> None:
+        self._home = home
+        self.born_s = born_s
+        self.lost = False
+        self._reply: Reply | None = None
+        self._body: list[bytes] = []
+        self._paused = False
+
+    # -- the exchange
+
+    def send(self, reply: Reply, head: bytes, body: tuple[bytes, ...]) -> None:
+        """Send a request whose answer goes to ``reply``."""
+        self._reply = reply
+        self._parser = httptools.HttpResponseParser(self)
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head_done = self._complete = self._keep = self._until_close = False
+        self._seen_bytes = 0
+        reply.on_sent(self, asyncio.get_running_loop().time())
+        self._transport.writelines((head, *body))
+
+    def pause(self) -> None:
+        """Read no more until ``resume``: the engine's own buffers fill, and it waits."""
+        if not self._paused and not self.lost:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused and not self.lost:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Close at once, without a word: the engine sees that nobody wants its answer."""
+        self._reply = None
+        self._transport.abort()
+
+    def break_off(self) -> None:
+        """Close at once, and let whoever reads the answer know."""
+        if self._reply is not None:
+            self._reply.fail(Broken("The gateway is stopping."))
+        else:
+            self._transport.abort()
+
+    def usable(self, now_s: float, max_age_s: float) -> bool:
+        """May carry another request."""
+        return not self.lost and not self._transport.is_closing() and now_s - self.born_s < max_age_s
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send small writes at once, and notice a peer that vanished."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._home.add(self)
+        sock = transport.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def data_received(self, data: bytes) -> None:
+        """Frame the bytes; hand the body on in one piece per call."""
+        reply = self._reply
+        if reply is None:  # nobody asked: the connection is out of step
+            self._transport.abort()
+            return
+        reply.heard = True
+        fault = self._frame(data)
+        body = self._body
+        if body:
+            reply.on_body(body[0] if len(body) == 1 else b"".join(body))
+            body.clear()
+            if self._reply is None:  # the answer was given up
+                return
+        if self._complete:
+            self._finish(clean=not fault)
+        elif fault:
+            reply.fail(Garbage(f"{Garbage.__doc__} Its HTTP is broken: {fault}."))
+        elif not self._head_done:
+            self._seen_bytes += len(data)
+            if self._seen_bytes > HEAD_BYTES:
+                reply.fail(Garbage(f"{Garbage.__doc__} Its head is larger than {HEAD_BYTES} bytes."))
+
+    def _frame(self, data: bytes) -> str:
+        """Let llhttp call the methods below; what is wrong with the bytes, if anything."""
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            return str(error) or type(error).__name__
+        return ""
+
+    def eof_received(self) -> None:
+        """Nothing to do: the transport closes itself, and ``connection_lost`` follows."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """An answer without a length ends here; any other breaks."""
+        self.lost = True
+        self._home.forget(self)
+        reply, self._reply = self._reply, None
+        if reply is None:
+            return
+        if exc is None and self._head_done and self._until_close:
+            reply.on_end()
+        else:
+            reply.on_lost(f"({exc})" if exc else "")
+
+    # -- llhttp
+
+    def on_message_begin(self) -> None:
+        """A second answer that nobody asked for makes the connection unusable."""
+        if self._complete:
+            self._keep = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; trailers are dropped."""
+        if not self._head_done:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole; that of a 1xx reply only announces the real one."""
+        status = self._parser.get_status_code()
+        if self._complete or self._reply is None:
+            return
+        if status < 200:
+            self._headers.clear()
+            return
+        names = {name for name, _ in self._headers}
+        self._until_close = b"content-length" not in names and b"transfer-encoding" not in names
+        self._head_done = True
+        self._reply.on_head(status, self._headers)
+
+    def on_body(self, data: bytes) -> None:
+        """A piece of the body."""
+        if not self._complete:
+            self._body.append(data)
+
+    def on_message_complete(self) -> None:
+        """Whether the connection lives on must be asked here: later llhttp has forgotten."""
+        if self._head_done:
+            self._complete = True
+            self._keep = self._parser.should_keep_alive()
+
+    def _finish(self, *, clean: bool) -> None:
+        """The answer is whole: free the connection before the reader is done with the bytes."""
+        reply, self._reply = self._reply, None
+        keep = clean and self._keep and not self._transport.get_write_buffer_size()
+        if keep:
+            self.resume()
+            self._home.keep(self)
+        else:
+            self._transport.abort()
+        if reply is not None:
+            reply.on_end()

@@ -1,0 +1,284 @@
+"""An engine's answer on its way to a client: its head, its bytes, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+
+from gateway.calls import EngineCall, RelayOptions
+from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
+from gateway.reported import JsonScanner
+from gateway.sse import SseScanner
+from scheduling.core.usage import Usage
+
+EXCERPT_BYTES = 64 * 1024  # of an engine's error body
+PASSED_HEADERS = frozenset({b"content-type", b"content-length", b"retry-after", b"content-disposition"})
+EVENT_STREAM = b"text/event-stream"
+ERROR_MESSAGE = re.compile(rb'"message"\s*:\s*"((?:[^"\\]|\\.){0,300})')
+
+
+class Source(Protocol):
+    """What an answer needs of the connection it comes from."""
+
+    def pause(self) -> None:
+        """Read no more until ``resume``."""
+
+    def resume(self) -> None:
+        """Read on."""
+
+    def abort(self) -> None:
+        """Close at once; the engine sees it."""
+
+
+class Reply:
+    """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good byte.
+
+    ``headers`` are those a client may see. ``load`` is the engine's ORCA
+    report, empty when it sent none. Iteration waits without a task or a
+    timer of its own.
+    """
+
+    __slots__ = (
+        "_began", "_chunks", "_ended", "_failure", "_feed", "_on_first_token", "_options",
+        "_paused", "_quiet_since", "_scanner", "_source", "_taken", "_unread", "_usage", "_waiter",
+        "backend", "call", "coding", "content_length", "content_type", "headers", "heard", "load", "status",
+        "streamed",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        backend: str,
+        call: EngineCall,
+        usage: Usage,
+        on_first_token: Callable[[], None],
+        options: RelayOptions,
+    ) -> None:
+        self.backend = backend
+        self.call = call
+        self.status = 0
+        self.content_type = b""
+        self.content_length: int | None = None
+        self.coding = b""
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        self.load = b""
+        self.streamed = False
+        self.heard = False  # bytes came since the watch last looked
+        self._usage = usage
+        self._on_first_token = on_first_token
+        self._options = options
+        self._source: Source | None = None
+        self._scanner: SseScanner | JsonScanner | None = None
+        self._feed: Callable[[bytes], bytes] = bytes
+        self._chunks: list[bytes] = []
+        self._unread = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: BackendFailure | None = None
+        self._began = False  # a byte of the body came
+        self._taken = False  # a byte of it was handed on
+        self._ended = False
+        self._paused = False
+        self._quiet_since = 0.0
+
+    # -- for whoever passes the answer on
+
+    @property
+    def at_boundary(self) -> bool:
+        """Between two events of a stream, with nothing waiting: the only place for a comment."""
+        return self.streamed and not self._chunks and self._scanner is not None and self._scanner.at_boundary
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._chunks:
+            if self._failure is not None:
+                raise self._failure
+            if self._ended:
+                raise StopAsyncIteration
+            await self._wait()
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._unread = 0
+        self._taken = True
+        if self._paused and self._source is not None:
+            self._paused = False
+            self._source.resume()
+        return data
+
+    # -- for the relay
+
+    async def wait_for_head(self) -> None:
+        """Until the status is known. Raises what ended the exchange before that."""
+        while not self.status:
+            if self._failure is not None:
+                raise self._failure
+            await self._wait()
+
+    async def peek(self, size: int) -> bytes:
+        """Wait for ``size`` bytes or the end, however it comes; the bytes stay unread."""
+        while self._unread < size and not (self.whole or self._paused or self._failure):
+            await self._wait()
+        return b"".join(self._chunks)
+
+    @property
+    def whole(self) -> bool:
+        """All of the answer has come."""
+        return self._ended and self._failure is None
+
+    def begin(self) -> None:
+        """The answer is worth passing on. One that is no stream leaves the backend's window here."""
+        if not self.streamed:
+            self._on_first_token()
+
+    @property
+    def untouched(self) -> bool:
+        """Not a byte of an answer came."""
+        return not (self.heard or self._began or self.status)
+
+    def close(self) -> None:
+        """No more is wanted. The engine is told at once if it has not finished."""
+        source, self._source = self._source, None
+        self._ended = True
+        if source is not None:
+            source.abort()
+
+    # -- for the connection
+
+    def on_sent(self, source: Source, now: float) -> None:
+        """The request went out by this connection."""
+        self._source = source
+        self._quiet_since = now
+
+    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
+        """The head is whole; 1xx heads do not come here."""
+        self.headers = tuple(header for header in headers if header[0] in PASSED_HEADERS)
+        for name, value in headers:
+            if name == b"content-type":
+                self.content_type = value
+            elif name == b"content-length":
+                self.content_length = int(value)
+            elif name == b"content-encoding":
+                self.coding = value
+            elif name == b"endpoint-load-metrics":
+                self.load = value
+        if 200 <= status < 300:
+            self._choose_scanner()
+        self.status = status
+        self._wake()
+
+    def _choose_scanner(self) -> None:
+        call = self.call
+        self.streamed = self.content_type.lower().startswith(EVENT_STREAM)
+        if self.streamed:
+            self._scanner = SseScanner(
+                self._usage,
+                self._on_first_token,
+                strip_usage=call.strip_usage,
+                event_bytes=self._options.event_bytes,
+                measures_tokens=call.measures_tokens,
+            )
+        else:
+            self._scanner = JsonScanner(self._usage, measures_tokens=call.measures_tokens)
+        self._feed = self._scanner.feed
+
+    def on_body(self, data: bytes) -> None:
+        """The next bytes of the body, without their framing."""
+        self._began = True
+        out = self._feed(data)
+        if out:
+            self._chunks.append(out)
+            self._unread += len(out)
+            if self._unread > self._options.unread_bytes and self._source is not None:
+                self._paused = True
+                self._source.pause()
+            self._wake()
+        if self._scanner is not None and self._scanner.errored and self._failure is None:
+            self._fail_in_band(data)
+
+    def on_end(self) -> None:
+        """The framing says that this is all."""
+        self._source = None
+        if self._scanner is not None:
+            if rest := self._scanner.finish():
+                self._chunks.append(rest)
+            if not self._scanner.complete:
+                self.fail(Truncated())
+        self._ended = True
+        self._wake()
+
+    def on_lost(self, reason: str) -> None:
+        """The connection is gone."""
+        self._source = None
+        if self._said_all():
+            self.on_end()
+            return
+        self.fail(Broken(f"{Broken.__doc__} {reason}".strip(), retryable=not self._began))
+
+    def fail(self, failure: BackendFailure) -> None:
+        """End with this failure, unless the end is known already. The engine is told."""
+        if self._failure is None and not self._ended:
+            failure.backend = self.backend
+            self._failure = failure
+        if self._source is not None:
+            source, self._source = self._source, None
+            source.abort()
+        self._wake()
+
+    def check(self, now: float) -> None:
+        """The watch looks in: give up an engine that is silent for too long.
+
+        While bytes lie unread the client is the slow one, and the engine is
+        not blamed.
+        """
+        if self._began and (self.heard or self._unread):
+            self.heard = False
+            self._quiet_since = now
+            return
+        patience = self._options.stall_s if self._began else self._options.first_byte_s
+        if now - self._quiet_since < patience:
+            return
+        if self._said_all():
+            source = self._source
+            self.on_end()
+            if source is not None:
+                source.abort()
+            return
+        self.fail(Stalled() if self._began else FirstByteTimeout())
+
+    # -- inside
+
+    def _said_all(self) -> bool:
+        """The stream's own end was seen; only the connection's is missing."""
+        return self._scanner is not None and self._scanner.done
+
+    def _fail_in_band(self, data: bytes) -> None:
+        """The engine put an error event into its stream.
+
+        If nothing was handed on yet, the client has not seen it and can be
+        given a real HTTP error.
+        """
+        found = ERROR_MESSAGE.search(data)
+        said = found[1].decode(errors="replace") if found else "no message"
+        failure = EngineErrored(
+            f"{EngineErrored.__doc__} {said}", body=data[:EXCERPT_BYTES], retryable=not self._taken
+        )
+        failure.told = self._taken
+        if not self._taken:
+            self._chunks.clear()
+            self._unread = 0
+        self.fail(failure)
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None

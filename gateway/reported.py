@@ -1,0 +1,114 @@
+"""The figures an engine reports about one request: found, checked, written down."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from scheduling.core.usage import Usage
+
+MAX_TOKENS = 10**9  # a larger figure is a fault of the engine, not a count
+OBJECT_BYTES = 2 * 1024  # the longest usage object that is found when it is cut in two
+BYTES_PER_TOKEN = 4  # of English text, for an answer whose engine reports nothing
+
+# One level of nested details is all that any engine sends. Inside a JSON
+# string every quote is escaped, so nothing the model wrote can match.
+USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]++|\{[^{}]*+\})*+\})')
+PROMPT_KEYS = ("prompt_tokens", "input_tokens")
+COMPLETION_KEYS = ("completion_tokens", "output_tokens")
+DETAIL_KEYS = ("prompt_tokens_details", "input_tokens_details")
+
+
+def note(found: object, usage: Usage, *, prompt_known: bool = False) -> bool:
+    """Write an engine's usage object into ``usage``.
+
+    False, and nothing written, when a figure is absent or absurd: the
+    estimate then stays in force, marked as one. The prompt's figure may be
+    absent when it is known from an earlier report (``prompt_known``).
+    """
+    if not isinstance(found, dict):
+        return False
+    # Embeddings and rerankers have no completion to report.
+    completion = _figure(found, COMPLETION_KEYS) if _named(found, COMPLETION_KEYS) else 0
+    if completion is None:
+        return False
+    if not note_prompt(found, usage) and (not prompt_known or _named(found, PROMPT_KEYS)):
+        return False
+    usage.completion_tokens = completion
+    usage.estimated = False
+    return True
+
+
+def note_prompt(found: object, usage: Usage) -> bool:
+    """Write only what an engine says of the prompt; False if it says nothing sensible."""
+    if not isinstance(found, dict) or (prompt := _figure(found, PROMPT_KEYS)) is None:
+        return False
+    usage.prompt_tokens = prompt
+    usage.cached_tokens = min(prompt, _cached(found))
+    return True
+
+
+def _named(found: dict[str, Any], keys: tuple[str, ...]) -> bool:
+    return any(found.get(key) is not None for key in keys)
+
+
+def _figure(found: dict[str, Any], keys: tuple[str, ...]) -> int | None:
+    for key in keys:
+        value = found.get(key)
+        if type(value) is int and 0 <= value <= MAX_TOKENS:
+            return value
+    return None
+
+
+def _cached(found: dict[str, Any]) -> int:
+    for key in DETAIL_KEYS:
+        details = found.get(key)
+        if isinstance(details, dict) and (cached := _figure(details, ("cached_tokens",))) is not None:
+            return cached
+    return _figure(found, ("cache_read_input_tokens",)) or 0
+
+
+class JsonScanner:
+    """Reads usage out of a JSON answer that passes in pieces.
+
+    Usage may stand anywhere: llama.cpp reports it before embeddings, vLLM
+    after the text but before the prompt's log-probabilities. So every piece
+    is searched, and only its last 2 KiB are kept, however long the answer is.
+    """
+
+    __slots__ = ("_carry", "_found", "_measures_tokens", "_size", "_usage")
+
+    complete = True  # a JSON answer is whole when its framing says so
+    done = False
+    errored = False
+    at_boundary = False  # no comment may be put into JSON
+
+    def __init__(self, usage: Usage, *, measures_tokens: bool) -> None:
+        self._usage = usage
+        self._measures_tokens = measures_tokens
+        self._carry = b""
+        self._found = b""
+        self._size = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; they are passed on as they are."""
+        self._size += len(data)
+        text = self._carry + data
+        for match in USAGE_OBJECT.finditer(text):
+            self._found = match[1]
+        self._carry = text[-OBJECT_BYTES:]
+        return data
+
+    def finish(self) -> bytes:
+        """The answer is whole: write down what it cost. Nothing is held back."""
+        if not self._noted() and self._measures_tokens:
+            self._usage.completion_tokens = max(1, self._size // BYTES_PER_TOKEN)
+        return b""
+
+    def _noted(self) -> bool:
+        try:
+            return bool(self._found) and note(msgspec.json.decode(self._found), self._usage)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False

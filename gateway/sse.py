@@ -1,0 +1,249 @@
+"""Reads a stream of server-sent events as its bytes pass, and changes none but one of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.reported import note, note_prompt
+from scheduling.core.usage import Usage
+
+HOLD_BYTES = 4 * 1024  # a usage event is a tenth of this; a longer event is never held back
+
+ENDS = (b"\n\n", b"\n\r\n")
+BOUNDARY = re.compile(rb"\n\r?\n")
+DATA = b"data:"
+NEXT_DATA = b"\ndata:"
+EVENT_NAME = b"event:"
+USAGE = b'"usage"'
+NO_USAGE = (b'"usage":null', b'"usage": null')
+ERROR = b'"error"'
+DONE = b"[DONE]"
+FINISH = (b'_reason":"', b'_reason": "')
+
+# Inside a JSON string every quote is escaped, so none of these can match in
+# what the model wrote.
+TOKEN = re.compile(
+    rb'"(?:content|reasoning_content|reasoning|text|thinking|partial_json|arguments|refusal|delta)"\s*:\s*"(?!")'
+    rb'|"tool_calls"\s*:\s*\[\s*\{|"function_call"\s*:\s*\{'
+)
+CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*[^\s\]]')
+FAULT = re.compile(rb'"error"\s*:\s*[{"]|"object"\s*:\s*"error"|^event:\s*error\s*$', re.MULTILINE)
+FINISHED = re.compile(rb'"(?:finish|stop)_reason"\s*:\s*"')
+DONE_LINE = re.compile(rb"^data:\s*\[DONE\]\s*$", re.MULTILINE)
+# The last events of the Messages and the Responses API, which send no [DONE].
+LAST_EVENT = re.compile(
+    rb"^event:\s*(?:message_stop|response\.(?:completed|incomplete|failed|cancelled))\s*$", re.MULTILINE
+)
+
+
+class _Event(msgspec.Struct):
+    """The parts of an event that may carry usage: at its top, or inside the reply it reports on."""
+
+    usage: object = None
+    choices: object = None
+    message: object = None  # Messages API, message_start: the prompt's figures
+    response: object = None  # Responses API, response.completed: all figures
+
+
+class SseScanner:
+    """Bytes in, the same bytes out, and what they say.
+
+    The facts do not depend on how the bytes are cut into pieces. Only when
+    ``strip_usage`` is set is anything changed: the event that holds usage
+    and no choice is left out, and an event that is not whole yet waits while
+    it may still turn out to be that one.
+
+    ``usage`` grows by one completion token for each data event from the
+    first token on, until the engine reports its own figures. An event larger
+    than ``event_bytes`` passes unread, so that memory is bounded.
+    """
+
+    __slots__ = (
+        "_event_bytes",
+        "_measures_tokens",
+        "_named",
+        "_on_first_token",
+        "_open",
+        "_passed",
+        "_prompt_known",
+        "_skipping",
+        "_started",
+        "_strip_usage",
+        "_usage",
+        "done",
+        "errored",
+        "finished",
+    )
+
+    def __init__(
+        self,
+        usage: Usage,
+        on_first_token: Callable[[], None],
+        *,
+        strip_usage: bool,
+        event_bytes: int,
+        measures_tokens: bool = True,
+    ) -> None:
+        self._usage = usage
+        self._on_first_token = on_first_token
+        self._strip_usage = strip_usage
+        self._event_bytes = event_bytes
+        self._measures_tokens = measures_tokens
+        self._open = bytearray()  # the event that is not whole yet
+        self._passed = 0  # how much of it has been passed on
+        self._skipping = False  # it is too large to be read; only its last two bytes are kept
+        self._started = False
+        self._prompt_known = False  # the engine reported the prompt's figures ahead of the answer
+        self._named = False  # the stream has `event:` lines
+        self.done = False  # the stream's own last event was seen
+        self.finished = False  # a finish reason was seen
+        self.errored = False  # an error event was seen
+
+    @property
+    def complete(self) -> bool:
+        """Whether a stream that ends here, in good order, is a whole answer."""
+        return self.done or self.finished
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether what was passed on ends between two events, where a comment may be put."""
+        return not self._passed or bytes(self._open) in (b"\n", b"\r\n")
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; return those to pass on."""
+        if self._open or not data.endswith(ENDS):
+            return self._feed_pieces(data)
+        if self._started and self._is_plain(data):
+            usage = self._usage
+            if usage.estimated and self._measures_tokens:
+                usage.completion_tokens += data.startswith(DATA) + data.count(NEXT_DATA)
+            return data
+        return self._read_all(data)
+
+    def finish(self) -> bytes:
+        """The stream has ended: the bytes still held back."""
+        rest = bytes(self._open[self._passed :])
+        self._open.clear()
+        self._passed = 0
+        return rest
+
+    def _is_plain(self, data: bytes) -> bool:
+        """Whether whole events hold nothing but text: most do, so the test is cheap."""
+        return (
+            ERROR not in data
+            and FINISH[0] not in data
+            and FINISH[1] not in data
+            and DONE not in data
+            and (USAGE not in data or _usage_is_null(data))
+            and not self._named
+            and len(data) <= self._event_bytes
+        )
+
+    def _feed_pieces(self, data: bytes) -> bytes:
+        """Join the event that is under way; read those that are whole now."""
+        known = len(self._open)
+        self._open += data
+        first = BOUNDARY.search(self._open, max(0, known - 2))
+        if first is None:
+            return self._pass_open()
+        joined = bytes(self._open)
+        cut = first.end()
+        keep = self._skipping or self._keeps(joined[:cut])
+        out = joined[self._passed : cut] if keep else b""
+        end = cut
+        for boundary in BOUNDARY.finditer(joined, cut):
+            end = boundary.end()
+        if end > cut:
+            out += self._read_all(joined[cut:end])
+        self._open = bytearray(joined[end:])
+        self._passed = 0
+        self._skipping = False
+        return out + self._pass_open()
+
+    def _pass_open(self) -> bytes:
+        """Pass on the event that is not whole yet, unless it may be left out."""
+        size = len(self._open)
+        if self._strip_usage and not self._passed and size <= HOLD_BYTES and not CHOICE.search(self._open):
+            return b""
+        out = bytes(self._open[self._passed :])
+        self._passed = size
+        if self._skipping or size > self._event_bytes:
+            self._skipping = True
+            del self._open[:-2]
+            self._passed = len(self._open)
+        return out
+
+    def _read_all(self, data: bytes) -> bytes:
+        """Read whole events one by one."""
+        kept = []
+        start = 0
+        for boundary in BOUNDARY.finditer(data):
+            event = data[start : boundary.end()]
+            start = boundary.end()
+            if self._keeps(event):
+                kept.append(event)
+        kept.append(data[start:])  # a blank line more than needed
+        return b"".join(kept)
+
+    def _keeps(self, event: bytes) -> bool:
+        """Read one event; False if it is to be left out."""
+        if len(event) > self._event_bytes:
+            return True
+        if EVENT_NAME in event:
+            self._read_name(event)
+        if DATA not in event:
+            return True
+        if DONE in event and DONE_LINE.search(event):
+            self.done = True
+            return True
+        if ERROR in event and FAULT.search(event):
+            self.errored = True
+            return True
+        if FINISHED.search(event):
+            self.finished = True
+        bare = USAGE in event and not _usage_is_null(event) and self._read_usage(event)
+        if not bare:
+            self._count(event)
+        return not (bare and self._strip_usage and len(event) <= HOLD_BYTES)
+
+    def _read_name(self, event: bytes) -> None:
+        """A stream with named events is not an OpenAI completion: its end has another name."""
+        if event.startswith(EVENT_NAME) or b"\n" + EVENT_NAME in event:
+            self._named = self._named or not self._started
+            if self._named and LAST_EVENT.search(event):
+                self.done = True
+
+    def _count(self, event: bytes) -> None:
+        if not self._started:
+            if not TOKEN.search(event):
+                return
+            self._started = True
+            self._on_first_token()
+        if self._usage.estimated and self._measures_tokens:
+            self._usage.completion_tokens += event.startswith(DATA) + event.count(NEXT_DATA)
+
+    def _read_usage(self, event: bytes) -> bool:
+        """Note the engine's figures; True if the event says nothing else."""
+        try:
+            found = msgspec.json.decode(_data_of(event), type=_Event)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return False
+        if isinstance(found.message, dict):
+            self._prompt_known |= note_prompt(found.message.get("usage"), self._usage)
+        if isinstance(found.response, dict):
+            note(found.response.get("usage"), self._usage)
+        if found.usage is None:
+            return False
+        note(found.usage, self._usage, prompt_known=self._prompt_known)
+        return found.choices == [] and not CHOICE.search(event)
+
+
+def _usage_is_null(data: bytes) -> bool:
+    return data.count(USAGE) == data.count(NO_USAGE[0]) + data.count(NO_USAGE[1])
+
+
+def _data_of(event: bytes) -> bytes:
+    return b"\n".join(line[len(DATA) :] for line in event.splitlines() if line.startswith(DATA))

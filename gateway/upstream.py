@@ -1,0 +1,159 @@
+"""The connections to one engine, kept for the next request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+
+from gateway.addresses import Target, resolve, tls_context
+from gateway.calls import EngineCall, RelayOptions
+from gateway.connection import Connection
+from gateway.failures import ConnectFailed
+from scheduling.engines.endpoint import Endpoint
+
+CLOSE_S = 1.0  # how long closed connections may take to say so
+MAX_AGE_S = 60.0  # an older connection is not reused, so that a change of DNS is followed
+HEADS_KEPT = 64  # request heads by path; the paths are an allow list, so few
+
+# Ours to set: a copy of the client's would be a way to smuggle, or leak its API token.
+FORBIDDEN = frozenset(
+    {
+        b"authorization", b"connection", b"content-length", b"cookie", b"host", b"proxy-authorization",
+        b"te", b"transfer-encoding", b"upgrade", b"accept-encoding", b"content-type", b"x-api-key",
+        b"api-key",
+    }
+)  # fmt: skip
+
+
+class Pool:
+    """The connections to one backend; the one used last is used first."""
+
+    def __init__(self, endpoint: Endpoint, options: RelayOptions) -> None:
+        self.endpoint = endpoint
+        self._options = options
+        self._idle: list[Connection] = []
+        self._all: set[Connection] = set()
+        self._heads: dict[str, bytes] = {}
+        self._retired = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def take_idle(self) -> Connection | None:
+        """A kept connection that is still good."""
+        now_s = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable(now_s, MAX_AGE_S):
+                return connection
+            connection.abort()
+        return None
+
+    async def connect(self) -> Connection:
+        """A new connection. Raises NameUnknown, AddressRefused, ConnectFailed."""
+        target = Target.of(self.endpoint)
+        try:
+            async with asyncio.timeout(self._options.connect_s):
+                addresses = await resolve(target, link_local=self._options.link_local)
+                return await self._connect_any(target, addresses)
+        except TimeoutError:
+            raise ConnectFailed(
+                f"no connection to {target.host} within {self._options.connect_s:g} s"
+            ) from None
+
+    async def _connect_any(self, target: Target, addresses: list[str]) -> Connection:
+        """Try the addresses in turn; each may use its part of the time that is left."""
+        loop = asyncio.get_running_loop()
+        fault: Exception | None = None
+        for tried, address in enumerate(addresses):
+            share_s = self._options.connect_s / (len(addresses) - tried)
+            try:
+                async with asyncio.timeout(share_s):
+                    _, connection = await loop.create_connection(
+                        lambda: Connection(self, loop.time()),
+                        address,
+                        target.port,
+                        ssl=tls_context(self.endpoint.ca_pem) if target.secure else None,
+                        server_hostname=target.host if target.secure else None,
+                    )
+            except (OSError, ssl.SSLError, TimeoutError) as error:
+                fault = error
+            else:
+                return connection
+        raise ConnectFailed(f"no connection to {target.host} port {target.port}: {_said(fault)}") from fault
+
+    def head_for(self, call: EngineCall) -> bytes:
+        """The request's head. Raises ValueError on a path or header that could smuggle another."""
+        start = self._heads.get(call.path)
+        if start is None:
+            start = self._start_of_head(call.path)
+            if len(self._heads) < HEADS_KEPT:
+                self._heads[call.path] = start
+        lines = [start]
+        for name, value in call.headers:
+            if name.lower() in FORBIDDEN or b"\n" in value or b"\r" in value or b"\n" in name:
+                raise ValueError(f"header {name!r} may not be passed to an engine")
+            lines.append(b"%s: %s\r\n" % (name, value))
+        lines.append(b"content-length: %d\r\n\r\n" % sum(map(len, call.body)))
+        return b"".join(lines)
+
+    def _start_of_head(self, path: str) -> bytes:
+        if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
+            raise ValueError(f"path {path!r} cannot be asked of an engine")
+        key = self.endpoint.api_key
+        if key and not (key.isascii() and key.isprintable()):
+            raise ConnectFailed(
+                f"backend {self.endpoint.backend}: its key holds characters no header may hold"
+            )
+        target = Target.of(self.endpoint)
+        return (
+            b"POST %s%s HTTP/1.1\r\nhost: %s\r\nuser-agent: fairlane\r\naccept: */*\r\n"
+            b"accept-encoding: identity\r\ncontent-type: application/json\r\n"
+            % (target.base, path.encode(), target.host_header)
+        ) + (b"authorization: Bearer %s\r\n" % key.encode() if key else b"")
+
+    def retire(self) -> None:
+        """Keep nothing from now on; exchanges under way may end."""
+        self._retired = True
+        for connection in self._idle:
+            connection.abort()
+        self._idle.clear()
+
+    async def close(self) -> None:
+        """End every connection at once, and wait a moment until they are gone."""
+        self.retire()
+        for connection in tuple(self._all):
+            connection.break_off()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._empty.wait(), CLOSE_S)
+
+    @property
+    def size(self) -> int:
+        """Open connections."""
+        return len(self._all)
+
+    # -- for its connections
+
+    def add(self, connection: Connection) -> None:
+        """A connection stands."""
+        self._all.add(connection)
+        self._empty.clear()
+
+    def keep(self, connection: Connection) -> None:
+        """A connection has done its exchange and may carry another."""
+        if self._retired:
+            connection.abort()
+        else:
+            self._idle.append(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone."""
+        self._all.discard(connection)
+        if not self._all:
+            self._empty.set()
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+
+def _said(fault: Exception | None) -> str:
+    return str(fault) or type(fault).__name__
