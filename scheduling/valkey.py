@@ -7,6 +7,9 @@ from functools import cache
 import redis
 import redis.asyncio
 from django.conf import settings
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 TIMEOUT_S = 2.0  # a bus that does not answer within two control periods is away
 
@@ -15,12 +18,19 @@ TIMEOUT_S = 2.0  # a bus that does not answer within two control periods is away
 def sync_client() -> redis.Redis:
     """This process's client for threads: pooled, safe to share."""
     return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+        settings.REDIS_URL,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        # Once more on a connection that went stale; redis-py's own back-off would add seconds.
+        retry=Retry(NoBackoff(), 1),
     )
 
 
 def async_client() -> redis.asyncio.Redis:
     """A client for one event loop. Close it with ``aclose()``."""
     return redis.asyncio.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
+        settings.REDIS_URL,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        retry=AsyncRetry(NoBackoff(), 1),
     )

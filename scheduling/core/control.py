@@ -55,6 +55,7 @@ class BackendState:
     error: str = ""
     rule_window: int = 0  # the rules this state grew under: when they change, it starts again
     rule_cap: int = 0
+    stored_at_s: float = 0.0  # the last time a row of it went to Postgres
 
     def limit(self) -> Limit:
         """What the backend's gate obeys until the next step."""
@@ -73,6 +74,9 @@ class Step:
     own: OwnCounts | None  # None: no gateway has told its counts
     now_s: float
     stale_after_s: float
+    # A new epoch is no lower than this. The controller gives Unix seconds, so that gates obey it
+    # even after its memory was lost; a gateway that reads for itself gives 0, and so never outranks it.
+    epoch_floor: int = 0
 
 
 def next_state(before: BackendState | None, step: Step) -> BackendState:
@@ -105,7 +109,15 @@ def _under_rules(before: BackendState | None, step: Step) -> BackendState:
     """The state to go on from: fresh for a new backend, begun again where its rules changed."""
     window, cap = step.pool.window_requests, step.backend.max_in_flight
     state = before or BackendState(
-        step.backend.name, window, cap, window, cap, "new backend", rule_window=window, rule_cap=cap
+        step.backend.name,
+        window,
+        cap,
+        window,
+        cap,
+        "new backend",
+        step.epoch_floor,
+        rule_window=window,
+        rule_cap=cap,
     )
     if state.rule_window != window:
         state = replace(state, window=window, rule_window=window)
@@ -132,7 +144,7 @@ def _problem(state: BackendState, step: Step) -> str:
     if load.running is None and load.waiting is None:
         return "blind: the reading says neither running nor waiting"
     if step.now_s - load.read_at_s > step.stale_after_s:
-        return f"the reading is {step.now_s - load.read_at_s:.0f} s old"
+        return f"old: the reading is {step.now_s - load.read_at_s:.0f} s old"
     if not _moved(state, step) and step.now_s - state.moved_at_s > step.stale_after_s:
         return f"frozen: nothing counted for {step.now_s - state.moved_at_s:.0f} s while requests stream"
     return ""
@@ -180,7 +192,11 @@ def _with_reading(state: BackendState, step: Step) -> BackendState:
     restarted = _restarted(state, load)
     if restarted:
         state = replace(
-            state, epoch=state.epoch + 1, window=state.rule_window, cap=state.rule_cap, output_token_s=None
+            state,
+            epoch=max(state.epoch + 1, step.epoch_floor),
+            window=state.rule_window,
+            cap=state.rule_cap,
+            output_token_s=None,
         )
     state = replace(
         _remember(state, step),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import urllib3
-from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
+from urllib3.exceptions import HTTPError, NewConnectionError, SSLError
 from urllib3.exceptions import TimeoutError as HttpTimeout
 
 from scheduling.core.limits import EngineLoad
@@ -165,8 +165,8 @@ def _body(answer: urllib3.BaseHTTPResponse, ends_s: float, timeout_s: float) -> 
 
 
 def _named(error: Exception, timeout_s: float) -> str:
-    if isinstance(error, MaxRetryError) and error.reason:
-        error = error.reason
+    if isinstance(error, NewConnectionError):  # urllib3 counts it among the timeouts
+        return f"unreachable: {str(error).partition(': ')[2]}"
     if isinstance(error, HttpTimeout):
         return f"timeout: no page within {timeout_s:g} s"
     if isinstance(error, SSLError):

@@ -168,7 +168,7 @@ def test_a_reading_that_says_nothing_is_no_reading() -> None:
 def test_an_old_reading_is_no_reading() -> None:
     controller = Controller()
 
-    assert controller.reads(read_at_s=controller.now_s - 11).error == "the reading is 11 s old"
+    assert controller.reads(read_at_s=controller.now_s - 11).error == "old: the reading is 11 s old"
 
 
 def test_a_frozen_page_is_no_reading() -> None:
