@@ -1,0 +1,177 @@
+"""Putting a file in force: every step through the same services as the console, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db import transaction
+
+from gateway import services as gateway_services
+from gateway.declarative.current import current
+from gateway.declarative.document import ENTRIES, BadFile, written_name
+from gateway.declarative.plan import Step, plan
+from gateway.declarative.wanted import Wanted
+from gateway.selectors import api_tokens
+from scheduling import selectors, services
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was done, or would be, and the revision in force after it."""
+
+    steps: tuple[Step, ...]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Errand:
+    """What every step needs besides itself."""
+
+    by: str
+    why: str
+    secrets: Mapping[str, str]
+
+    @property
+    def stamp(self) -> dict[str, Any]:
+        return {"by": self.by, "why": self.why}
+
+
+def apply(
+    target: Wanted, *, by: str = "apply", why: str = "", prune: bool = False, dry_run: bool = False
+) -> Applied:
+    """Make the installation as the file says, or nothing at all.
+
+    A dry run does everything and takes it back, so it finds every problem
+    that the real one would. Raises BadFile.
+    """
+    errand = _Errand(by, why, target.secrets)
+    with services.writing():
+        steps = plan(current(), target.state, prune=prune)
+        for step in steps:
+            _carry_out(step, errand, target)
+        if dry_run:
+            transaction.set_rollback(True)
+    return Applied(tuple(steps), selectors.revision())
+
+
+def _carry_out(step: Step, errand: _Errand, target: Wanted) -> None:
+    place = target.places.get((step.section, step.name), f"{step.noun} {step.name}")
+    try:
+        _DOERS[step.section, step.action](step, errand)
+    except ValidationError as error:
+        raise BadFile(_problems(error, place, step)) from None
+    except (services.Conflict, services.Missing) as error:
+        raise BadFile([f"{place}: {error}"]) from None
+
+
+def _problems(error: ValidationError, place: str, step: Step) -> list[str]:
+    entry = ENTRIES.get(step.section)
+    problems = []
+    for field, messages in error.message_dict.items():
+        name = written_name(entry, field) if entry else field
+        where = place if field == NON_FIELD_ERRORS else f"{place}.{name}"
+        problems.append(f"{where}: {' '.join(messages)}")
+    return problems
+
+
+def _create_tenant(step: Step, errand: _Errand) -> None:
+    fields = dict(step.after)
+    suspended = fields.pop("suspended", False)
+    services.create_tenant(step.name, fields.pop("name", ""), **fields, **errand.stamp)
+    if suspended:
+        services.suspend_tenant(step.name, **errand.stamp)
+
+
+def _change_tenant(step: Step, errand: _Errand) -> None:
+    for field, value in step.after.items():
+        _TENANT_WRITES[field](step.name, value, errand, step.before[field])
+
+
+def _set_quotas(tenant: str, quotas: Mapping[str, int], errand: _Errand, before: Mapping[str, int]) -> None:
+    for kind in dict.fromkeys((*before, *quotas)):
+        services.set_quota(tenant, kind, quotas.get(kind), **errand.stamp)
+
+
+def _set_suspended(tenant: str, suspended: bool, errand: _Errand, _before: Any) -> None:  # noqa: FBT001
+    write = services.suspend_tenant if suspended else services.resume_tenant
+    write(tenant, **errand.stamp)
+
+
+def _set_policy(step: Step, errand: _Errand) -> None:
+    services.set_policy(step.name, **step.after, **errand.stamp)
+
+
+def _issue_token(step: Step, errand: _Errand) -> None:
+    tenant, _, name = step.name.partition("/")
+    secret = errand.secrets.get(step.name)
+    if secret is None:
+        raise ValidationError({"secret_env": "missing. A new API token needs the variable of its secret."})
+    gateway_services.issue_token(
+        tenant=tenant,
+        name=name,
+        secret=secret,
+        class_ceiling=step.after.get("class_ceiling"),
+        expires_at=step.after.get("expires_at"),
+        **errand.stamp,
+    )
+
+
+def _replace_token(step: Step, errand: _Errand) -> None:
+    fixed = [field for field in step.after if field != "digest"]
+    if fixed:
+        raise ValidationError(
+            dict.fromkeys(fixed, "An API token's class and end are fixed. Use another name.")
+        )
+    _revoke_token(step, errand)
+    _issue_token(step, errand)
+
+
+def _revoke_token(step: Step, errand: _Errand) -> None:
+    tenant, _, name = step.name.partition("/")
+    token = api_tokens(tenant).get(name=name, revoked_at=None)
+    gateway_services.revoke_token(token.pk, **errand.stamp)
+
+
+_TENANT_WRITES: dict[str, Callable[[str, Any, _Errand, Any], object]] = {
+    "name": lambda tenant, value, errand, _: services.rename_tenant(tenant, value, **errand.stamp),
+    "weight": lambda tenant, value, errand, _: services.set_weight(tenant, value, **errand.stamp),
+    "priority_class": lambda tenant, value, errand, _: services.set_class(tenant, value, **errand.stamp),
+    "quotas": _set_quotas,
+    "suspended": _set_suspended,
+}
+_DOERS: dict[tuple[str, str], Callable[[Step, _Errand], object]] = {
+    ("pools", "create"): lambda step, errand: services.create_pool(step.name, **errand.stamp),
+    ("pools", "delete"): lambda step, errand: services.delete_pool(step.name, **errand.stamp),
+    ("classes", "create"): lambda step, errand: services.create_priority_class(
+        step.name, **step.after, **errand.stamp
+    ),
+    ("classes", "change"): lambda step, errand: services.set_priority_class(
+        step.name, **step.after, **errand.stamp
+    ),
+    ("classes", "delete"): lambda step, errand: services.delete_priority_class(step.name, **errand.stamp),
+    ("models", "create"): lambda step, errand: services.create_model(
+        step.name, step.after["pool"], **errand.stamp
+    ),
+    ("models", "change"): lambda step, errand: services.move_model(
+        step.name, step.after["pool"], **errand.stamp
+    ),
+    ("models", "delete"): lambda step, errand: services.delete_model(step.name, **errand.stamp),
+    ("tenants", "create"): _create_tenant,
+    ("tenants", "change"): _change_tenant,
+    ("tenants", "delete"): lambda step, errand: services.delete_tenant(step.name, **errand.stamp),
+    ("backends", "create"): lambda step, errand: services.create_backend(
+        step.name, **step.after, **errand.stamp
+    ),
+    ("backends", "change"): lambda step, errand: services.change_backend(
+        step.name, **step.after, **errand.stamp
+    ),
+    ("backends", "delete"): lambda step, errand: services.delete_backend(step.name, **errand.stamp),
+    ("policies", "create"): _set_policy,
+    ("policies", "change"): _set_policy,
+    ("tokens", "create"): _issue_token,
+    ("tokens", "change"): _replace_token,
+    ("tokens", "delete"): _revoke_token,
+}

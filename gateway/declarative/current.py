@@ -1,0 +1,122 @@
+"""The installation as it is, in the shape of the file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gateway import selectors as gateway_selectors
+from gateway.declarative.document import ENTRIES, written_name
+from gateway.declarative.plan import LONG_FIELDS, SECRET_FIELDS
+from scheduling import selectors
+from scheduling.models import SchedulingPolicy, Tenant
+from scheduling.services.pools import CLASS_FIELDS, POLICY_FIELDS
+
+Rows = dict[str, dict[str, Any]]
+
+KEYS = {"tenants": "slug", "models": "name", "backends": "name", "classes": "name", "policies": "pool"}
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The installation as data for a YAML file, and what could not go in."""
+
+    document: dict[str, Any]
+    left_out: tuple[str, ...]
+
+
+def current() -> dict[str, Rows]:
+    """Every row, with engines' API keys in the clear: for comparing, never for showing."""
+    with selectors.consistent_read():
+        return {
+            "pools": {pool.name: {} for pool in selectors.pools()},
+            "classes": {
+                row.name: {name: getattr(row, name) for name in CLASS_FIELDS} for row in selectors.classes()
+            },
+            "models": {row.name: {"pool": row.pool.name} for row in selectors.served_models()},
+            "tenants": {row.slug: _tenant(row) for row in selectors.tenants()},
+            "backends": _backends(),
+            "policies": {row.pool.name: _policy(row) for row in selectors.policies()},
+            "tokens": _tokens(),
+        }
+
+
+def export() -> Export:
+    """Everything that a file may hold. Secrets and certificates are left out, and named."""
+    state = current()
+    left_out = [
+        *(
+            f"backends: the API key of {name}; add api_key_env"
+            for name in _having(state, "backends", "api_key")
+        ),
+        *(f"backends: the CA of {name}; add ca_file" for name in _having(state, "backends", "ca_pem")),
+        *(f"tokens: the secret of {name}; add secret_env" for name in state["tokens"]),
+    ]
+    document = {
+        section: [_entry(section, name, fields) for name, fields in state[section].items()]
+        for section in ENTRIES
+        if state[section]
+    }
+    return Export(document, tuple(left_out))
+
+
+def _entry(section: str, name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    if section == "tokens":
+        tenant, _, own = name.partition("/")
+        entry: dict[str, Any] = {"tenant": tenant, "name": own}
+    else:
+        entry = {KEYS[section]: name}
+    for field, value in fields.items():
+        if field not in (*SECRET_FIELDS, *LONG_FIELDS) and not _says_nothing(value):
+            entry[written_name(ENTRIES[section], field)] = value
+    return entry
+
+
+def _says_nothing(value: Any) -> bool:
+    return value is None or value is False or value in ([], {})
+
+
+def _having(state: dict[str, Rows], section: str, field: str) -> list[str]:
+    return [name for name, fields in state[section].items() if fields[field]]
+
+
+def _tenant(row: Tenant) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "weight": row.weight,
+        "priority_class": row.priority_class.name,
+        "quotas": {quota.kind: quota.limit for quota in row.quotas.all()},
+        "suspended": row.state == Tenant.State.SUSPENDED,
+    }
+
+
+def _policy(row: SchedulingPolicy) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in POLICY_FIELDS}
+
+
+def _backends() -> Rows:
+    reached = selectors.endpoints()
+    return {
+        row.name: {
+            "pool": row.pool.name,
+            "url": row.url,
+            "engine": row.engine,
+            "models": sorted(model.name for model in row.served_models.all()),
+            "max_in_flight": row.max_in_flight,
+            "api_key": reached[row.name].api_key,
+            "ca_pem": row.ca_pem,
+        }
+        for row in selectors.backends()
+    }
+
+
+def _tokens() -> Rows:
+    rows = gateway_selectors.api_tokens().filter(revoked_at=None, tenant__isnull=False).order_by("id")
+    return {
+        f"{row.tenant}/{row.name}": {
+            "digest": bytes(row.digest).hex(),
+            "class_ceiling": row.class_ceiling.name if row.class_ceiling else None,
+            "expires_at": row.expires_at,
+        }
+        for row in rows
+    }
