@@ -14,12 +14,13 @@ MAX_RETRY_AFTER_MS = 60_000  # some SDKs obey any Retry-After without a cap
 class Refused(Exception):
     """The request will not run."""
 
-    status: ClassVar[int] = 500
+    status: int = 500
     type: ClassVar[str] = "server_error"
     code: ClassVar[str] = "internal"
     outcome: ClassVar[Outcome] = Outcome.INTERNAL
     retry_after_ms: int | None = None  # None: a retry of the same request cannot help
     param: str | None = None
+    told: bool = False  # the client has the engine's own error event already
     allow: ClassVar[bytes] = b""
 
     def __init__(
@@ -232,56 +233,3 @@ class CancelledInQueue(Refused):
 
 class Internal(Refused):
     """The gateway failed. The request id finds the cause in its log."""
-
-
-class EngineFailed(Refused):
-    """The engine failed before it answered."""
-
-    status = 502
-    code = "upstream_error"
-    retry_after_ms = 1000
-    ended: Outcome
-
-    def __init__(self, ended: Outcome) -> None:
-        super().__init__(ENGINE_MESSAGES.get(ended, ""))
-        self.ended = ended
-
-    def body(self) -> bytes:
-        """The error, with the outcome as its code."""
-        return error_body(str(self), self.type, str(self.ended))
-
-
-class EngineTimeout(EngineFailed):
-    """The engine took too long."""
-
-    status = 504
-
-
-class EngineBusy(EngineFailed):
-    """The engines had no room until the request's deadline."""
-
-    status = 503
-    type = "overloaded_error"
-
-
-ENGINE_MESSAGES = {
-    Outcome.CONNECT_FAIL: "The engine could not be reached.",
-    Outcome.DNS_FAIL: "The engine's host name could not be resolved.",
-    Outcome.UPSTREAM_5XX: "The engine answered with a server error.",
-    Outcome.UPSTREAM_TIMEOUT_TTFT: "The engine did not begin its answer in time.",
-    Outcome.UPSTREAM_STALL: "The engine fell silent in the middle of its answer.",
-    Outcome.UPSTREAM_RESET: "The engine broke off in the middle of its answer.",
-    Outcome.UPSTREAM_GARBAGE: "The engine's answer could not be understood.",
-}
-
-_TIMEOUTS = (Outcome.UPSTREAM_TIMEOUT_TTFT, Outcome.UPSTREAM_STALL)
-
-
-def engine_failed(ended: Outcome) -> EngineFailed:
-    """The refusal for a backend failure of this kind."""
-    return EngineTimeout(ended) if ended in _TIMEOUTS else EngineFailed(ended)
-
-
-def outcome_of(refused: Refused) -> Outcome:
-    """How a request with this refusal ended."""
-    return refused.ended if isinstance(refused, EngineFailed) else refused.outcome

@@ -72,15 +72,18 @@ class Job:
     stream: bool
     strip_usage: bool  # the client did not ask for the usage event that we asked for
     generates: bool
-    patience_ms: int | None  # the client's own read timeout, when it told us
+    wait_ms: int  # at most this long in line: the knob, or the client's own timeout when shorter
+    user_is_token: bool  # the client named no user
+    revision: int  # of the policy it was read under
 
 
 class Parser:
     """Body bytes to Job. ``salt`` keys the digest of user ids."""
 
-    def __init__(self, salt: bytes, estimates: Estimates) -> None:
+    def __init__(self, salt: bytes, estimates: Estimates, queue_timeout_s: float) -> None:
         self._salt = salt[:64]
         self._estimates = estimates
+        self._queue_timeout_ms = int(queue_timeout_s * 1000)
 
     def parse(
         self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes, caller: Caller, policy: Policy
@@ -99,12 +102,12 @@ class Parser:
         if endpoint.generates:
             expected = self._estimates.completion_tokens(caller.tenant, model, pool)
             completion_tokens = _completion_tokens(members, expected)
-        user = self._user(headers, members, caller)
+        user = self._user(headers, members, caller.tenant)
         return Job(
             path=endpoint.path,
             model=model,
             pool=pool,
-            user=user,
+            user=user or f"token-{caller.token_id}",
             priority_class=choose_class(tier, headers, caller, tenant, policy),
             prompt_tokens=prompt_tokens,
             completion_tokens=completion_tokens,
@@ -112,18 +115,20 @@ class Parser:
             body=_for_the_engine(members),
             stream=stream,
             generates=endpoint.generates,
-            patience_ms=_patience_ms(headers),
+            wait_ms=min(self._queue_timeout_ms, _patience_ms(headers) or self._queue_timeout_ms),
+            user_is_token=not user,
+            revision=policy.revision,
         )
 
-    def _user(self, headers: Mapping[bytes, bytes], members: Members, caller: Caller) -> str:
+    def _user(self, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:
         user = _read(members, "user", _text, "a text")
         name = user.encode() if user else headers.get(b"x-end-user-id", b"")
         if len(name) > MAX_USER_CHARS:
             raise Invalid(f"user may have at most {MAX_USER_CHARS} bytes.", param="user")
         if not name:
-            return f"token-{caller.token_id}"
-        tenant = caller.tenant.encode()
-        return blake2b(tenant + b"\0" + name, digest_size=USER_DIGEST_BYTES, key=self._salt).hexdigest()
+            return ""
+        text = tenant.encode() + b"\0" + name
+        return blake2b(text, digest_size=USER_DIGEST_BYTES, key=self._salt).hexdigest()
 
 
 def read_members(body: bytes) -> Members:

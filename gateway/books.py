@@ -1,0 +1,34 @@
+"""What is written down about a request when it begins and when it ends."""
+
+from __future__ import annotations
+
+from gateway.estimates import Estimates
+from gateway.journal import Journal
+from gateway.metrics import Metrics
+from gateway.records import Record
+from scheduling.core.outcome import Outcome
+
+
+class Books:
+    """The journal, the counters, and what is learnt for the next estimate."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.metrics = Metrics()
+        self.estimates = Estimates()
+        self._journal = journal
+
+    @property
+    def unsettled(self) -> int:
+        """Requests whose end is not on disk yet."""
+        return self._journal.unsettled
+
+    def accept(self, record: Record) -> None:
+        """A request begins. Raises JournalFull, and nothing is written."""
+        self._journal.accept(record)
+
+    def end(self, record: Record) -> None:
+        """A request has its outcome."""
+        self._journal.end(record)
+        self.metrics.ended(record)
+        if record.outcome == Outcome.OK and record.completion_tokens:
+            self.estimates.learn(record.tenant, record.model, record.pool, record.completion_tokens)

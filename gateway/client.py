@@ -1,0 +1,185 @@
+"""The answering side of one HTTP request: what may still be said, and whether anybody listens."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import AbstractEventLoop, Task
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from gateway.errors import Refused
+from gateway.headers import Headers, RequestId, refusal_headers, stream_headers
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+ENDS = (b"\n\n", b"\n\r\n")  # of an event
+FLUSH_S = 5.0  # how long a connection that is broken off may take to deliver its last bytes
+
+
+class Client:
+    """One client.
+
+    ``began``: the status line is out. ``answered``: bytes of an answer are
+    out, so no other backend may be asked. ``gone``: the client left, and its
+    work was cancelled. ``slow``: it was cut off because it did not read.
+    ``tell`` gives the comment for a stream that is silent, or nothing.
+    """
+
+    __slots__ = (
+        "_aside",
+        "_ears",
+        "_last",
+        "_loop",
+        "_receive",
+        "_send",
+        "_work",
+        "answered",
+        "began",
+        "ended",
+        "gone",
+        "idle_since_s",
+        "request_id",
+        "slow",
+        "tell",
+        "writing_since_s",
+    )
+
+    def __init__(self, receive: Receive, send: Send, request_id: RequestId) -> None:
+        self._receive = receive
+        self._send = send
+        self._loop: AbstractEventLoop = asyncio.get_running_loop()
+        self._ears: Task[None] | None = None
+        self._aside: Task[None] | None = None
+        self._work: Task[Any] | None = None
+        self._last = ENDS[0]  # the last bytes of the answer; at first one is between two events
+        self.request_id = request_id
+        self.began = self.answered = self.ended = self.gone = self.slow = False
+        self.idle_since_s = self._loop.time()
+        self.writing_since_s: float | None = None
+        self.tell: Callable[[], bytes] | None = None
+
+    def listen(self) -> None:
+        """From now on the caller's task is cancelled at once when the client leaves."""
+        self._work = asyncio.current_task()
+        self._ears = self._loop.create_task(self._listen())
+
+    def close(self) -> None:
+        """Stop listening."""
+        self.ended = True
+        if self._ears is not None:
+            self._ears.cancel()
+        if self._aside is not None:
+            self._aside.cancel()
+
+    async def begin(self, status: int, headers: Headers) -> None:
+        """Send the status line. A stream that was told to wait has it already."""
+        if self._aside is not None:
+            await self._aside
+        if not self.began:
+            self.began = True
+            await self._put(
+                {
+                    "type": "http.response.start",
+                    "status": status,
+                    "headers": headers + self.request_id.headers(),
+                }
+            )
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes of the answer, at the pace at which the client reads."""
+        if self._aside is not None:
+            await self._aside
+        self.answered = True
+        self._last = data
+        await self._put({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self, data: bytes = b"") -> None:
+        """Send the last bytes: the answer is whole."""
+        if self._aside is not None:
+            await self._aside
+        self.answered = self.ended = True
+        await self._put({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete response."""
+        await self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])
+        await self.finish(body)
+
+    def remark(self, text: bytes) -> None:
+        """Send an SSE comment in passing, unless something is being sent. Call it between two events only."""
+        if self._aside is None and self.writing_since_s is None and not self.ended:
+            self._aside = self._loop.create_task(self._remark(text))
+
+    async def refuse(self, refused: Refused) -> None:
+        """Say that there will be no answer, or no more of it.
+
+        Before the status line that is a response of its own. After it, it is
+        an error event and a broken connection: SDKs take a clean end of a
+        stream for a whole answer.
+        """
+        if self.began:
+            # In the middle of an event, or of JSON, nothing more can be said.
+            silent = refused.told or not self._last.endswith(ENDS)
+            await self.break_off(b"" if silent else b"data: " + refused.body() + b"\n\n")
+        else:
+            await self.whole(refused.status, refusal_headers(refused, self.request_id), refused.body())
+
+    async def break_off(self, last_words: bytes = b"") -> None:
+        """End the connection so that the client cannot take the answer for whole."""
+        if last_words:
+            await self.write(last_words)
+        self.ended = True
+        transport = self._transport()
+        if transport is None:
+            return  # the server ends a response that is left unfinished
+        transport.close()  # delivers what is written, and no final chunk
+        if not await self.hung_up(FLUSH_S):
+            transport.abort()
+            await self.hung_up(FLUSH_S)
+
+    async def hung_up(self, timeout_s: float) -> bool:
+        """Wait until the connection is closed; False when it is not in time."""
+        if self._ears is None:
+            return True
+        done, _ = await asyncio.wait([self._ears], timeout=timeout_s)
+        return bool(done)
+
+    def cut(self) -> None:
+        """Give up on a client that does not read."""
+        self.slow = True
+        if (transport := self._transport()) is not None:
+            transport.abort()
+        self._leave()
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not self.ended:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._work is not None and not self.gone:
+            self.gone = True
+            self._work.cancel()
+
+    async def _remark(self, text: bytes) -> None:
+        try:
+            if not self.began:
+                self.began = True
+                headers = stream_headers() + self.request_id.headers()
+                await self._put({"type": "http.response.start", "status": 200, "headers": headers})
+            await self._put({"type": "http.response.body", "body": text, "more_body": True})
+        finally:
+            self._aside = None
+
+    async def _put(self, message: Message) -> None:
+        self.writing_since_s = self._loop.time()
+        await self._send(message)
+        self.writing_since_s = None
+        self.idle_since_s = self._loop.time()
+
+    def _transport(self) -> Any:
+        # ASGI has no way to abort. uvicorn's send is a method of the cycle that holds the transport.
+        return getattr(getattr(self._send, "__self__", None), "transport", None)

@@ -1,0 +1,155 @@
+"""What the data plane counts, and the page that Prometheus reads.
+
+Counting is plain dictionaries, so that a request costs next to nothing; the
+page is built by prometheus-client when somebody asks. Labels come from the
+policy (models, classes, pools, backends), never from what a client sent.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from gateway.records import Record
+from scheduling.core.view import PoolView
+
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class Histogram:
+    """Counts per bucket of seconds."""
+
+    __slots__ = ("_counts", "_sum_s")
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(SECONDS) + 1)
+        self._sum_s = 0.0
+
+    def add(self, span_s: float) -> None:
+        """One observation."""
+        self._counts[bisect_left(SECONDS, span_s)] += 1
+        self._sum_s += span_s
+
+    def add_to(self, family: HistogramMetricFamily, labels: list[str]) -> None:
+        """Put the cumulative counts on the page."""
+        buckets, total = [], 0
+        for bound, count in zip((*map(str, SECONDS), "+Inf"), self._counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        family.add_metric(labels, buckets, self._sum_s)
+
+
+class Metrics:
+    """Everything counted since the process began."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, str, str]] = Counter()
+        self.rejected: Counter[str] = Counter()
+        self.retries: Counter[int] = Counter()
+        self._waits: dict[str, Histogram] = {}
+        self._first_tokens: dict[str, Histogram] = {}
+
+    def ended(self, record: Record) -> None:
+        """An accepted request has its outcome."""
+        name = record.priority_class
+        self.requests[record.model, name, record.outcome] += 1
+        if record.dispatched_at is None:
+            return
+        _of(self._waits, name).add(record.dispatched_at - record.accepted_at)
+        if record.first_token_at is not None:
+            _of(self._first_tokens, name).add(record.first_token_at - record.accepted_at)
+
+    def families(self) -> Iterator[Metric]:
+        """The counted part of the page."""
+        requests = CounterMetricFamily(
+            "fairlane_requests", "Accepted requests that ended.", labels=["model", "class", "outcome"]
+        )
+        for labels, count in self.requests.items():
+            requests.add_metric(labels, count)
+        yield requests
+        rejected = CounterMetricFamily(
+            "fairlane_rejected", "Requests refused before or in line.", labels=["reason"]
+        )
+        for reason, count in self.rejected.items():
+            rejected.add_metric([reason], count)
+        yield rejected
+        retries = CounterMetricFamily(
+            "fairlane_retry_requests", "Requests put back at the head of their line.", labels=["attempt"]
+        )
+        for attempt, count in self.retries.items():
+            retries.add_metric([str(attempt)], count)
+        yield retries
+        yield _histogram("fairlane_queue_wait_seconds", "From acceptance to a seat.", self._waits)
+        yield _histogram("fairlane_ttft_seconds", "From acceptance to the first token.", self._first_tokens)
+
+
+def page(metrics: Metrics, views: Iterable[PoolView], unsettled: int) -> bytes:
+    """The text that Prometheus reads."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Page([*metrics.families(), *_pool_families(views), *_process_families(unsettled)]))
+    return generate_latest(registry)
+
+
+class _Page(Collector):
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def _pool_families(views: Iterable[PoolView]) -> list[Metric]:
+    depth = GaugeMetricFamily("fairlane_queue_depth", "Requests in line.", labels=["pool"])
+    oldest = GaugeMetricFamily("fairlane_queue_oldest_seconds", "Longest present wait.", labels=["pool"])
+    inflight = GaugeMetricFamily("fairlane_inflight", "Requests at a backend.", labels=["pool", "backend"])
+    limit = GaugeMetricFamily(
+        "fairlane_admission_limit", "What the gate lets in.", labels=["pool", "backend", "kind"]
+    )
+    for view in views:
+        depth.add_metric([view.pool], view.queued)
+        oldest.add_metric([view.pool], max((t.oldest_wait_ms or 0 for t in view.tenants), default=0) / 1000)
+        for gate in view.backends:
+            inflight.add_metric([view.pool, gate.backend], gate.in_flight)
+            limit.add_metric([view.pool, gate.backend, "window"], gate.window)
+            limit.add_metric([view.pool, gate.backend, "cap"], gate.cap)
+    return [depth, oldest, inflight, limit]
+
+
+def _process_families(unsettled: int) -> list[Metric]:
+    build = GaugeMetricFamily("fairlane_build_info", "The version that runs.", labels=["version"])
+    build.add_metric([_version()], 1)
+    waiting = GaugeMetricFamily("fairlane_usage_unsettled", "Accepted requests without a stored end.")
+    waiting.add_metric([], unsettled)
+    return [build, waiting]
+
+
+def _version() -> str:
+    try:
+        return version("fairlane")
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "unknown"
+
+
+def _histogram(name: str, text: str, by_class: dict[str, Histogram]) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(name, text, labels=["class"])
+    for label, histogram in by_class.items():
+        histogram.add_to(family, [label])
+    return family
+
+
+def _of(histograms: dict[str, Histogram], name: str) -> Histogram:
+    histogram = histograms.get(name)
+    if histogram is None:
+        histogram = histograms[name] = Histogram()
+    return histogram

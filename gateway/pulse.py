@@ -1,0 +1,61 @@
+"""One timer for all requests: it keeps silent streams alive and cuts off clients that do not read."""
+
+from __future__ import annotations
+
+import asyncio
+
+from gateway.client import Client
+from gateway.settings import Settings
+
+SLOWEST_BEAT_S = 0.25
+FASTEST_BEAT_S = 0.01
+BEATS = 5  # per shortest time that is watched
+
+
+class Pulse:
+    """Looks at every client a few times a second; a request costs it nothing in between."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._hold_s = settings.hold_status_s
+        self._comment_every_s = settings.comment_every_s
+        self._slow_s = settings.slow_client_s
+        shortest = min(self._comment_every_s, self._slow_s, self._hold_s or SLOWEST_BEAT_S)
+        self._beat_s = min(SLOWEST_BEAT_S, max(FASTEST_BEAT_S, shortest / BEATS))
+        self._clients: set[Client] = set()
+        self._quiet: asyncio.Event | None = None
+        self.watch = self._clients.add
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def leave(self, client: Client) -> None:
+        """The client's request is over."""
+        self._clients.discard(client)
+        if self._quiet is not None and not self._clients:
+            self._quiet.set()
+
+    async def quiet(self) -> None:
+        """Wait until no request is left."""
+        self._quiet = asyncio.Event()
+        if self._clients:
+            await self._quiet.wait()
+
+    async def beat(self) -> None:
+        """Go on for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(self._beat_s)
+            now_s = loop.time()
+            for client in tuple(self._clients):
+                self._look_at(client, now_s)
+
+    def _look_at(self, client: Client, now_s: float) -> None:
+        if (since_s := client.writing_since_s) is not None:
+            if now_s - since_s > self._slow_s:
+                client.cut()
+            return
+        if client.tell is None:
+            return
+        patience_s = self._comment_every_s if client.began else self._hold_s
+        if now_s - client.idle_since_s >= patience_s and (text := client.tell()):
+            client.remark(text)

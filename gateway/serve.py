@@ -1,0 +1,170 @@
+"""The data plane: what happens to one request, from its first byte to its one record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from time import monotonic
+
+from gateway.answer import pass_on
+from gateway.books import Books
+from gateway.callers import Caller, CallerTable
+from gateway.client import Client
+from gateway.doorman import Doorman
+from gateway.errors import (
+    CancelledInQueue,
+    Draining,
+    NoBackendNow,
+    Overloaded,
+    PolicyStale,
+    QueueTimeout,
+)
+from gateway.failures import BackendFailure
+from gateway.jobs import Endpoint, Parser
+from gateway.journal import Journal
+from gateway.ledger import Ledger, Reservation
+from gateway.pulse import Pulse
+from gateway.relay import Relay
+from gateway.settings import Settings
+from gateway.work import Work
+from scheduling.core.policy import Policy, TenantRule
+from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Dispatcher, NoBackend
+
+TIDY_EVERY_S = 60.0  # between two looks for tenants whose quota state can be forgotten
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The HTTP message: a path of the data plane, headers by lower-case name, and the whole body."""
+
+    endpoint: Endpoint
+    headers: Mapping[bytes, bytes]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a gateway is built from. ``feed_age_s`` says how long ago the rules were last confirmed."""
+
+    dispatcher: Dispatcher
+    relay: Relay
+    journal: Journal
+    feed_age_s: Callable[[], float]
+    salt: bytes = field(repr=False)
+    settings: Settings = field(default_factory=Settings)
+    doorman: Doorman = field(default_factory=Doorman)
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+class Gateway:
+    """Serves the tenants' requests under the policy in force."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.settings = parts.settings
+        self.dispatcher = parts.dispatcher
+        self.books = Books(parts.journal)
+        self.policy: Policy | None = None
+        self.draining = False
+        self.pulse = Pulse(parts.settings)
+        self._relay = parts.relay
+        self._doorman = parts.doorman
+        self._ledger = parts.ledger
+        self._feed_age_s = parts.feed_age_s
+        self._parser = Parser(parts.salt, self.books.estimates, parts.settings.queue_timeout_s)
+        self._chores: list[asyncio.Task[None]] = []
+
+    async def serve(self, request: Request, client: Client) -> None:
+        """Run one request. Raises Refused when it may not run, or fails.
+
+        The blocks undo themselves from the inside out, however they end
+        (last byte, broken engine, client gone): the engine is told to stop,
+        the seat is free and its flow charged, the quota is settled, and the
+        one usage record is written.
+        """
+        policy, caller = self.check_in(request.headers)
+        job = self._parser.parse(request.endpoint, request.headers, request.body, caller, policy)
+        tenant = policy.tenants.get(caller.tenant) or TenantRule(caller.tenant)
+        with (
+            Work(job, caller, client, self.books, self.dispatcher) as work,
+            self._ledger.reserve(job, tenant, work.ticket.queued_ms) as reservation,
+        ):
+            while True:
+                try:
+                    return await self._run(work, reservation, client)
+                except BackendFailure as failure:
+                    pause_s = work.try_again(failure)
+                reservation.requeued()
+                self.books.metrics.retries[work.ticket.attempt] += 1
+                await asyncio.sleep(pause_s)
+
+    def check_in(self, headers: Mapping[bytes, bytes]) -> tuple[Policy, Caller]:
+        """The rules in force and who is calling. Raises Refused."""
+        if self.draining:
+            raise Draining
+        if self.policy is None or self._feed_age_s() > self.settings.policy_stale_s:
+            raise PolicyStale
+        if len(self.pulse) > self.settings.max_requests:
+            raise Overloaded
+        return self.policy, self._doorman.admit(headers)
+
+    async def _run(self, work: Work, reservation: Reservation, client: Client) -> None:
+        """Wait in line, then have the engine answer."""
+        try:
+            async with self.dispatcher.lease(work.ticket, work.usage) as lease:
+                with work.seat(lease, reservation):
+                    opened = self._relay.open(
+                        lease.backend, work.call, work.usage, lambda: work.started(lease)
+                    )
+                    async with opened as reply:
+                        headers = work.replied(reply, work.job.revision)
+                        await pass_on(reply, client, headers, stream=work.job.stream)
+        except DeadlinePassed:
+            raise QueueTimeout from None
+        except NoBackend:
+            raise work.failure or NoBackendNow from None
+        except CancelledByAdmin:
+            raise CancelledInQueue from None
+
+    def set_policy(self, policy: Policy) -> None:
+        """Obey these rules from now on, for requests that already wait too."""
+        self.policy = policy
+        self._doorman.set_policy(policy)
+        self.dispatcher.set_policy(policy)
+
+    def set_callers(self, table: CallerTable) -> None:
+        """Admit these callers from now on."""
+        self._doorman.set_callers(table)
+
+    @property
+    def ready(self) -> bool:
+        """Rules are loaded, and new requests are taken."""
+        return self.policy is not None and not self.draining
+
+    def start(self) -> None:
+        """Begin the chores of the running event loop. Call it as often as you like."""
+        if not self._chores:
+            loop = asyncio.get_running_loop()
+            self._chores = [loop.create_task(self.pulse.beat()), loop.create_task(self._tidy())]
+
+    async def drain(self, within_s: float) -> int:
+        """Take no new requests and wait for the running ones; how many still ran in the end."""
+        self.draining = True
+        try:
+            async with asyncio.timeout(within_s):
+                await self.pulse.quiet()
+        except TimeoutError:
+            pass
+        return len(self.pulse)
+
+    async def stop(self) -> None:
+        """End the chores. The relay and the journal belong to whoever built them."""
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        self._chores = []
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(TIDY_EVERY_S)
+            self._ledger.forget_idle(int(monotonic() * 1000))

@@ -1,0 +1,26 @@
+"""What an admin may turn about the data plane, read from the knobs once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One field per knob of the same name; units are in the names."""
+
+    body_bytes: int = 10 * 1024 * 1024
+    body_read_s: float = 30.0
+    hold_status_s: float = 5.0
+    comment_every_s: float = 10.0
+    queue_timeout_s: float = 600.0
+    slow_client_s: float = 60.0
+    policy_stale_s: float = 3600.0
+    max_requests: int = 10_000
+
+    @classmethod
+    def from_knobs(cls, knobs: Mapping[str, Any]) -> Self:
+        """Take the values of ``config.knobs.read_all()``."""
+        return cls(**{name: knobs[f"FAIRLANE_{name.upper()}"] for name in cls.__slots__})

@@ -1,0 +1,241 @@
+"""One accepted request between its acceptance and its one record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from time import monotonic, time
+from types import TracebackType
+from typing import Self
+
+from gateway.books import Books
+from gateway.callers import Caller
+from gateway.client import Client
+from gateway.engine_errors import EngineFailed, engine_failed, outcome_of
+from gateway.errors import Refused
+from gateway.failures import BackendFailure
+from gateway.headers import Headers, quota_headers, scheduling_headers, timing_headers
+from gateway.jobs import Job
+from gateway.ledger import Reservation
+from gateway.records import Record
+from gateway.relay import EngineCall, Reply
+from scheduling.core.outcome import Outcome
+from scheduling.core.ticket import Ticket
+from scheduling.core.usage import Usage
+from scheduling.dispatchers.base import Dispatcher, Lease
+
+CLIENT_GONE = 499  # nginx's word for it, in records only
+MAX_CONNECT_ATTEMPTS = 3  # an engine that is down did not see the request
+MAX_FAILED_ATTEMPTS = 2  # a request that broke one engine may try one more, and no third
+FIRST_PAUSE_S = 0.05  # before a busy engine is asked again; doubles
+LONGEST_PAUSE_S = 1.0
+NEVER_ASKED = frozenset({Outcome.CONNECT_FAIL, Outcome.DNS_FAIL})
+
+
+class Work:
+    """One request and all that happens to it.
+
+    As a context manager it journals the request at its acceptance and, when
+    the block ends, however it ends, gives it exactly one outcome.
+    """
+
+    __slots__ = (
+        "_began_s",
+        "_books",
+        "_busy",
+        "_client",
+        "_dispatched_s",
+        "_dispatcher",
+        "_failed",
+        "_granted",
+        "_reply",
+        "_seated",
+        "call",
+        "failure",
+        "job",
+        "record",
+        "ticket",
+        "usage",
+    )
+
+    def __init__(
+        self, job: Job, caller: Caller, client: Client, books: Books, dispatcher: Dispatcher
+    ) -> None:
+        self.job = job
+        self._client = client
+        self._books = books
+        self._dispatcher = dispatcher
+        self._began_s = self._dispatched_s = monotonic()
+        self._busy = self._failed = 0
+        self._granted: Reservation | None = None
+        self._reply: Reply | None = None
+        self._seated = False
+        self.failure: EngineFailed | None = None
+        self.usage = Usage()
+        request_id = client.request_id.own
+        now_ms = int(self._began_s * 1000)
+        self.ticket = Ticket(
+            request_id=request_id,
+            pool=job.pool,
+            model=job.model,
+            tenant=caller.tenant,
+            user=job.user,
+            priority_class=job.priority_class,
+            prompt_tokens=job.prompt_tokens,
+            completion_tokens=job.completion_tokens,
+            queued_ms=now_ms,
+            deadline_ms=now_ms + job.wait_ms,
+        )
+        self.call = EngineCall(
+            request_id=request_id,
+            path=job.path,
+            body=(job.body,),
+            stream=job.stream,
+            strip_usage=job.strip_usage,
+            measures_tokens=job.generates,
+        )
+        self.record = _record(self.ticket, job, caller)
+
+    def __enter__(self) -> Self:
+        self._books.accept(self.record)
+        if self.job.stream:
+            self._client.tell = self._remark
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.tell = None
+        record = self.record
+        outcome, record.status = self._ended(error)
+        record.outcome = outcome.value
+        record.ended_at = time()
+        self._books.end(record)
+
+    @contextmanager
+    def seat(self, lease: Lease, reservation: Reservation) -> Iterator[None]:
+        """Hold the seat: when it ends, ``usage`` says what the flow is to be charged.
+
+        An engine that did nothing is not charged for. What a client got
+        before it left is, and so is a prompt that an engine has read.
+        """
+        self._seated = True
+        self._granted = reservation
+        reservation.seated()
+        self._dispatched_s = monotonic()
+        record = self.record
+        record.dispatched_at = time()
+        record.backend = lease.backend
+        try:
+            yield
+        except BackendFailure as failure:
+            lease.refund = record.first_token_at is None
+            if failure.busy:
+                self._dispatcher.throttle(lease.backend)
+            raise
+        except Refused:
+            lease.refund = True
+            raise
+        finally:
+            self._seated = False
+            self._reply = None
+            self._note_usage(lease)
+
+    def started(self, lease: Lease) -> None:
+        """The first token passed."""
+        if self.record.first_token_at is None:
+            self.record.first_token_at = time()
+        lease.started()
+
+    def replied(self, reply: Reply, revision: int) -> Headers:
+        """The engine has begun to answer: the headers that say how the request went so far."""
+        self._reply = reply
+        job = self.job
+        headers = scheduling_headers(job.priority_class, revision)
+        headers += timing_headers(self.queue_ms, int((monotonic() - self._dispatched_s) * 1000))
+        return headers + quota_headers(self._granted.granted) if self._granted else headers
+
+    @property
+    def queue_ms(self) -> int:
+        """From acceptance to the seat."""
+        return int((self._dispatched_s - self._began_s) * 1000)
+
+    def try_again(self, failure: BackendFailure) -> float:
+        """Seconds to wait before the request stands in line again, at its head.
+
+        Raises EngineFailed when it may not: something was sent, or it has
+        failed too often. A busy engine is no failure of the request's.
+        """
+        self.failure = engine_failed(failure.outcome)
+        self.failure.told = failure.told
+        if self._client.answered or not failure.retryable:
+            raise self.failure
+        avoid = self.ticket.avoid
+        pause_s = 0.0
+        if failure.busy:
+            asked_s = failure.retry_after_s or FIRST_PAUSE_S * 2**self._busy
+            pause_s = min(asked_s, LONGEST_PAUSE_S)
+            self._busy = min(self._busy + 1, 10)
+        else:
+            self._failed += 1
+            most = MAX_CONNECT_ATTEMPTS if failure.outcome in NEVER_ASKED else MAX_FAILED_ATTEMPTS
+            if self._failed >= most:
+                raise self.failure
+            avoid |= {self.record.backend}
+        self.usage = Usage()
+        self.ticket = replace(self.ticket, attempt=self.ticket.attempt + 1, avoid=avoid)
+        self.record.attempt = self.ticket.attempt
+        return pause_s
+
+    def _note_usage(self, lease: Lease) -> None:
+        usage, record = self.usage, self.record
+        if usage.estimated and not lease.refund and usage.prompt_tokens == 0:
+            usage.prompt_tokens = self.job.prompt_tokens
+        record.prompt_tokens = usage.prompt_tokens
+        record.cached_tokens = usage.cached_tokens
+        record.completion_tokens = usage.completion_tokens
+        record.estimated = usage.estimated
+        record.cost = 0 if lease.refund else usage.cost_tokens
+
+    def _remark(self) -> bytes:
+        """The comment for a silent stream; nothing in the middle of an event."""
+        if self._reply is not None:
+            return b": working\n\n" if self._reply.at_boundary else b""
+        position = self._dispatcher.position(self.ticket.request_id)
+        return b": working\n\n" if position is None else b": queued position=%d\n\n" % position
+
+    def _ended(self, error: BaseException | None) -> tuple[Outcome, int]:
+        client = self._client
+        if error is None:
+            return Outcome.OK, 200
+        if isinstance(error, Refused):
+            return outcome_of(error), 200 if client.began else error.status
+        if isinstance(error, asyncio.CancelledError):
+            if client.slow:
+                return Outcome.SLOW_CLIENT, CLIENT_GONE
+            if client.gone:
+                seen = self.record.dispatched_at is not None
+                return Outcome.CLIENT_GONE_STREAMING if seen else Outcome.CLIENT_GONE_QUEUED, CLIENT_GONE
+            return Outcome.DRAINING, 200 if client.began else 503
+        return Outcome.INTERNAL, 200 if client.began else 500
+
+
+def _record(ticket: Ticket, job: Job, caller: Caller) -> Record:
+    now_s = time()
+    return Record(
+        request_id=ticket.request_id,
+        accepted_at=now_s,
+        queued_at=now_s,
+        tenant=caller.tenant,
+        user_hash="" if job.user_is_token else job.user,
+        api_token_id=caller.token_id,
+        model=job.model,
+        pool=job.pool,
+        priority_class=job.priority_class,
+        endpoint=job.path,
+        stream=job.stream,
+        policy_revision=job.revision,
+        estimated_tokens=ticket.cost_tokens,
+    )
