@@ -173,11 +173,11 @@ class Desk:
 
     def _orca(self, form: str) -> tuple[tuple[str, str], ...]:
         """The load report in a header, when asked for; vLLM gives it on whole answers only."""
-        usage, waiting = self._model.memory.usage, self._model.waiting
+        usage, waiting = self._model.memory.usage, float(self._model.waiting)
         match form.upper():
             case "TEXT":
                 report = (
-                    f"named_metrics.kv_cache_usage_perc={usage},named_metrics.num_requests_waiting={waiting}"
+                    f"named_metrics.kv_cache_usage_perc={usage}, named_metrics.num_requests_waiting={waiting}"
                 )
             case "JSON":
                 report = (

@@ -68,8 +68,12 @@ class Driver:
         self._arm()
 
     def _arm(self) -> None:
-        due_ms = self._model.due_ms
-        self._timer = None if due_ms is None else self._loop.call_at(due_ms / 1000, self._wake)
+        if self._model.due_ms is not None:
+            self._timer = self._loop.call_at(self._model.due_ms / 1000, self._wake)
+        elif self._model.waiting:  # an answer's end made its client ask again at once
+            self._timer = self._loop.call_soon(self._wake)
+        else:
+            self._timer = None
 
     def _on_schedule(self, due_ms: float, now_ms: float) -> float:
         """When to say that a step ended: as due, unless that is too long ago."""

@@ -71,11 +71,17 @@ class EngineOptions:
         return PROFILES[self.profile].faster(self.time_scale)
 
     def ssl_context(self) -> ssl.SSLContext | None:
-        """TLS, when a certificate is given; raises OSError when it cannot be read."""
+        """TLS, when a certificate is given; raises ValueError when it cannot be used."""
         if not self.ssl_certfile:
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
+        try:
+            context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile)
+        except OSError as error:
+            raise ValueError(
+                f"ssl_certfile {self.ssl_certfile} with ssl_keyfile {self.ssl_keyfile} cannot be used "
+                f"({error.strerror}): give a certificate and its key in PEM"
+            ) from None
         return context
 
 

@@ -61,7 +61,7 @@ class EngineServer:
         self._routes |= {("POST", path): self._desk.take for path in READERS}
 
     async def start(self) -> None:
-        """Listen. Raises OSError when the port is taken or the certificate unreadable."""
+        """Listen. Raises OSError when the port is taken, ValueError when the certificate is no good."""
         self._server = await asyncio.get_running_loop().create_server(
             lambda: Connection(self._handle, self._connections, self.options.keep_alive_s),
             self.options.host,

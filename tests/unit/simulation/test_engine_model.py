@@ -392,32 +392,51 @@ histories = st.lists(
 )
 
 
+class Player:
+    """Plays a history and remembers what became of each request."""
+
+    def __init__(self, policy):
+        self.model = engine(
+            kv_tokens=96,
+            max_model_len=64,
+            max_num_seqs=3,
+            max_num_batched_tokens=24,
+            scheduling_policy=policy,
+        )
+        self.fate = {}
+        self.now = 0.0
+
+    def submit(self, prompt, output, priority, family):
+        name = f"r{len(self.fate)}"
+        hashes = tuple((family, n) for n in range(prompt // 16))
+        self.model.submit(ask(name, prompt, output, priority, hashes), self.now)
+        self.fate[name] = output
+
+    def abort(self, number):
+        if self.model.abort(f"r{number}", self.now):
+            self.fate[f"r{number}"] = "aborted"
+
+    def step(self):
+        self.now = self.model.due_ms or self.now
+        for progress in self.model.advance(self.now):
+            if progress.finish:
+                assert progress.output_tokens == self.fate[progress.request_id]
+                self.fate[progress.request_id] = "ended"
+        assert self.model.running <= 3
+        assert 0 <= self.model.memory.used <= 6
+
+
 @settings(max_examples=150, deadline=None)
 @given(history=histories, policy=st.sampled_from(SchedulingPolicy))
 def test_no_history_loses_a_request_or_a_block(history, policy):
-    model = engine(
-        kv_tokens=96, max_model_len=64, max_num_seqs=3, max_num_batched_tokens=24, scheduling_policy=policy
-    )
-    alive, now = {}, 0.0
-    for step in [*history, *[("step",)] * 4000]:
-        match step:
-            case ("submit", prompt, output, priority, family):
-                name = f"r{len(alive)}"
-                hashes = tuple((family, n) for n in range(prompt // 16))
-                model.submit(ask(name, prompt, output, priority, hashes), now)
-                alive[name] = output
-            case ("abort", number):
-                if model.abort(f"r{number}", now):
-                    alive[f"r{number}"] = "aborted"
-            case ("step",):
-                if model.due_ms is None and not model.waiting + model.running:
-                    continue
-                now = model.due_ms if model.due_ms is not None else now
-                for progress in model.advance(now):
-                    if progress.finish:
-                        assert progress.output_tokens == alive[progress.request_id]
-                        alive[progress.request_id] = "ended"
-        assert model.running <= 3
-        assert 0 <= model.memory.used <= 6
-    assert set(alive.values()) <= {"ended", "aborted"}
-    assert (model.running, model.waiting, model.memory.used, model.due_ms) == (0, 0, 0, None)
+    player = Player(policy)
+
+    for name, *arguments in history:
+        getattr(player, name)(*arguments)
+    for _ in range(4000):
+        if not player.model.running + player.model.waiting and player.model.due_ms is None:
+            break
+        player.step()
+
+    assert set(player.fate.values()) <= {"ended", "aborted"}
+    assert (player.model.running, player.model.waiting, player.model.memory.used) == (0, 0, 0)
