@@ -1,0 +1,34 @@
+"""What uvicorn serves: the data plane under /v1, the console, its live feed, and health pages.
+
+``FAIRLANE_ROLE`` says which part this process is: ``gateway``, ``console``, or
+both (the default). Nobody else builds a Gateway, Dispatcher or Ledger.
+"""
+
+from __future__ import annotations
+
+import os
+
+from channels.routing import ProtocolTypeRouter
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+pages = get_asgi_application()  # before anything that reads a model
+
+from config.doors import ConsoleDoors, GatewayDoors, Lifespan, NoDoor  # noqa: E402
+from dashboard.live import websocket  # noqa: E402
+
+ROLE = os.environ.get("FAIRLANE_ROLE", "both")
+
+
+def build(role: str) -> ProtocolTypeRouter:
+    """The application of one role."""
+    if role == "console":
+        return ProtocolTypeRouter(
+            {"http": ConsoleDoors(pages), "websocket": websocket, "lifespan": Lifespan()}
+        )
+    doors = GatewayDoors(NoDoor() if role == "gateway" else ConsoleDoors(pages))
+    live = NoDoor() if role == "gateway" else websocket
+    return ProtocolTypeRouter({"http": doors, "websocket": live, "lifespan": Lifespan(doors.plane)})
+
+
+application = build(ROLE)

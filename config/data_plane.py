@@ -1,0 +1,187 @@
+"""The composition root of a gateway process: builds the parts, feeds them, and ends them in order."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import django.db
+from django.conf import settings
+from django.db import connection
+
+from gateway import records, selectors, services
+from gateway.callers import CallerTable
+from gateway.commands import CommandRunner
+from gateway.journal import Journal
+from gateway.records import Record
+from gateway.relay import Relay, RelayOptions
+from gateway.serve import Gateway, Parts
+from gateway.settings import Settings
+from gateway.snapshots import SnapshotPublisher
+from scheduling import selectors as scheduling_selectors
+from scheduling.control_feed import ControlFeed
+from scheduling.core.policy import Policy
+from scheduling.dispatchers.memory import MemoryDispatcher
+from scheduling.engines.endpoint import Endpoint
+from scheduling.models import Command
+from scheduling.policy_feed import GATEWAY_LOCK, PolicyFeed
+
+log = logging.getLogger(__name__)
+
+SEAT_CHECK_S = 0.1  # how soon a gateway that waited for another to end begins to serve
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Everything Postgres says about one revision."""
+
+    policy: Policy
+    endpoints: Mapping[str, Endpoint]
+    callers: CallerTable
+
+
+class DataPlane:
+    """One gateway process. ``start`` on its event loop, ``stop`` at the end."""
+
+    def __init__(self) -> None:
+        knobs = settings.KNOBS
+        self._gateway_id = f"{socket.gethostname()}-{os.getpid()}"
+        self._rules = Rules(Policy(revision=0), {}, CallerTable())
+        self._dispatcher = MemoryDispatcher(self._rules.policy, _now_ms)
+        self._relay = Relay(relay_options(knobs))
+        self._journal = Journal(
+            Path(settings.DATA_DIR) / "journal", _store, float(knobs["FAIRLANE_RECORD_EVERY_S"])
+        )
+        self.gateway = Gateway(
+            Parts(
+                dispatcher=self._dispatcher,
+                relay=self._relay,
+                journal=self._journal,
+                feed_age_s=self._feed_age_s,
+                salt=hashlib.sha256(b"user ids" + settings.SECRET_KEY.encode()).digest(),
+                settings=Settings.from_knobs(knobs),
+            )
+        )
+        self._feed: PolicyFeed[Rules] | None = None
+        self._announcing: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to follow rules and limits; requests are taken as soon as the rules are here."""
+        knobs = settings.KNOBS
+        commands = CommandRunner(self._gateway_id, self._holds, self._act)
+        self._feed = PolicyFeed(
+            lambda: load_rules(self._rules), self._obey, on_command=commands.wake, lock_key=GATEWAY_LOCK
+        )
+        self._publisher = SnapshotPublisher(
+            self._gateway_id,
+            self._dispatcher,
+            lambda: self._rules.policy,
+            float(knobs["FAIRLANE_SNAPSHOT_EVERY_S"]),
+        )
+        self._control = ControlFeed(
+            self._gateway_id,
+            self._dispatcher,
+            lambda: (self._rules.policy, self._rules.endpoints),
+            float(knobs["FAIRLANE_POLL_EVERY_S"]),
+            float(knobs["FAIRLANE_METRICS_STALE_S"]),
+        )
+        self._journal.start()
+        self.gateway.start()
+        work = (self._feed.run, commands.run, self._publisher.run, self._control.run, self._wait_for_seat)
+        self._chores = [asyncio.create_task(each()) for each in work]
+
+    async def stop(self) -> None:
+        """Drain, then end the parts from the outside in."""
+        left = await self.gateway.drain(float(settings.KNOBS["FAIRLANE_DRAIN_S"]))
+        if left:
+            log.warning("%d requests were cut off after the drain time", left)
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
+        await self.gateway.stop()
+        await self._relay.close()
+        self._dispatcher.close()
+        await self._control.close()
+        await self._publisher.close()
+        await asyncio.to_thread(self._journal.stop)
+
+    def _feed_age_s(self) -> float:
+        return self._feed.age_s if self._feed else float("inf")
+
+    def _obey(self, rules: Rules) -> None:
+        self._rules = rules
+        if self._feed and self._feed.may_seat:
+            self._swap()
+
+    def _swap(self) -> None:
+        self._relay.set_endpoints(self._rules.endpoints)
+        self.gateway.set_callers(self._rules.callers)
+        self.gateway.set_policy(self._rules.policy)
+        self._announcing = asyncio.create_task(self._publisher.announce())
+
+    async def _wait_for_seat(self) -> None:
+        """Take over when the gateway process that served before us has ended."""
+        feed = self._feed
+        if feed is None:
+            return
+        await feed.loaded.wait()
+        while not feed.may_seat:  # noqa: ASYNC110 - another process's end sends no event here
+            await asyncio.sleep(SEAT_CHECK_S)
+        if self.gateway.policy is None:
+            self._swap()
+
+    def _holds(self, request_id: str) -> bool:
+        return self._dispatcher.position(request_id) is not None
+
+    async def _act(self, command: Command) -> dict[str, Any]:
+        if command.kind == Command.Kind.CANCEL:
+            done = self._dispatcher.cancel(command.target)
+            await self._publisher.announce()
+            return {"done": done}
+        return {"done": False, "error": f"this gateway does not know the command {command.kind}"}
+
+
+def load_rules(previous: Rules | None = None) -> Rules:
+    """One consistent read of everything a gateway obeys."""
+    with scheduling_selectors.consistent_read():
+        return Rules(scheduling_selectors.policy(), scheduling_selectors.endpoints(), selectors.callers())
+
+
+def relay_options(knobs: Mapping[str, int | float | str]) -> RelayOptions:
+    """The relay's patience and bounds, from the knobs."""
+    return RelayOptions(
+        connect_s=float(knobs["FAIRLANE_CONNECT_TIMEOUT_S"]),
+        first_byte_s=float(knobs["FAIRLANE_FIRST_BYTE_TIMEOUT_S"]),
+        stall_s=float(knobs["FAIRLANE_STALL_TIMEOUT_S"]),
+        event_bytes=int(knobs["FAIRLANE_EVENT_BYTES"]),
+        link_local=bool(knobs["FAIRLANE_LINK_LOCAL_BACKENDS"]),
+    )
+
+
+def _now_ms() -> int:
+    return int(monotonic() * 1000)
+
+
+def _store(batch: Sequence[Record]) -> None:
+    """Write usage records, and when each API token was last used."""
+    records.store(batch)
+    last: dict[int, datetime] = {}
+    for record in batch:
+        if record.api_token_id is not None and record.ended_at is not None:
+            at = datetime.fromtimestamp(record.ended_at, UTC)
+            last[record.api_token_id] = max(at, last.get(record.api_token_id, at))
+    # Only a courtesy to admins: the records themselves are safe already.
+    with suppress(django.db.Error):
+        services.note_last_use(last)
+    connection.close()

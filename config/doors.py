@@ -1,0 +1,112 @@
+"""Which part of the process answers a request, decided by its path alone."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+import django.db
+from django.db import connection
+
+from config.data_plane import DataPlane
+from gateway.consumers import GatewayConsumer
+from gateway.health import Health
+from scheduling import selectors
+
+log = logging.getLogger(__name__)
+
+Scope = Any
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HEALTH = ("/healthz", "/readyz", "/metrics")
+
+
+class GatewayDoors:
+    """``/v1`` and the health pages go to the data plane, everything else to ``others``."""
+
+    def __init__(self, others: Application) -> None:
+        self.plane = DataPlane()
+        self._v1 = GatewayConsumer(self.plane.gateway)
+        self._health = Health(self.plane.gateway)
+        self._others = others
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        path = scope["path"]
+        if path.startswith("/v1/"):
+            await self._v1(scope, receive, send)
+        elif path in HEALTH:
+            await self._health(scope, receive, send)
+        else:
+            await self._others(scope, receive, send)
+
+
+class ConsoleDoors:
+    """The console's pages, and health pages of a process that has no gateway."""
+
+    def __init__(self, pages: Any) -> None:
+        self._pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        path = scope["path"]
+        if path == "/healthz":
+            await say(send, 200, b"ok\n")
+        elif path == "/readyz":
+            ready = await asyncio.to_thread(_database_answers)
+            await say(send, *((200, b"ready\n") if ready else (503, b"the database does not answer\n")))
+        else:
+            await self._pages(scope, receive, send)
+
+
+class NoDoor:
+    """This process does not have that part."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Say so."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 4404})
+            return
+        await say(send, 404, b"The console is served on another port (serve --split, --console-port).\n")
+
+
+class Lifespan:
+    """Starts the data plane before the first request, and drains it after the last."""
+
+    def __init__(self, plane: DataPlane | None = None) -> None:
+        self._plane = plane
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """ASGI's lifespan protocol."""
+        await receive()
+        if self._plane:
+            await self._plane.start()
+        gc.collect()
+        gc.freeze()  # what was imported lives for ever: no need to look at it in every collection
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._plane:
+            await self._plane.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+async def say(send: Send, status: int, body: bytes) -> None:
+    """A short answer in plain text."""
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _database_answers() -> bool:
+    try:
+        selectors.revision()
+    except django.db.Error:
+        return False
+    finally:
+        connection.close()
+    return True
