@@ -31,8 +31,8 @@ class Connection(asyncio.Protocol):
     """One connection; carries one exchange at a time."""
 
     __slots__ = (
-        "_body", "_complete", "_head_done", "_headers", "_keep", "_parser", "_paused",
-        "_home", "_reply", "_seen_bytes", "_transport", "_until_close", "born_s", "lost",
+        "_body", "_complete", "_head_done", "_headers", "_home", "_keep", "_parser",
+        "_paused", "_reply", "_seen_bytes", "_transport", "_until_close", "born_s", "lost",
     )  # fmt: skip
 
     def __init__(self, home: Home, born_s: float) -> None:

@@ -21,17 +21,17 @@ COMPLETION_KEYS = ("completion_tokens", "output_tokens")
 DETAIL_KEYS = ("prompt_tokens_details", "input_tokens_details")
 
 
-def note(found: object, usage: Usage, *, prompt_known: bool = False) -> bool:
+def note(found: object, usage: Usage, *, measures_tokens: bool, prompt_known: bool = False) -> bool:
     """Write an engine's usage object into ``usage``.
 
     False, and nothing written, when a figure is absent or absurd: the
     estimate then stays in force, marked as one. The prompt's figure may be
-    absent when it is known from an earlier report (``prompt_known``).
+    absent when it is known from an earlier report (``prompt_known``), the
+    completion's when there is none to measure (embeddings).
     """
     if not isinstance(found, dict):
         return False
-    # Embeddings and rerankers have no completion to report.
-    completion = _figure(found, COMPLETION_KEYS) if _named(found, COMPLETION_KEYS) else 0
+    completion = _figure(found, COMPLETION_KEYS) if measures_tokens else 0
     if completion is None:
         return False
     if not note_prompt(found, usage) and (not prompt_known or _named(found, PROMPT_KEYS)):
@@ -109,6 +109,8 @@ class JsonScanner:
 
     def _noted(self) -> bool:
         try:
-            return bool(self._found) and note(msgspec.json.decode(self._found), self._usage)
+            return bool(self._found) and note(
+                msgspec.json.decode(self._found), self._usage, measures_tokens=self._measures_tokens
+            )
         except (msgspec.DecodeError, UnicodeDecodeError):
             return False

@@ -14,6 +14,7 @@ HOLD_BYTES = 4 * 1024  # a usage event is a tenth of this; a longer event is nev
 
 ENDS = (b"\n\n", b"\n\r\n")
 BOUNDARY = re.compile(rb"\n\r?\n")
+BLANK_LINES = re.compile(rb"(?:\r?\n)*")
 DATA = b"data:"
 NEXT_DATA = b"\ndata:"
 EVENT_NAME = b"event:"
@@ -110,7 +111,7 @@ class SseScanner:
     @property
     def at_boundary(self) -> bool:
         """Whether what was passed on ends between two events, where a comment may be put."""
-        return not self._passed or bytes(self._open) in (b"\n", b"\r\n")
+        return not self._passed
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those to pass on."""
@@ -146,22 +147,31 @@ class SseScanner:
         """Join the event that is under way; read those that are whole now."""
         known = len(self._open)
         self._open += data
+        out = b"" if known > 1 else self._pass_blank_lines()
         first = BOUNDARY.search(self._open, max(0, known - 2))
         if first is None:
-            return self._pass_open()
+            return out + self._pass_open()
         joined = bytes(self._open)
         cut = first.end()
-        keep = self._skipping or self._keeps(joined[:cut])
-        out = joined[self._passed : cut] if keep else b""
-        end = cut
-        for boundary in BOUNDARY.finditer(joined, cut):
-            end = boundary.end()
+        if self._skipping or self._keeps(joined[:cut]):
+            out += joined[self._passed : cut]
+        end = max(joined.rfind(ENDS[0], cut) + 2, joined.rfind(ENDS[1], cut) + 3, cut)
         if end > cut:
             out += self._read_all(joined[cut:end])
         self._open = bytearray(joined[end:])
         self._passed = 0
         self._skipping = False
-        return out + self._pass_open()
+        return out + self._pass_blank_lines() + self._pass_open()
+
+    def _pass_blank_lines(self) -> bytes:
+        """More blank lines between two events than needed belong to neither."""
+        end = _after_blank_lines(self._open, 0)
+        if not end:
+            return b""
+        out = bytes(self._open[self._passed : end])
+        del self._open[:end]
+        self._passed = 0
+        return out
 
     def _pass_open(self) -> bytes:
         """Pass on the event that is not whole yet, unless it may be left out."""
@@ -180,12 +190,15 @@ class SseScanner:
         """Read whole events one by one."""
         kept = []
         start = 0
-        for boundary in BOUNDARY.finditer(data):
-            event = data[start : boundary.end()]
+        while start < len(data):
+            begin = _after_blank_lines(data, start)
+            kept.append(data[start:begin])
+            boundary = BOUNDARY.search(data, begin)
+            if boundary is None:
+                break
             start = boundary.end()
-            if self._keeps(event):
-                kept.append(event)
-        kept.append(data[start:])  # a blank line more than needed
+            if self._keeps(data[begin:start]):
+                kept.append(data[begin:start])
         return b"".join(kept)
 
     def _keeps(self, event: bytes) -> bool:
@@ -234,11 +247,21 @@ class SseScanner:
         if isinstance(found.message, dict):
             self._prompt_known |= note_prompt(found.message.get("usage"), self._usage)
         if isinstance(found.response, dict):
-            note(found.response.get("usage"), self._usage)
+            note(found.response.get("usage"), self._usage, measures_tokens=self._measures_tokens)
         if found.usage is None:
             return False
-        note(found.usage, self._usage, prompt_known=self._prompt_known)
+        note(
+            found.usage,
+            self._usage,
+            measures_tokens=self._measures_tokens,
+            prompt_known=self._prompt_known,
+        )
         return found.choices == [] and not CHOICE.search(event)
+
+
+def _after_blank_lines(data: bytes | bytearray, start: int) -> int:
+    found = BLANK_LINES.match(data, start)
+    return found.end() if found else start
 
 
 def _usage_is_null(data: bytes) -> bool:
