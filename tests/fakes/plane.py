@@ -1,0 +1,110 @@
+"""The product's own ASGI application under uvicorn, in this event loop, on the test database.
+
+async with running_plane() as plane:
+    await plane.write(services.create_pool, name="main")
+    plane.url, plane.data_plane
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from asgiref.sync import sync_to_async
+from django.db import connection
+
+from config.doors import GatewayDoors, Lifespan, NoDoor
+from gateway import services as gateway_services
+from scheduling import selectors, services
+from scheduling.policy_feed import APART_S
+
+PATIENCE_S = 5.0
+BY = "admin:ada"
+MODEL = "sim-model"
+
+
+@dataclass(slots=True)
+class Plane:
+    """A gateway that serves on a free port, and the rules it reads."""
+
+    url: str
+    doors: GatewayDoors
+
+    @property
+    def gateway(self):
+        """The gateway itself, for what only it can tell."""
+        return self.doors.plane.gateway
+
+    def waiting(self) -> list[str]:
+        """Our ids of the requests in line. No API tells them before the requests page does."""
+        dispatcher = self.gateway.dispatcher
+        return [request_id for request_id in dispatcher._seats if dispatcher.position(request_id)]
+
+    async def write(self, service: Callable[..., Any], *args, **kwargs) -> Any:
+        """Call a service in a thread, as a view would."""
+        return await sync_to_async(_closing)(service, *args, by=BY, **kwargs)
+
+    async def setup(self, engines, tenants: dict[str, dict[str, Any]], *, fairness="token_fair", seats=2):
+        """A pool of these engines and these tenants, each with an API token: tenant to secret."""
+        await self.write(services.create_pool, name="main")
+        await self.write(services.create_model, name=MODEL, pool="main")
+        await self.write(services.set_policy, "main", fairness=fairness)
+        for n, engine in enumerate(engines):
+            await self.write(
+                services.create_backend, name=f"sim-{n}", pool="main", url=engine.url, max_in_flight=seats
+            )
+        secrets = {}
+        for slug, options in tenants.items():
+            await self.write(services.create_tenant, slug=slug, name=slug, **options)
+            issued = await self.write(gateway_services.issue_token, tenant=slug, name="test")
+            secrets[slug] = issued.secret
+        await self.settle()
+        return secrets
+
+    async def settle(self) -> None:
+        """Wait until the gateway obeys the newest rules."""
+        newest = await sync_to_async(_closing)(selectors.revision)
+        await until(lambda: self.gateway.policy is not None and self.gateway.policy.revision >= newest)
+
+
+@asynccontextmanager
+async def running_plane() -> AsyncIterator[Plane]:
+    """The data plane on a free port; it is drained and closed at the end."""
+    doors = GatewayDoors(NoDoor())
+    lifespan = Lifespan(doors.plane)
+
+    async def application(scope, receive, send):
+        await (lifespan if scope["type"] == "lifespan" else doors)(scope, receive, send)
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        config = uvicorn.Config(application, log_level="warning", lifespan="on", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            await until(lambda: server.started or serving.done())
+            yield Plane(f"http://127.0.0.1:{port}", doors)
+        finally:
+            server.should_exit = True
+            await serving
+            await asyncio.sleep(APART_S)
+
+
+async def until(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
+    """Wait for something that happens elsewhere; fail loudly when it does not."""
+    async with asyncio.timeout(patience_s):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+def _closing(work: Callable[..., Any], *args, **kwargs) -> Any:
+    try:
+        return work(*args, **kwargs)
+    finally:
+        connection.close()
