@@ -37,7 +37,8 @@ class Entry:
     ``place`` orders tickets by arrival; a retry has a negative one, so it
     stands before all first attempts. ``charge`` and ``weight`` are what its
     tenant was charged at dispatch, in milli-tokens per weight, and at which
-    weight: settle and refund undo exactly that.
+    weight: settle and refund undo exactly that, unless tenant or user have
+    been idle since (``tenant_wake``, ``user_wake``: see Share).
     """
 
     __slots__ = (
@@ -52,9 +53,11 @@ class Entry:
         "roster",
         "started",
         "tenant",
+        "tenant_wake",
         "ticket",
         "user",
         "user_charge",
+        "user_wake",
         "waiting",
         "weight",
     )
@@ -77,3 +80,5 @@ class Entry:
         self.charge = 0
         self.weight = 1
         self.user_charge = 0
+        self.tenant_wake = 0
+        self.user_wake = 0

@@ -86,16 +86,16 @@ class TokenFair:
         """Charge the estimate of a ticket that runs already; time does not move."""
         self._hold(entry)
         self._price(entry)
-        self._tenants.move(entry.tenant, entry.charge)
-        entry.tenant.inner.move(entry.user, entry.user_charge)
+        self._tenants.move(entry.tenant, entry.charge, entry.tenant_wake)
+        entry.tenant.inner.move(entry.user, entry.user_charge, entry.user_wake)
 
     def settle(self, entry: Entry, cost: int) -> None:
         """Put the real cost in the place of the estimate."""
         tenant = entry.tenant
         # The lead was scaled when the weight changed, so what is undone is scaled alike.
         undo = entry.charge * entry.weight // tenant.weight
-        self._tenants.move(tenant, cost * MILLI // tenant.weight - undo)
-        tenant.inner.move(entry.user, cost * MILLI - entry.user_charge)
+        self._tenants.move(tenant, cost * MILLI // tenant.weight - undo, entry.tenant_wake)
+        tenant.inner.move(entry.user, cost * MILLI - entry.user_charge, entry.user_wake)
         self._release(entry)
 
     def set_weights(self, tenants: Mapping[str, TenantRule]) -> None:
@@ -142,6 +142,8 @@ class TokenFair:
         entry.weight = entry.tenant.weight
         entry.charge = entry.cost * MILLI // entry.weight
         entry.user_charge = entry.cost * MILLI
+        entry.tenant_wake = entry.tenant.wakes
+        entry.user_wake = entry.user.wakes
 
     def _step_out(self, entry: Entry) -> None:
         lane, user, tenant = entry.lane, entry.user, entry.tenant

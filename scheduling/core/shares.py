@@ -16,8 +16,9 @@ SLACK = 64  # stale index entries a heap may hold before it is worth sweeping
 class Share:
     """One name's account: ``finish`` is where its next ticket starts.
 
-    ``floor`` is the level's time when the name last began to wait: no
-    refund takes it below, or an idle name could bank credit. ``keys`` holds
+    ``wakes`` counts how often the name began to wait, and ``lead`` is how
+    far ahead of the level it then was: all that a ticket served before may
+    still give back, because the rest was forgotten. ``keys`` holds
     the key under which each lane's heap knows the name; being there means
     that it has tickets waiting in that lane. ``held`` counts tickets that
     wait or run.
@@ -25,16 +26,17 @@ class Share:
 
     __slots__ = (
         "finish",
-        "floor",
         "held",
         "inner",
         "keys",
+        "lead",
         "left",
         "lines",
         "name",
         "parked",
         "waiting",
         "waiting_cost",
+        "wakes",
         "weight",
     )
 
@@ -44,7 +46,8 @@ class Share:
         self.name = name
         self.weight = weight
         self.finish = now
-        self.floor = now
+        self.lead = 0
+        self.wakes = 0
         self.held = 0
         self.parked: int | None = None
         self.keys: dict[Lane, int] = {}
@@ -116,9 +119,10 @@ class Level:
     def enter(self, share: Share, lane: Lane) -> None:
         """The name has its first waiting ticket in this lane."""
         if not share.keys:
-            share.floor = self.now
+            share.wakes += 1
             if share.finish < self.now:
                 share.finish = self.now
+            share.lead = share.finish - self.now
         index = self._lanes.get(lane)
         if index is None:
             index = self._lanes[lane] = _Index()
@@ -164,14 +168,21 @@ class Level:
             start = max(start, self.now - LAG_LIMIT)
         share.finish = start + milli
 
-    def move(self, share: Share, milli: int) -> None:
-        """Correct the name's account, down to its floor at most."""
-        self._set(share, max(share.finish + milli, share.floor))
+    def move(self, share: Share, milli: int, wakes: int) -> None:
+        """Correct the account for a ticket that was served at the given wake.
+
+        What an idle name was forgiven when it came back cannot be given back
+        as well: that would be credit.
+        """
+        if milli < 0 and wakes != share.wakes:
+            milli = -min(-milli, share.lead)
+            share.lead += milli
+        self._set(share, share.finish + milli)
 
     def reweigh(self, share: Share, weight: int) -> None:
         """Scale the lead, so that the next pick already obeys the new weight."""
         old, share.weight = share.weight, weight
-        share.floor = self.now + (share.floor - self.now) * old // weight
+        share.lead = share.lead * old // weight
         self._set(share, self.now + (share.finish - self.now) * old // weight)
 
     def _set(self, share: Share, finish: int) -> None:

@@ -1,0 +1,113 @@
+"""Random histories of every input, refereed step by step."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from scheduling.core.limits import Limit
+from tests.unit.scheduling.machines import CLASSES, Referee, play, random_policy, ticket
+
+TENANTS = st.sampled_from(("acme", "beta", "gamma"))
+BACKENDS = st.sampled_from(("gpu-0", "gpu-1", "gpu-2"))
+SEEDS = st.integers(0, 10_000)
+
+
+class Histories(RuleBasedStateMachine):
+    """All inputs in any order; the referee looks after the invariants."""
+
+    @initialize(seed=SEEDS)
+    def begin(self, seed):
+        self.count = 0
+        self.referee = Referee(random_policy(random.Random(seed), 1))
+
+    # Twice, so that lines form: a queue that is always empty agrees with anything.
+    @rule(tenant=TENANTS, user=st.sampled_from("ab"), model=st.sampled_from(("llama", "qwen")))
+    def arrive(self, tenant, user, model):
+        for _ in range(2):
+            self._submit(tenant, user=user, model=model, priority_class="standard")
+
+    @rule(
+        tenant=TENANTS,
+        cost=st.sampled_from((0, 1, 50, 3000)),
+        priority_class=st.sampled_from(tuple(CLASSES)),
+        patience_ms=st.sampled_from((None, 0, 40, 4000)),
+    )
+    def arrive_in_a_class(self, tenant, cost, priority_class, patience_ms):
+        deadline_ms = None if patience_ms is None else self.referee.now + patience_ms
+        self._submit(tenant, cost=cost, priority_class=priority_class, deadline_ms=deadline_ms)
+
+    @rule(tenant=TENANTS, avoid=BACKENDS)
+    def come_again(self, tenant, avoid):
+        self._submit(tenant, attempt=2, avoid=frozenset({avoid}))
+
+    @precondition(lambda self: self.referee.running)
+    @rule(data=st.data())
+    def say_the_first_token(self, data):
+        self.referee.start(data.draw(st.sampled_from(sorted(self.referee.running))))
+
+    @precondition(lambda self: self.referee.running)
+    @rule(data=st.data(), cost=st.sampled_from((0, 1, 80, 9000)), refund=st.booleans())
+    def end(self, data, cost, refund):
+        self.referee.finish(data.draw(st.sampled_from(sorted(self.referee.running))), cost, refund=refund)
+
+    @precondition(lambda self: self.referee.waiting)
+    @rule(data=st.data())
+    def give_up(self, data):
+        self.referee.cancel(data.draw(st.sampled_from(sorted(self.referee.waiting))))
+
+    @precondition(lambda self: self.referee.ended)
+    @rule(data=st.data())
+    def speak_of_one_that_is_gone(self, data):
+        name = data.draw(st.sampled_from(sorted(self.referee.ended)))
+        self.referee.start(name)
+        self.referee.cancel(name)
+        self.referee.finish(name, 7)
+
+    @rule(step_ms=st.sampled_from((1, 50, 999, 5_000, 61_000)))
+    def pass_time(self, step_ms):
+        self.referee.wait(step_ms)
+
+    @rule(name=BACKENDS, window=st.integers(0, 3), cap=st.integers(0, 6), at_s=st.integers(1, 50))
+    def read_an_engine(self, name, window, cap, at_s):
+        self.referee.limit(Limit(name, window, cap, "test", 0, float(at_s)))
+
+    @rule(name=BACKENDS)
+    def hear_that_it_is_full(self, name):
+        if name in self.referee.policy.backends:
+            self.referee.throttle(name)
+
+    @rule(seed=SEEDS)
+    def change_the_rules(self, seed):
+        self.referee.obey(random_policy(random.Random(seed), self.referee.policy.revision + 1))
+
+    def _submit(self, tenant, **fields):
+        self.count += 1
+        self.referee.submit(ticket(f"r{self.count}", tenant, queued_ms=self.referee.now, **fields))
+
+    def teardown(self):
+        if hasattr(self, "referee"):
+            self.referee.drain()
+
+
+def test_whatever_happens_no_limit_is_passed_no_seat_idles_and_no_ticket_is_lost():
+    run_state_machine_as_test(
+        Histories, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_long_histories_with_long_lines_keep_every_invariant(seed):
+    referee = play(seed, steps=200)
+
+    assert len(referee.ended) > 20
