@@ -1,0 +1,68 @@
+"""The tables of docs/settings.md and docs/errors.md, printed from the code: `python -m config.tables`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from config.knobs import KNOBS
+from gateway.errors import Refused
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+SETTINGS_HEAD = """# Settings
+
+Every setting is an environment variable; its last word is its unit. A value of the wrong kind stops the start with its name.
+
+`DATABASE_URL` and `REDIS_URL` replace the embedded PostgreSQL and Valkey, `FAIRLANE_DATA_DIR` (default `./var`) is where
+they keep their data, and `FAIRLANE_SECRET_KEY` replaces the key that the first start makes there. This table is printed by
+`python -m config.tables`.
+
+| variable | default | what it does |
+|---|---|---|
+"""
+
+ERRORS_HEAD = """# Errors of the data plane
+
+Every error has OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`, and every answer carries `x-request-id`.
+Where a retry can help there are `retry-after` and `retry-after-ms`; where it cannot, `x-should-retry: false`. An engine's
+own 4xx answer is passed on as it came. After the first byte of a stream an error is a last `data: {"error": …}` event, and
+then the connection is aborted: a stream that ends without `data: [DONE]` is never complete. This table is printed by
+`python -m config.tables`.
+
+| status | code | type | retry | meaning |
+|---|---|---|---|---|
+"""
+
+
+def settings_page() -> str:
+    """docs/settings.md."""
+    rows = (f"| `{knob.name}` | `{knob.default}` | {knob.help} |" for knob in KNOBS)
+    return SETTINGS_HEAD + "\n".join(rows).replace("| `` |", "| empty |") + "\n"
+
+
+def errors_page() -> str:
+    """docs/errors.md."""
+    kinds = sorted(_leaves(Refused), key=lambda kind: (kind.status, kind.code, kind.__name__))
+    lines = []
+    for kind in kinds:
+        retry = "yes" if kind.retry_after_ms else "no"
+        meaning = " ".join((kind.__doc__ or "").split())
+        lines.append(f"| {kind.status} | `{kind.code}` | `{kind.type}` | {retry} | {meaning} |")
+    return ERRORS_HEAD + "\n".join(dict.fromkeys(lines)) + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page and its text."""
+    return {DOCS / "settings.md": settings_page(), DOCS / "errors.md": errors_page()}
+
+
+def _leaves(kind: type[Refused]) -> Iterator[type[Refused]]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _leaves(child)
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
