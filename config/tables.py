@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from config.knobs import KNOBS
+from gateway.engine_errors import ENGINE_MESSAGES, EngineFailed, engine_failed
 from gateway.errors import Refused
+from scheduling.core.outcome import Outcome
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -43,13 +45,14 @@ def settings_page() -> str:
 
 def errors_page() -> str:
     """docs/errors.md."""
-    kinds = sorted(_leaves(Refused), key=lambda kind: (kind.status, kind.code, kind.__name__))
-    lines = []
-    for kind in kinds:
-        retry = "yes" if kind.retry_after_ms else "no"
-        meaning = " ".join((kind.__doc__ or "").split())
-        lines.append(f"| {kind.status} | `{kind.code}` | `{kind.type}` | {retry} | {meaning} |")
-    return ERRORS_HEAD + "\n".join(dict.fromkeys(lines)) + "\n"
+    rows = [_row(kind, kind.code, " ".join((kind.__doc__ or "").split())) for kind in _leaves(Refused)]
+    rows += [
+        _row(engine_failed(outcome), outcome, message)
+        for outcome, message in ENGINE_MESSAGES.items()
+        if outcome is not Outcome.UPSTREAM_4XX  # passed on as the engine said it
+    ]
+    lines = sorted(set(rows))
+    return ERRORS_HEAD + "\n".join(lines) + "\n"
 
 
 def pages() -> dict[Path, str]:
@@ -57,10 +60,17 @@ def pages() -> dict[Path, str]:
     return {DOCS / "settings.md": settings_page(), DOCS / "errors.md": errors_page()}
 
 
+def _row(refused: Refused | type[Refused], code: str, meaning: str) -> str:
+    retry = "yes" if refused.retry_after_ms else "no"
+    return f"| {refused.status} | `{code}` | `{refused.type}` | {retry} | {meaning} |"
+
+
 def _leaves(kind: type[Refused]) -> Iterator[type[Refused]]:
+    """Every refusal that is Fairlane's own; the engines' are listed by outcome."""
     for child in kind.__subclasses__():
-        yield child
-        yield from _leaves(child)
+        if child is not EngineFailed:
+            yield child
+            yield from _leaves(child)
 
 
 if __name__ == "__main__":
