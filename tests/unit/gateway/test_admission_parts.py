@@ -1,0 +1,271 @@
+"""Who may come in, in which class, with what headers, and how a refusal looks."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+
+from config import knobs
+from gateway import engine_errors, errors, tokens
+from gateway.callers import Caller, CallerTable
+from gateway.classes import choose_class
+from gateway.doorman import Doorman
+from gateway.engine_errors import EngineRefused, engine_failed, outcome_of
+from gateway.errors import Forbidden, Invalid, QueueFull, RateLimited, Refused, Suspended, Unauthenticated
+from gateway.estimates import Estimates
+from gateway.headers import RequestId, duration, quota_headers, refusal_headers
+from gateway.jobs import ENDPOINTS, Parser
+from gateway.ledger import Ledger
+from gateway.settings import Settings
+from scheduling.core.outcome import Outcome
+from scheduling.core.policy import TenantRule
+from scheduling.core.quota import Granted
+from tests.fakes.gateway import MODEL, Cast
+
+CAST = Cast.of("research", "chat")
+SECRET = CAST.secrets["research"]
+
+
+def bearer(secret):
+    return {b"authorization": b"Bearer " + secret.encode()}
+
+
+def doorman(table=None, policy=None, now_s=lambda: 1000.0):
+    door = Doorman(now_s)
+    door.set_policy(policy or CAST.policy())
+    door.set_callers(table or CAST.callers())
+    return door
+
+
+def test_an_api_token_admits_its_tenant():
+    assert doorman().admit(bearer(SECRET)).tenant == "research"
+    assert doorman().admit({b"authorization": b"bearer " + SECRET.encode()}).tenant == "research"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {b"authorization": b""},
+        {b"authorization": b"Basic abc"},
+        {b"authorization": b"Bearer "},
+        {b"authorization": b"Bearer sk-other"},
+        {b"authorization": SECRET.encode()},
+        {b"authorization": b"Bearer \xff\xfe"},
+        bearer(tokens.generate()),
+    ],
+)
+def test_whoever_is_not_known_is_refused(headers):
+    with pytest.raises(Unauthenticated):
+        doorman().admit(headers)
+
+
+def test_a_mistyped_secret_is_refused_without_a_lookup():
+    class Untouchable(dict):
+        def get(self, *_):
+            raise AssertionError("looked up")
+
+    wrong = SECRET[:-1] + ("a" if SECRET[-1] != "a" else "b")
+    with pytest.raises(Unauthenticated):
+        doorman(CallerTable(1, Untouchable())).admit(bearer(wrong))
+
+
+def test_a_revoked_api_token_is_refused_from_the_next_table_on():
+    door = doorman()
+    door.admit(bearer(SECRET))
+    door.set_callers(CallerTable(2))
+    with pytest.raises(Unauthenticated):
+        door.admit(bearer(SECRET))
+
+
+def test_an_api_token_expires_though_it_was_admitted_before():
+    now = [1000.0]
+    door = doorman(CAST.callers(expires_at_s=1500.0), now_s=lambda: now[0])
+    door.admit(bearer(SECRET))
+    now[0] = 1500.0
+    with pytest.raises(Unauthenticated, match="expired"):
+        door.admit(bearer(SECRET))
+
+
+def test_an_admins_api_token_is_not_for_inference():
+    with pytest.raises(Forbidden):
+        doorman(CAST.callers(scopes=frozenset({"tenants:write"}))).admit(bearer(SECRET))
+
+
+def test_a_suspended_tenant_is_told_so_at_once():
+    door = doorman()
+    door.admit(bearer(SECRET))
+    policy = CAST.policy()
+    door.set_policy(replace(policy, tenants={"research": TenantRule("research", suspended=True)}))
+    with pytest.raises(Suspended):
+        door.admit(bearer(SECRET))
+
+
+def test_a_tenant_that_the_policy_does_not_know_is_refused():
+    door = doorman()
+    door.set_policy(replace(CAST.policy(), tenants={}))
+    with pytest.raises(Forbidden):
+        door.admit(bearer(SECRET))
+
+
+@pytest.mark.parametrize(
+    ("tier", "header", "ceiling", "expected"),
+    [
+        pytest.param(None, None, "", "standard", id="the tenant's own"),
+        pytest.param("auto", None, "", "standard", id="auto is the tenant's own"),
+        pytest.param("flex", None, "", "batch", id="flex is batch"),
+        pytest.param("priority", None, "", "interactive", id="priority is interactive"),
+        pytest.param("priority", None, "standard", "standard", id="no better than the ceiling"),
+        pytest.param("flex", None, "standard", "batch", id="worse than the ceiling is allowed"),
+        pytest.param("flex", "interactive", "", "interactive", id="the header wins"),
+        pytest.param("from-the-future", None, "", "standard", id="unknown tiers are the tenant's own"),
+        pytest.param(None, None, "batch", "batch", id="the tenant's own obeys the ceiling too"),
+    ],
+)
+def test_a_request_runs_in_the_class_it_asks_for_up_to_its_ceiling(tier, header, ceiling, expected):
+    headers = {b"x-priority-class": header.encode()} if header else {}
+    caller = Caller(1, "research", "ci", class_ceiling=ceiling)
+    assert choose_class(tier, headers, caller, TenantRule("research"), CAST.policy()) == expected
+
+
+def test_an_unknown_class_is_refused_with_the_known_ones():
+    with pytest.raises(Invalid, match="interactive, standard, batch") as refused:
+        choose_class(None, {b"x-priority-class": b"vip"}, Caller(1, "a", "b"), TenantRule("a"), CAST.policy())
+    assert refused.value.param == "x-priority-class"
+
+
+def reserve(ledger, now_ms=0, **quotas):
+    policy, caller = CAST.policy(), Caller(1, "research", "ci")
+    body = json.dumps({"model": MODEL, "messages": [{}]}).encode()
+    job = Parser(b"", Estimates(), 60).parse(ENDPOINTS["/v1/chat/completions"], {}, body, caller, policy)
+    return ledger.reserve(job, TenantRule("research", quotas=MappingProxyType(quotas)), now_ms)
+
+
+def test_a_request_that_never_ran_gives_its_allowance_back():
+    ledger = Ledger()
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError), reserve(ledger, requests_per_minute=1):
+            raise ZeroDivisionError
+    with reserve(ledger, requests_per_minute=1) as reservation:
+        reservation.seated()
+    with pytest.raises(RateLimited) as refused:
+        reserve(ledger, requests_per_minute=1)
+    assert refused.value.retry_after_ms == 60_000
+
+
+def test_a_requeued_request_counts_as_waiting_again():
+    ledger = Ledger()
+    with reserve(ledger, queued=1) as reservation:
+        reservation.seated()
+        reservation.requeued()
+        with pytest.raises(QueueFull):
+            reserve(ledger, queued=1)
+    with reserve(ledger, queued=1):
+        pass
+
+
+def refusals():
+    found = [value for module in (errors, engine_errors) for _, value in inspect.getmembers(module)]
+    return sorted(
+        {value for value in found if inspect.isclass(value) and issubclass(value, Refused)},
+        key=lambda value: value.__name__,
+    )
+
+
+@pytest.mark.parametrize("kind", refusals(), ids=lambda kind: kind.__name__)
+def test_every_refusal_says_all_that_openai_clients_read(kind):
+    if kind is EngineRefused:
+        refused = kind(400, b"not json")
+    elif issubclass(kind, engine_errors.EngineFailed):
+        refused = kind(Outcome.UPSTREAM_RESET)
+    else:
+        refused = kind()
+    error = json.loads(refused.body())["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+    assert 400 <= refused.status < 600
+    assert outcome_of(refused) in Outcome
+    headers = dict(refusal_headers(refused, RequestId({})))
+    if refused.retry_after_ms is None:
+        assert headers[b"x-should-retry"] == b"false"
+        assert b"retry-after" not in headers
+    else:
+        assert headers[b"x-should-retry"] == b"true"
+        assert 1 <= int(headers[b"retry-after"]) <= 75
+        assert int(headers[b"retry-after"]) * 1000 >= int(headers[b"retry-after-ms"]) > 0
+
+
+def test_no_one_is_told_to_wait_longer_than_a_minute():
+    assert RateLimited(retry_after_ms=86_400_000).retry_after_ms == 60_000
+
+
+def test_retries_are_spread():
+    waits = {dict(refusal_headers(QueueFull(), RequestId({})))[b"retry-after-ms"] for _ in range(20)}
+    assert len(waits) > 1
+
+
+def test_what_the_engine_said_of_a_bad_request_reaches_the_client_on_one_line():
+    refused = EngineRefused(422, b'{\n "error": {"message": "too long"}\n}')
+    assert refused.body() == b'{"error":{"message":"too long"}}'
+    assert (refused.status, refused.retry_after_ms) == (422, None)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Outcome.CONNECT_FAIL, 502),
+        (Outcome.UPSTREAM_RESET, 502),
+        (Outcome.UPSTREAM_TIMEOUT_TTFT, 504),
+        (Outcome.UPSTREAM_STALL, 504),
+    ],
+)
+def test_an_engines_silence_is_a_504_and_its_failure_a_502(outcome, status):
+    refused = engine_failed(outcome)
+    assert refused.status == status
+    assert json.loads(refused.body())["error"]["code"] == outcome
+
+
+def test_a_clients_request_id_is_shown_back_and_never_used_as_the_key():
+    first, second = (RequestId({b"x-request-id": b"trace-1"}) for _ in range(2))
+    assert first.shown == second.shown == b"trace-1"
+    assert first.own.startswith("trace-1~")
+    assert first.own != second.own
+    assert len(RequestId({b"x-request-id": b"x" * 128}).own) <= 64
+
+
+@pytest.mark.parametrize("value", [b"", b"a b", b"x" * 129, b"a\nb", "é".encode(), b"<script>"])
+def test_an_unfit_request_id_is_replaced(value):
+    made = RequestId({b"x-request-id": value})
+    assert made.shown == made.own.encode()
+
+
+@pytest.mark.parametrize(
+    ("span_ms", "text"), [(12, b"12ms"), (1500, b"1.5s"), (59_000, b"59s"), (360_000, b"6m0s")]
+)
+def test_durations_are_in_openais_style(span_ms, text):
+    assert duration(span_ms) == text
+
+
+def test_only_a_tenant_with_a_quota_hears_of_it():
+    assert quota_headers(Granted()) == []
+    assert dict(quota_headers(Granted(1, 60, 59, 1000)))[b"x-ratelimit-remaining-requests"] == b"59"
+
+
+def test_estimates_follow_a_tenants_latest_answers():
+    estimates = Estimates()
+    assert estimates.completion_tokens("a", "m", "p") == 256
+    for _ in range(20):
+        estimates.learn("a", "m", "p", 40)
+    assert estimates.completion_tokens("a", "m", "p") == 40
+    assert estimates.completion_tokens("b", "m", "p") == 40, "a newcomer starts from its pool's median"
+    for _ in range(6):
+        estimates.learn("a", "m", "p", 1000)
+    assert estimates.completion_tokens("a", "m", "p") > 850
+
+
+def test_settings_are_read_from_the_knobs_of_the_same_name():
+    assert Settings.from_knobs(knobs.read_all({})) == Settings()
