@@ -78,6 +78,43 @@ def start(
         )
 
 
+def start_with_pipe(
+    command: Sequence[str], death: signal.Signals, env: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """The same with the output in a pipe, which is the caller's to read."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=prepare(death),  # noqa: PLW1509 - see prepare: it only calls the kernel
+        env=env,
+    )
+
+
+def swept(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a child has ended; then what is left of its session is killed too.
+
+    While we have not waited for it, its number cannot belong to anybody else.
+    """
+    try:
+        ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # somebody waited for it already
+        return process.poll() is not None
+    if ended is None:
+        return False
+    kill_group(process)
+    process.wait()
+    return True
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a child and what it started, at once."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def stop(process: subprocess.Popen[bytes], how: signal.Signals, within_s: float) -> None:
     """End a child that ``start`` began, by force when it takes too long."""
     if process.poll() is not None:

