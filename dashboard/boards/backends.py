@@ -51,7 +51,7 @@ def row(rule: BackendRule, gate: BackendPicture | None, signals: BackendState | 
         },
         text={
             "state": word,
-            "in-flight": words.count(gate.in_flight if gate else None),
+            "in_flight": words.count(gate.in_flight if gate else None),
             "cap": words.count(gate.cap if gate else None),
             "pending": words.count(gate.pending_first_token if gate else None),
             "window": words.count(gate.window if gate else None),

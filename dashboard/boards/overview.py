@@ -27,7 +27,7 @@ def build(policy: Policy, picture: Picture, states: States, moment: Moment) -> B
     kind, word, sentence = verdict(policy, picture, states, moment)
     pools = tuple(_pool_row(policy, name, picture.pool(name)) for name in sorted(policy.pools))
     return Board(
-        text={**_tiles(picture.pools), "verdict-word": word, "verdict-text": sentence},
+        text={**_tiles(picture.pools), "verdict_word": word, "verdict_text": sentence},
         attrs={"verdict": {"class": f"verdict {kind}"}},
         rows=(
             *(pools or (POOL_EMPTY,)),
@@ -96,13 +96,13 @@ def _tiles(pools: Sequence[PoolPicture]) -> dict[str, str]:
     cap = sum(gate.cap for gate in gates)
     used = sum(gate.in_flight for gate in gates)
     return {
-        "tile-queued": words.count(sum(pool.queued for pool in pools) if pools else None),
-        "tile-oldest": words.milliseconds(max(waits, default=None)),
-        "tile-in-flight": words.count(sum(pool.in_flight for pool in pools) if pools else None),
-        "tile-tokens": words.count(sum(pool.tokens_per_s for pool in pools) if pools else None),
-        "tile-jain": words.index(min(indexes, default=None)),
-        "tile-limit": words.percent(used / cap if cap else None),
-        "tile-limit-note": f"{used} of {cap} seats" if cap else "no open seats",
+        "tile_queued": words.count(sum(pool.queued for pool in pools) if pools else None),
+        "tile_oldest": words.milliseconds(max(waits, default=None)),
+        "tile_in_flight": words.count(sum(pool.in_flight for pool in pools) if pools else None),
+        "tile_tokens": words.count(sum(pool.tokens_per_s for pool in pools) if pools else None),
+        "tile_jain": words.index(min(indexes, default=None)),
+        "tile_limit": words.percent(used / cap if cap else None),
+        "tile_limit_note": f"{used} of {cap} seats" if cap else "no open seats",
     }
 
 
@@ -118,7 +118,7 @@ def _pool_row(policy: Policy, name: str, seen: PoolPicture | None) -> Row:
             "state": word,
             "queued": words.count(seen.queued if seen else None),
             "oldest": words.milliseconds(seen.oldest_wait_ms if seen else None),
-            "in-flight": words.count(seen.in_flight if seen else None),
+            "in_flight": words.count(seen.in_flight if seen else None),
             "cap": words.count(sum(gate.cap for gate in gates)),
             "pending": words.count(sum(gate.pending_first_token for gate in gates)),
             "window": words.count(sum(gate.window for gate in gates)),

@@ -23,11 +23,11 @@ def build(policy: Policy, picture: Picture, pool: str) -> Board:
     lines = {line.tenant: line for line in seen.tenants} if seen else {}
     shown = _shown(policy, lines)
     scale = _scale(lines[slug] for slug in shown if slug in lines)
-    rows = tuple(_row(policy, slug, lines.get(slug), scale) for slug in shown)
+    rows = tuple(_row(policy, pool, lines.get(slug) or slug, scale) for slug in shown)
     hidden = len(policy.tenants) - len(shown)
     return Board(
-        text={**_head(policy, pool, seen), "queue-more": _more(hidden), "queue-scale": f"{scale:.0%}"},
-        attrs={f"fairness-{name}": _pressed(policy, pool, name) for name in FAIRNESS},
+        text={**_head(policy, pool, seen), "queue_more": _more(hidden), "queue_scale": f"{scale:.0%}"},
+        attrs={f"fairness_{name}": _pressed(policy, pool, name) for name in FAIRNESS},
         rows=rows or (Row(id="queue-empty", table=TABLE, template=EMPTY_TEMPLATE, fixed={}),),
     )
 
@@ -53,14 +53,14 @@ def _head(policy: Policy, pool: str, seen: PoolPicture | None) -> dict[str, str]
     open_gates = [gate for gate in backends if not gate.draining]
     pending = sum(gate.pending_first_token for gate in open_gates)
     return {
-        "pool-queued": words.count(seen.queued if seen else None),
-        "pool-oldest": words.milliseconds(seen.oldest_wait_ms) if seen else words.UNKNOWN,
-        "pool-in-flight": words.count(seen.in_flight if seen else None),
-        "pool-limit": f"of {words.count(sum(gate.cap for gate in open_gates))} seats",
-        "pool-tokens": words.count(seen.tokens_per_s if seen else None),
-        "pool-jain": words.index(seen.jain if seen else None),
-        "pool-window": f"{pending} of {sum(gate.window for gate in open_gates)}",
-        "pool-in-force": _in_force(policy, pool, seen),
+        "pool_queued": words.count(seen.queued if seen else None),
+        "pool_oldest": words.milliseconds(seen.oldest_wait_ms) if seen else words.UNKNOWN,
+        "pool_in_flight": words.count(seen.in_flight if seen else None),
+        "pool_limit": f"of {words.count(sum(gate.cap for gate in open_gates))} seats",
+        "pool_tokens": words.count(seen.tokens_per_s if seen else None),
+        "pool_jain": words.index(seen.jain if seen else None),
+        "pool_window": f"{pending} of {sum(gate.window for gate in open_gates)}",
+        "pool_in_force": _in_force(policy, pool, seen),
     }
 
 
@@ -81,7 +81,8 @@ def _more(hidden: int) -> str:
     return f"{words.plural(hidden, 'more tenant')} not shown: see Tenants." if hidden > 0 else ""
 
 
-def _row(policy: Policy, slug: str, line: TenantPicture | None, scale: float) -> Row:
+def _row(policy: Policy, pool: str, shown: TenantPicture | str, scale: float) -> Row:
+    line, slug = (None, shown) if isinstance(shown, str) else (shown, shown.tenant)
     rule = policy.tenants.get(slug, TenantRule(slug, weight=line.weight if line else 1))
     kind, word = activity(rule, line)
     entitled = line.entitled if line else None
@@ -91,6 +92,7 @@ def _row(policy: Policy, slug: str, line: TenantPicture | None, scale: float) ->
         template=TEMPLATE,
         fixed={
             "slug": slug,
+            "pool": pool,
             "weight": rule.weight,
             "priority_class": rule.priority_class,
             "suspended": rule.suspended,
@@ -100,18 +102,18 @@ def _row(policy: Policy, slug: str, line: TenantPicture | None, scale: float) ->
             "state": word,
             "queued": words.count(line.queued if line else 0),
             "oldest": words.milliseconds(line.oldest_wait_ms if line else None),
-            "in-flight": words.count(line.in_flight if line else 0),
+            "in_flight": words.count(line.in_flight if line else 0),
             "entitled": words.percent(entitled),
-            "served-1m": words.percent(line.served_1m if line else None),
-            "served-5m": words.percent(line.served_5m if line else None),
+            "served_1m": words.percent(line.served_1m if line else None),
+            "served_5m": words.percent(line.served_5m if line else None),
             "applying": f"{line.weight} in force" if line and line.weight != rule.weight else "",
         },
         attrs={
             "state": state(kind),
-            "bar-1m": _width(line.served_1m if line else None, scale),
-            "bar-5m": _width(line.served_5m if line else None, scale),
-            "mark-1m": _width(entitled, scale),
-            "mark-5m": _width(entitled, scale),
+            "bar_1m": _width(line.served_1m if line else None, scale),
+            "bar_5m": _width(line.served_5m if line else None, scale),
+            "mark_1m": _width(entitled, scale),
+            "mark_5m": _width(entitled, scale),
         },
     )
 

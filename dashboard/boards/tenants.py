@@ -41,7 +41,7 @@ def row(rule: TenantRule, lines: list[TenantPicture]) -> Row:
             "state": word,
             "queued": words.count(sum(line.queued for line in lines)),
             "oldest": words.milliseconds(max(waits, default=None)),
-            "in-flight": words.count(sum(line.in_flight for line in lines)),
+            "in_flight": words.count(sum(line.in_flight for line in lines)),
         },
         attrs={"state": state(kind)},
     )
@@ -55,8 +55,8 @@ def build_one(policy: Policy, picture: Picture, slug: str) -> Board:
     lines = [(pool.pool, line) for pool in picture.pools for line in pool.tenants if line.tenant == slug]
     shown = row(rule, [line for _, line in lines])
     return Board(
-        text={f"tenant-{name}": text for name, text in shown.text.items()},
-        attrs={"tenant-state": shown.attrs["state"]},
+        text={f"tenant_{name}": text for name, text in shown.text.items()},
+        attrs={"tenant_state": shown.attrs["state"]},
         rows=tuple(_pool_row(pool, line) for pool, line in lines)
         or (
             Row(
@@ -78,10 +78,10 @@ def _pool_row(pool: str, line: TenantPicture) -> Row:
         text={
             "queued": words.count(line.queued),
             "oldest": words.milliseconds(line.oldest_wait_ms),
-            "in-flight": words.count(line.in_flight),
+            "in_flight": words.count(line.in_flight),
             "entitled": words.percent(line.entitled),
-            "served-1m": words.percent(line.served_1m),
-            "served-5m": words.percent(line.served_5m),
+            "served_1m": words.percent(line.served_1m),
+            "served_5m": words.percent(line.served_5m),
         },
     )
 

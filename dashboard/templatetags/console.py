@@ -1,23 +1,21 @@
-"""Template filters of the console: the words of words.py."""
+"""Template filters of the console: the words of words.py and sentences.py."""
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
-from typing import Any
 
 from django import template
 from django.utils import timezone
 
-from dashboard import words
+from dashboard import sentences, words
 
 register = template.Library()
 
-
-@register.filter
-def count(value: float | None) -> str:
-    """A count in at most three digits."""
-    return words.count(value)
+register.filter("count", words.count)
+register.filter("plain", sentences.plain)
+register.filter("sentence", sentences.sentence)
+register.filter("subject", sentences.subject)
+register.filter("steps", sentences.steps)
 
 
 @register.filter
@@ -36,25 +34,3 @@ def until(moment: datetime | None) -> str:
 def spoken(name: str) -> str:
     """A name of the code as words: token_fair becomes token fair."""
     return name.replace("_", " ")
-
-
-@register.filter
-def plain(value: Any) -> str:
-    """A JSON value of the audit as a person writes it."""
-    if value is None:
-        return words.UNKNOWN
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        return ", ".join(
-            f"{key} {plain(inner)}" for key, inner in value.items() if inner not in ("", None, {}, [])
-        )
-    if isinstance(value, list):
-        return ", ".join(plain(inner) for inner in value) or "none"
-    return json.dumps(value)
-
-
-@register.filter
-def getitem(mapping: dict[str, Any], key: str) -> Any:
-    """The value of a key, or nothing."""
-    return mapping.get(key, "")

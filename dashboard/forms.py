@@ -1,0 +1,196 @@
+"""Forms of the console. They only shape input; the services decide what is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+
+from scheduling import selectors
+from scheduling.core import policy
+from scheduling.services import Conflict, Missing
+
+Choices = list[tuple[str, str]]
+
+NEVER = "never"
+LIVES = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), (NEVER, "never"))
+
+
+def _spoken(names: tuple[str, ...]) -> Choices:
+    return [(name, name.replace("_", " ")) for name in names]
+
+
+def _classes() -> Choices:
+    return [(row.name, row.name) for row in selectors.classes()]
+
+
+def _pools() -> Choices:
+    return [(row.name, row.name) for row in selectors.pools()]
+
+
+def _tenants() -> Choices:
+    return [(row.slug, row.slug) for row in selectors.tenants()]
+
+
+class ConsoleForm(forms.Form):
+    """A form whose last word is a service's."""
+
+    use_required_attribute = True
+
+    def submit(self, service: Callable[..., Any]) -> Any:
+        """What the service returns; None when the form has errors, which it then shows."""
+        if not self.is_valid():
+            return None
+        try:
+            return service(**self.values())
+        except ValidationError as error:
+            self._show(error)
+        except (Conflict, Missing) as error:
+            self.add_error(None, str(error))
+        return None
+
+    def values(self) -> dict[str, Any]:
+        """The cleaned input as the service's arguments."""
+        return dict(self.cleaned_data)
+
+    def _show(self, error: ValidationError) -> None:
+        found = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
+        for name, texts in found.items():
+            for text in texts:
+                self.add_error(name if name in self.fields else None, text)
+
+
+class QuotaFields(forms.Form):
+    """A tenant's limits; an empty field is no limit."""
+
+    requests_per_minute = forms.IntegerField(required=False, min_value=1, help_text="Empty: no limit.")
+    in_flight = forms.IntegerField(
+        required=False, min_value=1, label="In flight", help_text="Seats held at once. Empty: no limit."
+    )
+    queued = forms.IntegerField(
+        required=False, min_value=1, label="Queued", help_text="Requests waiting at once. Empty: no limit."
+    )
+
+
+class TenantForm(ConsoleForm, QuotaFields):
+    """A new tenant."""
+
+    slug = forms.SlugField(max_length=63, help_text="Short name in API, records and metrics. It stays.")
+    name = forms.CharField(max_length=200, required=False, help_text="The name people see.")
+    weight = forms.IntegerField(
+        min_value=1, max_value=1000, initial=1, help_text="Share under contention, 1 to 1000."
+    )
+    priority_class = forms.ChoiceField(label="Class", choices=_classes, initial=policy.DEFAULT_CLASS)
+    field_order = ("slug", "name", "weight", "priority_class", *policy.QUOTA_KINDS)
+
+    def values(self) -> dict[str, Any]:
+        """Quotas as one mapping, without the empty ones."""
+        data = dict(self.cleaned_data)
+        limits = {kind: data.pop(kind) for kind in policy.QUOTA_KINDS}
+        return {**data, "quotas": {kind: limit for kind, limit in limits.items() if limit is not None}}
+
+
+class TenantSettingsForm(ConsoleForm, QuotaFields):
+    """What may change about a tenant, besides its weight and state."""
+
+    name = forms.CharField(max_length=200)
+    priority_class = forms.ChoiceField(label="Class", choices=_classes)
+    field_order = ("name", "priority_class", *policy.QUOTA_KINDS)
+
+
+class TokenForm(ConsoleForm):
+    """A new API token."""
+
+    tenant = forms.ChoiceField(choices=_tenants)
+    name = forms.CharField(max_length=100, help_text="What it is for, such as ci or notebook.")
+    life = forms.ChoiceField(label="Expires after", choices=LIVES, initial="90")
+    class_ceiling = forms.ChoiceField(
+        label="Best class",
+        required=False,
+        choices=lambda: [("", "any"), *_classes()],
+        help_text="Requests by this API token go no better than this class.",
+    )
+
+    def values(self) -> dict[str, Any]:
+        """The life as a moment."""
+        data = dict(self.cleaned_data)
+        life = data.pop("life")
+        return {**data, "class_ceiling": data["class_ceiling"] or None, "expires_at": _end(life)}
+
+
+class BackendForm(ConsoleForm):
+    """A backend, new or changed."""
+
+    name = forms.SlugField(max_length=63, help_text="It stays: readings and records carry it.")
+    pool = forms.ChoiceField(choices=_pools)
+    url = forms.CharField(
+        max_length=500, label="URL", help_text="http://host:port, with a base path if it has one."
+    )
+    engine = forms.ChoiceField(choices=_spoken(policy.ENGINES))
+    max_in_flight = forms.IntegerField(
+        min_value=1, initial=32, label="Most in flight", help_text="Seats at most."
+    )
+    models = forms.CharField(
+        required=False, help_text="Served models by comma. Empty: every model of its pool."
+    )
+    api_key = forms.CharField(
+        required=False,
+        label="Engine's API key",
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text="Kept encrypted. Empty: none, or as it is.",
+    )
+    ca_pem = forms.CharField(
+        required=False,
+        label="CA certificate",
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="PEM. Trust only this one. Empty: the system's.",
+    )
+
+    def values(self) -> dict[str, Any]:
+        """Models as a list; an API key only when one was typed."""
+        data = dict(self.cleaned_data)
+        data["models"] = [name.strip() for name in data["models"].split(",") if name.strip()]
+        if not data["api_key"]:
+            del data["api_key"]
+        return data
+
+
+class PoolForm(ConsoleForm):
+    """A new pool."""
+
+    name = forms.SlugField(max_length=63, help_text="Backends that stand in for each other.")
+
+
+class ModelForm(ConsoleForm):
+    """A new served model."""
+
+    name = forms.CharField(max_length=200, help_text="The model name clients ask for.")
+    pool = forms.ChoiceField(choices=_pools)
+
+
+class PolicyForm(ConsoleForm):
+    """How a pool shares and admits."""
+
+    fairness = forms.ChoiceField(choices=_spoken(policy.FAIRNESS))
+    admission = forms.ChoiceField(choices=_spoken(policy.ADMISSION))
+    window_requests = forms.IntegerField(
+        label="Window", min_value=1, max_value=128, help_text="Requests per backend without a first token."
+    )
+    engine_queue_target_requests = forms.IntegerField(
+        label="Engine queue target", min_value=0, help_text="Requests to leave waiting inside an engine."
+    )
+    tpot_target_ms = forms.IntegerField(
+        label="Time per output token, ms", required=False, min_value=1, help_text="Empty: no guard."
+    )
+    stale = forms.ChoiceField(
+        label="When metrics are stale",
+        choices=[("keep", "keep the limits"), ("open", "only the cap"), ("closed", "dispatch nothing")],
+    )
+
+
+def _end(life: str) -> datetime | None:
+    return None if life == NEVER else timezone.now() + timedelta(days=int(life))

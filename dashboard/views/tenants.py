@@ -1,0 +1,154 @@
+"""Tenants: list, create, weight, settings, suspension."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils import timezone
+
+from dashboard.boards import tenants as board_of_tenants
+from dashboard.forms import TenantForm, TenantSettingsForm
+from dashboard.pages import attempt, back, by, editing, live_page, page, row_answer, viewing
+from dashboard.sources import read_now
+from dashboard.topics import Topic, board_of, listed_tenants
+from gateway import selectors as gateway_selectors
+from scheduling import selectors, services
+from scheduling.core.policy import QUOTA_KINDS
+
+WEIGHT_ERROR = "Weight is a whole number from 1 to 1000."
+RECENT_CHANGES = 20
+
+
+@viewing
+def tenants(request: HttpRequest) -> HttpResponse:
+    """All tenants, a hundred a page, with a search by slug."""
+    scene = read_now()
+    search = request.GET.get("q", "").strip()
+    slugs = listed_tenants(scene, search)
+    last = max(1, -(-len(slugs) // board_of_tenants.PAGE_ROWS))
+    number = min(last, _number(request.GET.get("page", "")))
+    topic = Topic("tenants", search=search, page=number)
+    found = {"search": search, "found": len(slugs), "number": number, "last": last}
+    return live_page(request, "dashboard/tenants.html", topic, scene, **found)
+
+
+@viewing
+def new_tenant(request: HttpRequest) -> HttpResponse:
+    """A form for a new tenant."""
+    form = TenantForm(request.POST or None)
+    if request.method == "POST":
+        made = form.submit(partial(services.create_tenant, by=by(request)))
+        if made:
+            messages.success(request, f"Tenant {made.slug} created. Now issue an API token for it.")
+            return redirect("tenant", made.slug)
+    return page(request, "dashboard/new_tenant.html", status=422 if form.errors else 200, form=form)
+
+
+@viewing
+def tenant(request: HttpRequest, slug: str) -> HttpResponse:
+    """One tenant: what it does, what it may, its API tokens, its usage, its changes."""
+    row = get_object_or_404(selectors.tenants(), slug=slug)
+    form = TenantSettingsForm(initial=_settings(row))
+    return _tenant_page(request, row, form)
+
+
+@editing
+def tenant_settings(request: HttpRequest, slug: str) -> HttpResponse:
+    """Save name, class and quotas; only what differs is written."""
+    row = get_object_or_404(selectors.tenants(), slug=slug)
+    form = TenantSettingsForm(request.POST, initial=_settings(row))
+    if not form.is_valid():
+        return _tenant_page(request, row, form, status=422)
+    errors = [
+        error
+        for name in form.changed_data
+        if (error := attempt(request, partial(_SAVE[name], slug, form.cleaned_data[name], by=by(request))))
+    ]
+    for error in errors:
+        messages.error(request, error)
+    return back(request, "tenant", slug)
+
+
+@editing
+def tenant_weight(request: HttpRequest, slug: str) -> HttpResponse:
+    """Save the weight typed or stepped in a tenant's row; answer with the row."""
+    row = get_object_or_404(selectors.tenants(), slug=slug)
+    typed = request.POST.get("weight", "")
+    error = WEIGHT_ERROR
+    if typed.isdecimal() and len(typed) < 5:
+        wanted = int(typed) + {"up": 1, "down": -1}.get(request.POST.get("step", ""), 0)
+        error = attempt(request, partial(services.set_weight, row.slug, wanted, by=by(request)))
+        typed = str(wanted)
+    if request.headers.get("HX-Request"):
+        return _weight_answer(request, slug, WEIGHT_ERROR if error else "", typed)
+    if error:
+        messages.error(request, WEIGHT_ERROR)
+    return back(request, "tenant", slug)
+
+
+@editing
+def tenant_state(request: HttpRequest, slug: str) -> HttpResponse:
+    """Suspend or resume."""
+    service = services.resume_tenant if request.POST.get("state") == "active" else services.suspend_tenant
+    why = request.POST.get("why", "")[:500]
+    if error := attempt(request, partial(service, slug, by=by(request), why=why)):
+        messages.error(request, error)
+    return back(request, "tenant", slug)
+
+
+def _number(text: str) -> int:
+    return max(1, int(text)) if text.isdecimal() and len(text) < 7 else 1
+
+
+def _weight_answer(request: HttpRequest, slug: str, error: str, typed: str) -> HttpResponse:
+    """The row as the page that asked shows it: a pool's queue, or the tenants' list."""
+    scene = read_now()
+    if pool := request.POST.get("pool", ""):
+        board, row_id = board_of(Topic("queue", pool), scene), f"q-{slug}"
+    else:
+        board, row_id = board_of_tenants.build(scene.policy, scene.picture, [slug]), f"t-{slug}"
+    return row_answer(request, board, row_id, error=error, typed=typed)
+
+
+def _tenant_page(
+    request: HttpRequest, row: Any, form: TenantSettingsForm, *, status: int = 200
+) -> HttpResponse:
+    now = timezone.now()
+    day = gateway_selectors.Span(now - timedelta(days=1), now + timedelta(minutes=1), tenant=row.slug)
+    response = live_page(
+        request,
+        "dashboard/tenant.html",
+        Topic("tenant", row.slug),
+        read_now(),
+        tenant=row,
+        form=form,
+        api_tokens=gateway_selectors.api_tokens(row.slug).filter(revoked_at=None),
+        usage=gateway_selectors.usage(day, by=("model",)),
+        changes=selectors.changes().filter(noun__in=("tenant", "quota"), target=row.slug)[:RECENT_CHANGES],
+    )
+    response.status_code = status
+    return response
+
+
+def _settings(row: Any) -> dict[str, Any]:
+    quotas = {quota.kind: quota.limit for quota in row.quotas.all()}
+    return {"name": row.name, "priority_class": row.priority_class.name, **quotas}
+
+
+def _save_quota(kind: str) -> Any:
+    def save(slug: str, limit: int | None, *, by: str) -> None:
+        services.set_quota(slug, kind, limit, by=by)
+
+    return save
+
+
+_SAVE: dict[str, Any] = {
+    "name": services.rename_tenant,
+    "priority_class": services.set_class,
+    **{kind: _save_quota(kind) for kind in QUOTA_KINDS},
+}
