@@ -9,14 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
+from typing import TypeVar
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 
 from scheduling import models, secrets
 from scheduling.core.policy import BackendRule, ClassRule, Policy, PoolRule, TenantRule
 from scheduling.engines.endpoint import Endpoint
+from scheduling.services.edits import Missing
+
+Row = TypeVar("Row", bound=Model)
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +131,15 @@ def command_result(command_id: int, wait_s: float = 2.0) -> dict[str, object] | 
         if time.monotonic() >= until:
             return None
         time.sleep(ASK_EVERY_S)
+
+
+def found(rows: QuerySet[Row], **key: object) -> Row:
+    """The one row of these with this key. Raises Missing."""
+    row = rows.filter(**key).first()
+    if row is None:
+        name = rows.model._meta.verbose_name  # noqa: SLF001  # _meta is Django's documented API
+        raise Missing(f"There is no {name} {next(iter(key.values()))!r}.")
+    return row
 
 
 def _tenant_rules() -> dict[str, TenantRule]:

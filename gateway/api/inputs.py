@@ -1,0 +1,118 @@
+"""What the control API takes. A field that is not named here is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ninja import Schema
+from pydantic import AwareDatetime, ConfigDict, Field
+
+NOT_WRITTEN: Any = None  # never read: only fields that the caller wrote are used, and null is refused
+
+
+class Input(Schema):
+    """A body. ``why`` goes to the audit."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    why: str = Field("", max_length=500, description="For the audit.")
+
+    def given(self, *but: str) -> dict[str, Any]:
+        """The fields that the caller wrote."""
+        return self.dict(exclude_unset=True, exclude={"why", *but})
+
+
+class TenantIn(Input):
+    """A new tenant."""
+
+    slug: str
+    name: str = ""
+    weight: int = 1
+    priority_class: str = "standard"
+    quotas: dict[str, int] = {}
+
+
+class TenantChange(Input):
+    """What to change about a tenant. A quota of null is removed; others stay."""
+
+    name: str = Field(default=NOT_WRITTEN)
+    weight: int = Field(default=NOT_WRITTEN)
+    priority_class: str = Field(default=NOT_WRITTEN)
+    quotas: dict[str, int | None] = Field(default=NOT_WRITTEN)
+    suspended: bool = Field(default=NOT_WRITTEN)
+
+
+class TokenIn(Input):
+    """A new API token for inference."""
+
+    tenant: str
+    name: str
+    class_ceiling: str | None = None
+    expires_at: AwareDatetime | None = Field(None, strict=False)
+
+
+class PoolIn(Input):
+    """A new pool."""
+
+    name: str
+
+
+class ModelIn(Input):
+    """A new served model."""
+
+    name: str
+    pool: str
+
+
+class ModelChange(Input):
+    """Where to move a model."""
+
+    pool: str
+
+
+class BackendIn(Input):
+    """A new backend. No models: all of its pool."""
+
+    name: str
+    pool: str
+    url: str
+    engine: str = "vllm"
+    models: list[str] = []
+    max_in_flight: int = 32
+    api_key: str = Field("", json_schema_extra={"writeOnly": True})
+    ca_pem: str = ""
+
+
+class BackendChange(Input):
+    """What to change about a backend. An empty api_key removes it."""
+
+    pool: str = Field(default=NOT_WRITTEN)
+    url: str = Field(default=NOT_WRITTEN)
+    engine: str = Field(default=NOT_WRITTEN)
+    models: list[str] = Field(default=NOT_WRITTEN)
+    max_in_flight: int = Field(default=NOT_WRITTEN)
+    api_key: str = Field(default=NOT_WRITTEN, json_schema_extra={"writeOnly": True})
+    ca_pem: str = Field(default=NOT_WRITTEN)
+
+
+class ClassChange(Input):
+    """What to change about a class."""
+
+    rank: int = Field(default=NOT_WRITTEN)
+    reserved_seats: int = Field(default=NOT_WRITTEN)
+    max_wait_s: int | None = None
+
+
+class PolicyChange(Input):
+    """What to change about a pool's policy."""
+
+    fairness: str = Field(default=NOT_WRITTEN)
+    admission: str = Field(default=NOT_WRITTEN)
+    window_requests: int = Field(default=NOT_WRITTEN)
+    engine_queue_target_requests: int = Field(default=NOT_WRITTEN)
+    tpot_target_ms: int | None = None
+    stale: str = Field(default=NOT_WRITTEN)
+
+
+class Why(Input):
+    """Only a reason."""

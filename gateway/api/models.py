@@ -1,0 +1,69 @@
+"""Pools and the models they serve."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+from ninja import Query, Router
+from ninja.responses import Status
+
+from gateway.api.access import by
+from gateway.api.inputs import ModelChange, ModelIn, PoolIn
+from gateway.api.outputs import ModelOut, PoolOut
+from gateway.api.paging import Page, PageQuery, page
+from gateway.api.problems import answers
+from scheduling import selectors, services
+
+pools = Router(tags=["models"])
+models = Router(tags=["models"])
+
+
+@pools.get("", response=answers(Page[PoolOut]))
+def list_pools(request: HttpRequest, query: Query[PageQuery]) -> object:
+    """All pools, by name."""
+    return page(selectors.pools(), query, "name")
+
+
+@pools.post("", response=answers(PoolOut, 201))
+def create_pool(request: HttpRequest, body: PoolIn) -> object:
+    """Make a pool with the default policy."""
+    services.create_pool(body.name, by=by(request), why=body.why)
+    return Status(201, selectors.found(selectors.pools(), name=body.name))
+
+
+@pools.delete("/{name}", response=answers(None, 204))
+def delete_pool(request: HttpRequest, name: str) -> object:
+    """Remove an empty pool."""
+    services.delete_pool(name, by=by(request))
+    return Status(204, None)
+
+
+@models.get("", response=answers(Page[ModelOut]))
+def list_models(request: HttpRequest, query: Query[PageQuery]) -> object:
+    """All served models, by name."""
+    return page(selectors.served_models(), query, "name")
+
+
+@models.post("", response=answers(ModelOut, 201))
+def create_model(request: HttpRequest, body: ModelIn) -> object:
+    """Let clients ask for a model name."""
+    return Status(201, services.create_model(body.name, body.pool, by=by(request), why=body.why))
+
+
+# A model's name may hold slashes, so it is all the rest of the path.
+@models.get("/{path:name}", response=answers(ModelOut))
+def read_model(request: HttpRequest, name: str) -> object:
+    """One served model."""
+    return selectors.found(selectors.served_models(), name=name)
+
+
+@models.patch("/{path:name}", response=answers(ModelOut))
+def move_model(request: HttpRequest, name: str, body: ModelChange) -> object:
+    """Serve a model from another pool."""
+    return services.move_model(name, body.pool, by=by(request), why=body.why)
+
+
+@models.delete("/{path:name}", response=answers(None, 204))
+def delete_model(request: HttpRequest, name: str) -> object:
+    """Stop serving a model name."""
+    services.delete_model(name, by=by(request))
+    return Status(204, None)
