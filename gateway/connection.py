@@ -32,7 +32,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_complete", "_head_done", "_headers", "_home", "_keep", "_parser",
-        "_paused", "_reply", "_seen_bytes", "_transport", "_until_close", "born_s", "lost",
+        "_paused", "_reply", "_seen_bytes", "_surplus", "_transport", "_until_close", "born_s", "lost",
     )  # fmt: skip
 
     def __init__(self, home: Home, born_s: float) -> None:
@@ -144,8 +144,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """A second answer that nobody asked for makes the connection unusable."""
-        if self._complete:
-            self._keep = False
+        self._surplus = self._complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; trailers are dropped."""
@@ -172,14 +171,14 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """Whether the connection lives on must be asked here: later llhttp has forgotten."""
-        if self._head_done:
+        if self._head_done and not self._complete:
             self._complete = True
             self._keep = self._parser.should_keep_alive()
 
     def _finish(self, *, clean: bool) -> None:
         """The answer is whole: free the connection before the reader is done with the bytes."""
         reply, self._reply = self._reply, None
-        keep = clean and self._keep and not self._transport.get_write_buffer_size()
+        keep = clean and self._keep and not self._surplus and not self._transport.get_write_buffer_size()
         if keep:
             self.resume()
             self._home.keep(self)

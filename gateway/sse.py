@@ -2,51 +2,37 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import msgspec
 
 from gateway.reported import note, note_prompt
+from gateway.sse_events import (
+    BOUNDARY,
+    CHOICE,
+    DATA,
+    DONE,
+    DONE_LINE,
+    ENDS,
+    ERROR,
+    EVENT_NAME,
+    FAULT,
+    FINISH,
+    FINISHED,
+    LAST_EVENT,
+    NEXT_DATA,
+    TOKEN,
+    TOKEN_TEXT,
+    USAGE,
+    Event,
+    after_blank_lines,
+    data_of,
+    usage_is_null,
+)
 from scheduling.core.usage import Usage
 
 HOLD_BYTES = 4 * 1024  # a usage event is a tenth of this; a longer event is never held back
-
-ENDS = (b"\n\n", b"\n\r\n")
-BOUNDARY = re.compile(rb"\n\r?\n")
-BLANK_LINES = re.compile(rb"(?:\r?\n)*")
-DATA = b"data:"
-NEXT_DATA = b"\ndata:"
-EVENT_NAME = b"event:"
-USAGE = b'"usage"'
-NO_USAGE = (b'"usage":null', b'"usage": null')
-ERROR = b'"error"'
-DONE = b"[DONE]"
-FINISH = (b'_reason":"', b'_reason": "')
-
-# Inside a JSON string every quote is escaped, so none of these can match in
-# what the model wrote.
-TOKEN = re.compile(
-    rb'"(?:content|reasoning_content|reasoning|text|thinking|partial_json|arguments|refusal|delta)"\s*:\s*"(?!")'
-    rb'|"tool_calls"\s*:\s*\[\s*\{|"function_call"\s*:\s*\{'
-)
-CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*[^\s\]]')
-FAULT = re.compile(rb'"error"\s*:\s*[{"]|"object"\s*:\s*"error"|^event:\s*error\s*$', re.MULTILINE)
-FINISHED = re.compile(rb'"(?:finish|stop)_reason"\s*:\s*"')
-DONE_LINE = re.compile(rb"^data:\s*\[DONE\]\s*$", re.MULTILINE)
-# The last events of the Messages and the Responses API, which send no [DONE].
-LAST_EVENT = re.compile(
-    rb"^event:\s*(?:message_stop|response\.(?:completed|incomplete|failed|cancelled))\s*$", re.MULTILINE
-)
-
-
-class _Event(msgspec.Struct):
-    """The parts of an event that may carry usage: at its top, or inside the reply it reports on."""
-
-    usage: object = None
-    choices: object = None
-    message: object = None  # Messages API, message_start: the prompt's figures
-    response: object = None  # Responses API, response.completed: all figures
+BARREN = 8  # after so many vain attempts, no more is learned of a stream's shape
 
 
 class SseScanner:
@@ -63,7 +49,12 @@ class SseScanner:
     """
 
     __slots__ = (
+        "_barren",
+        "_begin",
+        "_end",
         "_event_bytes",
+        "_from",
+        "_learned_at",
         "_measures_tokens",
         "_named",
         "_on_first_token",
@@ -73,6 +64,7 @@ class SseScanner:
         "_skipping",
         "_started",
         "_strip_usage",
+        "_to",
         "_usage",
         "done",
         "errored",
@@ -97,6 +89,13 @@ class SseScanner:
         self._passed = 0  # how much of it has been passed on
         self._skipping = False  # it is too large to be read; only its last two bytes are kept
         self._started = False
+        # What surrounds the text of the last plain event. An engine repeats it
+        # word for word, so that most events are known by two comparisons.
+        self._begin = b""
+        self._end = b""
+        self._from = self._to = 0
+        self._learned_at = 0
+        self._barren = 0  # how often in a row that was of no use
         self._prompt_known = False  # the engine reported the prompt's figures ahead of the answer
         self._named = False  # the stream has `event:` lines
         self.done = False  # the stream's own last event was seen
@@ -115,12 +114,24 @@ class SseScanner:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those to pass on."""
+        begin = self._begin
+        if (
+            begin
+            and not self._open
+            and data.startswith(begin)
+            and data.endswith(self._end)
+            and len(data) <= self._event_bytes
+            and data.find(b'"', self._from, self._to) < 0
+            and data.find(b"\n", self._from, self._to) < 0
+        ):
+            usage = self._usage
+            if usage.estimated:
+                usage.completion_tokens += 1
+            return data
         if self._open or not data.endswith(ENDS):
             return self._feed_pieces(data)
         if self._started and self._is_plain(data):
-            usage = self._usage
-            if usage.estimated and self._measures_tokens:
-                usage.completion_tokens += data.startswith(DATA) + data.count(NEXT_DATA)
+            self._learn(data)
             return data
         return self._read_all(data)
 
@@ -132,16 +143,34 @@ class SseScanner:
         return rest
 
     def _is_plain(self, data: bytes) -> bool:
-        """Whether whole events hold nothing but text: most do, so the test is cheap."""
+        """Whether whole events hold nothing but text."""
+        find = data.find  # `in` takes three times as long: it tries bytes as a number first
         return (
-            ERROR not in data
-            and FINISH[0] not in data
-            and FINISH[1] not in data
-            and DONE not in data
-            and (USAGE not in data or _usage_is_null(data))
+            find(ERROR) < 0
+            and find(FINISH[0]) < 0
+            and find(FINISH[1]) < 0
+            and find(DONE) < 0
+            and (find(USAGE) < 0 or usage_is_null(data))
             and not self._named
             and len(data) <= self._event_bytes
         )
+
+    def _learn(self, data: bytes) -> None:
+        """Count plain events; if it is only one, remember what surrounds its text."""
+        events = data.startswith(DATA) + data.count(NEXT_DATA)
+        usage = self._usage
+        if not (usage.estimated and self._measures_tokens):
+            return
+        usage.completion_tokens += events
+        if events != 1 or self._barren >= BARREN:
+            return
+        # A stream in which something else changes each time is not worth it.
+        self._barren = self._barren + 1 if usage.completion_tokens - self._learned_at < BARREN else 0
+        self._learned_at = usage.completion_tokens
+        text = TOKEN_TEXT.search(data)
+        if text:
+            self._begin, self._end = data[: text.start(1)], data[text.end(1) :]
+            self._from, self._to = len(self._begin), -len(self._end)
 
     def _feed_pieces(self, data: bytes) -> bytes:
         """Join the event that is under way; read those that are whole now."""
@@ -165,7 +194,7 @@ class SseScanner:
 
     def _pass_blank_lines(self) -> bytes:
         """More blank lines between two events than needed belong to neither."""
-        end = _after_blank_lines(self._open, 0)
+        end = after_blank_lines(self._open, 0)
         if not end:
             return b""
         out = bytes(self._open[self._passed : end])
@@ -191,7 +220,7 @@ class SseScanner:
         kept = []
         start = 0
         while start < len(data):
-            begin = _after_blank_lines(data, start)
+            begin = after_blank_lines(data, start)
             kept.append(data[start:begin])
             boundary = BOUNDARY.search(data, begin)
             if boundary is None:
@@ -217,7 +246,7 @@ class SseScanner:
             return True
         if FINISHED.search(event):
             self.finished = True
-        bare = USAGE in event and not _usage_is_null(event) and self._read_usage(event)
+        bare = USAGE in event and not usage_is_null(event) and self._read_usage(event)
         if not bare:
             self._count(event)
         return not (bare and self._strip_usage and len(event) <= HOLD_BYTES)
@@ -241,7 +270,7 @@ class SseScanner:
     def _read_usage(self, event: bytes) -> bool:
         """Note the engine's figures; True if the event says nothing else."""
         try:
-            found = msgspec.json.decode(_data_of(event), type=_Event)
+            found = msgspec.json.decode(data_of(event), type=Event)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return False
         if isinstance(found.message, dict):
@@ -257,16 +286,3 @@ class SseScanner:
             prompt_known=self._prompt_known,
         )
         return found.choices == [] and not CHOICE.search(event)
-
-
-def _after_blank_lines(data: bytes | bytearray, start: int) -> int:
-    found = BLANK_LINES.match(data, start)
-    return found.end() if found else start
-
-
-def _usage_is_null(data: bytes) -> bool:
-    return data.count(USAGE) == data.count(NO_USAGE[0]) + data.count(NO_USAGE[1])
-
-
-def _data_of(event: bytes) -> bytes:
-    return b"\n".join(line[len(DATA) :] for line in event.splitlines() if line.startswith(DATA))

@@ -296,6 +296,8 @@ EVENTS = st.sampled_from(
         event({"choices": [], "usage": {"prompt_tokens": -1, "completion_tokens": 3}}),
         event({"choices": [], "pad": "x" * HOLD_BYTES, "usage": FIGURES}),
         event({"choices": [], "pad": "x" * EVENT_BYTES, "usage": FIGURES}),
+        event(delta(content="b")),
+        event(delta(content="y" * EVENT_BYTES)),
         event({"error": {"message": "no"}}),
         event({"message": {"usage": {"input_tokens": 7}}}, name="message_start"),
         event({"usage": {"output_tokens": 7}}, name="message_delta", end="\r\n\r\n"),

@@ -1,0 +1,62 @@
+"""What one server-sent event says, found in its bytes without parsing them where that can be."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+ENDS = (b"\n\n", b"\n\r\n")
+BOUNDARY = re.compile(rb"\n\r?\n")
+BLANK_LINES = re.compile(rb"(?:\r?\n)*")
+DATA = b"data:"
+NEXT_DATA = b"\ndata:"
+EVENT_NAME = b"event:"
+USAGE = b'"usage"'
+NO_USAGE = (b'"usage":null', b'"usage": null')
+ERROR = b'"error"'
+DONE = b"[DONE]"
+FINISH = (b'_reason":"', b'_reason": "')
+
+# Inside a JSON string every quote is escaped, so none of these can match in
+# what the model wrote.
+TOKEN = re.compile(
+    rb'"(?:content|reasoning_content|reasoning|text|thinking|partial_json|arguments|refusal|delta)"\s*:\s*"(?!")'
+    rb'|"tool_calls"\s*:\s*\[\s*\{|"function_call"\s*:\s*\{'
+)
+TOKEN_TEXT = re.compile(
+    rb'"(?:content|reasoning_content|reasoning|text|delta)"\s*:\s*"((?:[^"\\\n]|\\.)*+)"[,}]'
+)
+CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*[^\s\]]')
+FAULT = re.compile(rb'"error"\s*:\s*[{"]|"object"\s*:\s*"error"|^event:\s*error\s*$', re.MULTILINE)
+FINISHED = re.compile(rb'"(?:finish|stop)_reason": ?"')
+DONE_LINE = re.compile(rb"^data:\s*\[DONE\]\s*$", re.MULTILINE)
+# The last events of the Messages and the Responses API, which send no [DONE].
+LAST_EVENT = re.compile(
+    rb"^event:\s*(?:message_stop|response\.(?:completed|incomplete|failed|cancelled))\s*$", re.MULTILINE
+)
+
+
+class Event(msgspec.Struct):
+    """The parts of an event that may carry usage: at its top, or inside the reply it reports on."""
+
+    usage: object = None
+    choices: object = None
+    message: object = None  # Messages API, message_start: the prompt's figures
+    response: object = None  # Responses API, response.completed: all figures
+
+
+def after_blank_lines(data: bytes | bytearray, start: int) -> int:
+    """Where the next event begins."""
+    found = BLANK_LINES.match(data, start)
+    return found.end() if found else start
+
+
+def usage_is_null(data: bytes) -> bool:
+    """Every mention of usage says that there is none."""
+    return data.count(USAGE) == data.count(NO_USAGE[0]) + data.count(NO_USAGE[1])
+
+
+def data_of(event: bytes) -> bytes:
+    """The event's data lines, joined."""
+    return b"\n".join(line[len(DATA) :] for line in event.splitlines() if line.startswith(DATA))
