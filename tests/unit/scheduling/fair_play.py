@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 
 from scheduling.core.scheduler import Scheduler
-from tests.unit.scheduling.machines import POOL, dispatched, policy, ticket
+from tests.unit.scheduling.machines import POOL, dispatched, policy, serve_all, ticket
 
 
 def water_fill(demands: Mapping[str, int], weights: Mapping[str, int], capacity: float) -> dict[str, float]:
@@ -50,28 +50,40 @@ def serve_some(costs: Mapping[str, list[int]], weights: Mapping[str, int], share
 
 
 class Rivalry:
-    """Two tenants that never stop waiting, among others who come and go.
+    """Tenants that never stop waiting, among others who come and go.
 
     ``gap`` is the largest difference of charged cost per weight that was
-    seen between the two, ``bound`` what the docstring of TokenFair allows.
+    seen between two of them, ``bound`` what the docstring of TokenFair allows.
     """
 
     def __init__(self, seed: int, *, wrong_by: int = 0, seats: int = 2, steps: int = 400) -> None:
         self.rng = random.Random(seed)
-        self.weights = {"acme": self.rng.randint(1, 10), "beta": self.rng.randint(1, 10)}
-        self.machine = Scheduler(POOL, policy(weights=self.weights, seats=seats))
-        self.largest = {"acme": self.rng.choice((10, 2000)), "beta": self.rng.choice((10, 2000))}
+        self.weights = {name: self.rng.randint(1, 10) for name in ("acme", "beta", "late")}
+        self.machine = Scheduler(POOL, policy(weights=self.weights, seats=seats + 1))
+        # It is known all the time by a request that never ends, but does not wait.
+        self.machine.submit(ticket("late-0", cost=10), 0)
+        self.largest = {name: self.rng.choice((10, 2000)) for name in self.weights}
         self.wrong_by = wrong_by
         self.seats = seats
         self.number = 0
         self.cost: dict[str, int] = {}
         self.running: list[str] = []
-        self.service = {"acme": 0, "beta": 0}
+        self.service: dict[str, int] = {}
         self.gap = 0.0
-        for _ in range(5):
-            self._submit("acme")
-            self._submit("beta")
-        self.service = dict.fromkeys(self.service, 0)
+        self._begin("acme", "beta")
+        self._go_on(steps)
+
+    def welcome(self, name: str, steps: int = 200) -> None:
+        """One more begins to wait, and the reckoning begins anew."""
+        self._begin(*self.service, name)
+        self._go_on(steps)
+
+    def _begin(self, *names: str) -> None:
+        for name in names * 5:
+            self._submit(name)
+        self.service = dict.fromkeys(names, 0)
+
+    def _go_on(self, steps: int) -> None:
         for _ in range(steps):
             self._step()
 
@@ -79,10 +91,11 @@ class Rivalry:
     def bound(self) -> float:
         # Tags stand in whole milli-tokens per weight: rounding moves each by less than one a ticket.
         rounding = 0.01 * len(self.cost)
-        return rounding + sum(
+        steps = [
             (self.largest[name] + self.seats * self._error(name)) / self.weights[name]
             for name in self.service
-        )
+        ]
+        return rounding + sum(sorted(steps)[-2:])
 
     def _error(self, tenant: str) -> int:
         """By how much one open estimate may be wrong; a refund is wrong by all of it."""
@@ -118,4 +131,36 @@ class Rivalry:
         self.gap = max(self.gap, self._difference())
 
     def _difference(self) -> float:
-        return abs(self.service["acme"] / self.weights["acme"] - self.service["beta"] / self.weights["beta"])
+        levels = [service / self.weights[name] for name, service in self.service.items()]
+        return max(levels) - min(levels)
+
+
+def seats_after_a_refund(seed: int, *, refunded: bool) -> list[str]:
+    """The order of seats when one more request was seated first, and given back in full, or never was."""
+    rng = random.Random(seed)
+    machine = Scheduler(POOL, policy(weights={"acme": rng.randint(1, 9), "beta": rng.randint(1, 9)}))
+    running = dispatched(machine.submit(ticket("plug-0"), 0))
+    if refunded:
+        machine.submit(ticket("acme-broken", cost=rng.randint(1, 9000)), 0)
+    for n in range(20):
+        machine.submit(ticket(f"acme-{n}"), 0)
+        machine.submit(ticket(f"beta-{n}"), 0)
+    running = dispatched(machine.finish(running[0], 100, 0))
+    if refunded:
+        running = dispatched(machine.finish("acme-broken", 777, 0, refund=True))
+    return serve_all(machine, running)
+
+
+def pick_after_a_refund() -> str:
+    """Who is seated when a request ends that kept its tenant from being seated, and is given back."""
+    machine = Scheduler(POOL, policy(seats=2))
+    for name in ("plug-0", "plug-1"):
+        machine.submit(ticket(name), 0)
+    machine.submit(ticket("acme-broken", cost=9000), 0)
+    for n in range(9):
+        machine.submit(ticket(f"acme-{n}"), 0)
+        machine.submit(ticket(f"beta-{n}"), 0)
+    for name in ("plug-0", "plug-1", "beta-0"):
+        machine.finish(name, 100, 0)
+    (seated,) = dispatched(machine.finish("acme-broken", 0, 0, refund=True))
+    return seated

@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduling.core.scheduler import Scheduler
-from tests.unit.scheduling.fair_play import Rivalry, serve_some, water_fill
+from tests.unit.scheduling.fair_play import (
+    Rivalry,
+    pick_after_a_refund,
+    seats_after_a_refund,
+    serve_some,
+    water_fill,
+)
 from tests.unit.scheduling.machines import POOL, dispatched, policy, serve_all, ticket
 
 COSTS = st.lists(st.integers(1, 3000), min_size=1, max_size=30)
@@ -138,24 +144,21 @@ def test_a_smaller_weight_does_not_starve_a_tenant_that_is_far_ahead():
     assert 9 <= sum(name.startswith("acme") for name in order) <= 11
 
 
-def test_a_refunded_request_changes_nobodys_turn():
-    def after(*, refunded: bool) -> list[str]:
-        machine = Scheduler(POOL, policy(weights={"acme": 2, "beta": 3}))
-        running = dispatched(machine.submit(ticket("plug-0"), 0))
-        if refunded:
-            machine.submit(ticket("acme-broken", cost=5_000), 0)
-        for n in range(20):
-            machine.submit(ticket(f"acme-{n}"), 0)
-            machine.submit(ticket(f"beta-{n}"), 0)
-        if refunded:
-            running = dispatched(machine.finish(running[0], 100, 0))
-            assert running == ["acme-broken"]
-            running = dispatched(machine.finish("acme-broken", 777, 0, refund=True))
-        else:
-            running = dispatched(machine.finish(running[0], 100, 0))
-        return serve_all(machine, running)
+@pytest.mark.parametrize("seed", range(10))
+def test_a_refunded_request_changes_nobodys_turn(seed):
+    assert seats_after_a_refund(seed, refunded=True) == seats_after_a_refund(seed, refunded=False)
 
-    assert after(refunded=True) == after(refunded=False)
+
+def test_a_refund_acts_on_the_very_next_pick():
+    assert pick_after_a_refund() == "acme-0"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_newcomer_starts_level_with_those_who_wait(seed):
+    rivalry = Rivalry(seed)
+    rivalry.welcome("late")
+
+    assert rivalry.gap <= rivalry.bound
 
 
 def test_users_share_their_tenants_turn_equally():

@@ -16,7 +16,8 @@ from hypothesis.stateful import (
 )
 
 from scheduling.core.limits import Limit
-from tests.unit.scheduling.machines import CLASSES, Referee, play, random_policy, ticket
+from tests.unit.scheduling.machines import CLASSES, ticket
+from tests.unit.scheduling.referee import Referee, play, random_policy
 
 TENANTS = st.sampled_from(("acme", "beta", "gamma"))
 BACKENDS = st.sampled_from(("gpu-0", "gpu-1", "gpu-2"))

@@ -1,0 +1,297 @@
+"""A referee for the machine that trusts nothing it is told, and random histories to referee."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from scheduling.core.events import Event, Expired, Stranded
+from scheduling.core.limits import Limit
+from scheduling.core.policy import Policy, TenantRule
+from scheduling.core.scheduler import Scheduler
+from scheduling.core.ticket import Ticket
+from tests.unit.scheduling.machines import CLASSES, POOL, backend, policy, ticket
+
+PAUSE_MS = 1000
+
+
+class Referee:
+    """Plays histories into a machine and checks after every step what must always hold.
+
+    It keeps its own account of who waits and runs where, from inputs and
+    events alone. From the machine it takes only the window and the cap in
+    force, and checks those against the limits it has sent.
+    """
+
+    def __init__(self, rules: Policy) -> None:
+        self.policy = rules
+        self.machine = Scheduler(POOL, rules)
+        self.now = 0
+        self.waiting: dict[str, Ticket] = {}
+        self.running: dict[str, tuple[Ticket, str]] = {}
+        self.started: set[str] = set()
+        self.ended: set[str] = set()
+        self.limits: dict[str, Limit] = {}
+        self.paused_until: dict[str, int] = {}
+
+    # inputs
+
+    def submit(self, one: Ticket) -> None:
+        self.waiting[one.request_id] = one
+        self._check(self.machine.submit(one, self.now))
+
+    def cancel(self, request_id: str) -> None:
+        if self.waiting.pop(request_id, None):
+            self.ended.add(request_id)
+        self._check(self.machine.cancel(request_id, self.now))
+
+    def start(self, request_id: str) -> None:
+        if request_id in self.running:
+            self.started.add(request_id)
+        self._check(self.machine.start(request_id, self.now))
+
+    def finish(self, request_id: str, cost: int, *, refund: bool = False) -> None:
+        if self.running.pop(request_id, None):
+            self.ended.add(request_id)
+            self.started.discard(request_id)
+        self._check(self.machine.finish(request_id, cost, self.now, refund=refund))
+
+    def wait(self, step_ms: int) -> None:
+        self.now += step_ms
+        self._check(self.machine.expire(self.now))
+
+    def limit(self, limit: Limit) -> None:
+        known = self.limits.get(limit.backend)
+        newer = known is None or (limit.epoch, limit.read_at_s) > (known.epoch, known.read_at_s)
+        if newer and limit.backend in self.policy.backends:
+            self.limits[limit.backend] = limit
+        self._check(self.machine.set_limit(limit, self.now))
+
+    def throttle(self, name: str) -> None:
+        self.paused_until[name] = self.now + PAUSE_MS
+        self._check(self.machine.throttle(name, self.now))
+
+    def obey(self, rules: Policy) -> None:
+        self.policy = rules
+        self._check(self.machine.set_policy(rules, self.now))
+
+    def drain(self) -> None:
+        """End everything, and see that nothing is left behind."""
+        for request_id in list(self.waiting):
+            self.cancel(request_id)
+        for request_id in list(self.running):
+            self.finish(request_id, 10)
+        assert self.machine.is_idle
+        assert not self.machine.view(self.now).tenants
+        assert all(not footprint(band.fairness) for band in self.machine._bands)
+        assert all(not band.lanes and not band.overdue for band in self.machine._bands)
+        assert not any(lane.avoid for lane in self.machine._lanes.values())
+
+    # checks
+
+    def _check(self, events: list[Event]) -> None:
+        self.view = self.machine.view(self.now)
+        self.gates = {gate.backend: gate for gate in self.view.backends}
+        known = self.gates.keys()
+        for name in self.limits.keys() - known:
+            del self.limits[name]  # a backend that left and was empty begins anew
+        for name in self.paused_until.keys() - known:
+            del self.paused_until[name]
+        for event in events:
+            self._take(event)
+        self._check_counts()
+        self._check_memory()
+        self._check_nobody_is_late()
+        self._check_no_seat_is_idle()
+
+    def _take(self, event: Event) -> None:
+        one = self.waiting.pop(event.ticket.request_id, None)
+        assert one == event.ticket, "an event speaks of a ticket that does not wait"
+        assert event.at_ms == self.now
+        if isinstance(event, Expired):
+            assert one.deadline_ms is not None
+            assert one.deadline_ms <= self.now
+            self.ended.add(one.request_id)
+        elif isinstance(event, Stranded):
+            assert not self._serving(one) or self._suspended(one)
+            self.ended.add(one.request_id)
+        else:
+            self._seat(one, event.backend)
+
+    def _seat(self, one: Ticket, name: str) -> None:
+        assert name in self._usable(one), "a backend that this ticket must not use"
+        assert one.request_id not in self.running
+        assert not self.policy.backends[name].draining
+        assert self.paused_until.get(name, 0) <= self.now
+        assert one.deadline_ms is None or one.deadline_ms > self.now
+        assert self._has_room(one, name), "a seat beyond the limit in force"
+        self.running[one.request_id] = (one, name)
+
+    def _check_counts(self) -> None:
+        view = self.view
+        assert view.queued == len(self.waiting)
+        assert view.in_flight == len(self.running)
+        for gate in view.backends:
+            rule = self.policy.backends.get(gate.backend)
+            here = [name for name, (_, where) in self.running.items() if where == gate.backend]
+            assert gate.in_flight == len(here)
+            assert gate.pending_first_token == len([name for name in here if name not in self.started])
+            if rule:
+                assert gate.cap <= rule.max_in_flight
+            if limit := self.limits.get(gate.backend):
+                assert gate.cap <= limit.cap
+                assert gate.window <= limit.window
+        for line in view.tenants:
+            assert line.queued == sum(one.tenant == line.tenant for one in self.waiting.values())
+            assert line.queued_tokens == sum(
+                max(1, one.cost_tokens) for one in self.waiting.values() if one.tenant == line.tenant
+            )
+            assert line.in_flight == sum(one.tenant == line.tenant for one, _ in self.running.values())
+
+    def _check_memory(self) -> None:
+        for level in levels(self.machine):
+            for share in level.shares.values():
+                assert share.held or (share.parked or 0) > level.now, "an idle name that is still known"
+
+    def _check_nobody_is_late(self) -> None:
+        for one in self.waiting.values():
+            assert one.deadline_ms is None or one.deadline_ms > self.now
+            assert self._serving(one), "a ticket waits that nobody can serve"
+            assert not self._suspended(one)
+
+    def _check_no_seat_is_idle(self) -> None:
+        for one in self.waiting.values():
+            for name in self._usable(one):
+                rule = self.policy.backends[name]
+                if rule.draining or self.paused_until.get(name, 0) > self.now:
+                    continue
+                assert not self._has_room(one, name), f"{name} has a seat free while {one.request_id} waits"
+
+    def _has_room(self, one: Ticket, name: str) -> bool:
+        gate = self.gates[name]
+        here = [request for request, (_, where) in self.running.items() if where == name]
+        pending = [request for request in here if request not in self.started]
+        if self.policy.pools[POOL].admission == "first_token_window" and len(pending) >= gate.window:
+            return False
+        if not here:
+            return gate.cap > 0
+        return len(here) < gate.cap - self._held_back(one)
+
+    def _held_back(self, one: Ticket) -> int:
+        classes = self.policy.classes
+        if not classes:
+            return 0
+        rank = classes[one.priority_class].rank
+        return sum(rule.reserved_seats for rule in classes.values() if rule.rank < rank)
+
+    def _serving(self, one: Ticket) -> list[str]:
+        return [name for name, rule in self.policy.backends.items() if one.model in rule.models]
+
+    def _usable(self, one: Ticket) -> list[str]:
+        serving = self._serving(one)
+        live = [name for name in serving if self.gates[name].cap and not self.policy.backends[name].draining]
+        return [name for name in live if name not in one.avoid] or serving
+
+    def _suspended(self, one: Ticket) -> bool:
+        rule = self.policy.tenants.get(one.tenant)
+        return rule is not None and rule.suspended
+
+
+def levels(machine: Scheduler):
+    """Every level of names that the machine's orders know of."""
+    for band in machine._bands:
+        tenants = vars(band.fairness).get("_tenants")
+        if tenants is not None:
+            yield tenants
+            yield from (tenant.inner for tenant in tenants.shares.values())
+
+
+def footprint(fairness) -> int:
+    """How many flows an order still remembers."""
+    state = vars(fairness)
+    if "_tenants" in state:
+        return len(state["_tenants"].shares) + len(state["_tenants"]._lanes) + len(state["_tenants"]._idle)
+    return len(state.get("_lines", state.get("_rings")))
+
+
+def random_policy(rng: random.Random, revision: int) -> Policy:
+    """Two models on three backends, in some state of the installation."""
+    draining = rng.random() < 0.2
+    backends = [
+        backend("gpu-0", rng.randint(1, 4), ("llama", "qwen")),
+        backend("gpu-1", rng.randint(1, 4), ("llama",), draining=draining),
+        backend("gpu-2", rng.randint(1, 3), ("qwen",)),
+    ]
+    if rng.random() < 0.15:
+        backends.pop(rng.randrange(3))
+    rules = policy(
+        rng.choice(("fifo", "round_robin", "token_fair", "token_fair")),
+        weights={name: rng.randint(1, 9) for name in ("acme", "beta")},
+        backends=backends,
+        classes=CLASSES if rng.random() < 0.8 else {},
+        admission=rng.choice(("static_cap", "first_token_window")),
+        window=rng.randint(1, 3),
+        revision=revision,
+    )
+    if rng.random() < 0.1:
+        return replace(rules, tenants={**rules.tenants, "beta": TenantRule("beta", suspended=True)})
+    return rules
+
+
+def random_ticket(rng: random.Random, number: int, now_ms: int) -> Ticket:
+    retry = rng.random() < 0.1
+    return ticket(
+        f"r{number}",
+        rng.choice(("acme", "acme", "beta", "gamma")),
+        cost=rng.choice((0, 1, 10, 100, 1000)),
+        user=rng.choice(("ann", "bob")),
+        model=rng.choice(("llama", "qwen")),
+        priority_class=rng.choice(tuple(CLASSES)),
+        queued_ms=now_ms,
+        deadline_ms=now_ms + rng.choice((50, 5_000)) if rng.random() < 0.3 else None,
+        attempt=2 if retry else 1,
+        avoid=frozenset({rng.choice(("gpu-0", "gpu-1"))}) if retry else frozenset(),
+    )
+
+
+def random_step(referee: Referee, rng: random.Random, number: int) -> None:
+    """One input, steered so that lines form: submit is the most frequent."""
+    choice = rng.random()
+    if choice < 0.4:
+        referee.submit(random_ticket(rng, number, referee.now))
+    elif choice < 0.75 and referee.running:
+        _touch_running(referee, rng, sorted(referee.running))
+    elif choice < 0.8 and referee.waiting:
+        referee.cancel(rng.choice(sorted(referee.waiting)))
+    elif choice < 0.88:
+        referee.wait(rng.choice((1, 100, 1_000, 30_000)))
+    elif choice < 0.97:
+        _touch_backend(referee, rng, number)
+    else:
+        referee.obey(random_policy(rng, referee.policy.revision + 1))
+
+
+def _touch_running(referee: Referee, rng: random.Random, running: list[str]) -> None:
+    if rng.random() < 0.4:
+        referee.start(rng.choice(running))
+    else:
+        referee.finish(rng.choice(running), rng.choice((0, 5, 500)), refund=rng.random() < 0.2)
+
+
+def _touch_backend(referee: Referee, rng: random.Random, number: int) -> None:
+    name = rng.choice(sorted(referee.policy.backends))
+    if rng.random() < 0.6:
+        at_s = rng.choice((float(number), 1.0))
+        referee.limit(Limit(name, rng.randint(0, 3), rng.randint(0, 5), "test", 0, at_s))
+    else:
+        referee.throttle(name)
+
+
+def play(seed: int, steps: int = 120) -> Referee:
+    """A whole random history, refereed."""
+    rng = random.Random(seed)
+    referee = Referee(random_policy(rng, 1))
+    for number in range(steps):
+        random_step(referee, rng, number)
+    referee.drain()
+    return referee

@@ -1,0 +1,88 @@
+"""Seeded bugs that the referee and the fairness bounds must notice: a test of the tests."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+
+import pytest
+
+from scheduling.core import admission, classes, hierarchy, scheduler, shares
+from tests.unit.scheduling.fair_play import (
+    Rivalry,
+    pick_after_a_refund,
+    seats_after_a_refund,
+    serve_some,
+    water_fill,
+)
+from tests.unit.scheduling.referee import play
+
+MUTANTS = [
+    pytest.param(admission, "Gate.is_open", "self.cap - hold and", "self.cap + 1 - hold and", id="cap + 1"),
+    pytest.param(admission, "Gate.is_open", "< self.window", "<= self.window", id="window + 1"),
+    pytest.param(admission, "Gate.is_open", "- hold", "", id="reserved seats forgotten"),
+    pytest.param(admission, "Gate.leave", "if not started", "if started", id="pending miscounted"),
+    pytest.param(admission, "Gate.move", "min(limit.cap, max_in_flight)", "limit.cap", id="limit unbounded"),
+    pytest.param(admission, "Gate.move", "<=", ">", id="older limits obeyed"),
+    pytest.param(scheduler, "Scheduler.submit", "> 1 and", ">= 1 and", id="no dispatch on arrival"),
+    pytest.param(
+        scheduler, "Scheduler.start", "return self._settled(now_ms)", "return []", id="start is idle"
+    ),
+    pytest.param(scheduler, "Scheduler._pass_time", "self._give_up(entry)", "pass", id="expired ticket kept"),
+    pytest.param(scheduler, "Scheduler._seat", "self._out_of_line(entry)", "pass", id="seated twice"),
+    pytest.param(scheduler, "Scheduler._out_of_line", "lane.avoid and", "False and", id="retry lanes leak"),
+    pytest.param(scheduler, "route", "others or serving", "serving", id="failed backends not avoided"),
+    pytest.param(classes, "Band.forgive", "_less(self.overdue, entry.lane)", "pass", id="overdue leaks"),
+    pytest.param(shares, "Level.charge", "start + milli", "start", id="nothing charged"),
+    pytest.param(shares, "Level.charge", "self.now = start", "pass", id="time stands still"),
+    pytest.param(shares, "Level.first", "share.finish > key", "False", id="stale keys trusted"),
+    pytest.param(shares, "Level._set", "finish < key", "False", id="refunds not seen by the index"),
+    pytest.param(shares, "Level.release", "del self.shares[share.name]", "pass", id="idle flows kept"),
+    pytest.param(shares, "Level.enter", "share.finish = self.now", "pass", id="idle credit"),
+    pytest.param(hierarchy, "TokenFair.settle", "- undo", "", id="estimate and usage both charged"),
+    pytest.param(hierarchy, "TokenFair._price", "// entry.weight", "", id="weights ignored"),
+]
+
+
+def rewritten(module, path: str, old: str, new: str):
+    """The function at ``path`` with a bug in it, and where it belongs."""
+    owner = module
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    source = textwrap.dedent(inspect.getsource(getattr(owner, name)))
+    assert old in source, f"{path} no longer says {old!r}: choose another bug"
+    space: dict[str, object] = {}
+    exec("from __future__ import annotations\n" + source.replace(old, new), module.__dict__, space)
+    return owner, name, space[name]
+
+
+def audit() -> None:
+    """The properties, over a fixed set of histories."""
+    for seed in range(20):
+        play(seed)
+        for wrong_by in (0, 800):
+            rivalry = Rivalry(seed, wrong_by=wrong_by, steps=100)
+            rivalry.welcome("late")
+            assert rivalry.gap <= rivalry.bound
+        assert seats_after_a_refund(seed, refunded=True) == seats_after_a_refund(seed, refunded=False)
+    assert pick_after_a_refund() == "acme-0"
+    costs = {"acme": [50, 900] * 10, "beta": [1000] * 15, "gamma": [10] * 200}
+    weights = {"acme": 5, "beta": 1, "gamma": 2}
+    charged = serve_some(costs, weights, 0.4, 2)
+    fair = water_fill({name: sum(line) for name, line in costs.items()}, weights, sum(charged.values()))
+    for name, line in costs.items():
+        assert abs(charged[name] - fair[name]) <= weights[name] * 1000 + max(line) + 1
+
+
+def test_the_sound_machine_passes_the_audit():
+    audit()
+
+
+@pytest.mark.parametrize(("module", "path", "old", "new"), MUTANTS)
+def test_a_seeded_bug_is_noticed(module, path, old, new, monkeypatch):
+    owner, name, function = rewritten(module, path, old, new)
+    monkeypatch.setattr(owner, name, function)
+
+    with pytest.raises((AssertionError, LookupError, RuntimeError)):
+        audit()
