@@ -109,6 +109,13 @@ def test_a_postgres_that_refuses_connections_is_away(monkeypatch):
         connection.close()
 
 
+def stored():
+    try:
+        return list(UsageRecord.objects.values_list("request_id", "outcome"))
+    finally:
+        connection.close()  # this thread's own
+
+
 async def test_after_kill_9_every_accepted_request_has_exactly_one_record(tmp_path):
     cast = Cast.of("research")
     headers = {"authorization": f"Bearer {cast.secrets['research']}"}
@@ -134,7 +141,7 @@ async def test_after_kill_9_every_accepted_request_has_exactly_one_record(tmp_pa
     journal = Journal(tmp_path, store, every_s=60)
     for _ in range(2):
         await asyncio.to_thread(journal.adopt)
-    rows = await asyncio.to_thread(lambda: list(UsageRecord.objects.values_list("request_id", "outcome")))
+    rows = await asyncio.to_thread(stored)
     assert {name for name, outcome in rows if outcome == "ok"} == ids
     assert sorted(outcome for _, outcome in rows) == ["ok", "ok", "ok", "worker_lost"]
     journal.stop()
