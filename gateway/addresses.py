@@ -32,31 +32,24 @@ class Target:
         try:
             parts = urlsplit(endpoint.url)
             host, port = parts.hostname or "", parts.port
+            host = host if ":" in host else host.encode("idna").decode()
             base = parts.path.rstrip("/").encode("ascii")
         except ValueError as error:
             raise ConnectFailed(f"backend {endpoint.backend}: url {endpoint.url!r}: {error}") from None
-        if (
-            parts.scheme not in DEFAULT_PORTS
-            or not host
-            or "@" in parts.netloc
-            or not endpoint.url.isprintable()
-        ):
+        clean = endpoint.url.isprintable() and not set(" @") & set(endpoint.url)
+        if parts.scheme not in DEFAULT_PORTS or not host or not clean:
             raise ConnectFailed(
                 f"backend {endpoint.backend}: url must be http(s)://host[:port][/base] without a user name"
             )
+        usual = DEFAULT_PORTS[parts.scheme]
         name = f"[{host}]" if ":" in host else host
-        shown = name if port in (None, DEFAULT_PORTS[parts.scheme]) else f"{name}:{port}"
         return cls(
             secure=parts.scheme == "https",
             host=host,
-            port=DEFAULT_PORTS[parts.scheme] if port is None else port,
+            port=usual if port is None else port,
             base=base,
-            host_header=shown.encode("idna") if host.isascii() else _idna(host, shown),
+            host_header=(name if port in (None, usual) else f"{name}:{port}").encode("ascii"),
         )
-
-
-def _idna(host: str, shown: str) -> bytes:
-    return shown.replace(host, host.encode("idna").decode()).encode("ascii")
 
 
 async def resolve(target: Target, *, link_local: bool) -> list[str]:

@@ -1,0 +1,183 @@
+"""Engines behind TLS, IPv6, other names and other addresses; and on the product's own event loop."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gateway.failures import AddressRefused, Broken, ConnectFailed, Stalled
+from gateway.relay import Relay
+from tests.fakes.faulty import CHUNKED_HEAD, answer, chunk, faulty_engine, says, stream
+from tests.fakes.relay_client import DONE, JSON, PLAIN, QUICK, TEXT, Client
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    relay = Relay(QUICK)
+    yield Client(relay)
+    await relay.close()
+
+
+def certificate() -> tuple[bytes, bytes]:
+    """A certificate of its own authority for localhost and ::1, and its key, both PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test engine")])
+    now = datetime.now(UTC)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("::1"))]
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return made.public_bytes(serialization.Encoding.PEM), secret
+
+
+class Tls:
+    """An engine's side of TLS, with what it heard of the client."""
+
+    def __init__(self, folder: Path) -> None:
+        cert, key = certificate()
+        (folder / "both.pem").write_bytes(cert + key)
+        self.ca_pem = cert.decode()
+        self.names: list[str | None] = []
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(folder / "both.pem")
+        self.context.sni_callback = lambda _, name, __: self.names.append(name)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Tls:
+    return Tls(tmp_path)
+
+
+async def test_https_trusts_the_backends_own_authority_and_names_the_server(client: Client, tls: Tls) -> None:
+    async with faulty_engine(says(stream(TEXT, DONE)), tls=tls.context) as engine:
+        client.use(engine, "https://localhost:{port}", ca_pem=tls.ca_pem)
+        await client.call()
+        await client.call()
+
+    assert client.got == (TEXT + DONE) * 2
+    assert tls.names == ["localhost"]
+    assert engine.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "ca"),
+    [
+        pytest.param("https://localhost:{port}", "system", id="an authority nobody knows"),
+        pytest.param("https://127.0.0.1:{port}", "own", id="another name than the certificate's"),
+        pytest.param("https://localhost:{port}", "broken", id="an authority that is no PEM"),
+    ],
+)
+async def test_https_that_cannot_be_trusted_is_not_connected(
+    client: Client, tls: Tls, url: str, ca: str
+) -> None:
+    ca_pem = {"system": "", "own": tls.ca_pem, "broken": "no certificate"}[ca]
+    async with faulty_engine(says(stream(TEXT, DONE)), tls=tls.context) as engine:
+        client.use(engine, url, ca_pem=ca_pem)
+        failure = await client.failure()
+
+    assert isinstance(failure, ConnectFailed)
+    assert not engine.asked
+
+
+async def test_tls_spoken_to_an_engine_without_it_is_not_connected(client: Client, tls: Tls) -> None:
+    async with faulty_engine(says(stream(TEXT, DONE))) as engine:
+        client.use(engine, "https://localhost:{port}", ca_pem=tls.ca_pem)
+        assert isinstance(await client.failure(), ConnectFailed)
+
+
+async def test_an_ipv6_literal_is_an_address(client: Client, tls: Tls) -> None:
+    async with faulty_engine(says(answer(JSON)), host="::1") as engine:
+        client.use(engine, "http://[::1]:{port}/base")
+        await client.call(PLAIN)
+    async with faulty_engine(says(answer(JSON)), host="::1", tls=tls.context) as secure:
+        client.use(secure, "https://[::1]:{port}", ca_pem=tls.ca_pem)
+        await client.call(PLAIN)
+
+    assert client.got == JSON * 2
+    assert engine.asked[0].headers[b"host"] == b"[::1]:%d" % engine.port
+
+
+async def test_the_next_address_is_tried_when_the_first_does_not_answer(client: Client) -> None:
+    async with faulty_engine(says(answer(JSON)), host="127.0.0.1") as engine:
+        client.use(engine, "http://localhost:{port}")  # ::1 first, where nobody listens, if there is IPv6
+        await client.call(PLAIN)
+
+    assert client.got == JSON
+
+
+async def test_a_connection_that_hangs_is_given_up(client: Client) -> None:
+    with socket.socket() as listener:  # its backlog is full: further SYNs get no answer
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        with socket.create_connection(listener.getsockname()):
+            async with faulty_engine(says(b"")) as engine:
+                engine.port = listener.getsockname()[1]
+                client.use(engine)
+                failure = await client.failure()
+
+    assert isinstance(failure, ConnectFailed)
+    assert failure.retryable
+
+
+async def test_a_link_local_backend_is_refused_before_anybody_connects(client: Client) -> None:
+    async with faulty_engine(says(answer(JSON))) as engine:
+        client.use(engine, "http://169.254.169.254:{port}")
+        failure = await client.failure(PLAIN)
+
+    assert isinstance(failure, AddressRefused)
+
+
+@pytest.mark.parametrize(
+    "key", ["line\nbreak", "größe"], ids=["a line break in the key", "a letter no header can hold"]
+)
+async def test_a_key_that_would_break_the_head_is_refused(client: Client, key: str) -> None:
+    async with faulty_engine(says(answer(JSON))) as engine:
+        client.use(engine, api_key=key)
+        failure = await client.failure(PLAIN)
+
+    assert isinstance(failure, ConnectFailed)
+    assert key not in str(failure)
+
+
+def test_the_products_event_loop_behaves_the_same(tls: Tls) -> None:
+    async def scenes() -> None:
+        client = Client(Relay(QUICK))
+        whole, broken = says(stream(TEXT, DONE)), says(CHUNKED_HEAD, chunk(TEXT), then="reset")
+        for url, context in (("http", None), ("https", tls.context)):
+            async with faulty_engine(whole, broken, tls=context) as engine:
+                client.use(engine, url + "://localhost:{port}", ca_pem=tls.ca_pem)
+                await client.call()
+                await client.call()
+                assert (client.got, engine.connections) == ((TEXT + DONE) * 2, 1)
+                client.use(engine, url + "://localhost:{port}/other", ca_pem=tls.ca_pem)
+                assert isinstance(await client.failure(), Broken)
+            async with faulty_engine(says(CHUNKED_HEAD, chunk(TEXT), then="stall"), tls=context) as engine:
+                client.use(engine, url + "://localhost:{port}", ca_pem=tls.ca_pem)
+                assert isinstance(await client.failure(), Stalled)
+            client.got = b""
+        await client.relay.close()
+
+    uvloop.run(scenes())
