@@ -1,0 +1,67 @@
+"""What the in-process dispatcher keeps beside the machine: service of late, and one timer."""
+
+from __future__ import annotations
+
+from scheduling.core.policy import Policy
+from scheduling.core.usage import Usage
+from scheduling.dispatchers.memory import MemoryDispatcher
+from tests.conformance.line import POOL, Line, rules, ticket
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ms = 0
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+async def use(dispatcher, name: str, usage: Usage, *, refund: bool = False) -> None:
+    async with dispatcher.lease(ticket(name, queued_ms=0), usage) as lease:
+        lease.refund = refund
+
+
+async def test_service_of_the_last_minute_and_the_last_five_is_counted_in_cost_tokens():
+    clock = Clock()
+    dispatcher = MemoryDispatcher(rules(), clock)
+    await use(dispatcher, "acme-0", Usage(prompt_tokens=100, completion_tokens=50))
+    clock.ms = 59_999
+    await use(dispatcher, "acme-1", Usage(prompt_tokens=7))
+    await use(dispatcher, "beta-0", Usage(prompt_tokens=1000), refund=True)
+    assert dispatcher.served() == {(POOL, "acme"): (207, 207)}
+
+    clock.ms = 60_000
+    assert dispatcher.served() == {(POOL, "acme"): (7, 207)}
+    clock.ms = 300_000
+    assert dispatcher.served() == {(POOL, "acme"): (0, 7)}
+    clock.ms = 400_000
+    assert dispatcher.served() == {}
+
+
+async def test_a_timer_runs_only_while_something_may_fall_due():
+    clock = Clock()
+    dispatcher = MemoryDispatcher(rules(admission="static_cap"), clock)
+    line = Line(dispatcher)
+    await line.join("acme-0", queued_ms=0)
+    assert dispatcher._timer is None
+
+    await line.join("acme-1", queued_ms=0, deadline_ms=5)
+    assert dispatcher._timer is not None
+    clock.ms = 5
+    await line.until(line.clients["acme-1"].task.done)
+    assert dispatcher._timer is None
+    await line.end("acme-0")
+
+
+async def test_a_pool_that_leaves_is_forgotten_once_its_last_request_has_ended():
+    dispatcher = MemoryDispatcher(rules(), Clock())
+    line = Line(dispatcher)
+    await line.join("acme-0", queued_ms=0)
+
+    dispatcher.set_policy(Policy(2))
+    assert line.counts() == (0, 1)
+    await line.end("acme-0")
+    dispatcher.set_policy(Policy(3))
+
+    assert dispatcher.view() == ()
+    dispatcher.close()
