@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from gateway import selectors, services, tokens
-from gateway.callers import Caller
+from gateway.callers import Caller, CallerTable
 from gateway.models import ApiToken, UsageRecord
 from scheduling import selectors as rules
 from scheduling import services as scheduling
@@ -70,14 +70,60 @@ def test_a_suspended_tenants_api_tokens_stay_in_the_table() -> None:
     assert len(selectors.callers().by_digest) == 1
 
 
-def test_unchanged_callers_are_shared_between_tables() -> None:
+def follow(edits):
+    """The table as a process has it that reads what changed after each edit."""
+    table = selectors.callers()
+    for edit in edits:
+        edit()
+        table = selectors.callers(table)
+    return table
+
+
+def test_a_process_that_follows_has_the_same_table_as_one_that_begins() -> None:
+    first, second = issue("one"), issue("two")
+    scheduling.create_tenant("lab", by=BY)
+
+    followed = follow(
+        [
+            lambda: services.revoke_token(first.token.pk, by=BY),
+            lambda: scheduling.set_weight("chat", 4, by=BY),
+            lambda: issue("three", class_ceiling="batch"),
+            lambda: services.issue_token(tenant="lab", name="x", by=BY),
+            issue_admin,
+            lambda: (issue("four"), services.revoke_token(second.token.pk, by=BY)),
+            lambda: scheduling.delete_tenant("lab", by=BY),
+            lambda: None,
+        ]
+    )
+
+    assert followed == selectors.callers()
+    assert {caller.token_name for caller in followed.by_digest.values()} == {"three", "four"}
+
+
+def test_an_edit_of_something_else_reads_no_api_token(django_assert_num_queries) -> None:
+    issue("one")
+    before = selectors.callers()
+    scheduling.set_weight("chat", 4, by=BY)
+    with django_assert_num_queries(2):
+        after = selectors.callers(before)
+    assert after.by_digest is before.by_digest
+    assert after.revision == before.revision + 1
+
+
+def test_a_process_that_missed_too_much_reads_everything(monkeypatch) -> None:
     first = issue("one")
     before = selectors.callers()
-    issue("two")
-    after = selectors.callers(before)
-    digest = tokens.digest(first.secret)
-    assert len(after.by_digest) == 2
-    assert after.by_digest[digest] is before.by_digest[digest]
+    monkeypatch.setattr(selectors, "MOST_EDITS", 2)
+    services.revoke_token(first.token.pk, by=BY)
+    for weight in (2, 3, 4):
+        scheduling.set_weight("chat", weight, by=BY)
+    assert not selectors.callers(before).by_digest
+
+
+def test_after_a_restore_of_an_older_database_everything_is_read_again() -> None:
+    issue("one")
+    ahead = CallerTable(revision=10**6)
+    assert len(selectors.callers(ahead).by_digest) == 1
 
 
 def test_an_admins_api_token_is_never_a_caller_and_a_tenants_never_an_admin() -> None:
