@@ -97,7 +97,7 @@ class Reply:
                 raise self._failure
             if self._ended:
                 raise StopAsyncIteration
-            await self._wait()
+            await self._change()
         chunks = self._chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
@@ -115,12 +115,12 @@ class Reply:
         while not self.status:
             if self._failure is not None:
                 raise self._failure
-            await self._wait()
+            await self._change()
 
     async def peek(self, size: int) -> bytes:
         """Wait for ``size`` bytes or the end, however it comes; the bytes stay unread."""
         while self._unread < size and not (self.whole or self._paused or self._failure):
-            await self._wait()
+            await self._change()
         return b"".join(self._chunks)
 
     @property
@@ -276,9 +276,7 @@ class Reply:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    async def _wait(self) -> None:
+    def _change(self) -> asyncio.Future[None]:
+        """Resolves when something came; whoever waits looks again. One waits at a time."""
         self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
+        return self._waiter
