@@ -31,6 +31,8 @@ WATCHED_S = 5
 GATEWAYS = "fairlane:gateways"  # sorted set: gateway id by the time it last published
 SNAPSHOT = "fairlane:snapshot:"
 SNAPSHOT_S = 5  # a gateway that is silent this long is not in the picture
+FIRST_LOOK_S = 1.0  # two beats of a gateway that publishes every half second
+LOOK_AGAIN_S = 0.05
 MOST_TENANTS = 500  # tenants of a pool in one snapshot; pool totals count the others too
 LIVE_GROUP = "live"
 
@@ -145,12 +147,23 @@ async def read_picture(client: redis.asyncio.Redis) -> Picture:
 
 
 def read_picture_sync() -> Picture:
-    """The same for a view or a command: says that somebody looks, then reads."""
+    """The same for a view or a command: says that somebody looks, then reads.
+
+    When nobody looked before, the gateways get a moment to notice: a first
+    look should not say that there are none.
+    """
     client = sync_client()
-    client.set(WATCHED, 1, ex=WATCHED_S)
-    ids: Any = client.zrangebyscore(GATEWAYS, time.time() - SNAPSHOT_S, "+inf")
-    pages: Any = client.mget([SNAPSHOT + _text(name) for name in ids]) if ids else []
-    return merge([_decode(page) for page in pages if page])
+    first_look = client.set(WATCHED, 1, ex=WATCHED_S, nx=True)
+    if not first_look:
+        client.expire(WATCHED, WATCHED_S)
+    give_up_s = time.monotonic() + (FIRST_LOOK_S if first_look else 0)
+    while True:
+        ids: Any = client.zrangebyscore(GATEWAYS, time.time() - SNAPSHOT_S, "+inf")
+        pages: Any = client.mget([SNAPSHOT + _text(name) for name in ids]) if ids else []
+        told = [_decode(page) for page in pages if page]
+        if told or time.monotonic() > give_up_s:
+            return merge(told)
+        time.sleep(LOOK_AGAIN_S)
 
 
 def _text(name: bytes | str) -> str:

@@ -141,7 +141,7 @@ class Backend(models.Model):
 
     name = models.SlugField(max_length=63, unique=True)
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="backends")
-    url = models.URLField(max_length=500, help_text="http://host:port, with a base path if it has one.")
+    url = models.CharField(max_length=500, help_text="http://host:port, with a base path if it has one.")
     engine = models.CharField(max_length=20, choices=_choices(policy.ENGINES), default="vllm")
     served_models = models.ManyToManyField(ServedModel, blank=True, related_name="backends")
     max_in_flight = models.PositiveIntegerField(default=32, validators=[MinValueValidator(1)])
@@ -259,7 +259,7 @@ class Command(models.Model):
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
     target = models.CharField(max_length=200)
-    arguments = models.JSONField(default=dict)
+    arguments = models.JSONField(default=dict, blank=True)
     by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()

@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(choices=[('cancel', 'Cancel'), ('move_to_front', 'Move To Front'), ('explain', 'Explain')], max_length=20)),
                 ('target', models.CharField(max_length=200)),
-                ('arguments', models.JSONField(default=dict)),
+                ('arguments', models.JSONField(blank=True, default=dict)),
                 ('by', models.CharField(max_length=200)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('expires_at', models.DateTimeField()),
@@ -82,7 +82,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.SlugField(max_length=63, unique=True)),
-                ('url', models.URLField(help_text='http://host:port, with a base path if it has one.', max_length=500)),
+                ('url', models.CharField(help_text='http://host:port, with a base path if it has one.', max_length=500)),
                 ('engine', models.CharField(choices=[('vllm', 'vllm'), ('sglang', 'sglang'), ('tgi', 'tgi'), ('llamacpp', 'llamacpp'), ('openai', 'openai')], default='vllm', max_length=20)),
                 ('max_in_flight', models.PositiveIntegerField(default=32, validators=[django.core.validators.MinValueValidator(1)])),
                 ('state', models.CharField(choices=[('open', 'Open'), ('draining', 'Draining')], default='open', max_length=10)),
