@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from celery import shared_task
+from celery.signals import worker_shutting_down
 
-from gateway import demo_run
+from gateway import demo, demo_run
 
 DEMO_LIMIT_S = 300  # well past the longest demo
 
@@ -13,3 +14,9 @@ DEMO_LIMIT_S = 300  # well past the longest demo
 def run_demo_traffic(model: str, until_s: float) -> None:
     """One greedy tenant and two quiet ones, until told to stop or ``until_s`` (Unix time)."""
     demo_run.run(model, until_s)
+
+
+@worker_shutting_down.connect
+def end_demo_traffic(**_told: object) -> None:
+    """A worker that stops waits for its tasks: let this one end at once."""
+    demo.stop()
