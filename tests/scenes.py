@@ -15,6 +15,7 @@ from scheduling.core.control import BackendState
 from scheduling.core.view import BackendView
 
 BY = "cli"
+PASSWORD = "a long enough password"
 MODEL = "llama-3.1-8b"
 
 
@@ -27,6 +28,11 @@ def make_rules() -> None:
         services.create_backend(name=name, pool="main", url=f"http://127.0.0.1:{port}", by=BY)
     for slug, weight in (("greedy", 1), ("quiet-a", 1), ("quiet-b", 2)):
         services.create_tenant(slug=slug, weight=weight, by=BY)
+
+
+def text(response) -> str:
+    """A page as it was sent."""
+    return response.content.decode()
 
 
 def publish(client: redis.Redis, *, at_s: float | None = None, queued: int = 120) -> None:

@@ -55,7 +55,7 @@ def build_one(policy: Policy, picture: Picture, slug: str) -> Board:
     lines = [(pool.pool, line) for pool in picture.pools for line in pool.tenants if line.tenant == slug]
     shown = row(rule, [line for _, line in lines])
     return Board(
-        text={f"tenant_{name}": text for name, text in shown.text.items()},
+        text={"tenant_state": shown.text["state"]},
         attrs={"tenant_state": shown.attrs["state"]},
         rows=tuple(_pool_row(pool, line) for pool, line in lines)
         or (
