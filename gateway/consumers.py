@@ -81,10 +81,10 @@ class GatewayConsumer:
         if method != "POST":
             raise PostOnly
         gateway = self._gateway
-        gateway.check_in(headers)  # before the body: a stranger's is not read
+        _, caller = gateway.check_in(headers)  # before the body: a stranger's is not read
         body = await read_body(headers, receive, gateway.settings)
         client.listen()
-        await gateway.serve(Request(endpoint, headers, body), client)
+        await gateway.serve(Request(caller, endpoint, headers, body), client)
 
     def _tell(self, path: str, method: str, headers: dict[bytes, bytes]) -> bytes:
         if path not in (MODELS, QUEUE) and not path.startswith(MODEL):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from gateway.client import Client
 from gateway.settings import Settings
+
+log = logging.getLogger("fairlane.gateway")
 
 SLOWEST_BEAT_S = 0.25
 FASTEST_BEAT_S = 0.01
@@ -47,7 +50,10 @@ class Pulse:
             await asyncio.sleep(self._beat_s)
             now_s = loop.time()
             for client in tuple(self._clients):
-                self._look_at(client, now_s)
+                try:
+                    self._look_at(client, now_s)
+                except Exception:  # one request's fault must not stop the timer of all
+                    log.exception("request %s could not be looked at", client.request_id.own)
 
     def _look_at(self, client: Client, now_s: float) -> None:
         if (since_s := client.writing_since_s) is not None:

@@ -36,8 +36,9 @@ TIDY_EVERY_S = 60.0  # between two looks for tenants whose quota state can be fo
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The HTTP message: a path of the data plane, headers by lower-case name, and the whole body."""
+    """The HTTP message of a caller: headers by lower-case name, and the whole body."""
 
+    caller: Caller
     endpoint: Endpoint
     headers: Mapping[bytes, bytes]
     body: bytes
@@ -82,7 +83,7 @@ class Gateway:
         the seat is free and its flow charged, the quota is settled, and the
         one usage record is written.
         """
-        policy, caller = self.check_in(request.headers)
+        policy, caller = self._in_force(), request.caller
         job = self._parser.parse(request.endpoint, request.headers, request.body, caller, policy)
         tenant = policy.tenants.get(caller.tenant) or TenantRule(caller.tenant)
         with (
@@ -100,13 +101,10 @@ class Gateway:
 
     def check_in(self, headers: Mapping[bytes, bytes]) -> tuple[Policy, Caller]:
         """The rules in force and who is calling. Raises Refused."""
-        if self.draining:
-            raise Draining
-        if self.policy is None or self._feed_age_s() > self.settings.policy_stale_s:
-            raise PolicyStale
+        policy = self._in_force()
         if len(self.pulse) > self.settings.max_requests:
             raise Overloaded
-        return self.policy, self._doorman.admit(headers)
+        return policy, self._doorman.admit(headers)
 
     async def _run(self, work: Work, reservation: Reservation, client: Client) -> None:
         """Wait in line, then have the engine answer."""
@@ -163,6 +161,13 @@ class Gateway:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
         self._chores = []
+
+    def _in_force(self) -> Policy:
+        if self.draining:
+            raise Draining
+        if self.policy is None or self._feed_age_s() > self.settings.policy_stale_s:
+            raise PolicyStale
+        return self.policy
 
     async def _tidy(self) -> None:
         while True:

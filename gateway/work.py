@@ -187,6 +187,7 @@ class Work:
         self.usage = Usage()
         self.ticket = replace(self.ticket, attempt=self.ticket.attempt + 1, avoid=avoid)
         self.record.attempt = self.ticket.attempt
+        self.record.dispatched_at = None  # it waits again
         return pause_s
 
     def _note_usage(self, lease: Lease) -> None:
