@@ -131,14 +131,19 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals, within_s: float)
 def gone(name: str, process: subprocess.Popen[bytes], log: Path) -> Trouble:
     """The error for a server that ended before it was ready, with the end of its log."""
     if process.returncode == NO_NAMESPACE:
-        return Trouble(
-            f"{name} refuses to run as root, and this system forbids the user namespace that would help. "
-            "Run as an ordinary user, allow user namespaces (sysctl user.max_user_namespaces, "
-            "or the container's seccomp profile), or set DATABASE_URL to a PostgreSQL of your own."
-        )
+        return no_namespace(name)
     lines = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
     said = "\n  ".join(["", *lines])
     return Trouble(f"{name} ended with code {process.returncode} before it was ready. {log} says:{said}")
+
+
+def no_namespace(name: str) -> Trouble:
+    """The error for root where user namespaces are forbidden."""
+    return Trouble(
+        f"{name} refuses to run as root, and this system forbids the user namespace that would help. "
+        "Run as an ordinary user, allow user namespaces (sysctl user.max_user_namespaces, "
+        "or the container's seccomp profile), or set DATABASE_URL to a PostgreSQL of your own."
+    )
 
 
 def _enter_namespace(unshare: Callable[[int], int], uid: int, gid: int) -> bool:

@@ -1,0 +1,173 @@
+"""What is wrong here, and the mend: one check per thing the product needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from config import children, embedded, launch, postgres, running, servers, valkey
+from config.celery import CONTROL, JOBS, app
+from config.programs import Listen
+from config.trouble import Trouble
+from scheduling.control_bus import TICKED
+
+OK, FAILED, OFF = "ok", "failed", "off"
+PYTHON_AT_LEAST = (3, 11)
+PING_S = 2.0  # how long workers may take to answer
+TICK_IS_OLD_S = 15.0
+START = "Start the product: `make run`."
+SEE_SERVE = "`serve` starts it again by itself; what it printed says why it ended."
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. ``off``: not to be judged while the product does not run."""
+
+    name: str
+    state: str
+    detail: str
+    mend: str = ""
+
+
+def examine(data: Path, listen: Listen) -> Iterator[Check]:
+    """All checks, one after the other. Starts the embedded servers while nothing else runs them."""
+    yield _python()
+    for name, look in _packages():
+        yield _tried(name, look)
+    yield _tried("data folder", lambda: _folder(data))
+    there = running.read(data)
+    if there is None:
+        yield _tried("ports", lambda: _ports(listen))
+    with ExitStack() as stack:
+        yield _tried("embedded servers", lambda: _servers(stack, data))
+        yield _tried("PostgreSQL", _postgres)
+        bus = _tried("Valkey", _valkey)
+        yield bus
+        if there is None:
+            yield Check("processes", OFF, "Fairlane does not run on this data folder", START)
+            return
+        yield _web(there)
+        if bus.state == OK:  # Celery would wait for its broker without end
+            yield from _workers()
+            yield _beat()
+
+
+def _tried(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, OK, look())
+    except Trouble as trouble:
+        what, _, mend = str(trouble).partition(". ")
+        return Check(name, FAILED, what, mend)
+
+
+def _python() -> Check:
+    version = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] >= PYTHON_AT_LEAST:
+        return Check("Python", OK, version)
+    return Check(
+        "Python", FAILED, f"{version} is too old", "Install Python 3.11 or newer, then `make setup`."
+    )
+
+
+def _packages() -> Iterator[tuple[str, Callable[[], str]]]:
+    needed = servers.Needed.now()
+    if needed.postgres:
+        yield "embedded PostgreSQL", lambda: str(postgres.binary("postgres"))
+        if os.geteuid() == 0:
+            yield "user namespaces", _namespaces
+    if needed.valkey:
+        yield "embedded Valkey", lambda: str(valkey.binary())
+
+
+def _namespaces() -> str:
+    if not children.namespaces_work():
+        raise children.no_namespace("PostgreSQL")
+    return "allowed"
+
+
+def _folder(data: Path) -> str:
+    embedded.make_folders(data)
+    return str(data)
+
+
+def _ports(listen: Listen) -> str:
+    launch.check_ports(listen)
+    return f"{listen.host} {listen.port} is free"
+
+
+def _servers(stack: ExitStack, data: Path) -> str:
+    ours = stack.enter_context(servers.for_a_while(data, "doctor"))
+    return "started for this check" if ours else "run already, or are not needed"
+
+
+def _postgres() -> str:
+    try:
+        connection.ensure_connection()
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        version = connection.cursor().execute("SHOW server_version").fetchone()[0]
+    except DatabaseError as error:
+        raise Trouble(
+            f"does not answer: {str(error).strip()}. "
+            "Mend DATABASE_URL or start that server; unset it to use the embedded one."
+        ) from None
+    if missing:
+        return f"{version}; {len(missing)} migrations come with the next start"
+    return f"{version}, all migrations applied"
+
+
+def _valkey() -> str:
+    try:
+        with _bus() as client:
+            info: Any = client.info("server")
+    except redis.RedisError as error:
+        raise Trouble(
+            f"does not answer: {error}. "
+            "Mend REDIS_URL or start that server; unset it to use the embedded one."
+        ) from None
+    return str(info.get("valkey_version") or info.get("redis_version"))
+
+
+def _web(there: running.Running) -> Check:
+    for url in {there.gateway_url, there.console_url}:
+        if not launch.probe(url):
+            return Check("web", FAILED, f"{url}/readyz is not 200", SEE_SERVE)
+    return Check("web", OK, f"ready at {there.gateway_url}")
+
+
+def _workers() -> Iterator[Check]:
+    answers = {name.split("@")[0] for answer in app.control.ping(timeout=PING_S) or () for name in answer}
+    for queue in (CONTROL, JOBS):
+        if queue in answers:
+            yield Check(f"worker {queue}", OK, "answers")
+        else:
+            yield Check(f"worker {queue}", FAILED, f"no answer within {PING_S:g} s", SEE_SERVE)
+
+
+def _beat() -> Check:
+    """Beat is judged by its work: the control step that it asks for every second."""
+    with _bus() as client:
+        told: Any = client.get(TICKED)
+    age_s = time.time() - float(told) if told else None
+    if age_s is None or age_s > TICK_IS_OLD_S:
+        seen = "never" if age_s is None else f"{age_s:.0f} s ago"
+        return Check("beat", FAILED, f"last control step: {seen}", SEE_SERVE)
+    return Check("beat", OK, f"last control step {max(age_s, 0):.1f} s ago")
+
+
+def _bus() -> redis.Redis:
+    once = Retry(NoBackoff(), 0)
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2, retry=once)
