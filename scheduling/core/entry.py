@@ -64,8 +64,14 @@ class Entry:
 
     band: Band
     roster: TenantLine
-    tenant: Share
+    tenant: Share  # this and the rest, while token_fair keeps accounts
     user: Share
+    ordinal: int
+    charge: int
+    weight: int
+    user_charge: int
+    tenant_wake: int
+    user_wake: int
 
     def __init__(self, ticket: Ticket, cost: int, place: int, lane: Lane) -> None:
         self.ticket = ticket
@@ -76,9 +82,3 @@ class Entry:
         self.overdue = False
         self.started = False
         self.gate: Gate | None = None
-        self.ordinal = 0
-        self.charge = 0
-        self.weight = 1
-        self.user_charge = 0
-        self.tenant_wake = 0
-        self.user_wake = 0

@@ -12,7 +12,7 @@ from scheduling.core.policy import DEFAULT_WEIGHT, TenantRule
 from scheduling.core.position import Curve, Drain
 from scheduling.core.shares import MILLI, Level, Share
 
-USERS_TRACKED = 10_000  # per tenant: about 10 MB at most, whatever names a client makes up
+USERS_TRACKED = 10_000  # per tenant: about 20 MB at most, whatever names a client makes up
 SHARED_LINES = 128  # lines for all further users, by hash of the name
 SHARED_PREFIX = "\x00"  # no user's name begins with NUL, so a shared line never meets a user
 

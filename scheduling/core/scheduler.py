@@ -94,7 +94,7 @@ class Scheduler:
         del self._entries[request_id]
         gate.leave(started=entry.started, refund=refund)
         self._gates.forget_if_gone(gate)
-        self._roster.leave(entry)
+        self._roster.finish(entry)
         entry.band.fairness.settle(entry, 0 if refund else cost_tokens)
         return self._settled(now_ms)
 
@@ -165,7 +165,7 @@ class Scheduler:
             fairness=self._rule.fairness,
             queued=self._waiting,
             in_flight=sum(gate.in_flight for gate in gates),
-            tenants=self._roster.view(self._policy.tenants, now_ms),
+            tenants=self._roster.view(self._entries.values(), self._policy.tenants, now_ms),
             backends=tuple(_backend(gate) for gate in gates),
         )
         for gate in gates:
@@ -206,7 +206,7 @@ class Scheduler:
         del self._entries[entry.ticket.request_id]
         self._out_of_line(entry)
         entry.band.fairness.remove(entry)
-        self._roster.leave(entry)
+        self._roster.give_up(entry)
 
     def _out_of_line(self, entry: Entry) -> None:
         entry.waiting = False
