@@ -162,6 +162,7 @@ class RoundRobin(NoAccounts):
             del ring[key]
             if not ring:
                 del self._rings[entry.lane]
+                self._table = None
 
     def ahead(self, entry: Entry, now_ms: int) -> int:
         """One round serves every queue once, so its index in its queue is its round."""
