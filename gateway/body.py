@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from gateway.client import Receive
+from gateway.client import Client
 from gateway.errors import BodyTooSlow, Encoded, TooLarge
 from gateway.settings import Settings
 
@@ -14,7 +14,7 @@ class ClientLeft(Exception):
     """The client left before its request was whole. There is nobody to answer."""
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, settings: Settings) -> bytes:
+async def read_body(headers: Mapping[bytes, bytes], client: Client, settings: Settings) -> bytes:
     """The whole body. Raises Encoded, TooLarge, BodyTooSlow or ClientLeft."""
     if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         raise Encoded
@@ -23,17 +23,16 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, settings: 
     if announced.isdigit() and int(announced) > most:
         raise _too_large(most)
     try:
-        async with asyncio.timeout(settings.body_read_s):
-            return await _read(receive, most)
+        return await _read(client, most, asyncio.get_running_loop().time() + settings.body_read_s)
     except TimeoutError:
         raise BodyTooSlow(f"The body did not arrive within {settings.body_read_s:g} s.") from None
 
 
-async def _read(receive: Receive, most: int) -> bytes:
+async def _read(client: Client, most: int, until_s: float) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
-        message = await receive()
+        message = await client.read(until_s)
         if message["type"] == "http.disconnect":
             raise ClientLeft
         part = message.get("body", b"")

@@ -24,6 +24,7 @@ class Client:
     ``began``: the status line is out. ``answered``: bytes of an answer are
     out, so no other backend may be asked. ``gone``: the client left, and its
     work was cancelled. ``slow``: it was cut off because it did not read.
+    ``late``: its body did not come in time.
     ``tell`` gives the comment for a stream that is silent, or nothing.
     """
 
@@ -40,6 +41,8 @@ class Client:
         "ended",
         "gone",
         "idle_since_s",
+        "late",
+        "reading_until_s",
         "request_id",
         "slow",
         "tell",
@@ -52,18 +55,38 @@ class Client:
         self._loop: AbstractEventLoop = asyncio.get_running_loop()
         self._ears: Task[None] | None = None
         self._aside: Task[None] | None = None
-        self._work: Task[Any] | None = None
+        self._work = asyncio.current_task()
         self._last = ENDS[0]  # the last bytes of the answer; at first one is between two events
         self.request_id = request_id
-        self.began = self.answered = self.ended = self.gone = self.slow = False
+        self.began = self.answered = self.ended = self.gone = self.slow = self.late = False
         self.idle_since_s = self._loop.time()
         self.writing_since_s: float | None = None
+        self.reading_until_s: float | None = None
         self.tell: Callable[[], bytes] | None = None
 
     def listen(self) -> None:
-        """From now on the caller's task is cancelled at once when the client leaves."""
-        self._work = asyncio.current_task()
-        self._ears = self._loop.create_task(self._listen())
+        """From now on the request's task is cancelled at once when the client leaves."""
+        if self._ears is None and not self.ended:
+            self._ears = self._loop.create_task(self._listen())
+
+    async def read(self, until_s: float) -> Message:
+        """The next part of the request. Raises TimeoutError when it has not come by then, about."""
+        self.reading_until_s = until_s
+        try:
+            return await self._receive()
+        except asyncio.CancelledError:
+            if self._work is None or not self.late:
+                raise
+            self._work.uncancel()
+            raise TimeoutError from None
+        finally:
+            self.reading_until_s = None
+
+    def stop_reading(self) -> None:
+        """The body has taken too long."""
+        if self._work is not None and not self.late:
+            self.late = True
+            self._work.cancel()
 
     def close(self) -> None:
         """Stop listening."""
@@ -130,6 +153,7 @@ class Client:
         """End the connection so that the client cannot take the answer for whole."""
         if last_words:
             await self.write(last_words)
+        self.listen()
         self.ended = True
         transport = self._transport()
         if transport is None:
@@ -150,6 +174,7 @@ class Client:
         """Give up on a client that does not read."""
         self.slow = True
         if (transport := self._transport()) is not None:
+            self.listen()
             transport.abort()
         self._leave()
 

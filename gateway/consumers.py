@@ -43,7 +43,7 @@ class GatewayConsumer:
         client = Client(receive, send, RequestId(headers))
         gateway.pulse.watch(client)
         try:
-            await self._answer(scope, headers, receive, client)
+            await self._answer(scope, headers, client)
         except ClientLeft:
             pass
         except asyncio.CancelledError:
@@ -56,11 +56,9 @@ class GatewayConsumer:
             gateway.pulse.leave(client)
             client.close()
 
-    async def _answer(
-        self, scope: Mapping[str, Any], headers: dict[bytes, bytes], receive: Receive, client: Client
-    ) -> None:
+    async def _answer(self, scope: Mapping[str, Any], headers: dict[bytes, bytes], client: Client) -> None:
         try:
-            await self._route(scope, headers, receive, client)
+            await self._route(scope, headers, client)
         except Refused as refused:
             self._gateway.books.metrics.rejected[refused.code] += 1
             await client.refuse(refused)
@@ -70,9 +68,7 @@ class GatewayConsumer:
             log.exception("request %s failed", client.request_id.own)
             await client.refuse(Internal())
 
-    async def _route(
-        self, scope: Mapping[str, Any], headers: dict[bytes, bytes], receive: Receive, client: Client
-    ) -> None:
+    async def _route(self, scope: Mapping[str, Any], headers: dict[bytes, bytes], client: Client) -> None:
         path, method = scope["path"], scope["method"]
         endpoint = ENDPOINTS.get(path)
         if endpoint is None:
@@ -82,8 +78,8 @@ class GatewayConsumer:
             raise PostOnly
         gateway = self._gateway
         _, caller = gateway.check_in(headers)  # before the body: a stranger's is not read
-        body = await read_body(headers, receive, gateway.settings)
-        client.listen()
+        body = await read_body(headers, client, gateway.settings)
+        gateway.pulse.listen(client)
         await gateway.serve(Request(caller, endpoint, headers, body), client)
 
     def _tell(self, path: str, method: str, headers: dict[bytes, bytes]) -> bytes:

@@ -13,6 +13,7 @@ log = logging.getLogger("fairlane.gateway")
 SLOWEST_BEAT_S = 0.25
 FASTEST_BEAT_S = 0.01
 BEATS = 5  # per shortest time that is watched
+HEAR_AFTER_S = 0.02  # a request that is done sooner never pays for a task that hears its client leave
 
 
 class Pulse:
@@ -22,11 +23,23 @@ class Pulse:
         self._hold_s = settings.hold_status_s
         self._comment_every_s = settings.comment_every_s
         self._slow_s = settings.slow_client_s
-        shortest = min(self._comment_every_s, self._slow_s, self._hold_s or SLOWEST_BEAT_S)
+        shortest = min(
+            self._comment_every_s, self._slow_s, self._hold_s or SLOWEST_BEAT_S, settings.body_read_s
+        )
         self._beat_s = min(SLOWEST_BEAT_S, max(FASTEST_BEAT_S, shortest / BEATS))
         self._clients: set[Client] = set()
         self._quiet: asyncio.Event | None = None
-        self.watch = self._clients.add
+        self._deaf: list[Client] = []  # clients that are not listened to yet
+
+    def watch(self, client: Client) -> None:
+        """A request begins."""
+        self._clients.add(client)
+
+    def listen(self, client: Client) -> None:
+        """Hear the client leave, from a moment on."""
+        if not self._deaf:
+            asyncio.get_running_loop().call_later(HEAR_AFTER_S, self._hear)
+        self._deaf.append(client)
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -55,10 +68,19 @@ class Pulse:
                 except Exception:  # one request's fault must not stop the timer of all
                     log.exception("request %s could not be looked at", client.request_id.own)
 
+    def _hear(self) -> None:
+        deaf, self._deaf = self._deaf, []
+        for client in deaf:
+            client.listen()
+
     def _look_at(self, client: Client, now_s: float) -> None:
         if (since_s := client.writing_since_s) is not None:
             if now_s - since_s > self._slow_s:
                 client.cut()
+            return
+        if client.reading_until_s is not None:
+            if now_s > client.reading_until_s:
+                client.stop_reading()
             return
         if client.tell is None:
             return
