@@ -58,14 +58,10 @@ class Hub:
             self._task = asyncio.create_task(self._run(), name="live hub")
         return slot
 
-    async def leave(self, slot: Slot) -> None:
-        """Give the place up. The last one to leave stops the reading."""
+    def leave(self, slot: Slot) -> None:
+        """Give the place up. After the last one left the reading ends by itself."""
         self._slots.discard(slot)
-        if self._slots or self._task is None:
-            return
-        task, self._task = self._task, None
-        task.cancel()
-        await asyncio.wait([task])
+        self._woken.set()
 
     def wake(self) -> None:
         """Send a frame now: a policy was swapped, or a browser looks again."""
@@ -74,11 +70,12 @@ class Hub:
     async def _run(self) -> None:
         source = Source()
         try:
-            while True:
+            while self._slots:
                 await self._frame_once(source)
                 await asyncio.sleep(CLOSEST_S)
                 await self._until_next()
         finally:
+            self._task = None  # before any await: who joins from now on begins anew
             await source.close()
 
     async def _frame_once(self, source: Source) -> None:

@@ -86,7 +86,7 @@ class LiveConsumer(AsyncWebsocketConsumer):
         if self._work:
             self._work.cancel()
         if self._slot:
-            await hub.leave(self._slot)
+            hub.leave(self._slot)
 
     async def _serve(self, slot: Slot) -> None:
         try:
