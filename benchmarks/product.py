@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 START_S = 60  # a first start makes a database
 STOP_S = 15
 MODEL = "sim-model"
+POOL = "main"
 
 
 def free_port() -> int:
@@ -63,6 +64,12 @@ class Product:
             )
         return done.stdout
 
+    def apply(self, document: Mapping[str, Any], **environ: str) -> None:
+        """`manage.py apply` of this document."""
+        path = self.folder / "product.yaml"
+        path.write_text(yaml.safe_dump(dict(document)), encoding="utf-8")
+        self.manage("apply", "-f", str(path), **environ)
+
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Rows of the product's own database."""
         with psycopg.connect(
@@ -79,7 +86,6 @@ def running_product(
     *,
     engines: int = 2,
     engine_options: Sequence[str] = (),
-    fairness: str = "token_fair",
     max_in_flight: int = 16,
 ) -> Iterator[Product]:
     """Start engines and the product, apply ``tenants``, and stop everything after.
@@ -109,19 +115,17 @@ def running_product(
             backends,
             {"serve": serve.pid} | dict(zip(backends, (p.pid for p in running), strict=True)),
         )
-        _apply(product, tenants, ports, fairness, max_in_flight)
+        _fill(product, tenants, ports, max_in_flight)
         yield product
 
 
-def _apply(
-    product: Product, tenants: Sequence[Mapping[str, Any]], ports: Sequence[int], fairness: str, seats: int
-) -> None:
+def _fill(product: Product, tenants: Sequence[Mapping[str, Any]], ports: Sequence[int], seats: int) -> None:
     document = {
-        "models": [{"name": MODEL, "pool": "main"}],
+        "models": [{"name": MODEL, "pool": POOL}],
         "backends": [
             {
                 "name": name,
-                "pool": "main",
+                "pool": POOL,
                 "engine": "vllm",
                 "url": f"http://127.0.0.1:{port}",
                 "models": [MODEL],
@@ -129,21 +133,14 @@ def _apply(
             }
             for name, port in zip(product.backends, ports, strict=True)
         ],
-        "policies": [{"pool": "main", "fairness": fairness}],
         "tenants": [dict(row) for row in tenants],
         "tokens": [
             {"tenant": tenant, "name": "run", "secret_env": _variable(tenant)} for tenant in product.secrets
         ],
     }
-    path = product.folder / "product.yaml"
-    path.write_text(yaml.safe_dump(document), encoding="utf-8")
-    product.manage(
-        "apply", "-f", str(path), **{_variable(tenant): secret for tenant, secret in product.secrets.items()}
-    )
-    probe = urllib.request.Request(
-        f"{product.url}/v1/models",
-        headers={"authorization": f"Bearer {next(iter(product.secrets.values()))}"},
-    )
+    product.apply(document, **{_variable(tenant): secret for tenant, secret in product.secrets.items()})
+    secret = next(iter(product.secrets.values()))
+    probe = urllib.request.Request(f"{product.url}/v1/models", headers={"authorization": f"Bearer {secret}"})
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         with contextlib.suppress(urllib.error.URLError), urllib.request.urlopen(probe, timeout=5) as answer:

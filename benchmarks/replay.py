@@ -22,10 +22,11 @@ from pathlib import Path
 
 from openai import APIError, AsyncOpenAI
 
-from benchmarks.product import MODEL, Product, running_product
+from benchmarks.product import MODEL, POOL, Product, running_product
 
 HEAVY = {"research": 3, "batch-jobs": 1}  # tenant: weight
 QUIET = "chat"
+POLICIES = ("fifo", "token_fair")
 TENANTS = [
     *({"slug": slug, "name": slug, "weight": weight} for slug, weight in HEAVY.items()),
     {"slug": QUIET, "name": "Chat", "weight": 1},
@@ -33,7 +34,9 @@ TENANTS = [
 TRACE = Path("shared/data/azure_llm_2023_conversation.csv")
 # The trace's own fit, for machines without the file: lognormal (mu, sigma) of prompt and completion tokens.
 PROMPT_FIT, COMPLETION_FIT = (6.633, 0.985), (5.019, 0.859)
-BACKLOG = 40  # requests each heavy tenant keeps open: always more than its share of seats
+# Slow engines with few seats, so that one client process can keep them flooded beside them on a laptop.
+ENGINES, SEATS = ("--profile", "a10g-7b", "--max-num-seqs", "8"), 8
+BACKLOG = 64  # requests each heavy tenant keeps open: eight times what the two engines seat
 QUIET_EVERY_S = 0.5
 CHARS_PER_TOKEN = 4
 
@@ -54,6 +57,7 @@ class Result:
     shares: dict[str, float]  # of the cost tokens of the heavy tenants, while both had a backlog
     finished: dict[str, int]
     quiet_wait_ms: dict[str, float]  # p50 and p99 in line
+    backlogged: bool  # whether both heavy tenants really waited all the time
     errors: int
 
 
@@ -81,30 +85,32 @@ class Load:
 
     def __init__(self, product: Product, seconds: float) -> None:
         self.errors = 0
-        self._ends_s = time.time() + seconds
+        self._seconds = seconds
         self._clients = {
             tenant: AsyncOpenAI(base_url=f"{product.url}/v1", api_key=secret, max_retries=0)
             for tenant, secret in product.secrets.items()
         }
 
     async def run(self, rows: Sequence[Lengths]) -> None:
-        """Keep both heavy tenants backlogged and the quiet one quiet."""
+        """Keep both heavy tenants backlogged and the quiet one quiet; at the end all leave at once."""
         async with asyncio.TaskGroup() as group:
+            crowd = [group.create_task(self._quiet())]
             for n, tenant in enumerate(HEAVY):
                 own = itertools.cycle(rows[n :: len(HEAVY)])
-                for _ in range(BACKLOG):
-                    group.create_task(self._heavy(tenant, own))
-            group.create_task(self._quiet())
-        for client in self._clients.values():
-            await client.close()
+                crowd += [group.create_task(self._heavy(tenant, own)) for _ in range(BACKLOG)]
+            await asyncio.sleep(self._seconds)
+            for client in crowd:
+                client.cancel()
+        for each in self._clients.values():
+            await each.close()
 
     async def _heavy(self, tenant: str, own: Iterator[Lengths]) -> None:
-        while time.time() < self._ends_s:
+        while True:
             await self._ask(tenant, next(own))
 
     async def _quiet(self) -> None:
         async with asyncio.TaskGroup() as asked:
-            while time.time() < self._ends_s:
+            while True:
                 asked.create_task(self._ask(QUIET, Lengths(20, 8)))
                 await asyncio.sleep(QUIET_EVERY_S)
 
@@ -125,37 +131,54 @@ class Load:
 def measure(product: Product, fairness: str, began_s: float, ended_s: float, errors: int) -> Result:
     """Read the product's own usage records, without the run's first quarter."""
     warm_s = began_s + (ended_s - began_s) / 4
+    window = (warm_s, ended_s)
+    # Service is spread over the time a request held its seat, so that one at the edge counts in part.
     served = product.query(
-        "SELECT tenant, sum(cost), count(*) FROM gateway_usagerecord WHERE outcome = 'ok' "
-        "AND ended_at BETWEEN to_timestamp(%s) AND to_timestamp(%s) GROUP BY tenant",
-        (warm_s, ended_s),
+        "SELECT tenant, sum(cost * greatest(0, extract(epoch FROM least(ended_at, to_timestamp(%s)) "
+        "- greatest(dispatched_at, to_timestamp(%s)))) / greatest(extract(epoch FROM ended_at - "
+        "dispatched_at), 0.001)), count(*) FROM gateway_usagerecord WHERE dispatched_at IS NOT NULL "
+        "AND ended_at > to_timestamp(%s) AND dispatched_at < to_timestamp(%s) GROUP BY tenant",
+        (ended_s, warm_s, *window),
     )
     cost = {str(tenant): int(total) for tenant, total, _ in served}
     heavy = sum(cost.get(tenant, 0) for tenant in HEAVY)
-    ((p50, p99),) = product.query(
-        "SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY wait), "
-        "percentile_cont(0.99) WITHIN GROUP (ORDER BY wait) FROM (SELECT 1000 * extract(epoch FROM "
-        "dispatched_at - queued_at) AS wait FROM gateway_usagerecord WHERE tenant = %s "
-        "AND dispatched_at IS NOT NULL AND queued_at BETWEEN to_timestamp(%s) AND to_timestamp(%s)) AS waits",
-        (QUIET, warm_s, ended_s),
-    )
+    waits = {
+        str(tenant): {"p1": float(p1), "p50": float(p50), "p99": float(p99)}
+        for tenant, p1, p50, p99 in product.query(
+            "SELECT tenant, percentile_cont(0.01) WITHIN GROUP (ORDER BY wait), percentile_cont(0.5) WITHIN "
+            "GROUP (ORDER BY wait), percentile_cont(0.99) WITHIN GROUP (ORDER BY wait) FROM (SELECT tenant, "
+            "1000 * extract(epoch FROM dispatched_at - queued_at) AS wait FROM gateway_usagerecord "
+            "WHERE dispatched_at BETWEEN to_timestamp(%s) AND to_timestamp(%s)) AS waits GROUP BY tenant",
+            window,
+        )
+    }
     return Result(
         fairness=fairness,
         shares={tenant: cost.get(tenant, 0) / heavy if heavy else 0.0 for tenant in HEAVY},
         finished={str(tenant): int(count) for tenant, _, count in served},
-        quiet_wait_ms={"p50": float(p50 or 0), "p99": float(p99 or 0)},
+        quiet_wait_ms={name: waits[QUIET][name] for name in ("p50", "p99")},
+        backlogged=all(waits[tenant]["p1"] > 0 for tenant in HEAVY),
         errors=errors,
     )
 
 
-def run(fairness: str, rows: Sequence[Lengths], seconds: float, engine_options: Sequence[str] = ()) -> Result:
-    """One product, one run."""
-    with running_product(TENANTS, fairness=fairness, engine_options=engine_options) as product:
-        began_s = time.time()
-        load = Load(product, seconds)
-        asyncio.run(load.run(rows))
-        time.sleep(1)  # the journal writes its last batch
-        return measure(product, fairness, began_s, began_s + seconds, load.errors)
+def compare(rows: Sequence[Lengths], seconds: float, policies: Sequence[str] = POLICIES) -> list[Result]:
+    """One product, one run under each policy."""
+    results = []
+    with running_product(TENANTS, engine_options=ENGINES, max_in_flight=SEATS) as product:
+        for fairness in policies:
+            product.apply({"policies": [{"pool": POOL, "fairness": fairness}]})
+            began_s = time.time()
+            load = Load(product, seconds)
+            asyncio.run(load.run(rows))
+            time.sleep(1)  # the journal writes its last batch
+            results.append(measure(product, fairness, began_s, began_s + seconds, load.errors))
+    return results
+
+
+def quiet_ratio(results: Sequence[Result]) -> float:
+    """How many times shorter the quiet tenant's p99 wait is under the last policy than under the first."""
+    return results[0].quiet_wait_ms["p99"] / max(results[-1].quiet_wait_ms["p99"], 1.0)
 
 
 def table(results: Sequence[Result]) -> str:
@@ -179,9 +202,8 @@ def main() -> None:
     options.add_argument("--json", action="store_true", help="one JSON line instead of a table")
     chosen = options.parse_args()
     rows = trace(chosen.trace, chosen.shrink)
-    results = [run(fairness, rows, chosen.seconds) for fairness in ("fifo", "token_fair")]
-    fifo, fair = (result.quiet_wait_ms["p99"] for result in results)
-    ratio = fifo / max(fair, 1.0)
+    results = compare(rows, chosen.seconds)
+    ratio = quiet_ratio(results)
     if chosen.json:
         print(
             json.dumps({"replay": [asdict(result) for result in results], "quiet_p99_ratio": round(ratio, 1)})
