@@ -38,7 +38,7 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     env: Mapping[str, str] = field(default_factory=dict)  # besides the supervisor's own
     log: Path | None = None  # None: its output is ours, with its name in front
-    refuses_root: bool = False
+    as_named_user: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,11 @@ class Child:
         program, env = self.program, {**os.environ, **self.program.env}
         if program.log:
             self._process = children.start(
-                program.command, program.log, program.stop_signal, refuses_root=program.refuses_root, env=env
+                program.command,
+                program.log,
+                program.stop_signal,
+                as_named_user=program.as_named_user,
+                env=env,
             )
             return
         self._process = children.start_with_pipe(program.command, program.stop_signal, env)

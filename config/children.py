@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -17,31 +18,33 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 CLONE_NEWUSER = 0x10000000  # linux/sched.h
 NO_NAMESPACE = 97  # a child's exit code when the kernel refuses it a user namespace
 ORPHANED = 98  # … when its parent had gone before it began
-ORDINARY_UID = 1000  # what root is called inside the namespace; any number but 0 will do
+ANY_UID = 1000  # what root is called in a namespace on a system that knows nobody else
 LOG_BYTES = 5_000_000  # a log file is put aside once when it is larger at a start
 
 LINUX = sys.platform == "linux"
 libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
 
 
-def prepare(death: signal.Signals, *, refuses_root: bool = False) -> Callable[[], None] | None:
+def prepare(death: signal.Signals, *, as_named_user: bool = False) -> Callable[[], None] | None:
     """What a child does before it becomes its program (a ``preexec_fn``).
 
     ``death`` is the signal it gets from the kernel when the thread that started it
-    ends in any way, kill -9 included. With ``refuses_root``, root enters a user
-    namespace of one uid first: files stay root's, yet the program sees another
-    uid. Such a child leaves with NO_NAMESPACE where namespaces are forbidden.
+    ends in any way, kill -9 included. ``as_named_user`` is for programs that refuse
+    root, or a user without a name (PostgreSQL): such a child enters a user namespace
+    of one uid first, where it has another number, while its files stay ours. It
+    leaves with NO_NAMESPACE where namespaces are forbidden.
     """
     if libc is None:
         return None
-    parent, uid, gid = os.getpid(), os.geteuid(), os.getegid()
+    parent = os.getpid()
+    maps = _namespace_maps() if as_named_user else ()
     unshare, prctl = libc.unshare, libc.prctl  # looked up here: little is safe after a fork
 
     def begin() -> None:
-        if refuses_root and uid == 0 and not _enter_namespace(unshare, uid, gid):
+        if maps and not _enter_namespace(unshare, maps):
             os._exit(NO_NAMESPACE)
         prctl(PR_SET_PDEATHSIG, int(death), 0, 0, 0)
-        if not refuses_root and os.getppid() != parent:
+        if os.getppid() != parent:
             os._exit(ORPHANED)
 
     return begin
@@ -49,7 +52,7 @@ def prepare(death: signal.Signals, *, refuses_root: bool = False) -> Callable[[]
 
 def namespaces_work() -> bool:
     """Whether a child of ours may enter a user namespace."""
-    tried = subprocess.run(["/bin/true"], check=False, preexec_fn=prepare(signal.SIGTERM, refuses_root=True))
+    tried = subprocess.run(["/bin/true"], check=False, preexec_fn=prepare(signal.SIGTERM, as_named_user=True))
     return tried.returncode != NO_NAMESPACE
 
 
@@ -58,7 +61,7 @@ def start(
     log: Path,
     death: signal.Signals,
     *,
-    refuses_root: bool = False,
+    as_named_user: bool = False,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start one program in a session of its own, so that a Ctrl-C in the terminal is ours alone."""
@@ -73,7 +76,7 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=prepare(death, refuses_root=refuses_root),  # noqa: PLW1509 - see prepare: it only calls the kernel
+            preexec_fn=prepare(death, as_named_user=as_named_user),  # noqa: PLW1509 - see prepare: it only calls the kernel
             env=env,
         )
 
@@ -138,23 +141,35 @@ def gone(name: str, process: subprocess.Popen[bytes], log: Path) -> Trouble:
 
 
 def no_namespace(name: str) -> Trouble:
-    """The error for root where user namespaces are forbidden."""
+    """The error for a user who needs a namespace where these are forbidden."""
     return Trouble(
-        f"{name} refuses to run as root, and this system forbids the user namespace that would help. "
-        "Run as an ordinary user, allow user namespaces (sysctl user.max_user_namespaces, "
-        "or the container's seccomp profile), or set DATABASE_URL to a PostgreSQL of your own."
+        f"{name} refuses to run as root or as a user without a name, and this system forbids the user "
+        "namespace that would help. Run as an ordinary user, or allow user namespaces (sysctl "
+        "user.max_user_namespaces, or the container's seccomp profile), or set DATABASE_URL to your own."
     )
 
 
-def _enter_namespace(unshare: Callable[[int], int], uid: int, gid: int) -> bool:
+def needs_namespace() -> bool:
+    """Whether this user is root, or has no name in the user database."""
+    return os.geteuid() == 0 or os.geteuid() not in {user.pw_uid for user in pwd.getpwall()}
+
+
+def _namespace_maps() -> tuple[tuple[str, str], ...]:
+    if not needs_namespace():
+        return ()
+    uid = next((user.pw_uid for user in pwd.getpwall() if user.pw_uid != 0), ANY_UID)
+    return (
+        ("setgroups", "deny"),
+        ("uid_map", f"{uid} {os.geteuid()} 1"),
+        ("gid_map", f"{uid} {os.getegid()} 1"),
+    )
+
+
+def _enter_namespace(unshare: Callable[[int], int], maps: Sequence[tuple[str, str]]) -> bool:
     if unshare(CLONE_NEWUSER):
         return False
     try:
-        for name, text in (
-            ("setgroups", "deny"),
-            ("uid_map", f"{ORDINARY_UID} {uid} 1"),
-            ("gid_map", f"{ORDINARY_UID} {gid} 1"),
-        ):
+        for name, text in maps:
             with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123 - the least code after a fork
                 file.write(text)
     except OSError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -86,7 +85,7 @@ def _packages() -> Iterator[tuple[str, Callable[[], str]]]:
     needed = servers.Needed.now()
     if needed.postgres:
         yield "embedded PostgreSQL", lambda: str(postgres.binary("postgres"))
-        if os.geteuid() == 0:
+        if children.needs_namespace():
             yield "user namespaces", _namespaces
     if needed.valkey:
         yield "embedded Valkey", lambda: str(valkey.binary())

@@ -66,7 +66,7 @@ def prepare(data: Path, *, durable: bool = True) -> None:
 def start(data: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
     """Start the server, wait until it answers, and make our database. Raises Trouble."""
     prepare(data, durable=durable)
-    process = children.start(command(data, durable=durable), log(data), STOP_SIGNAL, refuses_root=True)
+    process = children.start(command(data, durable=durable), log(data), STOP_SIGNAL, as_named_user=True)
     try:
         wait_ready(data, process)
         create_database(data)
@@ -121,7 +121,7 @@ def _initialise(data: Path, *, durable: bool) -> None:
     line = [str(binary("initdb")), "-D", str(fresh), "-U", embedded.DATABASE_USER, "-A", "trust"]
     line += ["-E", "UTF8", "--locale-provider=builtin", "--locale=C.UTF-8"]
     process = children.start(
-        line if durable else [*line, "--no-sync"], log(data), signal.SIGTERM, refuses_root=True
+        line if durable else [*line, "--no-sync"], log(data), signal.SIGTERM, as_named_user=True
     )
     if process.wait() != 0:
         raise children.gone("PostgreSQL's initdb", process, log(data))

@@ -100,7 +100,7 @@ def embedded_postgres(data: Path) -> Program:
         postgres.STOP_S,
         postgres.STOP_SIGNAL,
         log=postgres.log(data),
-        refuses_root=True,
+        as_named_user=True,
     )
 
 
