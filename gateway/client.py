@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from gateway.errors import Refused
@@ -14,6 +16,14 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+# A client that vanishes without a word (no FIN, no RST) is noticed after about 35 s, in line or mid-stream.
+VANISHED = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),  # seconds
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),  # seconds
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 35_000),  # milliseconds that sent bytes may stay unanswered
+)
 ENDS = (b"\n\n", b"\n\r\n")  # of an event
 FLUSH_S = 5.0  # how long a connection that is broken off may take to deliver its last bytes
 
@@ -68,6 +78,7 @@ class Client:
         """From now on the request's task is cancelled at once when the client leaves."""
         if self._ears is None and not self.ended:
             self._ears = self._loop.create_task(self._listen())
+            _notice_vanishing(self._transport())
 
     async def read(self, until_s: float) -> Message:
         """The next part of the request. Raises TimeoutError when it has not come by then, about."""
@@ -208,3 +219,12 @@ class Client:
     def _transport(self) -> Any:
         # ASGI has no way to abort. uvicorn's send is a method of the cycle that holds the transport.
         return getattr(getattr(self._send, "__self__", None), "transport", None)
+
+
+def _notice_vanishing(transport: Any) -> None:
+    sock = transport.get_extra_info("socket") if transport is not None else None
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with suppress(OSError):  # it has left already, and the ears will say so
+        for level, option, value in VANISHED:
+            sock.setsockopt(level, option, value)

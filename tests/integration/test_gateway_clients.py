@@ -1,0 +1,158 @@
+"""Clients that wait, leave, vanish or do not read."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from time import monotonic
+
+import pytest
+
+from gateway.settings import Settings
+from tests.fakes.faulty import CHUNKED_HEAD, chunk, says
+from tests.fakes.faulty_gateway import (
+    BODY,
+    EVENT,
+    GOOD,
+    STREAM,
+    WHOLE,
+    gateway,
+    in_flight,
+    post,
+    queued,
+    read_raw,
+    send_raw,
+    stall_then,
+    until,
+)
+
+AT_ONCE_S = 0.1
+
+
+async def test_a_waiting_stream_hears_of_its_place_and_then_gets_its_answer():
+    settings = Settings(hold_status_s=0.05, comment_every_s=0.05)
+    slow = stall_then(0.3, GOOD)
+    async with gateway(slow, settings=settings, max_in_flight=1) as (served, _):
+        first = asyncio.create_task(post(served, STREAM))
+        await until(lambda: in_flight(served) == 1)
+        second = await post(served, STREAM)
+        first = await first
+    assert first.text.startswith(": working\n\n")
+    assert second.text.startswith(": queued position=1\n\n")
+    assert second.text.count(": ") > 2
+    for text in (first.text, second.text):
+        assert text.endswith("data: [DONE]\n\n")
+        assert "id:" not in text.replace('"id":', "")
+
+
+async def test_a_queued_stream_is_held_so_that_a_refusal_is_a_real_error():
+    settings = Settings(queue_timeout_s=0.2, hold_status_s=5)
+    async with gateway(says(then="stall"), settings=settings, max_in_flight=1) as (served, _):
+        reader, writer = await send_raw(served, STREAM)
+        await until(lambda: in_flight(served) == 1)
+        refused = await post(served, STREAM)
+        writer.close()
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "queue_timeout")
+    assert reader is not None
+
+
+async def test_a_refusal_after_the_status_line_is_an_error_event_and_a_broken_connection():
+    settings = Settings(queue_timeout_s=0.3, hold_status_s=0.05, comment_every_s=0.05)
+    async with gateway(says(then="stall"), settings=settings, max_in_flight=1) as (served, _):
+        _, writer = await send_raw(served, STREAM)
+        await until(lambda: in_flight(served) == 1)
+        data = await read_raw(served, STREAM)
+        writer.close()
+        records = await served.settled(1)
+    assert b": queued position=1\n\n" in data
+    assert b'"code":"queue_timeout"' in data
+    assert not data.endswith(b"0\r\n\r\n")
+    assert (records[0].outcome, records[0].status) == ("queue_timeout", 200)
+
+
+@pytest.mark.parametrize("body", [BODY, STREAM], ids=["whole", "stream"])
+async def test_a_client_that_leaves_while_queued_is_never_dispatched(body):
+    async with gateway(says(then="stall"), max_in_flight=1) as (served, engines):
+        _, holder = await send_raw(served, body)
+        await until(lambda: in_flight(served) == 1)
+        _, leaver = await send_raw(served, body)
+        await until(lambda: queued(served) == 1)
+        left = monotonic()
+        leaver.transport.abort()
+        await until(lambda: queued(served) == 0)
+        took = monotonic() - left
+        records = list(await served.settled(1))
+        holder.close()
+    assert took < AT_ONCE_S
+    assert (records[0].outcome, records[0].status, records[0].cost) == ("client_gone_queued", 499, 0)
+    assert len(engines[0].asked) == 1
+
+
+@pytest.mark.parametrize("body", [BODY, STREAM], ids=["whole", "stream"])
+async def test_a_client_that_leaves_mid_answer_frees_the_engine_at_once_and_pays_for_what_it_got(body):
+    started = CHUNKED_HEAD + chunk(EVENT) + chunk(EVENT) if body is STREAM else b""
+    async with gateway(says(started, then="stall")) as (served, engines):
+        reader, writer = await send_raw(served, body)
+        if body is STREAM:
+            await reader.readuntil(EVENT)
+        else:
+            await until(lambda: engines[0].asked)
+        left = monotonic()
+        writer.transport.abort()
+        await until(lambda: in_flight(served) == 0)
+        await until(lambda: not engines[0].tasks)
+        took = monotonic() - left
+        records = await served.settled(1)
+    assert took < AT_ONCE_S
+    assert (records[0].outcome, records[0].status) == ("client_gone_streaming", 499)
+    assert records[0].estimated
+    assert records[0].cost >= records[0].prompt_tokens > 0
+
+
+async def test_a_client_that_does_not_read_is_cut_off_and_the_engine_let_go():
+    flood = CHUNKED_HEAD + chunk(b": " + b"x" * 65536 + b"\n\n") * 400
+    settings = Settings(slow_client_s=0.3)
+    async with gateway(says(flood, then="stall"), settings=settings) as (served, _):
+        _, writer = await send_raw(served, STREAM)
+        writer.transport.pause_reading()
+        records = await served.settled(1)
+        await until(lambda: in_flight(served) == 0)
+        writer.transport.abort()
+    assert (records[0].outcome, records[0].status) == ("slow_client", 499)
+
+
+async def test_a_client_that_vanishes_without_a_word_will_be_noticed():
+    async with gateway(says(then="stall")) as (served, _):
+        _, writer = await send_raw(served, BODY)
+        await until(lambda: in_flight(served) == 1)
+        (connection,) = served.server.server_state.connections
+        sock = connection.transport.get_extra_info("socket")
+        await until(lambda: sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 35_000
+        writer.close()
+
+
+async def test_a_gateway_that_is_stopped_settles_what_it_cuts_off():
+    async with gateway(says(then="stall")) as (served, _):
+        _, writer = await send_raw(served, BODY)
+        await until(lambda: in_flight(served) == 1)
+        for task in tuple(served.server.server_state.tasks):
+            task.cancel()
+        records = await served.settled(1)
+        assert in_flight(served) == 0
+        writer.close()
+    assert (records[0].outcome, records[0].status) == ("draining", 503)
+
+
+async def test_an_internal_failure_is_a_500_with_one_record(monkeypatch, caplog):
+    def explode(*_):
+        raise RuntimeError("bug")
+
+    async with gateway(says(WHOLE)) as (served, _):
+        monkeypatch.setattr(served.relay, "open", explode)
+        failed = await post(served, BODY)
+        records = await served.settled(1)
+        assert in_flight(served) == 0
+    assert (failed.status_code, failed.json()["error"]["code"]) == (500, "internal")
+    assert (records[0].outcome, records[0].status) == ("internal", 500)
+    assert failed.headers["x-fairlane-request-id"] in caplog.text
