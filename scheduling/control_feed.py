@@ -18,7 +18,7 @@ from scheduling.core.policy import Policy
 from scheduling.dispatchers.base import Dispatcher
 from scheduling.engines.endpoint import Endpoint
 from scheduling.engines.scrape import Scraper
-from scheduling.valkey import async_client
+from scheduling.valkey import asked_to_stop, async_client
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class ControlFeed:
 
     async def run(self) -> None:
         """Follow the controller until cancelled."""
-        while True:
+        while not asked_to_stop():
             try:
                 async with control_bus.wake_ups(self._redis) as subscription:
                     await self._follow(subscription)
@@ -101,6 +101,8 @@ class ControlFeed:
             await control_bus.publish_counts(self._redis, self._gateway_id, counts)
             await self._obey()
             await self._poll_if_alone()
+            if asked_to_stop():
+                return
             if await control_bus.woken(subscription, self._period_s / ROUNDS_PER_PERIOD):
                 await self._obey()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 
 import redis
@@ -34,3 +35,15 @@ def async_client() -> redis.asyncio.Redis:
         socket_connect_timeout=TIMEOUT_S,
         retry=AsyncRetry(NoBackoff(), 1),
     )
+
+
+def asked_to_stop() -> bool:
+    """Whether the running task was cancelled, even if the cancellation got lost on its way.
+
+    redis-py sends a command through ``asyncio.wait_for``, which in Python 3.11
+    swallows a cancellation that arrives in the instant when the sending is
+    done. A loop that talks to Valkey until cancelled must ask this each turn,
+    or it may go on for ever.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

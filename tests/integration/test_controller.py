@@ -313,6 +313,28 @@ async def test_without_valkey_the_gateway_reads_the_engines_itself(settings, eng
         await until(lambda: feed.alone and gate(dispatcher).window == 1)
 
 
+async def test_a_cancellation_that_redis_swallowed_still_ends_the_feed(valkey, engine, monkeypatch) -> None:
+    read_states = control_bus.read_states
+
+    async def swallow(client):
+        asyncio.current_task().cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        return await read_states(client)
+
+    control_bus.save_states(valkey, {"gpu-0": decided(4)}, gone=[])
+    monkeypatch.setattr(control_bus, "read_states", swallow)
+    policy, endpoints = rules(engine.url)
+    dispatcher = MemoryDispatcher(policy, clock_ms)
+    feed = ControlFeed("gateway-a", dispatcher, lambda: (policy, endpoints), 1.0, stale_after_s=10)
+
+    async with asyncio.timeout(PATIENCE_S):
+        await asyncio.create_task(feed.run())
+
+    await feed.close()
+    dispatcher.close()
+
+
 async def test_reading_for_oneself_keeps_its_own_memory(engine, scraper) -> None:
     states: dict[str, BackendState] = {}
     windows = []
