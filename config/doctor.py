@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import redis
-from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from config import children, embedded, launch, postgres, running, servers, valkey
+from config import children, embedded, launch, postgres, reach, running, servers, valkey
 from config.celery import CONTROL, JOBS, app
 from config.programs import Listen
 from config.trouble import Trouble
@@ -53,7 +49,7 @@ def examine(data: Path, listen: Listen) -> Iterator[Check]:
     with ExitStack() as stack:
         yield _tried("embedded servers", lambda: _servers(stack, data))
         yield _tried("PostgreSQL", _postgres)
-        bus = _tried("Valkey", _valkey)
+        bus = _tried("Valkey", reach.valkey)
         yield bus
         if there is None:
             yield Check("processes", OFF, "Fairlane does not run on this data folder", START)
@@ -113,31 +109,11 @@ def _servers(stack: ExitStack, data: Path) -> str:
 
 
 def _postgres() -> str:
-    try:
-        connection.ensure_connection()
-        executor = MigrationExecutor(connection)
-        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-        version = connection.cursor().execute("SHOW server_version").fetchone()[0]
-    except DatabaseError as error:
-        raise Trouble(
-            f"does not answer: {str(error).strip()}. "
-            "Mend DATABASE_URL or start that server; unset it to use the embedded one."
-        ) from None
-    if missing:
+    version = reach.postgres()
+    executor = MigrationExecutor(connection)
+    if missing := executor.migration_plan(executor.loader.graph.leaf_nodes()):
         return f"{version}; {len(missing)} migrations come with the next start"
     return f"{version}, all migrations applied"
-
-
-def _valkey() -> str:
-    try:
-        with _bus() as client:
-            info: Any = client.info("server")
-    except redis.RedisError as error:
-        raise Trouble(
-            f"does not answer: {error}. "
-            "Mend REDIS_URL or start that server; unset it to use the embedded one."
-        ) from None
-    return str(info.get("valkey_version") or info.get("redis_version"))
 
 
 def _web(there: running.Running) -> Check:
@@ -158,15 +134,10 @@ def _workers() -> Iterator[Check]:
 
 def _beat() -> Check:
     """Beat is judged by its work: the control step that it asks for every second."""
-    with _bus() as client:
+    with reach.client(reach.CONNECT_S) as client:
         told: Any = client.get(TICKED)
     age_s = time.time() - float(told) if told else None
     if age_s is None or age_s > TICK_IS_OLD_S:
         seen = "never" if age_s is None else f"{age_s:.0f} s ago"
         return Check("beat", FAILED, f"last control step: {seen}", SEE_SERVE)
     return Check("beat", OK, f"last control step {max(age_s, 0):.1f} s ago")
-
-
-def _bus() -> redis.Redis:
-    once = Retry(NoBackoff(), 0)
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2, retry=once)

@@ -15,11 +15,9 @@ from pathlib import Path
 import redis
 from django.conf import settings
 from django.core.management import call_command
-from django.db import OperationalError, connection, connections
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from django.db import connection, connections
 
-from config import admins, demo, lock, programs, running, screen, servers
+from config import admins, demo, lock, programs, reach, running, screen, servers
 from config.child import ChildReport, Program
 from config.output import Output
 from config.programs import Listen
@@ -80,12 +78,8 @@ def prepare(options: Options, needed: servers.Needed) -> tuple[screen.Welcome, d
 
     Leaves no connection and no thread behind: children are forked afterwards.
     """
-    try:
-        connection.ensure_connection()
-    except OperationalError as error:
-        raise Trouble(
-            f"PostgreSQL does not answer: {error}. Mend DATABASE_URL, or unset it to use the embedded one."
-        ) from None
+    reach.postgres()
+    reach.valkey()
     try:
         call_command("migrate", verbosity=0, interactive=False)
         first = admins.create_first()
@@ -169,12 +163,6 @@ def _supervise(
         *programs.background(drain_s),
     ]
     output = Output(sys.stderr, max(len(program.name) for program in all_programs))
-    bus = redis.Redis.from_url(
-        settings.REDIS_URL,
-        socket_timeout=BUS_TIMEOUT_S,
-        socket_connect_timeout=BUS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-    )
 
     def on_ready() -> None:
         print(screen.text(listen, welcome), flush=True)  # noqa: T201 - the screen
@@ -189,7 +177,7 @@ def _supervise(
         output,
         ready=lambda: all(probe(url) for url in urls),
         on_ready=on_ready,
-        report=report_to(bus),
+        report=report_to(reach.client(BUS_TIMEOUT_S)),
     )
     supervisor.adopt({"postgres": started.postgres, "valkey": started.valkey})
     running.write(data, running.Running(os.getpid(), listen.gateway_url, listen.console_url))

@@ -11,13 +11,15 @@ from config import postgres, valkey
 from config.child import Program, Stage
 
 MODEL = "demo-llama"
-LATE_S = 1.0  # what a program gets beyond the drain before it is killed
+LATE_S = 3.0  # what a program gets beyond the drain before it is killed
 ENGINE_STOP_S = 0.7  # nothing streams from a demo engine any more when its turn comes
-KEEP_ALIVE_S = 75  # longer than the 60 s of the usual load balancers, so that they close first
 ENGINE_SEATS = 8  # sequences a demo engine runs at once: few, so that a laptop shows queues
 PYTHON = (sys.executable, "-u")
-# Running as root is the admin's choice; Celery need not comment on it at every start.
-NOT_ABOUT_ROOT = ("-W", "ignore:You're running the worker with superuser privileges")
+# Who runs it is the admin's choice; Celery need not comment on it at every start.
+NOT_ABOUT_USERS = tuple(
+    f"-Wignore:{beginning}"
+    for beginning in ("You're running the worker with superuser", "An entry for the specified gid or egid")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,24 +122,12 @@ def environment(data: Path, listen: Listen) -> dict[str, str]:
 
 
 def _web(name: str, role: str, host: str, port: int, drain_s: float) -> Program:
-    line: tuple[str, ...] = (
-        *PYTHON,
-        "-m",
-        "uvicorn",
-        "config.asgi:application",
-        "--host",
-        host,
-        "--port",
-        str(port),
-    )
-    line += ("--loop", "uvloop", "--http", "httptools", "--ws", "websockets-sansio", "--lifespan", "on")
-    line += ("--no-access-log", "--no-server-header", "--log-level", "warning")
-    line += ("--timeout-keep-alive", str(KEEP_ALIVE_S), "--timeout-graceful-shutdown", str(int(drain_s)))
+    line = (*PYTHON, "-m", "config.web", "--host", host, "--port", str(port))
     return Program(name, line, Stage.WORK, drain_s + LATE_S, env={"FAIRLANE_ROLE": role})
 
 
 def _celery(name: str, line: tuple[str, ...], drain_s: float) -> Program:
-    command = (*PYTHON, *NOT_ABOUT_ROOT, "-m", "celery", "--quiet", "--app", "config.celery", *line)
+    command = (*PYTHON, *NOT_ABOUT_USERS, "-m", "celery", "--quiet", "--app", "config.celery", *line)
     return Program(name, command, Stage.WORK, drain_s + LATE_S)
 
 
