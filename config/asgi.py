@@ -21,15 +21,15 @@ from dashboard.live import websocket  # noqa: E402
 ROLE = os.environ.get("FAIRLANE_ROLE", "both")
 
 
-def build(role: str) -> ProtocolTypeRouter:
-    """The application of one role."""
-    if role == "console":
-        return ProtocolTypeRouter(
-            {"http": ConsoleDoors(pages), "websocket": websocket, "lifespan": Lifespan()}
-        )
-    doors = GatewayDoors(NoDoor() if role == "gateway" else ConsoleDoors(pages))
-    live = NoDoor() if role == "gateway" else websocket
-    return ProtocolTypeRouter({"http": doors, "websocket": live, "lifespan": Lifespan(doors.plane)})
+class Fairlane(ProtocolTypeRouter):
+    """The application of one role. ``plane`` is its gateway, if it has one."""
+
+    def __init__(self, role: str) -> None:
+        console = NoDoor() if role == "gateway" else ConsoleDoors(pages)
+        doors = console if role == "console" else GatewayDoors(console)
+        self.plane = doors.plane if isinstance(doors, GatewayDoors) else None
+        live = NoDoor() if role == "gateway" else websocket
+        super().__init__({"http": doors, "websocket": live, "lifespan": Lifespan(self.plane)})
 
 
-application = build(ROLE)
+application = Fairlane(ROLE)

@@ -101,11 +101,14 @@ class DataPlane:
         work = (self._feed.run, commands.run, self._publisher.run, self._control.run, self._wait_for_seat)
         self._chores = [asyncio.create_task(each()) for each in work]
 
-    async def stop(self) -> None:
-        """Drain, then end the parts from the outside in."""
-        left = await self.gateway.drain(float(settings.KNOBS["FAIRLANE_DRAIN_S"]))
-        if left:
+    async def drain(self) -> None:
+        """Take no new requests; those that run may end within FAIRLANE_DRAIN_S, the rest are told why not."""
+        if left := await self.gateway.drain(float(settings.KNOBS["FAIRLANE_DRAIN_S"])):
             log.warning("%d requests were cut off after the drain time", left)
+
+    async def stop(self) -> None:
+        """End the parts from the outside in."""
+        await self.drain()
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)

@@ -32,9 +32,12 @@ async def pass_on(reply: Reply, client: Client, headers: Headers, *, stream: boo
 
 
 async def _stream(reply: Reply, client: Client, headers: Headers) -> None:
-    await client.begin(reply.status, stream_headers(reply.content_type) + headers)
+    headers = stream_headers(reply.content_type) + headers
     async for data in reply:
+        # Only now: an engine that dies before its first byte is still a real HTTP error, or another is asked.
+        await client.begin(reply.status, headers)
         await client.write(data)
+    await client.begin(reply.status, headers)
     await client.finish()
 
 

@@ -34,7 +34,7 @@ class Client:
     ``began``: the status line is out. ``answered``: bytes of an answer are
     out, so no other backend may be asked. ``gone``: the client left, and its
     work was cancelled. ``slow``: it was cut off because it did not read.
-    ``late``: its body did not come in time.
+    ``late``: its body did not come in time. ``evicted``: the gateway stops.
     ``tell`` gives the comment for a stream that is silent, or nothing.
     """
 
@@ -49,6 +49,7 @@ class Client:
         "answered",
         "began",
         "ended",
+        "evicted",
         "gone",
         "idle_since_s",
         "late",
@@ -68,7 +69,7 @@ class Client:
         self._work = asyncio.current_task()
         self._last = ENDS[0]  # the last bytes of the answer; at first one is between two events
         self.request_id = request_id
-        self.began = self.answered = self.ended = self.gone = self.slow = self.late = False
+        self.began = self.answered = self.ended = self.gone = self.slow = self.late = self.evicted = False
         self.idle_since_s = self._loop.time()
         self.writing_since_s: float | None = None
         self.reading_until_s: float | None = None
@@ -180,6 +181,12 @@ class Client:
             return True
         done, _ = await asyncio.wait([self._ears], timeout=timeout_s)
         return bool(done)
+
+    def evict(self) -> None:
+        """The gateway stops: there will be no more of this answer."""
+        if self._work is not None and not self.evicted and not self.gone:
+            self.evicted = True
+            self._work.cancel()
 
     def cut(self) -> None:
         """Give up on a client that does not read."""

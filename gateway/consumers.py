@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from gateway import catalog
 from gateway.body import ClientLeft, read_body
 from gateway.client import FLUSH_S, Client, Receive, Send
-from gateway.errors import GetOnly, Internal, NotFound, PostOnly, Refused
+from gateway.errors import Draining, GetOnly, Internal, NotFound, PostOnly, Refused
 from gateway.headers import JSON, RequestId
 from gateway.jobs import ENDPOINTS
 from gateway.serve import Gateway, Request
@@ -47,11 +47,14 @@ class GatewayConsumer:
         except ClientLeft:
             pass
         except asyncio.CancelledError:
-            if not client.gone:
+            if not client.gone and not client.evicted:
                 raise
             if task := asyncio.current_task():
                 task.uncancel()
-            await client.hung_up(FLUSH_S)
+            if client.gone:
+                await client.hung_up(FLUSH_S)
+            else:
+                await client.refuse(Draining())
         finally:
             gateway.pulse.leave(client)
             client.close()

@@ -50,11 +50,23 @@ class Pulse:
         if self._quiet is not None and not self._clients:
             self._quiet.set()
 
-    async def quiet(self) -> None:
-        """Wait until no request is left."""
+    async def quiet(self, within_s: float) -> bool:
+        """Wait until no request is left; False when there still is one after that time."""
         self._quiet = asyncio.Event()
-        if self._clients:
-            await self._quiet.wait()
+        if not self._clients:
+            return True
+        try:
+            async with asyncio.timeout(within_s):
+                await self._quiet.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def evict(self) -> int:
+        """Cut off every request that is left, with an error that says why; how many there were."""
+        for client in tuple(self._clients):
+            client.evict()
+        return len(self._clients)
 
     async def beat(self) -> None:
         """Go on for ever."""

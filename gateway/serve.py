@@ -31,6 +31,7 @@ from gateway.work import Work
 from scheduling.core.policy import Policy, TenantRule
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Dispatcher, NoBackend
 
+LAST_WORDS_S = 1.0  # for a request that is cut off to say so
 TIDY_EVERY_S = 60.0  # between two looks for tenants whose quota state can be forgotten
 
 
@@ -146,14 +147,16 @@ class Gateway:
             self._chores = [loop.create_task(self.pulse.beat()), loop.create_task(self._tidy())]
 
     async def drain(self, within_s: float) -> int:
-        """Take no new requests and wait for the running ones; how many still ran in the end."""
+        """Take no new requests and wait for the running ones; how many had to be cut off in the end.
+
+        Those are told: by an error event and a broken connection, never by a clean end.
+        """
         self.draining = True
-        try:
-            async with asyncio.timeout(within_s):
-                await self.pulse.quiet()
-        except TimeoutError:
-            pass
-        return len(self.pulse)
+        if await self.pulse.quiet(within_s):
+            return 0
+        left = self.pulse.evict()
+        await self.pulse.quiet(LAST_WORDS_S)
+        return left
 
     async def stop(self) -> None:
         """End the chores. The relay and the journal belong to whoever built them."""

@@ -22,7 +22,7 @@ from gateway.pictures import Picture
 from scheduling.core.policy import Policy, TenantRule
 from scheduling.core.view import PoolView
 from scheduling.dispatchers.base import Dispatcher
-from scheduling.valkey import async_client, sync_client
+from scheduling.valkey import asked_to_stop, async_client, sync_client
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class SnapshotPublisher:
 
     async def run(self) -> None:
         """Publish until cancelled. Valkey being away costs only the console's picture."""
-        while True:
+        while not asked_to_stop():
             try:
                 if await self._redis.exists(WATCHED):
                     await self._publish()

@@ -68,7 +68,7 @@ class Plane:
 
     async def settle(self) -> None:
         """Wait until the gateway obeys the newest rules."""
-        newest = await sync_to_async(_closing)(selectors.revision)
+        newest = await read(selectors.revision)
         await until(lambda: self.gateway.policy is not None and self.gateway.policy.revision >= newest)
 
 
@@ -94,6 +94,11 @@ async def running_plane() -> AsyncIterator[Plane]:
             server.should_exit = True
             await serving
             await asyncio.sleep(APART_S)
+
+
+async def read(query: Callable[..., Any], *args) -> Any:
+    """The result of a query run in a thread that keeps no connection."""
+    return await sync_to_async(_closing)(query, *args)
 
 
 async def until(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:

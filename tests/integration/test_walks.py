@@ -6,15 +6,14 @@ import asyncio
 import time
 
 import pytest
-from asgiref.sync import sync_to_async
-from openai import APIConnectionError, APIStatusError, AsyncOpenAI, AuthenticationError
+from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI, AuthenticationError
 
 from gateway import services as gateway_services
 from gateway.models import UsageRecord
 from gateway.snapshots import keep_watched, read_picture
 from scheduling import selectors, services
 from tests.fakes.engine import running_engine
-from tests.fakes.plane import BY, MODEL, running_plane, until
+from tests.fakes.plane import BY, MODEL, read, running_plane, until
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
@@ -42,7 +41,7 @@ async def test_a_request_goes_from_the_door_to_one_usage_record(valkey) -> None:
         async with client_of(plane, secrets["chat"]) as client:
             answer = await client.chat.completions.create(**ASK, max_tokens=7)
 
-    record = await UsageRecord.objects.aget()
+    record = await read(UsageRecord.objects.get)
     assert answer.usage.completion_tokens == 7
     assert (record.tenant, record.outcome, record.backend) == ("chat", "ok", "sim-0")
     assert record.completion_tokens == 7
@@ -72,7 +71,7 @@ async def test_a_weight_edited_while_requests_wait_reorders_them_within_a_second
     in_force = before + 3  # those that had a seat or were being handed one when the edit came
     assert took_s < 1
     assert set(done[in_force : in_force + 6]) == {"research"}
-    change = await selectors.changes().afirst()
+    change = await read(lambda: selectors.changes().first())
     assert (change.by, change.before, change.after) == (BY, 1, 1000)
 
 
@@ -81,7 +80,7 @@ async def test_a_revoked_api_token_is_refused_within_two_seconds(valkey) -> None
         secrets = await plane.setup([engine], {"chat": {}})
         async with client_of(plane, secrets["chat"]) as client:
             await client.chat.completions.create(**ASK, max_tokens=1)
-            (token,) = await sync_to_async(lambda: list(gateway_services.ApiToken.objects.all()))()
+            token = await read(gateway_services.ApiToken.objects.get)
             await plane.write(gateway_services.revoke_token, token.pk)
             revoked_s = time.monotonic()
             refused = False
@@ -106,7 +105,7 @@ async def test_an_admin_takes_a_waiting_request_out_of_line(valkey) -> None:
             command = await plane.write(services.send_command, "cancel", request_id)
             with pytest.raises(APIStatusError) as refused:
                 await waiting
-            result = await sync_to_async(selectors.command_result)(command.pk)
+            result = await read(selectors.command_result, command.pk)
             first.cancel()
             with pytest.raises((asyncio.CancelledError, APIConnectionError)):
                 await first
@@ -143,3 +142,23 @@ async def test_a_second_gateway_process_waits_until_the_first_has_ended(valkey) 
         async with running_plane() as second:
             await asyncio.sleep(1.2)
             assert not second.gateway.ready
+
+
+async def test_a_gateway_that_stops_tells_the_streams_it_cuts_off(valkey) -> None:
+    async with running_engine(time_scale=1, model=MODEL) as engine, running_plane() as plane:
+        secrets = await plane.setup([engine], {"chat": {}}, seats=1)
+        async with client_of(plane, secrets["chat"]) as client:
+            running = asyncio.create_task(ask(client, 2000, [], "long"))
+            await until(lambda: sum(p.in_flight for p in plane.gateway.dispatcher.view()) == 1)
+            waiting = asyncio.create_task(client.chat.completions.create(**ASK))
+            await until(lambda: queued(plane) == 1)
+            cut_off = await plane.gateway.drain(0.3)
+            with pytest.raises(APIError, match="shutting down"):
+                await running
+            with pytest.raises(APIStatusError, match="shutting down") as refused:
+                await waiting
+
+    outcomes = await read(lambda: [record.outcome for record in UsageRecord.objects.all()])
+    assert cut_off == 2
+    assert refused.value.status_code == 503
+    assert outcomes == ["draining", "draining"]

@@ -1,0 +1,65 @@
+"""One web process: uvicorn with our options, which drains the data plane before it closes connections.
+
+    python -m config.web --host 127.0.0.1 --port 8000
+
+uvicorn by itself would first mark running answers as the last of their
+connection and cut what is left by an exception, and only then tell us.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import socket
+
+import uvicorn
+from django.conf import settings
+
+KEEP_ALIVE_S = 75  # longer than the 60 s of the usual load balancers, so that they close first
+LAST_WORDS_S = 1  # what uvicorn gets to close connections after the drain
+
+
+class DrainingServer(uvicorn.Server):
+    """Ends in order: new requests are refused, running ones end, the rest hear why, connections close."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, unless a second signal says that it must be at once."""
+        drain = asyncio.create_task(_drain(self.config))
+        while not drain.done() and not self.force_exit:
+            await asyncio.wait([drain], timeout=0.1)
+        drain.cancel()
+        await super().shutdown(sockets)
+
+
+async def _drain(config: uvicorn.Config) -> None:
+    plane = getattr(config.loaded_app, "plane", None)
+    if plane is not None:
+        await plane.drain()
+
+
+def main() -> None:
+    """Serve until a signal comes."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--host", required=True)
+    options.add_argument("--port", type=int, required=True)
+    chosen = options.parse_args()
+    config = uvicorn.Config(
+        "config.asgi:application",
+        host=chosen.host,
+        port=chosen.port,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        lifespan="on",
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.CSRF_TRUSTED_ORIGINS),  # only an admin who has a proxy names origins
+        log_level="warning",
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=LAST_WORDS_S,
+    )
+    DrainingServer(config).run()
+
+
+if __name__ == "__main__":
+    main()
