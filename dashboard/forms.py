@@ -184,7 +184,7 @@ class PolicyForm(ConsoleForm):
         label="Engine queue target", min_value=0, help_text="Requests to leave waiting inside an engine."
     )
     tpot_target_ms = forms.IntegerField(
-        label="Time per output token, ms", required=False, min_value=1, help_text="Empty: no guard."
+        label="Target per output token, ms", required=False, min_value=1, help_text="Empty: no guard."
     )
     stale = forms.ChoiceField(
         label="When metrics are stale",

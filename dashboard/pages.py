@@ -38,12 +38,19 @@ def page(
         "topic": topic or Topic(),
         "can_edit": may_edit(request),
         "read_only": READ_ONLY,
+        "section": _section(request),
         "theme": theme(request),
         "themes": THEMES,
     }
     response = render(request, template, context, status=status)
     patch_vary_headers(response, ["HX-Request", "Cookie"])
     return response
+
+
+def _section(request: HttpRequest) -> str:
+    """The entry of the navigation that this page is under: the first word of its address."""
+    first = request.path.split("/")[1] or "overview"
+    return {"new-tenant": "tenants", "new-backend": "backends"}.get(first, first)
 
 
 def live_page(

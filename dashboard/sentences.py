@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Protocol
 
 from dashboard.words import UNKNOWN
+
+_MOMENT = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d")  # as isoformat() writes it
 
 _NOUNS = {"api_token": "API token"}
 _VERBS = {
@@ -36,20 +39,26 @@ def subject(change: Edit) -> str:
 
 def sentence(change: Edit) -> str:
     """The whole change in one line: "tenant acme: weight 1 → 4"."""
-    if change.verb not in ("set", "undo"):
+    if not is_edit(change):
         return f"{subject(change)} {_VERBS.get(change.verb, change.verb)}"
     lead = "put back " if change.verb == "undo" else ""
     parts = [f"{name} {plain(old)} → {plain(new)}" for name, old, new in steps(change)]
     return f"{lead}{subject(change)}: {', '.join(parts)}"
 
 
+def is_edit(change: Edit) -> bool:
+    """Whether something was one thing before and is another now; a creation or an end has one side."""
+    return change.verb in ("set", "undo")
+
+
 def steps(change: Edit) -> list[tuple[str, Any, Any]]:
-    """Each field that changed, with what it was and what it is."""
+    """Each field that changed, with what it was and what it is; without those that say nothing."""
     if change.field:
         return [(_spoken(change.field), change.before, change.after)]
     before = change.before if isinstance(change.before, dict) else {}
     after = change.after if isinstance(change.after, dict) else {}
-    return [(_spoken(name), before.get(name), after.get(name)) for name in {**before, **after}]
+    both = [(_spoken(name), before.get(name), after.get(name)) for name in {**before, **after}]
+    return [(name, old, new) for name, old, new in both if plain(old) != plain(new)]
 
 
 def plain(value: Any) -> str:
@@ -57,7 +66,7 @@ def plain(value: Any) -> str:
     if value is None or value in ("", [], {}):
         return UNKNOWN
     if isinstance(value, str):
-        return value
+        return f"{moment[1]} {moment[2]}" if (moment := _MOMENT.match(value)) else value
     if isinstance(value, dict):
         return ", ".join(f"{_spoken(key)} {plain(inner)}" for key, inner in value.items())
     if isinstance(value, list):

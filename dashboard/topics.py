@@ -73,6 +73,11 @@ def _backends(topic: Topic, scene: Scene) -> Board:
     return backends.build(scene.policy, scene.picture, scene.states, scene.moment)
 
 
+def _backend(topic: Topic, scene: Scene) -> Board:
+    rows = _backends(topic, scene).rows
+    return Board(rows=tuple(row for row in rows if row.fixed.get("name") == topic.name))
+
+
 _BUILDERS: dict[str, Callable[[Topic, Scene], Board]] = {
     "shell": _shell,
     "overview": _overview,
@@ -80,4 +85,5 @@ _BUILDERS: dict[str, Callable[[Topic, Scene], Board]] = {
     "tenants": _tenants,
     "tenant": _tenant,
     "backends": _backends,
+    "backend": _backend,
 }

@@ -11,6 +11,7 @@ urlpatterns = [
     path("queues/", queues.queues, name="queues"),
     path("queues/<slug:pool>/", queues.queue, name="queue"),
     path("queues/<slug:pool>/fairness", queues.set_fairness, name="queue-fairness"),
+    path("demo", queues.demo_state, name="demo"),
     path("demo/start", queues.start_demo, name="demo-start"),
     path("demo/stop", queues.stop_demo, name="demo-stop"),
     path("tenants/", tenants.tenants, name="tenants"),

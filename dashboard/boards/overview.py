@@ -13,7 +13,8 @@ from scheduling.core.policy import Policy
 
 PICTURE_STALE_S = 3.0  # a gateway publishes twice a second
 LONG_WAIT_MS = 30_000  # a person at a chat gives up by then
-UNFAIR = 0.8  # Jain's index: one tenant of two that gets four fifths reads 0.74
+STARVED_MS = 5_000  # who waits so long and gets under half of its share is not merely in a burst
+STARVED_SHARE = 0.5
 
 POOL_TABLE = "pool-rows"
 POOL_TEMPLATE = "dashboard/partials/pool_row.html"
@@ -76,11 +77,29 @@ def _queue_verdict(picture: Picture) -> Verdict | None:
         return None
     waits = words.milliseconds(slowest.oldest_wait_ms)
     line = f"{slowest.pool} has {words.plural(slowest.queued, 'request')} waiting, the oldest for {waits}"
-    if slowest.jain is not None and slowest.jain < UNFAIR:
-        return "busy", "Unfair", f"{line}; service is far from the entitled shares (Jain {slowest.jain:.2f})."
+    if starved := _starved(picture):
+        return "busy", "Unfair", starved
     if (slowest.oldest_wait_ms or 0) > LONG_WAIT_MS:
         return "busy", "Saturated", f"{line}."
     return "ok", "Busy", f"{line}; every tenant gets its turn."
+
+
+def _starved(picture: Picture) -> str:
+    """Names the tenant that is furthest below its share while it waits; empty when none is."""
+    below = [
+        ((line.served_1m or 0.0) / line.entitled, line, pool)
+        for pool in picture.pools
+        for line in pool.tenants
+        if line.entitled and (line.oldest_wait_ms or 0) > STARVED_MS
+    ]
+    ratio, line, pool = min(below, key=lambda each: each[0], default=(1.0, None, None))
+    if line is None or pool is None or ratio >= STARVED_SHARE:
+        return ""
+    return (
+        f"{line.tenant} waits for {words.milliseconds(line.oldest_wait_ms)} in {pool.pool} and was served "
+        f"{words.percent(line.served_1m or 0.0)} in the last minute, where {words.percent(line.entitled)} "
+        f"is its share. The pool's policy is {pool.fairness.replace('_', ' ')}."
+    )
 
 
 def _calm(in_flight: int) -> Verdict:

@@ -16,6 +16,7 @@ register.filter("plain", sentences.plain)
 register.filter("sentence", sentences.sentence)
 register.filter("subject", sentences.subject)
 register.filter("steps", sentences.steps)
+register.filter("is_edit", sentences.is_edit)
 
 
 @register.filter

@@ -48,7 +48,7 @@ def backend(request: HttpRequest, name: str) -> HttpResponse:
     if request.method == "POST" and form.submit(partial(services.change_backend, by=by(request))):
         messages.success(request, f"Backend {name} saved.")
         return redirect("backend", name)
-    topic = Topic("backends")
+    topic = Topic("backend", name)
     history = _history(name)
     response = live_page(
         request,
@@ -57,7 +57,6 @@ def backend(request: HttpRequest, name: str) -> HttpResponse:
         read_now(),
         backend=row,
         form=form,
-        row_id=f"b-{name}",
         **history,
     )
     response.status_code = 422 if form.errors else 200

@@ -56,6 +56,12 @@ def set_fairness(request: HttpRequest, pool: str) -> HttpResponse:
     return back(request, "queue", pool)
 
 
+@viewing
+def demo_state(request: HttpRequest) -> HttpResponse:
+    """Whether demo traffic runs, which its button asks for again every few seconds."""
+    return page(request, "dashboard/partials/demo.html", demo=demo_now())
+
+
 @editing
 def start_demo(request: HttpRequest) -> HttpResponse:
     """Send demo traffic: one greedy tenant, two quiet ones."""
@@ -65,7 +71,7 @@ def start_demo(request: HttpRequest) -> HttpResponse:
         messages.error(request, " ".join(error.messages))
     else:
         messages.success(request, "Demo traffic runs: one greedy tenant, two quiet ones.")
-    return back(request, "queues")
+    return redirect("queues")
 
 
 @editing

@@ -39,7 +39,7 @@ def test_the_overview_says_how_things_stand_and_stays_live(open_page, valkey):
 
     expect(page.locator("#verdict")).to_contain_text("main has 123 requests waiting")
     expect(page.locator("#pulse")).to_have_attribute("data-state", "live")
-    expect(page.locator("#pulse-age")).to_have_text(re.compile(r"data \d+\.\d s old"))
+    expect(page.locator("#pulse-age")).to_have_text(re.compile(r"· data \d+\.\d s old"))
     expect(page.locator("#b-gpu-0-state")).to_have_text("open")
 
 
@@ -90,6 +90,7 @@ def test_a_backend_is_added_with_a_clear_error_first_and_then_drained(open_page)
     expect(page.get_by_role("heading", name="Backend gpu-2")).to_be_visible()
     expect(page.get_by_text("No reading in the last 15 minutes")).to_be_visible()
 
+    page.get_by_role("link", name="Backends").click()
     page.get_by_role("button", name="Drain gpu-0").click()
     expect(page.locator("#b-gpu-0-state")).to_have_text("draining")
     expect(page.locator("#b-gpu-0-drain")).to_have_text("5 requests still running")

@@ -57,7 +57,7 @@
     const age = frame.age === null ? null : frame.age + (performance.now() - frame.received) / 1000;
     const late = age === null ? (performance.now() - frame.received) / 1000 > STALE_S : age > STALE_S;
     document.body.classList.toggle("stale", late);
-    byId("pulse-age").textContent = age === null ? "no gateway publishes" : `data ${age.toFixed(1)} s old`;
+    byId("pulse-age").textContent = age === null ? "· no gateway publishes" : `· data ${age.toFixed(1)} s old`;
     if (socket) say(late ? "stale" : "live");
   }
 

@@ -1,0 +1,1 @@
+"""A package, so that its one Chromium and its event loop end with it."""
