@@ -1,7 +1,7 @@
 """Replay a real trace through the running product with the stock openai client, and see who was served.
 
     python -m benchmarks.replay                    # weights 3:1 and a quiet tenant, under fifo and token_fair
-    python -m benchmarks.replay --seconds 20 --json
+    python -m benchmarks.replay --seconds 20
 
 Lengths come from the Azure LLM inference trace 2023 (conversation) when the
 file is given or found, else from its published lognormal fit.
@@ -199,18 +199,13 @@ def main() -> None:
     options.add_argument("--trace", type=Path, default=Path("..") / TRACE)
     options.add_argument("--seconds", type=float, default=40)
     options.add_argument("--shrink", type=int, default=4, help="divide all lengths by this")
-    options.add_argument("--json", action="store_true", help="one JSON line instead of a table")
     chosen = options.parse_args()
     rows = trace(chosen.trace, chosen.shrink)
     results = compare(rows, chosen.seconds)
     ratio = quiet_ratio(results)
-    if chosen.json:
-        print(
-            json.dumps({"replay": [asdict(result) for result in results], "quiet_p99_ratio": round(ratio, 1)})
-        )
-        return
     print(table(results))
     print(f"The quiet tenant's p99 wait is {ratio:.0f} times shorter under token_fair than under fifo.")
+    print(json.dumps({"replay": [asdict(result) for result in results], "quiet_p99_ratio": round(ratio, 1)}))
 
 
 if __name__ == "__main__":
