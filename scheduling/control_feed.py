@@ -83,7 +83,7 @@ class ControlFeed:
                     await self._follow(subscription)
             except (RedisError, OSError) as error:
                 logger.debug("Valkey does not answer: %s", error)
-                await self._poll_if_alone()
+                await self._poll_if_alone(self._counts())
                 await asyncio.sleep(self._period_s / ROUNDS_PER_PERIOD)
 
     async def close(self) -> None:
@@ -97,10 +97,10 @@ class ControlFeed:
 
     async def _follow(self, subscription: PubSub) -> None:
         while True:
-            counts = counts_of(self._dispatcher.view())
+            counts = self._counts()
             await control_bus.publish_counts(self._redis, self._gateway_id, counts)
             await self._obey()
-            await self._poll_if_alone()
+            await self._poll_if_alone(counts)
             if asked_to_stop():
                 return
             if await control_bus.woken(subscription, self._period_s / ROUNDS_PER_PERIOD):
@@ -117,7 +117,10 @@ class ControlFeed:
             self.alone = False
             logger.info("The controller is back: its limits hold again")
 
-    async def _poll_if_alone(self) -> None:
+    def _counts(self) -> dict[str, OwnCounts]:
+        return counts_of(self._dispatcher.begin_period())
+
+    async def _poll_if_alone(self, counts: Mapping[str, OwnCounts]) -> None:
         now_s = time.time()
         if now_s - self._heard_at_s <= ALONE_AFTER_PERIODS * self._period_s:
             return
@@ -131,7 +134,7 @@ class ControlFeed:
             self._scraper,
             self._states,
             self._rules(),
-            counts_of(self._dispatcher.view()),
+            counts,
             (self._period_s, self._stale_after_s),
         )
         self._dispatcher.set_limits(limits)

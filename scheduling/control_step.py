@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from scheduling.core.control import BackendState, OwnCounts, Step, next_state
 from scheduling.core.limits import EngineLoad
 from scheduling.core.policy import Policy, PoolRule
-from scheduling.core.view import PoolView
+from scheduling.core.view import BackendView
 
 NOTHING_HELD = OwnCounts()
 
@@ -46,13 +46,9 @@ def next_states(
     return after
 
 
-def counts_of(pools: Iterable[PoolView]) -> dict[str, OwnCounts]:
+def counts_of(gates: Iterable[BackendView]) -> dict[str, OwnCounts]:
     """What one gateway holds at each backend."""
-    return {
-        gate.backend: OwnCounts(gate.pending_first_token, gate.in_flight, gate.blocked)
-        for pool in pools
-        for gate in pool.backends
-    }
+    return {gate.backend: OwnCounts(gate.pending_first_token, gate.in_flight, gate.blocked) for gate in gates}
 
 
 def summed(told: Iterable[Mapping[str, OwnCounts]]) -> dict[str, OwnCounts]:

@@ -82,6 +82,8 @@ class Bands:
         self._shape: tuple[str, tuple[tuple[int, str], ...]] | None = None
         self._since_promoted = PROMOTED_ONE_IN
         self._promotions = 0
+        self.full: set[str] = set()
+        """Tenants that hold all the seats that they may: passed over in every class."""
 
     def __iter__(self) -> Iterator[Band]:
         return iter(self._bands)
@@ -96,6 +98,9 @@ class Bands:
             self._by_name = {band.rule.name: band for band in self._bands}
             self._shape = shape
             self._stand_anew(entries)
+            for band in self._bands:
+                for tenant in self.full:
+                    band.fairness.pass_over(tenant)
         hold = 0
         for band, rule in zip(self._bands, ranked, strict=True):
             band.rule, band.hold = rule, hold
@@ -112,6 +117,17 @@ class Bands:
             if band.waiting and (choice := band.next(band.lanes, now_ms)):
                 return self._promoted(band, now_ms) or self._ordinary(choice)
         return None
+
+    def mark(self, tenant: str, *, full: bool) -> None:
+        """Whether the tenant holds all the seats that it may."""
+        if full == (tenant in self.full):
+            return
+        if full:
+            self.full.add(tenant)
+        else:
+            self.full.discard(tenant)
+        for band in self._bands:
+            (band.fairness.pass_over if full else band.fairness.let_in)(tenant)
 
     def ahead(self, entry: Entry, now_ms: int) -> int:
         """About how many waiting tickets go before this one."""

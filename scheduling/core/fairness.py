@@ -37,12 +37,21 @@ class Fairness(Protocol):
     def set_weights(self, tenants: Mapping[str, TenantRule]) -> None:
         """Obey these weights from the next pick on."""
 
+    def pass_over(self, tenant: str) -> None:
+        """The tenant holds all the seats that it may: pick none of its tickets until ``let_in``."""
+
+    def let_in(self, tenant: str) -> None:
+        """The tenant may be picked again."""
+
     def ahead(self, entry: Entry, now_ms: int) -> int:
         """About how many waiting tickets of this class go before this one."""
 
 
 class NoAccounts:
     """An order that does not look at what was used, or by whom."""
+
+    def __init__(self) -> None:
+        self._full: set[str] = set()
 
     def adopt(self, entry: Entry) -> None:
         """Nothing to remember of a ticket that runs."""
@@ -53,6 +62,14 @@ class NoAccounts:
     def set_weights(self, tenants: Mapping[str, TenantRule]) -> None:
         """Weights change nothing."""
 
+    def pass_over(self, tenant: str) -> None:
+        """Its tickets keep their places; the pick steps over them."""
+        self._full.add(tenant)
+
+    def let_in(self, tenant: str) -> None:
+        """Its tickets are where they were."""
+        self._full.discard(tenant)
+
 
 class Fifo(NoAccounts):
     """Serve in order of arrival, whoever asks. The control: one heavy user delays all.
@@ -61,6 +78,7 @@ class Fifo(NoAccounts):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._lines: dict[Lane, OrderedDict[int, Entry]] = {}
         self._pushed = 0
         self._left = 0
@@ -79,7 +97,8 @@ class Fifo(NoAccounts):
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The oldest."""
-        heads = [head(self._lines[lane]) for lane in lanes if lane in self._lines]
+        lines = [line for lane in lanes if (line := self._lines.get(lane))]
+        heads = [entry for line in lines if (entry := self._first(line))]
         return min(heads, key=arrival) if heads else None
 
     def serve(self, entry: Entry) -> None:
@@ -101,6 +120,11 @@ class Fifo(NoAccounts):
         """How many came before it."""
         return index_of(entry, self._left, self._waiting)
 
+    def _first(self, line: OrderedDict[int, Entry]) -> Entry | None:
+        if not self._full:
+            return head(line)
+        return next((entry for entry in line.values() if entry.ticket.tenant not in self._full), None)
+
 
 class RoundRobin(NoAccounts):
     """One queue per user and model, served in turn.
@@ -114,6 +138,7 @@ class RoundRobin(NoAccounts):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._rings: dict[Lane, OrderedDict[tuple[str, str], _Turn]] = {}
         self._turns = 0
         self._table: tuple[int, Curve] | None = None
@@ -138,7 +163,8 @@ class RoundRobin(NoAccounts):
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The head of the queue whose turn it is."""
-        turns = [next(iter(ring.values())) for lane in lanes if (ring := self._rings.get(lane))]
+        rings = [ring for lane in lanes if (ring := self._rings.get(lane))]
+        turns = [turn for ring in rings if (turn := self._first(ring))]
         return head(min(turns, key=_order).line) if turns else None
 
     def serve(self, entry: Entry) -> None:
@@ -170,6 +196,9 @@ class RoundRobin(NoAccounts):
             self._table = (now_ms, Curve(self._drains()))
         turn = self._rings[entry.lane][(entry.ticket.tenant, entry.ticket.user)]
         return self._table[1].before(index_of(entry, turn.left, len(turn.line)))
+
+    def _first(self, ring: OrderedDict[tuple[str, str], _Turn]) -> _Turn | None:
+        return next((turn for (tenant, _), turn in ring.items() if tenant not in self._full), None)
 
     def _drains(self) -> list[Drain]:
         return [Drain(0, 1, len(turn.line)) for ring in self._rings.values() for turn in ring.values()]

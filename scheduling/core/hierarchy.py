@@ -37,6 +37,7 @@ class TokenFair:
     def __init__(self, tenants: Mapping[str, TenantRule]) -> None:
         self._rules = tenants
         self._tenants = Level()
+        self._full: set[str] = set()
 
     def push(self, entry: Entry) -> None:
         """Stand in the line of this tenant and user; who had none starts level."""
@@ -106,6 +107,18 @@ class TokenFair:
             if weight != share.weight:
                 self._tenants.reweigh(share, weight)
 
+    def pass_over(self, tenant: str) -> None:
+        """Take the tenant out of the order; its account stays."""
+        self._full.add(tenant)
+        if share := self._tenants.shares.get(tenant):
+            self._tenants.pass_over(share)
+
+    def let_in(self, tenant: str) -> None:
+        """Back into the order, level with the one served last: to wait for oneself earns no credit."""
+        self._full.discard(tenant)
+        if share := self._tenants.shares.get(tenant):
+            self._tenants.let_in(share)
+
     def ahead(self, entry: Entry, now_ms: int) -> int:
         """Where its user stands in the tenant, and that place among the tenants."""
         tenant, user = entry.tenant, entry.user
@@ -126,6 +139,8 @@ class TokenFair:
         if tenant is None:
             tenant = tenants.add(name, self._weight_of(name))
             tenant.inner = Level()
+            if name in self._full:
+                tenants.pass_over(tenant)
         users = tenant.inner
         user = users.shares.get(entry.ticket.user)
         if user is None:

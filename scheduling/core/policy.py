@@ -10,7 +10,8 @@ FAIRNESS = ("fifo", "round_robin", "token_fair")
 ADMISSION = ("first_token_window", "static_cap")
 STALE = ("keep", "open", "closed")
 ENGINES = ("vllm", "sglang", "tgi", "llamacpp", "openai")
-QUOTA_KINDS = ("requests_per_minute", "in_flight", "queued")
+IN_FLIGHT = "in_flight"
+QUOTA_KINDS = ("requests_per_minute", IN_FLIGHT, "queued")
 
 DEFAULT_WEIGHT = 1
 DEFAULT_CLASS = "standard"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from scheduling.core.entry import Entry
-from scheduling.core.policy import DEFAULT_WEIGHT, TenantRule
+from scheduling.core.policy import DEFAULT_WEIGHT, IN_FLIGHT, TenantRule
 from scheduling.core.view import TenantView
 
 
@@ -56,6 +56,20 @@ class Roster:
         """The ticket ended."""
         entry.roster.in_flight -= 1
         self._leave(entry)
+
+    def is_full(self, tenant: str, rule: TenantRule | None) -> bool:
+        """Whether the tenant holds as many seats as its quota lets it."""
+        most = rule.quotas.get(IN_FLIGHT) if rule and rule.quotas else None
+        if most is None or (line := self._lines.get(tenant)) is None:
+            return False
+        return line.in_flight >= most
+
+    def waiting_of(self, tenants: Iterable[str]) -> int:
+        """How many tickets of these tenants wait."""
+        return sum(line.waiting for name in tenants if (line := self._lines.get(name)))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
 
     def view(
         self, entries: Iterable[Entry], tenants: Mapping[str, TenantRule], now_ms: int

@@ -64,9 +64,7 @@ class Scheduler:
         band = self._bands.of(ticket.priority_class)
         band.push(entry)
         self._timers.watch(entry, band.rule.max_wait_ms)
-        if band.lanes[entry.lane] > 1 and not self._timers.is_due(now_ms):
-            return []  # others of its class wait for the same backends: they are shut
-        return self._settled(now_ms)
+        return [] if self._must_wait(entry, now_ms) else self._settled(now_ms)
 
     def cancel(self, request_id: str, now_ms: int) -> list[Event]:
         """Take a waiting ticket out of line; nothing was charged for it."""
@@ -96,6 +94,7 @@ class Scheduler:
         self._gates.forget_if_gone(gate)
         self._roster.finish(entry)
         entry.band.fairness.settle(entry, 0 if refund else cost_tokens)
+        self._mark(entry.ticket.tenant)
         return self._settled(now_ms)
 
     def expire(self, now_ms: int) -> list[Event]:
@@ -158,9 +157,9 @@ class Scheduler:
         return min(self._waiting, 1 + self._bands.ahead(entry, now_ms))
 
     def view(self, now_ms: int) -> PoolView:
-        """The pool as it stands. Asking begins a new period of ``BackendView.blocked``."""
+        """The pool as it stands."""
         gates = sorted(self._gates, key=_name)
-        view = PoolView(
+        return PoolView(
             pool=self.pool,
             fairness=self._rule.fairness,
             queued=self._waiting,
@@ -168,10 +167,15 @@ class Scheduler:
             tenants=self._roster.view(self._entries.values(), self._policy.tenants, now_ms),
             backends=tuple(_backend(gate) for gate in gates),
         )
+
+    def begin_period(self, now_ms: int) -> tuple[BackendView, ...]:
+        """The gates as they stand; ``BackendView.blocked`` begins anew."""
+        gates = sorted(self._gates, key=_name)
+        views = tuple(_backend(gate) for gate in gates)
         for gate in gates:
             gate.blocked = False
         self._mark_blocked(now_ms)
-        return view
+        return views
 
     # Decisions
 
@@ -186,6 +190,19 @@ class Scheduler:
             self._mark_blocked(now_ms)
         return events
 
+    def _must_wait(self, entry: Entry, now_ms: int) -> bool:
+        """Whether a ticket that just came surely changes nothing: a shorter way for long lines."""
+        if self._timers.is_due(now_ms):
+            return False
+        full = self._bands.full
+        if entry.ticket.tenant in full:
+            return True
+        # Others of its class wait for the same backends, and not for their own tenant: the backends are shut.
+        return not full and entry.band.lanes[entry.lane] > 1
+
+    def _mark(self, tenant: str) -> None:
+        self._bands.mark(tenant, full=self._roster.is_full(tenant, self._policy.tenants.get(tenant)))
+
     def _pass_time(self, now_ms: int) -> Iterator[Event]:
         for what, entry in self._timers.due(now_ms):
             if what is Due.EXPIRE:
@@ -198,6 +215,7 @@ class Scheduler:
         self._out_of_line(entry)
         entry.band.fairness.serve(entry)
         self._roster.seat(entry)
+        self._mark(entry.ticket.tenant)
         entry.gate = gate
         gate.seat()
         return Dispatched(entry.ticket, gate.name, now_ms)
@@ -236,6 +254,8 @@ class Scheduler:
         self._gates.obey(policy)
         for lane in self._lanes.values():
             route(lane, self._gates)
+        for tenant in self._roster:
+            self._mark(tenant)
         if policy.classes != old_classes:
             self._watch_anew()
 
@@ -251,6 +271,8 @@ class Scheduler:
             self._timers.resume_at(gate.paused_until_ms)
 
     def _mark_blocked(self, now_ms: int) -> None:
+        if self._waiting == self._roster.waiting_of(self._bands.full):
+            return  # nobody waits for a backend
         for lane in self._lanes.values():
             if not lane.waiting:
                 continue

@@ -20,11 +20,13 @@ class Share:
     far ahead of the level it then was: all that a ticket served before may
     still give back, because the rest was forgotten. ``keys`` holds
     the key under which each lane's heap knows the name; being there means
-    that it has tickets waiting in that lane. ``held`` counts tickets that
-    wait or run.
+    that it has tickets waiting in that lane. ``aside`` has those lanes
+    instead while the name is passed over, and is None otherwise. ``held``
+    counts tickets that wait or run.
     """
 
     __slots__ = (
+        "aside",
         "finish",
         "held",
         "inner",
@@ -50,6 +52,7 @@ class Share:
         self.wakes = 0
         self.held = 0
         self.parked: int | None = None
+        self.aside: set[Lane] | None = None
         self.keys: dict[Lane, int] = {}
         self.lines: dict[Lane, OrderedDict[int, Entry]] = {}  # a user's tickets, by place
         self.waiting = 0
@@ -118,6 +121,9 @@ class Level:
 
     def enter(self, share: Share, lane: Lane) -> None:
         """The name has its first waiting ticket in this lane."""
+        if share.aside is not None:
+            share.aside.add(lane)
+            return
         if not share.keys:
             share.wakes += 1
             if share.finish < self.now:
@@ -131,11 +137,28 @@ class Level:
 
     def leave(self, share: Share, lane: Lane) -> None:
         """The name has no waiting ticket in this lane any more."""
+        if share.aside is not None:
+            share.aside.discard(lane)
+            return
         del share.keys[lane]
         index = self._lanes[lane]
         index.active -= 1
         if not index.active:
             del self._lanes[lane]
+
+    def pass_over(self, share: Share) -> None:
+        """Serve the name no more until ``let_in``, as if it waited for nothing."""
+        if share.aside is None:
+            lanes = set(share.keys)
+            for lane in lanes:
+                self.leave(share, lane)
+            share.aside = lanes
+
+    def let_in(self, share: Share) -> None:
+        """The name waits again, in every lane in which it still has tickets."""
+        lanes, share.aside = share.aside, None
+        for lane in lanes or ():
+            self.enter(share, lane)
 
     def serves(self, lane: Lane) -> bool:
         """Whether anybody waits in this lane."""

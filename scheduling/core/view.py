@@ -28,7 +28,7 @@ class BackendView:
     pending_first_token: int
     window: int
     cap: int
-    blocked: bool  # work waited while this gate was shut, since the last view
+    blocked: bool  # work waited while this gate was shut, since ``begin_period``
     draining: bool
 
 

@@ -11,7 +11,7 @@ from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
-from scheduling.core.view import PoolView
+from scheduling.core.view import BackendView, PoolView
 
 
 class Unseated(Exception):
@@ -72,7 +72,14 @@ class Dispatcher(Protocol):
         """Take a waiting request out of line for an admin. False when it does not wait."""
 
     def view(self) -> tuple[PoolView, ...]:
-        """Every pool as it stands."""
+        """Every pool as it stands. Looking changes nothing."""
+
+    def begin_period(self) -> tuple[BackendView, ...]:
+        """Every gate as it stands, for the one who controls the limits.
+
+        ``BackendView.blocked`` begins anew: the next answer says whether work
+        waited at a shut gate since this one.
+        """
 
     def served(self) -> Mapping[tuple[str, str], tuple[int, int]]:
         """Cost tokens settled, by pool and tenant: over the last 60 s and the last 300 s."""

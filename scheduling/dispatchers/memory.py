@@ -13,7 +13,7 @@ from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
-from scheduling.core.view import PoolView
+from scheduling.core.view import BackendView, PoolView
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Lease, NoBackend, Unseated
 from scheduling.dispatchers.served import Served
 
@@ -84,6 +84,12 @@ class MemoryDispatcher:
         """Every pool as it stands, by name."""
         now_ms = self._clock_ms()
         return tuple(self._schedulers[name].view(now_ms) for name in sorted(self._schedulers))
+
+    def begin_period(self) -> tuple[BackendView, ...]:
+        """Every gate as it stands; ``blocked`` begins anew."""
+        now_ms = self._clock_ms()
+        pools = (self._schedulers[name] for name in sorted(self._schedulers))
+        return tuple(gate for pool in pools for gate in pool.begin_period(now_ms))
 
     def served(self) -> Mapping[tuple[str, str], tuple[int, int]]:
         """(pool, tenant) to the cost tokens settled over the last 60 s and 300 s."""

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from scheduling.core.limits import Limit
+from scheduling.core.policy import TenantRule
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, NoBackend
 from tests.conformance.line import Line, rules, suspended, ticket
@@ -204,6 +205,27 @@ async def test_a_full_engine_is_left_alone_for_a_moment_and_then_tried_again(lin
 
     await line.until(lambda: line.seated == ["acme-0"])
     await line.end("acme-0")
+
+
+async def test_a_look_takes_nothing_from_what_the_controller_is_told(line):
+    await line.join("acme-0", "acme-1")
+    await line.end("acme-0")
+
+    assert line.dispatcher.view() == line.dispatcher.view()
+    assert [gate.blocked for gate in line.dispatcher.begin_period()] == [True]
+    assert [gate.blocked for gate in line.dispatcher.begin_period()] == [False]
+    await line.end_all()
+
+
+async def test_a_tenant_that_holds_all_its_seats_delays_only_itself(dispatcher_for):
+    few = TenantRule("acme", quotas={"in_flight": 1})
+    line = Line(await dispatcher_for(rules(seats=3, tenants=[few], admission="static_cap")))
+    await line.join("acme-0", "acme-1", "beta-0", "beta-1")
+    assert line.seated == ["acme-0", "beta-0", "beta-1"]
+
+    await line.end("acme-0")
+    await line.until(lambda: "acme-1" in line.seated)
+    await line.end_all()
 
 
 async def test_the_place_in_line_is_told_while_waiting_only(line):

@@ -84,6 +84,7 @@ class Referee:
         assert self.machine.is_idle
         assert not self.machine.view(self.now).tenants
         assert all(not footprint(band.fairness) for band in self.machine._bands)
+        assert not self.machine._bands.full
         assert all(not band.lanes and not band.overdue for band in self.machine._bands)
         assert not any(lane.avoid for lane in self.machine._lanes.values())
 
@@ -125,6 +126,7 @@ class Referee:
         assert self.paused_until.get(name, 0) <= self.now
         assert one.deadline_ms is None or one.deadline_ms > self.now
         assert self._has_room(one, name), "a seat beyond the limit in force"
+        assert not self._is_full(one.tenant), "a seat beyond the tenant's own quota"
         self.running[one.request_id] = (one, name)
 
     def _check_counts(self) -> None:
@@ -161,6 +163,8 @@ class Referee:
 
     def _check_no_seat_is_idle(self) -> None:
         for one in self.waiting.values():
+            if self._is_full(one.tenant):
+                continue
             for name in self._usable(one):
                 rule = self.policy.backends[name]
                 if rule.draining or self.paused_until.get(name, 0) > self.now:
@@ -191,6 +195,11 @@ class Referee:
         serving = self._serving(one)
         live = [name for name in serving if self.gates[name].cap and not self.policy.backends[name].draining]
         return [name for name in live if name not in one.avoid] or serving
+
+    def _is_full(self, tenant: str) -> bool:
+        rule = self.policy.tenants.get(tenant)
+        most = rule.quotas.get("in_flight") if rule else None
+        return most is not None and sum(one.tenant == tenant for one, _ in self.running.values()) >= most
 
     def _suspended(self, one: Ticket) -> bool:
         rule = self.policy.tenants.get(one.tenant)
@@ -233,9 +242,12 @@ def random_policy(rng: random.Random, revision: int) -> Policy:
         window=rng.randint(1, 3),
         revision=revision,
     )
+    tenants = dict(rules.tenants)
+    if rng.random() < 0.4:
+        tenants["acme"] = replace(tenants["acme"], quotas={"in_flight": rng.randint(1, 3)})
     if rng.random() < 0.1:
-        return replace(rules, tenants={**rules.tenants, "beta": TenantRule("beta", suspended=True)})
-    return rules
+        tenants["beta"] = TenantRule("beta", suspended=True)
+    return replace(rules, tenants=tenants)
 
 
 def random_ticket(rng: random.Random, number: int, now_ms: int) -> Ticket:

@@ -217,13 +217,16 @@ def test_a_backend_that_left_keeps_its_seats_counted_until_they_are_free():
     assert [gate.backend for gate in machine.view(0).backends] == ["gpu-1"]
 
 
-def test_a_gate_says_that_work_waited_for_it_once_per_look():
+def test_a_gate_says_that_work_waited_for_it_until_a_new_period_begins():
     machine = Scheduler(POOL, policy(seats=1))
     submit_all(machine, names(2))
     machine.finish("acme-0", 1, 0)
 
     assert machine.view(0).backends[0].blocked
+    assert machine.view(0).backends[0].blocked  # whoever only looks takes nothing away
+    assert machine.begin_period(0)[0].blocked
     assert not machine.view(0).backends[0].blocked
+    assert not machine.begin_period(0)[0].blocked
 
 
 def test_a_ticket_leaves_the_line_at_its_deadline():

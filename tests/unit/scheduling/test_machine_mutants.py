@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from scheduling.core import admission, classes, hierarchy, scheduler, shares
+from scheduling.core import admission, classes, hierarchy, roster, scheduler, shares
 from tests.unit.scheduling.fair_play import (
     Rivalry,
     pick_after_a_refund,
@@ -24,7 +24,7 @@ MUTANTS = [
     pytest.param(admission, "Gate.leave", "if not started", "if started", id="pending miscounted"),
     pytest.param(admission, "Gate.move", "min(limit.cap, max_in_flight)", "limit.cap", id="limit unbounded"),
     pytest.param(admission, "Gate.move", "<=", ">", id="older limits obeyed"),
-    pytest.param(scheduler, "Scheduler.submit", "> 1 and", ">= 1 and", id="no dispatch on arrival"),
+    pytest.param(scheduler, "Scheduler._must_wait", "> 1", ">= 1", id="no dispatch on arrival"),
     pytest.param(
         scheduler, "Scheduler.start", "return self._settled(now_ms)", "return []", id="start is idle"
     ),
@@ -32,6 +32,9 @@ MUTANTS = [
     pytest.param(scheduler, "Scheduler._seat", "self._out_of_line(entry)", "pass", id="seated twice"),
     pytest.param(scheduler, "Scheduler._out_of_line", "lane.avoid and", "False and", id="retry lanes leak"),
     pytest.param(scheduler, "route", "others or serving", "serving", id="failed backends not avoided"),
+    pytest.param(scheduler, "Scheduler._must_wait", "not full and", "", id="peers of a full tenant wait"),
+    pytest.param(roster, "Roster.is_full", ">= most", "> most", id="one seat too many for a tenant"),
+    pytest.param(classes, "Bands.mark", "self.full.discard(tenant)", "pass", id="full for ever"),
     pytest.param(classes, "Band.forgive", "_less(self.overdue, entry.lane)", "pass", id="overdue leaks"),
     pytest.param(shares, "Level.charge", "start + milli", "start", id="nothing charged"),
     pytest.param(shares, "Level.charge", "self.now = start", "pass", id="time stands still"),
