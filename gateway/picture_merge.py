@@ -10,6 +10,7 @@ from gateway.pictures import BackendPicture, Picture, PoolPicture, TenantPicture
 from scheduling.core.view import BackendView
 
 MINUTE_S = 60
+WAITS_MS = 1000  # a shorter wait is only the turn of a request that arrived just now
 
 
 class TenantSnapshot(msgspec.Struct):
@@ -63,16 +64,17 @@ def merge(snapshots: Sequence[Snapshot]) -> Picture:
 def entitled_shares(tenants: Sequence[TenantSnapshot]) -> dict[str, float]:
     """Each tenant's weighted max-min fair share of the pool, 0..1.
 
-    A tenant with requests waiting can use all it is given. One without asks
-    only for what it was served in the last minute; what it leaves goes to
-    the others by weight. Bertsekas and Gallager, Data Networks, 6.5.2.
+    A tenant whose oldest request has waited for a second could use more
+    than it is given, so it may have all it is entitled to by weight. Any
+    other asks only for what it was served in the last minute, and what it
+    leaves goes to those by weight. Bertsekas and Gallager, Data Networks, 6.5.2.
     """
     total = sum(tenant.served_tokens_1m for tenant in tenants)
-    hungry = {t.tenant: t.weight for t in tenants if t.queued}
+    hungry = {t.tenant: t.weight for t in tenants if t.queued and (_waits(t) or not total)}
     modest = {
         t.tenant: (t.weight, t.served_tokens_1m / total if total else 0.0)
         for t in tenants
-        if not t.queued and (t.in_flight or t.served_tokens_1m)
+        if t.tenant not in hungry and (t.queued or t.in_flight or t.served_tokens_1m)
     }
     shares: dict[str, float] = {}
     left = 1.0
@@ -85,6 +87,10 @@ def entitled_shares(tenants: Sequence[TenantSnapshot]) -> dict[str, float]:
     for name, weight in hungry.items():
         shares[name] = left * weight / sum(hungry.values())
     return shares
+
+
+def _waits(tenant: TenantSnapshot) -> bool:
+    return (tenant.oldest_wait_ms or 0) >= WAITS_MS
 
 
 def jain(served: Iterable[float], entitled: Iterable[float]) -> float | None:

@@ -37,9 +37,33 @@ def test_waiting_tenants_are_entitled_by_weight() -> None:
 
 
 def test_what_a_modest_tenant_leaves_goes_to_those_who_wait() -> None:
-    shares = entitled_shares([row("greedy", queued=50, served=900), row("quiet", served=100)])
+    shares = entitled_shares(
+        [row("greedy", queued=50, served=900, oldest_wait_ms=5000), row("quiet", served=100)]
+    )
 
     assert shares == {"quiet": pytest.approx(0.1), "greedy": pytest.approx(0.9)}
+
+
+def test_a_request_that_just_arrived_makes_no_tenant_look_cheated() -> None:
+    shares = entitled_shares(
+        [
+            row("greedy", queued=50, served=900, oldest_wait_ms=5000),
+            row("quiet", queued=1, served=100, oldest_wait_ms=20),
+        ]
+    )
+
+    assert shares["quiet"] == pytest.approx(0.1)
+
+
+def test_a_quiet_tenant_that_waits_for_seconds_is_entitled_to_its_weight() -> None:
+    shares = entitled_shares(
+        [
+            row("greedy", queued=50, served=980, oldest_wait_ms=5000),
+            row("quiet", queued=3, served=20, oldest_wait_ms=4000),
+        ]
+    )
+
+    assert shares == {"greedy": 0.5, "quiet": 0.5}
 
 
 def test_an_idle_tenant_is_entitled_to_nothing_now() -> None:
@@ -52,13 +76,15 @@ def test_an_idle_tenant_is_entitled_to_nothing_now() -> None:
     )
 )
 def test_shares_never_exceed_the_whole_and_fill_it_while_somebody_waits(rows) -> None:
-    tenants = [row(f"t{n}", weight=w, queued=q, served=s) for n, (w, q, s) in enumerate(rows)]
+    tenants = [
+        row(f"t{n}", weight=w, queued=q, served=s, oldest_wait_ms=700 * q) for n, (w, q, s) in enumerate(rows)
+    ]
 
     shares = entitled_shares(tenants)
 
     assert sum(shares.values()) <= 1 + 1e-9
     assert all(share >= -1e-12 for share in shares.values())
-    if any(t.queued for t in tenants):
+    if any(t.queued and t.oldest_wait_ms >= 1000 for t in tenants):
         assert sum(shares.values()) == pytest.approx(1)
 
 
