@@ -13,7 +13,7 @@ from scheduling.core.policy import Policy
 
 PICTURE_STALE_S = 3.0  # a gateway publishes twice a second
 LONG_WAIT_MS = 30_000  # a person at a chat gives up by then
-STARVED_MS = 5_000  # who waits so long and gets under half of its share is not merely in a burst
+STARVED_MS = 2_000  # who waits so long and gets under half of its share is not merely in a burst
 STARVED_SHARE = 0.5
 
 POOL_TABLE = "pool-rows"
@@ -81,7 +81,7 @@ def _queue_verdict(picture: Picture) -> Verdict | None:
         return "busy", "Unfair", starved
     if (slowest.oldest_wait_ms or 0) > LONG_WAIT_MS:
         return "busy", "Saturated", f"{line}."
-    return "ok", "Busy", f"{line}; every tenant gets its turn."
+    return "ok", "Busy", f"{line}."
 
 
 def _starved(picture: Picture) -> str:

@@ -39,6 +39,7 @@ def test_the_entitled_share_follows_the_weight(open_page):
 
     expect(weight(page, "greedy")).to_have_value("2")
     expect(page.locator("#q-greedy-entitled")).to_have_text("40.0\N{NO-BREAK SPACE}%")
+    expect(page.locator("#q-greedy-applying")).to_have_text("")
     expect(page.get_by_label("Raise the weight of greedy")).to_be_focused()
 
 

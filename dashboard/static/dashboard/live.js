@@ -98,6 +98,10 @@
       behind = true;
     }
   });
+  document.addEventListener("htmx:afterSettle", (event) => {
+    // The answer to an edit put numbers here that the feed does not know of.
+    if (event.detail.requestConfig && event.detail.requestConfig.verb === "post") sync();
+  });
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) sync();
     else if (socket) socket.send(JSON.stringify({ pause: true }));
