@@ -19,7 +19,7 @@ from gateway.records import COLUMNS, Away, Record, Unstorable, store
 from tests.fakes.engine import running_engine
 from tests.fakes.gateway import MODEL, Cast
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 CHILD = """
 import asyncio, json, os, sys
