@@ -54,7 +54,7 @@ def _pool(queued: int) -> PoolSnapshot:
             weight=rules.tenants[slug].weight,
             queued=waiting,
             queued_tokens=waiting * 400,
-            oldest_wait_ms=waiting * 110 if waiting else None,
+            oldest_wait_ms=1_100 + waiting * 110 if waiting else None,
             in_flight=3,
             served_tokens_1m=last_1m,
             served_tokens_5m=last_5m,
