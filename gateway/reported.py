@@ -80,7 +80,6 @@ class JsonScanner:
 
     __slots__ = ("_carry", "_found", "_measures_tokens", "_size", "_usage")
 
-    complete = True  # a JSON answer is whole when its framing says so
     done = False
     errored = False
     at_boundary = False  # no comment may be put into JSON
@@ -91,6 +90,11 @@ class JsonScanner:
         self._carry = b""
         self._found = b""
         self._size = 0
+
+    @property
+    def complete(self) -> bool:
+        """The answer ends as an object or a list does. An engine that died may still end its framing well."""
+        return self._carry.rstrip().endswith((b"}", b"]"))
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; they are passed on as they are."""

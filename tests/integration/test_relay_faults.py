@@ -127,6 +127,28 @@ async def test_a_stream_that_dies_is_never_taken_for_whole(
     assert client.got.startswith(TEXT[:-4])
 
 
+@pytest.mark.parametrize(
+    "body", [JSON[:-20], b'{"choices":[', b"", b" \n"], ids=["cut", "begun", "empty", "blank"]
+)
+async def test_a_json_answer_cut_off_in_good_order_is_never_taken_for_whole(
+    client: Client, body: bytes
+) -> None:
+    async with faulty_engine(says(answer(body))) as engine:
+        client.use(engine)
+        failure = await client.failure(PLAIN)
+
+    assert type(failure) is Truncated
+    assert not failure.retryable
+
+
+async def test_a_json_answer_may_end_in_white_space(client: Client) -> None:
+    async with faulty_engine(says(answer(JSON + b"\r\n"))) as engine:
+        client.use(engine)
+        await client.call(PLAIN)
+
+    assert client.got == JSON + b"\r\n"
+
+
 @pytest.mark.parametrize("last", [DONE, FINISH], ids=["done", "an engine that sends no done"])
 async def test_a_stream_that_said_its_end_is_whole(client: Client, last: bytes) -> None:
     async with faulty_engine(says(stream(TEXT, last))) as engine:
