@@ -5,24 +5,20 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import pwd
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from config import other_user
 from config.trouble import Trouble
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-CLONE_NEWUSER = 0x10000000  # linux/sched.h
-NO_NAMESPACE = 97  # a child's exit code when the kernel refuses it a user namespace
-ORPHANED = 98  # … when its parent had gone before it began
-ANY_UID = 1000  # what root is called in a namespace on a system that knows nobody else
+ORPHANED = 98  # a child's exit code when its parent had gone before it began
 LOG_BYTES = 5_000_000  # a log file is put aside once when it is larger at a start
 
-LINUX = sys.platform == "linux"
-libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
+libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def prepare(death: signal.Signals, *, as_named_user: bool = False) -> Callable[[], None] | None:
@@ -30,30 +26,22 @@ def prepare(death: signal.Signals, *, as_named_user: bool = False) -> Callable[[
 
     ``death`` is the signal it gets from the kernel when the thread that started it
     ends in any way, kill -9 included. ``as_named_user`` is for programs that refuse
-    root, or a user without a name (PostgreSQL): such a child enters a user namespace
-    of one uid first, where it has another number, while its files stay ours. It
-    leaves with NO_NAMESPACE where namespaces are forbidden.
+    root (see other_user); such a child leaves with REFUSED where nothing helps.
     """
     if libc is None:
         return None
     parent = os.getpid()
-    maps = _namespace_maps() if as_named_user else ()
-    unshare, prctl = libc.unshare, libc.prctl  # looked up here: little is safe after a fork
+    change = other_user.change() if as_named_user else None
+    prctl = libc.prctl  # looked up here: little is safe after a fork
 
     def begin() -> None:
-        if maps and not _enter_namespace(unshare, maps):
-            os._exit(NO_NAMESPACE)
-        prctl(PR_SET_PDEATHSIG, int(death), 0, 0, 0)
+        if change and not change():
+            os._exit(other_user.REFUSED)
+        prctl(PR_SET_PDEATHSIG, int(death), 0, 0, 0)  # after the change, which would undo it
         if os.getppid() != parent:
             os._exit(ORPHANED)
 
     return begin
-
-
-def namespaces_work() -> bool:
-    """Whether a child of ours may enter a user namespace."""
-    tried = subprocess.run(["/bin/true"], check=False, preexec_fn=prepare(signal.SIGTERM, as_named_user=True))
-    return tried.returncode != NO_NAMESPACE
 
 
 def start(
@@ -133,45 +121,8 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals, within_s: float)
 
 def gone(name: str, process: subprocess.Popen[bytes], log: Path) -> Trouble:
     """The error for a server that ended before it was ready, with the end of its log."""
-    if process.returncode == NO_NAMESPACE:
-        return no_namespace(name)
+    if process.returncode == other_user.REFUSED:
+        return other_user.refused(name)
     lines = log.read_text(errors="replace").splitlines()[-5:] if log.exists() else []
     said = "\n  ".join(["", *lines])
     return Trouble(f"{name} ended with code {process.returncode} before it was ready. {log} says:{said}")
-
-
-def no_namespace(name: str) -> Trouble:
-    """The error for a user who needs a namespace where these are forbidden."""
-    return Trouble(
-        f"{name} refuses to run as root or as a user without a name, and this system forbids the user "
-        "namespace that would help. Run as an ordinary user, or allow user namespaces (sysctl "
-        "user.max_user_namespaces, or the container's seccomp profile), or set DATABASE_URL to your own."
-    )
-
-
-def needs_namespace() -> bool:
-    """Whether this user is root, or has no name in the user database."""
-    return os.geteuid() == 0 or os.geteuid() not in {user.pw_uid for user in pwd.getpwall()}
-
-
-def _namespace_maps() -> tuple[tuple[str, str], ...]:
-    if not needs_namespace():
-        return ()
-    uid = next((user.pw_uid for user in pwd.getpwall() if user.pw_uid != 0), ANY_UID)
-    return (
-        ("setgroups", "deny"),
-        ("uid_map", f"{uid} {os.geteuid()} 1"),
-        ("gid_map", f"{uid} {os.getegid()} 1"),
-    )
-
-
-def _enter_namespace(unshare: Callable[[int], int], maps: Sequence[tuple[str, str]]) -> bool:
-    if unshare(CLONE_NEWUSER):
-        return False
-    try:
-        for name, text in maps:
-            with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123 - the least code after a fork
-                file.write(text)
-    except OSError:
-        return False
-    return True

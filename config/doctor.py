@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from config import children, embedded, launch, postgres, reach, running, servers, valkey
+from config import embedded, launch, other_user, postgres, reach, running, servers, valkey
 from config.celery import CONTROL, JOBS, app
 from config.programs import Listen
 from config.trouble import Trouble
@@ -81,16 +82,18 @@ def _packages() -> Iterator[tuple[str, Callable[[], str]]]:
     needed = servers.Needed.now()
     if needed.postgres:
         yield "embedded PostgreSQL", lambda: str(postgres.binary("postgres"))
-        if children.needs_namespace():
-            yield "user namespaces", _namespaces
+        if other_user.needed():
+            yield "another user for PostgreSQL", _another_user
     if needed.valkey:
         yield "embedded Valkey", lambda: str(valkey.binary())
 
 
-def _namespaces() -> str:
-    if not children.namespaces_work():
-        raise children.no_namespace("PostgreSQL")
-    return "allowed"
+def _another_user() -> str:
+    if other_user.namespaces_work():
+        return "in a user namespace"
+    if os.geteuid() == 0:
+        return f"as uid {other_user.owner()}: user namespaces are forbidden here"
+    raise other_user.refused("PostgreSQL")
 
 
 def _folder(data: Path) -> str:

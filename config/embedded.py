@@ -48,10 +48,7 @@ def make_folders(data: Path) -> None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             owner, mode = folder.lstat().st_uid, folder.lstat().st_mode
         except OSError as error:
-            raise Trouble(
-                f"Cannot make the folder {folder}: {error.strerror}. "
-                "Set FAIRLANE_DATA_DIR to a folder that you may write to."
-            ) from error
+            raise _not_ours(folder, error) from error
         if owner != os.geteuid():
             raise Trouble(
                 f"{folder} belongs to user {owner}, and you are user {os.geteuid()}. Run as that user, "
@@ -68,12 +65,23 @@ def secret_key(data: Path) -> str:
     try:
         return path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
-        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(data)
+    except OSError as error:
+        raise _not_ours(path, error) from error
     key = secrets.token_urlsafe(48)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:  # another process was first
         return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise _not_ours(path, error) from error
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(key)
     return key
+
+
+def _not_ours(path: Path, error: OSError) -> Trouble:
+    return Trouble(
+        f"Cannot use {path}: {error.strerror}. Run as the user who made it, "
+        "or set FAIRLANE_DATA_DIR to a folder that you may write to."
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from config import children, embedded
+from config import children, embedded, other_user
 from config.trouble import Trouble
 
 START_S = 30.0  # recovery after a power cut may take a while
@@ -60,6 +60,7 @@ def prepare(data: Path, *, durable: bool = True) -> None:
     if not folder(data).exists():
         _initialise(data, durable=durable)
     _check_version(data)
+    _give_to_its_user(folder(data))
     _wait_for_predecessor(data)
 
 
@@ -146,6 +147,14 @@ def _check_version(data: Path) -> None:
         )
 
 
+def _give_to_its_user(here: Path) -> None:
+    """A folder made where user namespaces were allowed, or forbidden, and now it is the other way."""
+    if os.geteuid() != 0 or here.stat().st_uid == other_user.owner():
+        return
+    for path in (here, *here.rglob("*")):
+        os.chown(path, other_user.owner(), -1, follow_symlinks=False)
+
+
 def _wait_for_predecessor(data: Path) -> None:
     """A supervisor that was killed leaves a server that is just ending: let it.
 
@@ -172,5 +181,7 @@ def _pid_in(pid_file: Path) -> int | None:
 def _works_in(pid: int, here: Path) -> bool:
     try:
         return Path(f"/proc/{pid}/cwd").resolve(strict=True) == here
+    except PermissionError:  # it has another uid, and this container does not let root look
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
     except OSError:
         return False

@@ -58,7 +58,7 @@ def test_a_database_of_another_release_is_left_alone(tmp_path):
 def test_a_data_folder_that_cannot_be_made_is_named_with_the_mend(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(Trouble, match=r"Cannot make the folder .*file.*FAIRLANE_DATA_DIR"):
+    with pytest.raises(Trouble, match=r"Cannot use .*file.*FAIRLANE_DATA_DIR"):
         embedded.make_folders(tmp_path / "file")
 
 
