@@ -87,6 +87,7 @@ class Work:
             completion_tokens=job.completion_tokens,
             queued_ms=now_ms,
             deadline_ms=now_ms + job.wait_ms,
+            streams=job.stream,
         )
         self.call = EngineCall(
             request_id=request_id,

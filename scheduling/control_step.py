@@ -48,7 +48,10 @@ def next_states(
 
 def counts_of(gates: Iterable[BackendView]) -> dict[str, OwnCounts]:
     """What one gateway holds at each backend."""
-    return {gate.backend: OwnCounts(gate.pending_first_token, gate.in_flight, gate.blocked) for gate in gates}
+    return {
+        gate.backend: OwnCounts(gate.pending_first_token, gate.in_flight, gate.blocked, gate.streaming)
+        for gate in gates
+    }
 
 
 def summed(told: Iterable[Mapping[str, OwnCounts]]) -> dict[str, OwnCounts]:
@@ -61,5 +64,6 @@ def summed(told: Iterable[Mapping[str, OwnCounts]]) -> dict[str, OwnCounts]:
                 so_far.pending + more.pending,
                 so_far.in_flight + more.in_flight,
                 so_far.blocked or more.blocked,
+                so_far.streaming + more.streaming,
             )
     return total

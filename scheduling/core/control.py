@@ -6,13 +6,8 @@ from dataclasses import dataclass, replace
 
 from scheduling.core.limits import EngineLoad, Limit
 from scheduling.core.policy import BackendRule, PoolRule
+from scheduling.core.trim import WINDOW_FLOOR, next_cap, next_window
 
-WINDOW_FLOOR = 1  # one request must always be able to prove that the engine is up
-WINDOW_CEILING = 128  # requests; enough to hide 100 ms each way at 150 requests/s
-GROWTH, GROWTH_STEP = 1.5, 1.0  # the window's step up: x 1.5 + 1
-FULL_KV = 0.95  # a fuller KV memory means that the engine waits for memory, not for us
-CAP_FLOOR = 1
-CAP_CUT = 0.9  # the cap's step down when tokens come too slowly
 TPOT_SMOOTHING = 0.3  # weight of the newest mean; three or four readings make the figure
 START_SLACK_S = 1.0  # two readings of one process's start may differ by rounding
 
@@ -24,6 +19,7 @@ class OwnCounts:
     pending: int = 0  # dispatched, still without a first token
     in_flight: int = 0
     blocked: bool = False  # work waited while this gate was shut
+    streaming: int = 0  # past their first token
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +52,19 @@ class BackendState:
     rule_window: int = 0  # the rules this state grew under: when they change, it starts again
     rule_cap: int = 0
     stored_at_s: float = 0.0  # the last time a row of it went to Postgres
+    given_running: int | None = None  # what gates are told; None when there are no readings (any more)
 
     def limit(self) -> Limit:
         """What the backend's gate obeys until the next step."""
         return Limit(
-            self.backend, self.given_window, self.given_cap, self.reason, self.epoch, self.decided_at_s
+            self.backend,
+            self.given_window,
+            self.given_cap,
+            self.reason,
+            self.epoch,
+            self.decided_at_s,
+            self.given_running,
+            self.read_at_s,
         )
 
 
@@ -99,7 +103,7 @@ def next_state(before: BackendState | None, step: Step) -> BackendState:
     """
     state = _under_rules(before, step)
     if step.backend.engine == "openai":
-        return _without_metrics(state, step)
+        return _without_metrics(_unread(state, step), step)
     if problem := _problem(state, step):
         return _without_reading(state, step, problem)
     return _with_reading(state, step)
@@ -153,15 +157,16 @@ def _problem(state: BackendState, step: Step) -> str:
 def _moved(state: BackendState, step: Step) -> bool:
     """Whether the page shows life, or there is no work that it could show."""
     own = step.own or OwnCounts()
-    streaming = own.in_flight > own.pending
     counted = step.load.work_total
-    return not streaming or counted is None or counted != state.work_total
+    return not own.streaming or counted is None or counted != state.work_total
 
 
 def _without_reading(state: BackendState, step: Step, problem: str) -> BackendState:
     """No usable reading: nothing changes at first; after ``stale_after_s`` the pool's stale rule holds."""
     state = replace(state, error=problem)
     age_s = step.now_s - state.read_at_s
+    if age_s > step.stale_after_s:
+        state = _unread(state, step)
     if step.pool.admission == "static_cap":
         return _decide(state, step, state.rule_cap, state.rule_cap, f"static cap; {problem}")
     if state.read_at_s == 0:
@@ -169,6 +174,13 @@ def _without_reading(state: BackendState, step: Step, problem: str) -> BackendSt
     if age_s <= step.stale_after_s:
         return _decide(state, step, state.given_window, state.given_cap, f"limits kept: {problem}")
     return _stale(state, step, f"no reading for {age_s:.0f} s: {problem}")
+
+
+def _unread(state: BackendState, step: Step) -> BackendState:
+    """No reading will take a request that does not stream out of a window any more: gates must hear."""
+    if state.given_running is None:
+        return state
+    return replace(state, given_running=None, decided_at_s=step.now_s)
 
 
 def _stale(state: BackendState, step: Step, why: str) -> BackendState:
@@ -236,6 +248,7 @@ def _remember(state: BackendState, step: Step) -> BackendState:
     return replace(
         state,
         running=load.running,
+        given_running=load.running,
         waiting=load.waiting,
         kv_usage=load.kv_usage,
         preemptions_total=load.preemptions_total,
@@ -246,42 +259,23 @@ def _remember(state: BackendState, step: Step) -> BackendState:
 
 
 def _trim_window(state: BackendState, step: Step) -> tuple[BackendState, str]:
-    load, own = step.load, step.own or OwnCounts()
     target = step.pool.engine_queue_target_requests
-    ours = min(load.waiting or 0, own.pending)
-    if ours > target:
-        window = max(float(WINDOW_FLOOR), state.window - (ours - target))
-        return replace(
-            state, window=window
-        ), f"{load.waiting} wait in the engine, target {target}: window cut"
-    if load.waiting != 0 or not own.blocked:
-        return state, "window holds"
-    if load.running == 0 and own.in_flight > own.pending:
-        # A page that calls an engine idle while it streams to us is wrong or late: no step up on it.
-        return state, "window holds: the engine says idle while our requests stream"
-    if (load.kv_usage or 0.0) >= FULL_KV:
-        return state, f"window holds: KV memory {load.kv_usage:.0%} full"
-    window = min(float(WINDOW_CEILING), GROWTH * state.window + GROWTH_STEP)
-    return replace(state, window=window), "engine queue empty while work waited: window grown"
+    window, reason = next_window(state.window, step.load, step.own or OwnCounts(), target)
+    return replace(state, window=window), reason
 
 
 def _trim_cap(state: BackendState, step: Step) -> tuple[BackendState, str]:
-    """The guard on time per output token: cap x 0.9 while it is over target, else + 1.
-
-    Range: 1..max_in_flight. It also catches an engine that reports an empty
-    queue while it is slow. No step up unless the gate held work back.
-    """
     target_ms = step.pool.tpot_target_ms
     if target_ms is None or state.output_token_s is None or step.load.output_token_s is None:
         return state, ""
-    mean_ms = state.output_token_s * 1000
-    if mean_ms > target_ms:
-        cap = max(float(CAP_FLOOR), CAP_CUT * state.cap)
-        return replace(state, cap=cap), f"{mean_ms:.0f} ms per token, target {target_ms}: cap cut"
-    if step.own and step.own.blocked and state.cap < state.rule_cap:
-        cap = min(float(state.rule_cap), state.cap + 1)
-        return replace(state, cap=cap), f"{mean_ms:.0f} ms per token, target {target_ms}: cap raised"
-    return state, ""
+    cap, reason = next_cap(
+        state.cap,
+        state.rule_cap,
+        mean_ms=state.output_token_s * 1000,
+        target_ms=target_ms,
+        blocked=step.own is not None and step.own.blocked,
+    )
+    return replace(state, cap=cap), reason
 
 
 def _given(window: float, state: BackendState) -> int:

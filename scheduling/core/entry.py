@@ -38,7 +38,8 @@ class Entry:
     stands before all first attempts. ``charge`` and ``weight`` are what its
     tenant was charged at dispatch, in milli-tokens per weight, and at which
     weight: settle and refund undo exactly that, unless tenant or user have
-    been idle since (``tenant_wake``, ``user_wake``: see Share).
+    been idle since (``tenant_wake``, ``user_wake``: see Share). ``pending``
+    says that it is in its gate's window.
     """
 
     __slots__ = (
@@ -49,9 +50,10 @@ class Entry:
         "lane",
         "ordinal",
         "overdue",
+        "pending",
         "place",
         "roster",
-        "started",
+        "seated_ms",
         "tenant",
         "tenant_wake",
         "ticket",
@@ -67,6 +69,7 @@ class Entry:
     tenant: Share  # this and the rest, while token_fair keeps accounts
     user: Share
     ordinal: int
+    seated_ms: int
     charge: int
     weight: int
     user_charge: int
@@ -80,5 +83,5 @@ class Entry:
         self.lane = lane
         self.waiting = True
         self.overdue = False
-        self.started = False
+        self.pending = False
         self.gate: Gate | None = None

@@ -12,6 +12,10 @@ class Limit:
     ``window`` bounds requests dispatched but still without a first token;
     ``cap`` bounds requests in flight. ``epoch`` and ``read_at_s`` (Unix
     time) let a reader ignore a limit that is not newer than its own.
+
+    ``running`` is how many requests the engine worked on when it was asked,
+    at ``running_at_s`` (Unix time, earlier than the decision). It is the only
+    word about requests that do not stream. None: there are no readings.
     """
 
     backend: str
@@ -20,6 +24,8 @@ class Limit:
     reason: str
     epoch: int = 0
     read_at_s: float = 0.0
+    running: int | None = None
+    running_at_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ class EngineLoad:
     """One reading of an engine. None means "not said", never zero."""
 
     backend: str
-    read_at_s: float
+    read_at_s: float  # when the engine was asked: what was sent to it later is not in here
     running: int | None = None
     waiting: int | None = None
     kv_usage: float | None = None  # 0..1

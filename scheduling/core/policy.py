@@ -65,7 +65,7 @@ class PoolRule:
 
 @dataclass(frozen=True, slots=True)
 class BackendRule:
-    """One engine at one URL, as the scheduler sees it."""
+    """One engine at one URL, as the scheduler sees it. Empty ``models`` means every model of its pool."""
 
     name: str
     pool: str

@@ -77,10 +77,9 @@ class Scheduler:
     def start(self, request_id: str, now_ms: int) -> list[Event]:
         """The first token came: the request leaves the window."""
         entry = self._entries.get(request_id)
-        if entry is None or entry.gate is None or entry.started:
+        if entry is None or entry.gate is None or not entry.pending:
             return []
-        entry.started = True
-        entry.gate.started()
+        entry.gate.started(entry)
         return self._settled(now_ms)
 
     def finish(self, request_id: str, cost_tokens: int, now_ms: int, *, refund: bool = False) -> list[Event]:
@@ -90,7 +89,7 @@ class Scheduler:
             return []
         gate = entry.gate
         del self._entries[request_id]
-        gate.leave(started=entry.started, refund=refund)
+        gate.leave(entry, refund=refund)
         self._gates.forget_if_gone(gate)
         self._roster.finish(entry)
         entry.band.fairness.settle(entry, 0 if refund else cost_tokens)
@@ -101,9 +100,13 @@ class Scheduler:
         """Time has passed: deadlines, promotions and ends of pauses."""
         return self._settled(now_ms)
 
-    def set_limit(self, limit: Limit, now_ms: int) -> list[Event]:
-        """Move one backend's gate; a limit not newer than the one in force is ignored."""
-        if not self._gates.move(limit):
+    def set_limit(self, limit: Limit, now_ms: int, read_ms: int | None = None) -> list[Event]:
+        """Move one backend's gate; a limit not newer than the one in force is ignored.
+
+        ``read_ms`` is ``limit.running_at_s`` on this machine's clock; without
+        it ``limit.running`` takes nobody out of the window.
+        """
+        if not self._gates.move(limit, read_ms):
             return []
         for lane in self._lanes.values():
             if lane.avoid:
@@ -165,13 +168,13 @@ class Scheduler:
             queued=self._waiting,
             in_flight=sum(gate.in_flight for gate in gates),
             tenants=self._roster.view(self._entries.values(), self._policy.tenants, now_ms),
-            backends=tuple(_backend(gate) for gate in gates),
+            backends=tuple(gate.view() for gate in gates),
         )
 
     def begin_period(self, now_ms: int) -> tuple[BackendView, ...]:
         """The gates as they stand; ``BackendView.blocked`` begins anew."""
         gates = sorted(self._gates, key=_name)
-        views = tuple(_backend(gate) for gate in gates)
+        views = tuple(gate.view() for gate in gates)
         for gate in gates:
             gate.blocked = False
         self._mark_blocked(now_ms)
@@ -217,7 +220,7 @@ class Scheduler:
         self._roster.seat(entry)
         self._mark(entry.ticket.tenant)
         entry.gate = gate
-        gate.seat()
+        gate.seat(entry, now_ms)
         return Dispatched(entry.ticket, gate.name, now_ms)
 
     def _give_up(self, entry: Entry) -> None:
@@ -283,15 +286,3 @@ class Scheduler:
 
 def _name(gate: Gate) -> str:
     return gate.name
-
-
-def _backend(gate: Gate) -> BackendView:
-    return BackendView(
-        backend=gate.name,
-        in_flight=gate.in_flight,
-        pending_first_token=gate.pending,
-        window=gate.window,
-        cap=gate.cap,
-        blocked=gate.blocked,
-        draining=gate.draining or gate.gone,
-    )

@@ -27,6 +27,7 @@ class Ticket:
     deadline_ms: int | None = None
     attempt: int = 1
     avoid: frozenset[str] = frozenset()  # backends that failed this request already
+    streams: bool = True  # False: nothing is heard of it until its whole answer comes
 
     @property
     def cost_tokens(self) -> int:

@@ -25,11 +25,12 @@ class BackendView:
 
     backend: str
     in_flight: int
-    pending_first_token: int
+    pending_first_token: int  # in the window; of those that do not stream, who may still wait at the engine
     window: int
     cap: int
     blocked: bool  # work waited while this gate was shut, since ``begin_period``
     draining: bool
+    streaming: int = 0  # past their first token, so the engine's token counter must move
 
 
 @dataclass(frozen=True, slots=True)

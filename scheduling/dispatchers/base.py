@@ -57,7 +57,7 @@ class Dispatcher(Protocol):
         """
 
     def position(self, request_id: str) -> int | None:
-        """How many dispatches until this request's, about; None when it does not wait."""
+        """About how many dispatches until this request's own: 1 is next. None when it does not wait."""
 
     def set_policy(self, policy: Policy) -> None:
         """Obey these rules from the next pick on, for requests that already wait too."""
@@ -66,7 +66,7 @@ class Dispatcher(Protocol):
         """Move the gates; a limit not newer than the one in force is ignored."""
 
     def throttle(self, backend: str) -> None:
-        """The engine said 429 or 503: halve its window, or its cap where there is no window."""
+        """The engine said 429 or 503: halve its window, and its cap where the window does not hold all."""
 
     def cancel(self, request_id: str) -> bool:
         """Take a waiting request out of line for an admin. False when it does not wait."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -61,10 +63,12 @@ class MemoryDispatcher:
 
     def set_limits(self, limits: Sequence[Limit]) -> None:
         """Move the gates; a limit not newer than the one in force, or of no known backend, is ignored."""
-        now_ms = self._clock_ms()
+        now_ms, now_s = self._clock_ms(), time.time()
         for limit in limits:
             if scheduler := self._scheduler_of(limit.backend):
-                self.deliver(scheduler, scheduler.set_limit(limit, now_ms))
+                # The age carries the reading's time from the wall clock to ours.
+                age_ms = math.ceil(max(0.0, now_s - limit.running_at_s) * 1000)
+                self.deliver(scheduler, scheduler.set_limit(limit, now_ms, now_ms - age_ms))
 
     def throttle(self, backend: str) -> None:
         """The engine said 429 or 503: halve what it admits, and leave it alone for a moment."""

@@ -14,4 +14,3 @@ class Endpoint:
     engine: str = "openai"
     api_key: str = field(default="", repr=False)
     ca_pem: str = field(default="", repr=False)  # trust only this CA; empty: the system's
-    served_names: tuple[tuple[str, str], ...] = ()  # (our model, the engine's name) where they differ

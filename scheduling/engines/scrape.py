@@ -74,6 +74,7 @@ class Scraper:
         table = table_for(endpoint.engine)
         if not table.path:
             return EngineLoad(endpoint.backend, time.time())
+        asked_at_s = time.time()
         try:
             page = self._page(endpoint, table, timeout_s)
             reading = table.read(page)
@@ -82,7 +83,7 @@ class Scraper:
         with self._lock:
             before = self._before.get(endpoint.backend)
             self._before[endpoint.backend] = reading
-        return reading.load(endpoint.backend, time.time(), before)
+        return reading.load(endpoint.backend, asked_at_s, before)
 
     def _page(self, endpoint: Endpoint, table: Table, timeout_s: float) -> str:
         ends_s = time.monotonic() + timeout_s

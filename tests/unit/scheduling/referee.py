@@ -1,16 +1,13 @@
-"""A referee for the machine that trusts nothing it is told, and random histories to referee."""
+"""A referee for the machine that trusts nothing it is told."""
 
 from __future__ import annotations
 
-import random
-from dataclasses import replace
-
 from scheduling.core.events import Event, Expired, Stranded
 from scheduling.core.limits import Limit
-from scheduling.core.policy import Policy, TenantRule
+from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
-from tests.unit.scheduling.machines import CLASSES, POOL, backend, policy, ticket
+from tests.unit.scheduling.machines import POOL
 
 PAUSE_MS = 1000
 
@@ -29,7 +26,8 @@ class Referee:
         self.now = 0
         self.waiting: dict[str, Ticket] = {}
         self.running: dict[str, tuple[Ticket, str]] = {}
-        self.started: set[str] = set()
+        self.pending: set[str] = set()
+        self.seated_ms: dict[str, int] = {}
         self.ended: set[str] = set()
         self.limits: dict[str, Limit] = {}
         self.paused_until: dict[str, int] = {}
@@ -46,26 +44,30 @@ class Referee:
         self._check(self.machine.cancel(request_id, self.now))
 
     def start(self, request_id: str) -> None:
-        if request_id in self.running:
-            self.started.add(request_id)
+        self.pending.discard(request_id)
         self._check(self.machine.start(request_id, self.now))
 
     def finish(self, request_id: str, cost: int, *, refund: bool = False) -> None:
         if self.running.pop(request_id, None):
             self.ended.add(request_id)
-            self.started.discard(request_id)
+            self.pending.discard(request_id)
+            del self.seated_ms[request_id]
         self._check(self.machine.finish(request_id, cost, self.now, refund=refund))
 
     def wait(self, step_ms: int) -> None:
         self.now += step_ms
         self._check(self.machine.expire(self.now))
 
-    def limit(self, limit: Limit) -> None:
+    def limit(self, limit: Limit, read_ms: int | None = None) -> None:
         known = self.limits.get(limit.backend)
         newer = known is None or (limit.epoch, limit.read_at_s) > (known.epoch, known.read_at_s)
         if newer and limit.backend in self.policy.backends:
             self.limits[limit.backend] = limit
-        self._check(self.machine.set_limit(limit, self.now))
+            if limit.running is None:
+                self.pending.difference_update(self._whole(self._at(limit.backend)))
+            elif read_ms is not None and (known is None or limit.running_at_s > known.running_at_s):
+                self._free(limit, read_ms)
+        self._check(self.machine.set_limit(limit, self.now, read_ms))
 
     def throttle(self, name: str) -> None:
         self.paused_until[name] = self.now + PAUSE_MS
@@ -87,6 +89,19 @@ class Referee:
         assert not self.machine._bands.full
         assert all(not band.lanes and not band.overdue for band in self.machine._bands)
         assert not any(lane.avoid for lane in self.machine._lanes.values())
+
+    def _free(self, limit: Limit, read_ms: int) -> None:
+        """Of those dispatched before a reading, ``in flight - running`` may wait; the oldest others leave."""
+        before = [name for name in self._at(limit.backend) if self.seated_ms[name] < read_ms]
+        pending = [name for name in before if name in self.pending]
+        may_wait = max(0, len(before) - limit.running)
+        self.pending.difference_update(self._whole(pending)[: max(0, len(pending) - may_wait)])
+
+    def _at(self, backend: str) -> list[str]:
+        return [name for name, (_, where) in self.running.items() if where == backend]
+
+    def _whole(self, names: list[str]) -> list[str]:
+        return [name for name in names if not self.running[name][0].streams]
 
     # checks
 
@@ -128,6 +143,10 @@ class Referee:
         assert self._has_room(one, name), "a seat beyond the limit in force"
         assert not self._is_full(one.tenant), "a seat beyond the tenant's own quota"
         self.running[one.request_id] = (one, name)
+        self.seated_ms[one.request_id] = self.now
+        limit = self.limits.get(name)
+        if one.streams or (limit and limit.running is not None):
+            self.pending.add(one.request_id)
 
     def _check_counts(self) -> None:
         view = self.view
@@ -135,9 +154,12 @@ class Referee:
         assert view.in_flight == len(self.running)
         for gate in view.backends:
             rule = self.policy.backends.get(gate.backend)
-            here = [name for name, (_, where) in self.running.items() if where == gate.backend]
+            here = self._at(gate.backend)
             assert gate.in_flight == len(here)
-            assert gate.pending_first_token == len([name for name in here if name not in self.started])
+            assert gate.pending_first_token == len(self.pending.intersection(here))
+            assert gate.streaming == sum(
+                self.running[name][0].streams for name in here if name not in self.pending
+            )
             if rule:
                 assert gate.cap <= rule.max_in_flight
             if limit := self.limits.get(gate.backend):
@@ -173,8 +195,8 @@ class Referee:
 
     def _has_room(self, one: Ticket, name: str) -> bool:
         gate = self.gates[name]
-        here = [request for request, (_, where) in self.running.items() if where == name]
-        pending = [request for request in here if request not in self.started]
+        here = self._at(name)
+        pending = self.pending.intersection(here)
         if self.policy.pools[POOL].admission == "first_token_window" and len(pending) >= gate.window:
             return False
         if not here:
@@ -221,89 +243,3 @@ def footprint(fairness) -> int:
     if "_tenants" in state:
         return len(state["_tenants"].shares) + len(state["_tenants"]._lanes) + len(state["_tenants"]._idle)
     return len(state.get("_lines", state.get("_rings")))
-
-
-def random_policy(rng: random.Random, revision: int) -> Policy:
-    """Two models on three backends, in some state of the installation."""
-    draining = rng.random() < 0.2
-    backends = [
-        backend("gpu-0", rng.randint(1, 4), ("llama", "qwen")),
-        backend("gpu-1", rng.randint(1, 4), ("llama",), draining=draining),
-        backend("gpu-2", rng.randint(1, 3), ("qwen",)),
-    ]
-    if rng.random() < 0.15:
-        backends.pop(rng.randrange(3))
-    rules = policy(
-        rng.choice(("fifo", "round_robin", "token_fair", "token_fair")),
-        weights={name: rng.randint(1, 9) for name in ("acme", "beta")},
-        backends=backends,
-        classes=CLASSES if rng.random() < 0.8 else {},
-        admission=rng.choice(("static_cap", "first_token_window")),
-        window=rng.randint(1, 3),
-        revision=revision,
-    )
-    tenants = dict(rules.tenants)
-    if rng.random() < 0.4:
-        tenants["acme"] = replace(tenants["acme"], quotas={"in_flight": rng.randint(1, 3)})
-    if rng.random() < 0.1:
-        tenants["beta"] = TenantRule("beta", suspended=True)
-    return replace(rules, tenants=tenants)
-
-
-def random_ticket(rng: random.Random, number: int, now_ms: int) -> Ticket:
-    retry = rng.random() < 0.1
-    return ticket(
-        f"r{number}",
-        rng.choice(("acme", "acme", "beta", "gamma")),
-        cost=rng.choice((0, 1, 10, 100, 1000)),
-        user=rng.choice(("ann", "bob")),
-        model=rng.choice(("llama", "qwen")),
-        priority_class=rng.choice(tuple(CLASSES)),
-        queued_ms=now_ms,
-        deadline_ms=now_ms + rng.choice((50, 5_000)) if rng.random() < 0.3 else None,
-        attempt=2 if retry else 1,
-        avoid=frozenset({rng.choice(("gpu-0", "gpu-1"))}) if retry else frozenset(),
-    )
-
-
-def random_step(referee: Referee, rng: random.Random, number: int) -> None:
-    """One input, steered so that lines form: submit is the most frequent."""
-    choice = rng.random()
-    if choice < 0.4:
-        referee.submit(random_ticket(rng, number, referee.now))
-    elif choice < 0.75 and referee.running:
-        _touch_running(referee, rng, sorted(referee.running))
-    elif choice < 0.8 and referee.waiting:
-        referee.cancel(rng.choice(sorted(referee.waiting)))
-    elif choice < 0.88:
-        referee.wait(rng.choice((1, 100, 1_000, 30_000)))
-    elif choice < 0.97:
-        _touch_backend(referee, rng, number)
-    else:
-        referee.obey(random_policy(rng, referee.policy.revision + 1))
-
-
-def _touch_running(referee: Referee, rng: random.Random, running: list[str]) -> None:
-    if rng.random() < 0.4:
-        referee.start(rng.choice(running))
-    else:
-        referee.finish(rng.choice(running), rng.choice((0, 5, 500)), refund=rng.random() < 0.2)
-
-
-def _touch_backend(referee: Referee, rng: random.Random, number: int) -> None:
-    name = rng.choice(sorted(referee.policy.backends))
-    if rng.random() < 0.6:
-        at_s = rng.choice((float(number), 1.0))
-        referee.limit(Limit(name, rng.randint(0, 3), rng.randint(0, 5), "test", 0, at_s))
-    else:
-        referee.throttle(name)
-
-
-def play(seed: int, steps: int = 120) -> Referee:
-    """A whole random history, refereed."""
-    rng = random.Random(seed)
-    referee = Referee(random_policy(rng, 1))
-    for number in range(steps):
-        random_step(referee, rng, number)
-    referee.drain()
-    return referee

@@ -14,7 +14,7 @@ from scheduling.core.policy import BackendRule, PoolRule
 
 POOL = PoolRule("main")
 GPU = BackendRule("gpu-0", "main", frozenset({"llama"}), max_in_flight=64, engine="vllm")
-HELD_BACK = OwnCounts(pending=3, in_flight=20, blocked=True)
+HELD_BACK = OwnCounts(pending=3, in_flight=20, blocked=True, streaming=17)
 
 
 class Controller:

@@ -16,8 +16,9 @@ from hypothesis.stateful import (
 )
 
 from scheduling.core.limits import Limit
+from tests.unit.scheduling.histories import play, play_readings, random_policy
 from tests.unit.scheduling.machines import CLASSES, ticket
-from tests.unit.scheduling.referee import Referee, play, random_policy
+from tests.unit.scheduling.referee import Referee
 
 TENANTS = st.sampled_from(("acme", "beta", "gamma"))
 BACKENDS = st.sampled_from(("gpu-0", "gpu-1", "gpu-2"))
@@ -47,6 +48,11 @@ class Histories(RuleBasedStateMachine):
     def arrive_in_a_class(self, tenant, cost, priority_class, patience_ms):
         deadline_ms = None if patience_ms is None else self.referee.now + patience_ms
         self._submit(tenant, cost=cost, priority_class=priority_class, deadline_ms=deadline_ms)
+
+    @rule(tenant=TENANTS)
+    def ask_for_a_whole_answer(self, tenant):
+        for _ in range(2):
+            self._submit(tenant, streams=False)
 
     @rule(tenant=TENANTS, avoid=BACKENDS)
     def come_again(self, tenant, avoid):
@@ -79,9 +85,17 @@ class Histories(RuleBasedStateMachine):
     def pass_time(self, step_ms):
         self.referee.wait(step_ms)
 
-    @rule(name=BACKENDS, window=st.integers(0, 3), cap=st.integers(0, 6), at_s=st.integers(1, 50))
-    def read_an_engine(self, name, window, cap, at_s):
-        self.referee.limit(Limit(name, window, cap, "test", 0, float(at_s)))
+    @rule(
+        name=BACKENDS,
+        window=st.integers(0, 3),
+        cap=st.integers(0, 6),
+        at_s=st.integers(1, 50),
+        running=st.none() | st.integers(0, 4),
+        age_ms=st.sampled_from((0, 50, 5_000)),
+    )
+    def read_an_engine(self, name, window, cap, at_s, running, age_ms):
+        limit = Limit(name, window, cap, "test", 0, float(at_s), running, float(at_s))
+        self.referee.limit(limit, self.referee.now - age_ms)
 
     @rule(name=BACKENDS)
     def hear_that_it_is_full(self, name):
@@ -112,3 +126,8 @@ def test_long_histories_with_long_lines_keep_every_invariant(seed):
     referee = play(seed, steps=200)
 
     assert len(referee.ended) > 20
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_readings_free_exactly_those_whom_they_show_at_work(seed):
+    assert len(play_readings(seed).ended) > 20

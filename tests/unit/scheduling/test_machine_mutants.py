@@ -15,13 +15,20 @@ from tests.unit.scheduling.fair_play import (
     serve_some,
     water_fill,
 )
-from tests.unit.scheduling.referee import play
+from tests.unit.scheduling.histories import play, play_readings
 
 MUTANTS = [
     pytest.param(admission, "Gate.is_open", "self.cap - hold and", "self.cap + 1 - hold and", id="cap + 1"),
     pytest.param(admission, "Gate.is_open", "< self.window", "<= self.window", id="window + 1"),
     pytest.param(admission, "Gate.is_open", "- hold", "", id="reserved seats forgotten"),
-    pytest.param(admission, "Gate.leave", "if not started", "if started", id="pending miscounted"),
+    pytest.param(admission, "Gate.leave", "entry.pending", "True", id="pending miscounted"),
+    pytest.param(admission, "Gate.seat", "streams or self._is_read", "True", id="answers always held"),
+    pytest.param(admission, "Gate.seat", "streams or self._is_read", "streams", id="answers never held"),
+    pytest.param(admission, "Gate._free", "seated_ms >= read_ms", "seated_ms < 0", id="the younger freed"),
+    pytest.param(admission, "Gate._free", "at_work -= not entry.pending", "pass", id="the younger count"),
+    pytest.param(admission, "Gate._free", "running - at_work", "running", id="streams counted twice"),
+    pytest.param(admission, "Gate.move", "limit.running_at_s >", "1 +", id="a reading counted twice"),
+    pytest.param(admission, "Gate.move", "in list(self._whole)", "in ()", id="held when the readings end"),
     pytest.param(admission, "Gate.move", "min(limit.cap, max_in_flight)", "limit.cap", id="limit unbounded"),
     pytest.param(admission, "Gate.move", "<=", ">", id="older limits obeyed"),
     pytest.param(scheduler, "Scheduler._must_wait", "> 1", ">= 1", id="no dispatch on arrival"),
@@ -64,6 +71,7 @@ def audit() -> None:
     """The properties, over a fixed set of histories."""
     for seed in range(20):
         play(seed)
+        play_readings(seed)
         for wrong_by in (0, 800):
             rivalry = Rivalry(seed, wrong_by=wrong_by, steps=100)
             rivalry.welcome("late")
