@@ -60,7 +60,7 @@ KNOBS = (
     ),
     Knob(
         "FAIRLANE_DRAIN_S",
-        8.0,
+        6.0,
         "How long running requests may take to end when the server stops.",
         0,
     ),

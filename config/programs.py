@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from django.conf import settings
 
 from config import postgres, valkey
 from config.child import Program, Stage
 
 MODEL = "demo-llama"
 LATE_S = 3.0  # what a program gets beyond the drain before it is killed
-ENGINE_STOP_S = 0.7  # nothing streams from a demo engine any more when its turn comes
+ENGINE_STOP_S = 1.5  # nothing streams from a demo engine any more when its turn comes
 ENGINE_SEATS = 8  # sequences a demo engine runs at once: few, so that a laptop shows queues
 PYTHON = (sys.executable, "-u")
 # Who runs it is the admin's choice; Celery need not comment on it at every start.
@@ -118,6 +121,8 @@ def environment(data: Path, listen: Listen) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "FAIRLANE_DATA_DIR": str(data),
         "FAIRLANE_GATEWAY_URL": listen.local_url,
+        # Children find the code from whatever folder `manage.py` was started in.
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(settings.BASE_DIR), os.environ.get("PYTHONPATH")))),
     }
 
 
