@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -183,6 +184,31 @@ async def test_a_first_token_opens_the_window(dispatcher_for):
     line.clients["acme-0"].lease.started()
     await line.until(lambda: line.seated == ["acme-0", "acme-1"])
     assert line.counts() == (0, 2)
+    await line.end_all()
+
+
+async def test_without_readings_only_the_cap_holds_answers_that_are_not_streamed(dispatcher_for):
+    line = Line(await dispatcher_for(rules(seats=5, window_requests=1)))
+    await line.join(*(f"acme-{n}" for n in range(6)), streams=False)
+
+    assert line.counts() == (1, 5)
+    await line.end_all()
+
+
+async def test_a_reading_frees_the_window_for_answers_that_are_not_streamed(dispatcher_for):
+    line = Line(await dispatcher_for(rules(seats=5, window_requests=1)))
+    began_s = time.time()
+    line.dispatcher.set_limits([Limit("gpu-0", 1, 5, "idle", 0, began_s, 0, began_s)])
+    await line.join("acme-0", "acme-1", "acme-2", streams=False)
+    assert line.counts() == (2, 1)
+
+    line.dispatcher.set_limits([Limit("gpu-0", 1, 5, "too old", 0, began_s + 1, 1, began_s + 1e-6)])
+    assert line.counts() == (2, 1)
+    later_s = time.time() + 60  # a clock that is ahead: taken for now
+    await asyncio.sleep(0.002)
+    line.dispatcher.set_limits([Limit("gpu-0", 1, 5, "one at work", 0, later_s, 1, later_s)])
+    await line.until(lambda: line.seated == ["acme-0", "acme-1"])
+    assert line.counts() == (1, 2)
     await line.end_all()
 
 

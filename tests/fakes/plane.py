@@ -49,15 +49,16 @@ class Plane:
         """Call a service in a thread, as a view would."""
         return await sync_to_async(_closing)(service, *args, by=BY, **kwargs)
 
-    async def setup(self, engines, tenants: dict[str, dict[str, Any]], *, fairness="token_fair", seats=2):
+    async def setup(
+        self, engines, tenants: dict[str, dict[str, Any]], *, fairness="token_fair", seats=2, **backend
+    ):
         """A pool of these engines and these tenants, each with an API token: tenant to secret."""
         await self.write(services.create_pool, name="main")
         await self.write(services.create_model, name=MODEL, pool="main")
         await self.write(services.set_policy, "main", fairness=fairness)
         for n, engine in enumerate(engines):
-            await self.write(
-                services.create_backend, name=f"sim-{n}", pool="main", url=engine.url, max_in_flight=seats
-            )
+            settings = {"pool": "main", "url": engine.url, "max_in_flight": seats, **backend}
+            await self.write(services.create_backend, name=f"sim-{n}", **settings)
         secrets = {}
         for slug, options in tenants.items():
             await self.write(services.create_tenant, slug=slug, name=slug, **options)

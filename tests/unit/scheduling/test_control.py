@@ -180,6 +180,13 @@ def test_a_frozen_page_is_no_reading() -> None:
     assert errors[-1].startswith("frozen")
 
 
+def test_an_engine_that_only_embeds_is_not_frozen() -> None:
+    controller = Controller()
+    embedding = OwnCounts(pending=0, in_flight=5)
+
+    assert [controller.reads(embedding, running=5, work_total=0).error for _ in range(15)] == [""] * 15
+
+
 def test_an_idle_engine_is_not_frozen() -> None:
     controller = Controller()
     idle = OwnCounts()
@@ -237,6 +244,41 @@ def test_an_engine_without_metrics_has_its_window_and_keeps_what_its_gate_learne
 
     assert {(state.given_window, state.given_cap, state.error) for state in steps} == {(3, 64, "")}
     assert len({state.decided_at_s for state in steps}) == 1, "a gate that halved itself on 429 stays so"
+
+
+def test_the_limit_says_what_the_engine_worked_on_and_when_it_was_asked() -> None:
+    controller = Controller()
+    asked_s = controller.now_s - 0.4
+
+    limit = controller.reads(running=11, read_at_s=asked_s).limit()
+
+    assert (limit.running, limit.running_at_s) == (11, asked_s)
+    assert limit.read_at_s > asked_s
+    assert controller.reads(running=None).limit().running is None
+
+
+def test_a_failed_reading_says_nothing_new_and_the_end_of_readings_is_news() -> None:
+    controller = Controller()
+    known = controller.reads(running=11).limit()
+
+    limits = [controller.fails().limit() for _ in range(14)]
+
+    assert [limit.running for limit in limits] == [11] * 10 + [None] * 4
+    assert {limit.running_at_s for limit in limits} == {known.running_at_s}
+    assert limits[9].read_at_s == known.read_at_s
+    assert limits[10].read_at_s > known.read_at_s, "gates must hear that nothing frees answers any more"
+    assert limits[13].read_at_s == limits[10].read_at_s
+
+
+def test_a_backend_that_turns_out_to_be_a_generic_engine_tells_its_gates_so() -> None:
+    controller = Controller()
+    known = controller.reads(running=11).limit()
+    controller.backend = replace(GPU, engine="openai")
+
+    limit = controller.step(EngineLoad("gpu-0", controller.now_s), HELD_BACK).limit()
+
+    assert limit.running is None
+    assert limit.read_at_s > known.read_at_s
 
 
 def test_slow_tokens_cut_the_cap_and_fast_ones_raise_it_again() -> None:
