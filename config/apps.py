@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 from django.apps import AppConfig
 
 
@@ -10,3 +12,7 @@ class ProductConfig(AppConfig):
 
     name = "config"
     verbose_name = "Fairlane"
+
+    def ready(self) -> None:
+        """Make our Celery app the current one: tasks that anybody sends must go to our broker."""
+        importlib.import_module("config.celery")

@@ -14,7 +14,6 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 pages = get_asgi_application()  # before anything that reads a model
 
-import config.celery  # noqa: E402, F401 - tasks that pages send must go to our broker
 from config.doors import ConsoleDoors, GatewayDoors, Lifespan, NoDoor  # noqa: E402
 from dashboard.live import websocket  # noqa: E402
 

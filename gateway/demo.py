@@ -16,6 +16,7 @@ from scheduling.valkey import sync_client
 GREEDY = "greedy"
 QUIET = ("quiet-a", "quiet-b")
 RUN_S = 180
+BY = "demo"  # who issues and revokes the run's API tokens, in the audit
 KEY = "fairlane:demo"  # exists while demo traffic is wanted
 TASK = "gateway.tasks.run_demo_traffic"
 

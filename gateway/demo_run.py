@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 
 from gateway import demo_traffic, services
-from gateway.demo import GREEDY, KEY, QUIET
+from gateway.demo import BY, GREEDY, KEY, QUIET
 from scheduling.valkey import async_client
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def run(model: str, until_s: float) -> int:
     ends = datetime.fromtimestamp(until_s, UTC)
     issued = {
         tenant: services.issue_token(
-            tenant=tenant, name=f"demo traffic {ends:%Y-%m-%d %H:%M:%S}", by="demo", expires_at=ends + MARGIN
+            tenant=tenant, name=f"demo traffic {ends:%Y-%m-%d %H:%M:%S}", by=BY, expires_at=ends + MARGIN
         )
         for tenant in (GREEDY, *QUIET)
     }
@@ -34,7 +34,7 @@ def run(model: str, until_s: float) -> int:
         )
     finally:
         for token in issued.values():
-            services.revoke_token(token_id=token.token.pk, by="demo")
+            services.revoke_token(token_id=token.token.pk, by=BY)
     log.info("demo traffic ended: %s requests answered", answered)
     return answered
 

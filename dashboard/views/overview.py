@@ -10,11 +10,11 @@ from django.utils import timezone
 from dashboard.pages import live_page, viewing
 from dashboard.sources import demo_now, read_now
 from dashboard.topics import Topic
+from gateway import demo
 from gateway import selectors as gateway_selectors
 from scheduling import selectors
 
 RECENT_CHANGES = 8
-DEMO = "demo"  # who issues and revokes the API tokens of demo traffic; the audit page shows that too
 LOOK_BACK = timedelta(days=30)
 
 
@@ -29,7 +29,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "dashboard/overview.html",
         Topic("overview"),
         scene,
-        changes=selectors.changes().exclude(by=DEMO)[:RECENT_CHANGES],
+        changes=selectors.changes().exclude(by=demo.BY)[:RECENT_CHANGES],
         untouched=not gateway_selectors.records(span).exists(),
         first_model=min(scene.policy.models, default="your-model"),
         base_url=request.build_absolute_uri("/v1"),
