@@ -9,7 +9,7 @@ PACKAGES := config scheduling gateway dashboard
 CHROMIUM := /usr/bin/chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run seed test lint check bench
+.PHONY: help setup setup-dev run seed test lint check bench lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -44,3 +44,10 @@ bench: setup-dev ## all benchmarks; each prints one JSON line
 	@for file in $$(grep -l '^if __name__' benchmarks/*.py); do \
 		$(PY) -m benchmarks.$$(basename $$file .py) $(ARGS) || exit 1; \
 	done
+
+LOCK := uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --no-emit-find-links
+
+lock: ## the locked dependencies anew, after a change of pyproject.toml (needs uv)
+	@$(LOCK) --output-file requirements.lock
+	@$(LOCK) --group dev --output-file requirements-dev.lock
