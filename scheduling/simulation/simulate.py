@@ -10,6 +10,7 @@ from scheduling.core.policy import BackendRule, Policy, PoolRule, TenantRule
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import COMPLETION_WEIGHT, PROMPT_WEIGHT, cost_of
+from scheduling.simulation.control import ReadEngine
 from scheduling.simulation.engine.model import EngineModel
 from scheduling.simulation.engine.profiles import PROFILES
 from scheduling.simulation.engine.request import EngineConfig, EngineRequest, Progress
@@ -56,16 +57,21 @@ class Simulation:
     """One workload under one policy, until the last answer has ended.
 
     The engine waits for nobody: a step that ends tells the machine of first
-    tokens and ends, and whoever is seated then joins the next step.
+    tokens and ends, and whoever is seated then joins the next step. It shows
+    no metrics, unless some answers come whole: only readings tell of those.
     """
 
     def __init__(self, workload: Workload, fairness: str, admission: str) -> None:
         self.run_log = Run(workload, fairness, admission, [], {}, {})
         self._workload = workload
-        self._scheduler = Scheduler(POOL, _policy(workload, fairness, admission))
+        policy = _policy(workload, fairness, admission)
+        self._scheduler = Scheduler(POOL, policy)
         self._engine = EngineModel(_config(workload), PROFILES[workload.profile])
         self._by_id: dict[str, Served] = {}
         self._guess: dict[str, int] = {}
+        self._read: ReadEngine | None = None
+        if not all(arrival.streams for arrival in workload.arrivals):
+            self._read = ReadEngine(policy.pools[POOL], policy.backends[BACKEND], self._engine)
 
     def run(self) -> Run:
         """Play it to the end."""
@@ -74,11 +80,19 @@ class Simulation:
         while upcoming or self._engine.due_ms is not None:
             due_ms = self._engine.due_ms
             if upcoming and (due_ms is None or upcoming.at_ms <= due_ms):
+                self._read_until(upcoming.at_ms)
                 self._arrive(upcoming)
                 upcoming = next(arrivals, None)
             elif due_ms is not None:
+                self._read_until(due_ms)
                 self._step(due_ms)
         return self.run_log
+
+    def _read_until(self, now_ms: float) -> None:
+        while self._read and self._read.due_ms <= now_ms:
+            at_ms = self._read.due_ms
+            limit = self._read.read(self._scheduler.begin_period(at_ms), self.run_log.tokens)
+            self._obey(self._scheduler.set_limit(limit, at_ms, at_ms), at_ms)
 
     def _arrive(self, arrival: Arrival) -> None:
         served = Served(arrival)
@@ -99,6 +113,7 @@ class Simulation:
             prompt_tokens=arrival.prompt_tokens,
             completion_tokens=self._guess.get(arrival.tenant, FIRST_GUESS_TOKENS),
             queued_ms=arrival.at_ms,
+            streams=arrival.streams,
         )
         self._obey(self._scheduler.submit(ticket, arrival.at_ms), arrival.at_ms)
 
@@ -136,7 +151,8 @@ class Simulation:
             served.first_token_ms = now_ms
             cost += PROMPT_WEIGHT * arrival.prompt_tokens
             self.run_log.tokens += arrival.prompt_tokens
-            self._obey(self._scheduler.start(progress.request_id, int(now_ms)), now_ms)
+            if arrival.streams:
+                self._obey(self._scheduler.start(progress.request_id, int(now_ms)), now_ms)
         self._count(arrival.tenant, cost, now_ms)
         if progress.finish:
             served.ended_ms = now_ms
@@ -171,7 +187,7 @@ def _policy(workload: Workload, fairness: str, admission: str) -> Policy:
         revision=1,
         tenants={name: TenantRule(name, weight) for name, weight in workload.weights.items()},
         pools={POOL: pool},
-        backends={BACKEND: BackendRule(BACKEND, POOL, frozenset({MODEL}), cap)},
+        backends={BACKEND: BackendRule(BACKEND, POOL, frozenset({MODEL}), cap, engine="vllm")},
     )
 
 

@@ -29,6 +29,7 @@ class Arrival:
     completion_tokens: int
     priority_class: str = "standard"
     user: str = "user"
+    streams: bool = True  # False: its answer comes whole, at the end
 
 
 @dataclass(frozen=True, slots=True)

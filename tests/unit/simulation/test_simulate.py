@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -45,6 +46,17 @@ def test_without_admission_control_the_engines_queue_takes_the_order_out_of_our_
 
     assert result.engine_queue_max > 500
     assert tenants["quiet"].ttft_p99_s > 20 * flooded["token_fair"][1]["quiet"].ttft_p99_s
+
+
+def test_whole_answers_are_served_as_fast_as_streams_where_the_engine_is_read(flooded):
+    workload = flood(1, seconds=40)
+    whole = [replace(arrival, streams=arrival.tenant != "power") for arrival in workload.arrivals]
+    result, tenants = run(replace(workload, arrivals=tuple(whole)))
+    streamed = flooded["token_fair"][0]
+
+    assert result.tokens_per_s >= 0.95 * streamed.tokens_per_s
+    assert result.engine_queue_max < 64  # of thousands: the order stays in our hands
+    assert tenants["quiet"].ttft_p99_s < 3.0
 
 
 @pytest.mark.parametrize("seed", [1, 2])
