@@ -68,8 +68,12 @@ class PolicyFeed(Generic[T]):
 
     @property
     def age_s(self) -> float:
-        """Seconds since the rules in force were last known to be the newest. Infinite before the first."""
-        return time.monotonic() - self._current_at
+        """Seconds since the rules in force were last known to be the newest.
+
+        Infinite before the first, and while another process has this one's
+        seat: new rules are not obeyed then, so a revoked API token would pass.
+        """
+        return time.monotonic() - self._current_at if self.may_seat else math.inf
 
     async def run(self) -> None:
         """Follow the rules until cancelled. Postgres may come and go."""
@@ -113,7 +117,10 @@ class PolicyFeed(Generic[T]):
             return
         cursor = await listening.execute("SELECT pg_try_advisory_lock(%s)", [self._lock_key])
         row = await cursor.fetchone()
-        self._locked = self.may_seat = bool(row and row[0])
+        had_seat, self._locked = self.may_seat, bool(row and row[0])
+        self.may_seat = self._locked
+        if self._locked and not had_seat:
+            self._revision = None  # what was loaded without a seat was not obeyed
         if not self._locked and not self._said_waiting:
             logger.warning(
                 "Another gateway process serves from this database; this one waits for it to end. "

@@ -46,7 +46,7 @@ class Step:
         """Each field with its value before and after, without secrets."""
         return {
             _public(name): (_veiled(name, self.before.get(name), 0), _veiled(name, self.after[name], 1))
-            for name in self.after
+            for name in sorted(self.after)  # a set of fields that were written has no order of its own
         }
 
 

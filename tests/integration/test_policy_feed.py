@@ -201,3 +201,18 @@ async def test_only_one_gateway_process_may_seat_and_the_next_takes_over(monkeyp
         assert caplog.text.count("set REDIS_URL and --workers") == 1
     await until(lambda: second.may_seat)
     task.cancel()
+
+
+async def test_a_gateway_that_lost_its_seat_vouches_for_no_rules_until_it_has_it_back(monkeypatch) -> None:
+    monkeypatch.setattr(policy_feed, "ASK_EVERY_S", 0.05)
+    monkeypatch.setattr(policy_feed, "FIRST_RETRY_S", 0.5)
+    seen: list[Policy] = []
+    async with following(PolicyFeed(selectors.policy, seen.append, lock_key=GATEWAY_LOCK)) as feed:
+        await cut_off_every_listener()
+        async with await policy_feed._connect() as other:
+            await other.execute("SELECT pg_advisory_lock(%s)", [GATEWAY_LOCK])
+            await until(lambda: not feed.may_seat)
+            obeyed = len(seen)
+            assert feed.age_s == float("inf")
+        await until(lambda: feed.may_seat and len(seen) > obeyed)
+        assert feed.age_s < 1
