@@ -87,6 +87,8 @@ class PolicyFeed(Generic[T]):
                         retry_s = FIRST_RETRY_S
             except AWAY as trouble:
                 logger.warning("The rules cannot be read; the last ones stay in force: %r", trouble)
+            except Exception:  # one bad edit must not end the reading of all that mend it
+                logger.exception("The newest rules cannot be obeyed; the last ones stay in force")
             await asyncio.sleep(retry_s)
             retry_s = min(2 * retry_s, LONGEST_RETRY_S)
 

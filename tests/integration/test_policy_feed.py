@@ -165,14 +165,15 @@ async def test_the_age_grows_while_the_rules_cannot_be_read(monkeypatch) -> None
         await until(lambda: feed.age_s < 0.2)
 
 
-async def test_a_load_that_fails_is_tried_again() -> None:
+@pytest.mark.parametrize("trouble", [psycopg.OperationalError("closed"), ValueError("fairness is 'best'")])
+async def test_a_load_that_fails_is_tried_again(trouble) -> None:
     tries = 0
 
     def load() -> Policy:
         nonlocal tries
         tries += 1
         if tries == 1:
-            raise psycopg.OperationalError("the server closed the connection")
+            raise trouble
         return selectors.policy()
 
     seen: list[Policy] = []
