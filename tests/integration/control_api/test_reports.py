@@ -1,0 +1,95 @@
+"""What the control API tells of usage and of the queues, and when it cannot."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import OperationalError
+from redis.exceptions import RedisError
+
+from gateway.api import live
+from gateway.models import UsageRecord
+from gateway.pictures import Picture, PoolPicture
+from tests.integration.control_api.script import is_problem
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def used(api):
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    for number in range(3):
+        UsageRecord.objects.create(
+            request_id=f"req-{number}",
+            tenant="chat",
+            model="llama",
+            accepted_at=noon,
+            ended_at=noon + timedelta(minutes=30 * number),
+            priority_class="standard",
+            endpoint="chat",
+            stream=True,
+            prompt_tokens=10,
+            completion_tokens=5,
+            cost=20,
+            outcome="ok",
+            status=200,
+        )
+    return {"since": "2026-03-01T00:00:00Z", "until": "2026-03-02T00:00:00Z"}
+
+
+def test_usage_is_summed_and_its_records_are_listed(api, used) -> None:
+    (row,) = api.items("usage", **used)
+    assert (row["tenant"], row["model"], row["requests"], row["cost"]) == ("chat", "llama", 3, 60)
+    hours = api.items("usage", by="tenant", bucket="hour", **used)
+    assert [row["requests"] for row in hours] == [2, 1]
+    records = api.items("usage/records", tenant="chat", outcome="ok", limit=2, **used)
+    assert [row["request_id"] for row in records] == ["req-2", "req-1"]
+    assert api.items("usage") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"since": "2026-03-02T00:00:00Z", "until": "2026-03-01T00:00:00Z"}, "since"),
+        ({"since": "2026-03-02T00:00:00"}, "since"),
+        ({"since": "2020-03-02T00:00:00Z", "bucket": "minute"}, "bucket"),
+        ({"bucket": "year"}, "bucket"),
+    ],
+)
+def test_usage_that_cannot_be_summed_says_why(api, query, field) -> None:
+    problem = is_problem(api("GET", "usage", **query), 422)
+    assert problem["errors"][0]["field"] == field
+
+
+def test_queues_are_the_live_picture(api, monkeypatch) -> None:
+    pool = PoolPicture("main", "token_fair", 7, 2, 1500, 120.5, 0.98, (), ())
+    monkeypatch.setattr(live, "read_picture_sync", lambda: Picture(1.5, 9, 1, (pool,)))
+    picture = api("GET", "queues").json()
+    assert (picture["revision"], picture["pools"][0]["queued"]) == (9, 7)
+    assert api("GET", "queues/main").json()["oldest_wait_ms"] == 1500
+    is_problem(api("GET", "queues/side"), 404)
+
+
+def test_queues_are_empty_when_no_gateway_publishes(api, valkey) -> None:
+    assert api("GET", "queues").json()["pools"] == []
+
+
+@pytest.mark.parametrize("away", [RedisError("gone"), OperationalError("gone")])
+def test_what_is_away_is_said_and_worth_a_retry(api, monkeypatch, away) -> None:
+    def gone():
+        raise away
+
+    monkeypatch.setattr(live, "read_picture_sync", gone)
+    answer = api("GET", "queues")
+    is_problem(answer, 503)
+    assert answer["Retry-After"] == "1"
+
+
+def test_a_fault_of_ours_is_a_problem_without_its_inside(api, monkeypatch, caplog) -> None:
+    def broken():
+        raise ZeroDivisionError("inner workings")
+
+    monkeypatch.setattr(live, "read_picture_sync", broken)
+    assert "inner" not in is_problem(api("GET", "queues"), 500)["detail"]
+    assert "inner workings" in caplog.text
