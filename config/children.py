@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from config.trouble import Trouble
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 ORPHANED = 98  # a child's exit code when its parent had gone before it began
+POLL_S = 0.02  # how often a server is asked whether it is ready, or gone
 LOG_BYTES = 5_000_000  # a log file is put aside once when it is larger at a start
 
 libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
@@ -117,6 +119,19 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals, within_s: float)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def wait_ready(
+    name: str, process: subprocess.Popen[bytes], log: Path, answers: Callable[[], bool], within_s: float
+) -> None:
+    """Wait until a server answers. Raises Trouble when it ended or took too long."""
+    until = time.monotonic() + within_s
+    while not answers():
+        if process.poll() is not None:
+            raise gone(name, process, log)
+        if time.monotonic() > until:
+            raise Trouble(f"{name} did not answer within {within_s:g} s; see {log}")
+        time.sleep(POLL_S)
 
 
 def gone(name: str, process: subprocess.Popen[bytes], log: Path) -> Trouble:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -19,7 +20,6 @@ from config.trouble import Trouble
 START_S = 30.0  # recovery after a power cut may take a while
 STOP_S = 10.0
 STOP_SIGNAL = signal.SIGINT  # PostgreSQL's "fast": roll open work back, write a checkpoint, end
-POLL_S = 0.02
 
 # For tests: what they write need not outlive the machine's power.
 FORGETFUL = ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
@@ -69,7 +69,7 @@ def start(data: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
     prepare(data, durable=durable)
     process = children.start(command(data, durable=durable), log(data), STOP_SIGNAL, as_named_user=True)
     try:
-        wait_ready(data, process)
+        children.wait_ready("PostgreSQL", process, log(data), partial(answers, data), START_S)
         create_database(data)
     except BaseException:
         stop(process)
@@ -80,17 +80,6 @@ def start(data: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End the server; everything committed stays."""
     children.stop(process, STOP_SIGNAL, STOP_S)
-
-
-def wait_ready(data: Path, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the server answers. Raises Trouble when it ended or took too long."""
-    until = time.monotonic() + START_S
-    while not answers(data):
-        if process.poll() is not None:
-            raise children.gone("PostgreSQL", process, log(data))
-        if time.monotonic() > until:
-            raise Trouble(f"PostgreSQL did not answer within {START_S:g} s; see {log(data)}")
-        time.sleep(POLL_S)
 
 
 def answers(data: Path) -> bool:
@@ -166,7 +155,7 @@ def _wait_for_predecessor(data: Path) -> None:
     while (pid := _pid_in(pid_file)) and _works_in(pid, folder(data)):
         if time.monotonic() > until:
             raise Trouble(f"PostgreSQL with pid {pid} still runs in {folder(data)}. End it: kill -INT {pid}")
-        time.sleep(POLL_S)
+        time.sleep(children.POLL_S)
     with contextlib.suppress(FileNotFoundError):
         pid_file.unlink()
 

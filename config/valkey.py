@@ -6,6 +6,7 @@ import importlib.util
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import redis
@@ -18,7 +19,6 @@ from config.trouble import Trouble
 START_S = 15.0
 STOP_S = 5.0
 STOP_SIGNAL = signal.SIGTERM
-POLL_S = 0.02
 
 
 def binary() -> Path:
@@ -55,7 +55,7 @@ def prepare(data: Path) -> None:
     while answers(data):  # of a supervisor that was killed; as it ends it removes the socket's path
         if time.monotonic() > until:
             raise Trouble(f"Another Valkey answers at {embedded.valkey_socket(data)}. End it first.")
-        time.sleep(POLL_S)
+        time.sleep(children.POLL_S)
 
 
 def start(data: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
@@ -63,7 +63,7 @@ def start(data: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
     prepare(data)
     process = children.start(command(data, durable=durable), log(data), STOP_SIGNAL)
     try:
-        wait_ready(data, process)
+        children.wait_ready("Valkey", process, log(data), partial(answers, data), START_S)
     except BaseException:
         stop(process)
         raise
@@ -73,17 +73,6 @@ def start(data: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
 def stop(process: subprocess.Popen[bytes]) -> None:
     """End the server; what was written stays."""
     children.stop(process, STOP_SIGNAL, STOP_S)
-
-
-def wait_ready(data: Path, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the server answers. Raises Trouble when it ended or took too long."""
-    until = time.monotonic() + START_S
-    while not answers(data):
-        if process.poll() is not None:
-            raise children.gone("Valkey", process, log(data))
-        if time.monotonic() > until:
-            raise Trouble(f"Valkey did not answer within {START_S:g} s; see {log(data)}")
-        time.sleep(POLL_S)
 
 
 def answers(data: Path) -> bool:
