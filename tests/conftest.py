@@ -8,6 +8,8 @@ import pytest
 import redis.asyncio
 from django.conf import settings
 
+from scheduling.engines.scrape import Scraper
+
 
 @pytest.fixture
 def valkey() -> Iterator[redis.Redis]:
@@ -24,3 +26,11 @@ async def async_valkey(valkey: redis.Redis) -> AsyncIterator[redis.asyncio.Redis
     client = redis.asyncio.Redis.from_url(settings.REDIS_URL)
     yield client
     await client.aclose()
+
+
+@pytest.fixture
+def scraper() -> Iterator[Scraper]:
+    """A reader of engines; its connections are closed after the test."""
+    scraper = Scraper()
+    yield scraper
+    scraper.close()

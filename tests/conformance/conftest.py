@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from scheduling.dispatchers.memory import MemoryDispatcher
-
-
-def clock_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
+from tests.fakes.waiting import clock_ms
 
 
 @pytest.fixture(params=["memory"])

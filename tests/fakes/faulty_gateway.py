@@ -68,12 +68,6 @@ async def send_raw(served, body):
     return reader, writer
 
 
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.002)
-
-
 def in_flight(served):
     return sum(view.in_flight for view in served.dispatcher.view())
 

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from time import monotonic
 from types import MappingProxyType
 
 import uvicorn
@@ -30,6 +29,7 @@ from gateway.settings import Settings
 from scheduling.core.policy import BackendRule, ClassRule, Policy, PoolRule, TenantRule
 from scheduling.dispatchers.memory import MemoryDispatcher
 from scheduling.engines.endpoint import Endpoint
+from tests.fakes.waiting import clock_ms
 
 MODEL = "demo-8b"
 POOL = "main"
@@ -94,10 +94,6 @@ class RunningGateway:
             while len(self.records) < count:
                 await asyncio.sleep(0.005)
         return self.records
-
-
-def clock_ms() -> int:
-    return int(monotonic() * 1000)
 
 
 @asynccontextmanager

@@ -6,9 +6,6 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 
-FAST = {"time_scale": 10.0}  # a step of the default profile is then about 1.2 ms
-LONG = 4000  # tokens: an answer that does not end within a test
-
 
 @asynccontextmanager
 async def connection(engine, tls=None):
@@ -42,15 +39,6 @@ async def call(engine, method, path, body=b"", headers=None, tls=None):
         return status, got, await reader.readexactly(int(got["content-length"]))
 
 
-def chat(tokens=5, *, stream=True, **more):
-    messages = [{"role": "user", "content": "hello there"}]
-    return {"model": "sim", "messages": messages, "max_tokens": tokens, "stream": stream, **more}
-
-
-def chat_bytes(*args, headers=None, **more):
-    return head("POST", "/v1/chat/completions", json.dumps(chat(*args, **more)).encode(), headers)
-
-
 async def read_chunks(reader):
     """The chunks of a stream until its proper end."""
     chunks = []
@@ -61,14 +49,6 @@ async def read_chunks(reader):
     return chunks
 
 
-async def stream(engine, *args, headers=None, **more):
-    async with connection(engine) as (reader, writer):
-        writer.write(chat_bytes(*args, headers=headers, **more))
-        status, _ = await read_head(reader)
-        assert status == 200
-        return await read_chunks(reader)
-
-
 async def rest_of(reader):
     """How a connection ended, whatever still came."""
     try:
@@ -77,9 +57,3 @@ async def rest_of(reader):
     except ConnectionResetError:
         return "reset"
     return "closed"
-
-
-async def until(condition):
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.002)

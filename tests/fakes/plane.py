@@ -22,8 +22,8 @@ from config.doors import GatewayDoors, Lifespan, NoDoor
 from gateway import services as gateway_services
 from scheduling import selectors, services
 from scheduling.policy_feed import APART_S
+from tests.fakes.waiting import until
 
-PATIENCE_S = 5.0
 BY = "admin:ada"
 MODEL = "sim-model"
 
@@ -100,13 +100,6 @@ async def running_plane() -> AsyncIterator[Plane]:
 async def read(query: Callable[..., Any], *args) -> Any:
     """The result of a query run in a thread that keeps no connection."""
     return await sync_to_async(_closing)(query, *args)
-
-
-async def until(true: Callable[[], Any], patience_s: float = PATIENCE_S) -> None:
-    """Wait for something that happens elsewhere; fail loudly when it does not."""
-    async with asyncio.timeout(patience_s):
-        while not true():
-            await asyncio.sleep(0.005)
 
 
 def _closing(work: Callable[..., Any], *args, **kwargs) -> Any:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.failures import (
-    BackendFailure,
-)
+from gateway.failures import BackendFailure
 from gateway.relay import EngineCall, Relay, RelayOptions, Reply
 from scheduling.core.usage import Usage
 from scheduling.engines.endpoint import Endpoint
-from tests.fakes.faulty import (
-    FaultyEngine,
-)
+from tests.fakes.faulty import FaultyEngine
 
 TEXT = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":null}]}\n\n'
 FINISH = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'

@@ -11,7 +11,8 @@ from django.core.exceptions import ValidationError
 from gateway import demo, demo_run
 from gateway.models import ApiToken, UsageRecord
 from tests.fakes.engine import running_engine
-from tests.fakes.plane import MODEL, read, running_plane, until
+from tests.fakes.plane import MODEL, read, running_plane
+from tests.fakes.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 

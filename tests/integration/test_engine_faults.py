@@ -7,21 +7,10 @@ import json
 
 import pytest
 
+from tests.fakes.chats import FAST, LONG, chat, chat_bytes, stream
 from tests.fakes.engine import engine_process, running_engine
-from tests.fakes.http_client import (
-    FAST,
-    LONG,
-    call,
-    chat,
-    chat_bytes,
-    connection,
-    head,
-    read_chunks,
-    read_head,
-    rest_of,
-    stream,
-    until,
-)
+from tests.fakes.http_client import call, connection, head, read_chunks, read_head, rest_of
+from tests.fakes.waiting import until
 
 
 async def test_a_reset_of_the_engine_process_is_a_tcp_reset():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
-import ipaddress
 import json
 import os
 import ssl
@@ -13,25 +11,12 @@ import time
 from pathlib import Path
 
 import openai
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.fakes.certificates import certificate
+from tests.fakes.chats import FAST, LONG, chat, chat_bytes, stream
 from tests.fakes.engine import running_engine
-from tests.fakes.http_client import (
-    FAST,
-    LONG,
-    call,
-    chat,
-    chat_bytes,
-    connection,
-    head,
-    read_chunks,
-    read_head,
-    stream,
-    until,
-)
+from tests.fakes.http_client import call, connection, head, read_chunks, read_head
+from tests.fakes.waiting import until
 
 
 def client(engine, key="none"):
@@ -265,22 +250,11 @@ async def test_manage_py_engine_needs_no_database_and_stops_when_told():
     assert code == 0
 
 
-def write_certificate(cert, key):
-    """A certificate of our own for 127.0.0.1."""
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "sim")])
-    now = dt.datetime.now(dt.UTC)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    builder = x509.CertificateBuilder(name, name, private.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now).not_valid_after(now + dt.timedelta(days=1))
-    signed = builder.add_extension(names, critical=False).sign(private, hashes.SHA256())
-    cert.write_bytes(signed.public_bytes(Encoding.PEM))
-    key.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-
-
 async def test_it_speaks_https_with_a_certificate(tmp_path):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    write_certificate(cert, key)
+    own = certificate("127.0.0.1")
+    cert.write_text(own.pem)
+    key.write_text(own.key_pem)
     async with running_engine(ssl_certfile=str(cert), ssl_keyfile=str(key), **FAST) as engine:
         trust = ssl.create_default_context(cafile=cert)
         status, _, _ = await call(engine, "POST", "/v1/chat/completions", chat(2, stream=False), tls=trust)

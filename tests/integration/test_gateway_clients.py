@@ -23,8 +23,8 @@ from tests.fakes.faulty_gateway import (
     read_raw,
     send_raw,
     stall_then,
-    until,
 )
+from tests.fakes.waiting import until
 
 AT_ONCE_S = 0.1
 

@@ -27,9 +27,9 @@ from tests.fakes.faulty_gateway import (
     read_raw,
     send_raw,
     slowly,
-    until,
 )
 from tests.fakes.gateway import MODEL, running_gateway
+from tests.fakes.waiting import until
 
 
 @pytest.mark.parametrize("body", [BODY, STREAM], ids=["whole", "stream"])

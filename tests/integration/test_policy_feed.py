@@ -15,16 +15,10 @@ from django.db import connection
 from scheduling import policy_feed, selectors, services
 from scheduling.core.policy import Policy
 from scheduling.policy_feed import GATEWAY_LOCK, PolicyFeed
+from tests.fakes.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 BY = "admin:ada"
-PATIENCE_S = 5.0
-
-
-async def until(true) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not true():
-            await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager

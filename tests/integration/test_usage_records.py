@@ -33,7 +33,8 @@ from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
 from scheduling.dispatchers.memory import MemoryDispatcher
 from scheduling.engines.endpoint import Endpoint
-from tests.fakes.gateway import Cast, clock_ms, serving
+from tests.fakes.gateway import Cast, serving
+from tests.fakes.waiting import clock_ms
 
 async def main(folder, engine, cast):
     relay = Relay(RelayOptions())

@@ -13,7 +13,8 @@ from gateway.models import UsageRecord
 from gateway.snapshots import keep_watched, read_picture
 from scheduling import selectors, services
 from tests.fakes.engine import running_engine
-from tests.fakes.plane import BY, MODEL, read, running_plane, until
+from tests.fakes.plane import BY, MODEL, read, running_plane
+from tests.fakes.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 

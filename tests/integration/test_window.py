@@ -8,7 +8,8 @@ import pytest
 from openai import AsyncOpenAI
 
 from tests.fakes.engine import running_engine
-from tests.fakes.plane import MODEL, running_plane, until
+from tests.fakes.plane import MODEL, running_plane
+from tests.fakes.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
-import ssl
 import time
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from scheduling.engines import scrape
 from scheduling.engines.endpoint import Endpoint
-from scheduling.engines.scrape import Scraper
+from tests.fakes.certificates import certificate
 from tests.fakes.pages import page_engine, vllm_page
 
 TIMEOUT_S = 2.0  # far more than a page takes on a busy machine
-
-
-@pytest.fixture
-def scraper():
-    scraper = Scraper()
-    yield scraper
-    scraper.close()
 
 
 @pytest.fixture
@@ -183,40 +170,12 @@ def test_silent_engines_cost_one_timeout_together(scraper, engine) -> None:
     assert time.monotonic() - began_s < 1.5
 
 
-def certificate(name: str) -> tuple[str, bytes]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return made.public_bytes(serialization.Encoding.PEM).decode(), private
-
-
 def test_only_the_given_ca_is_trusted(scraper, tmp_path) -> None:
-    pem, private = certificate("engine")
-    both = tmp_path / "both.pem"
-    both.write_bytes(pem.encode() + private)
-    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server_side.load_cert_chain(both)
+    own, other = certificate("127.0.0.1"), certificate("127.0.0.1")
 
-    with page_engine(server_side) as engine:
-        trusted = scraper.read(endpoint(engine, ca_pem=pem), 1.0)
-        stranger = scraper.read(endpoint(engine, ca_pem=certificate("other")[0]), 1.0)
+    with page_engine(own.server_side(tmp_path)) as engine:
+        trusted = scraper.read(endpoint(engine, ca_pem=own.pem), 1.0)
+        stranger = scraper.read(endpoint(engine, ca_pem=other.pem), 1.0)
         system = scraper.read(endpoint(engine), 1.0)
 
     assert (trusted.running, trusted.error) == (0, "")

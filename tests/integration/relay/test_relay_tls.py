@@ -2,67 +2,27 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
-import ssl
-from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import uvloop
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from gateway.failures import AddressRefused, Broken, ConnectFailed, Stalled
 from gateway.relay import Relay
+from tests.fakes.certificates import certificate
 from tests.fakes.faulty import CHUNKED_HEAD, answer, chunk, faulty_engine, says, stream
 from tests.fakes.relay_client import DONE, JSON, PLAIN, QUICK, TEXT, Client
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    relay = Relay(QUICK)
-    yield Client(relay)
-    await relay.close()
-
-
-def certificate() -> tuple[bytes, bytes]:
-    """A certificate of its own authority for localhost and ::1, and its key, both PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test engine")])
-    now = datetime.now(UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("::1"))]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return made.public_bytes(serialization.Encoding.PEM), secret
 
 
 class Tls:
     """An engine's side of TLS, with what it heard of the client."""
 
     def __init__(self, folder: Path) -> None:
-        cert, key = certificate()
-        (folder / "both.pem").write_bytes(cert + key)
-        self.ca_pem = cert.decode()
+        own = certificate("localhost", "::1")
+        self.ca_pem = own.pem
         self.names: list[str | None] = []
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(folder / "both.pem")
+        self.context = own.server_side(folder)
         self.context.sni_callback = lambda _, name, __: self.names.append(name)
 
 

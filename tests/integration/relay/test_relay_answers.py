@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from gateway.failures import (
-    Garbage,
-)
-from gateway.relay import EngineCall, Relay
+from gateway.failures import Garbage
+from gateway.relay import EngineCall
 from scheduling.core.usage import Usage
-from tests.fakes.faulty import (
-    answer,
-    faulty_engine,
-    says,
-    stream,
-)
-from tests.fakes.relay_client import DONE, FINISH, JSON, PLAIN, QUICK, TEXT, USAGE, Client
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    relay = Relay(QUICK)
-    yield Client(relay)
-    await relay.close()
+from tests.fakes.faulty import answer, faulty_engine, says, stream
+from tests.fakes.relay_client import DONE, FINISH, JSON, PLAIN, TEXT, USAGE, Client
 
 
 async def test_a_stream_comes_through_without_its_usage_event(client: Client) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -18,27 +17,11 @@ from gateway.failures import (
     Stalled,
     Truncated,
 )
-from gateway.relay import EngineCall, Relay
+from gateway.relay import EngineCall
 from scheduling.core.outcome import Outcome
 from scheduling.core.usage import Usage
-from tests.fakes.faulty import (
-    CHUNKED_HEAD,
-    LAST_CHUNK,
-    Peer,
-    answer,
-    chunk,
-    faulty_engine,
-    says,
-    stream,
-)
+from tests.fakes.faulty import CHUNKED_HEAD, LAST_CHUNK, Peer, answer, chunk, faulty_engine, says, stream
 from tests.fakes.relay_client import DONE, ERROR, FINISH, JSON, PLAIN, QUICK, STREAM, TEXT, Client
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    relay = Relay(QUICK)
-    yield Client(relay)
-    await relay.close()
 
 
 async def test_nobody_listens(client: Client) -> None:

@@ -4,32 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.failures import (
-    Broken,
-)
-from gateway.relay import EngineCall, Relay
-from tests.fakes.faulty import (
-    CHUNKED_HEAD,
-    LAST_CHUNK,
-    Peer,
-    answer,
-    chunk,
-    faulty_engine,
-    says,
-    stream,
-)
+from gateway.failures import Broken
+from gateway.relay import EngineCall
+from tests.fakes.faulty import CHUNKED_HEAD, LAST_CHUNK, Peer, answer, chunk, faulty_engine, says, stream
 from tests.fakes.relay_client import DONE, JSON, PLAIN, QUICK, STREAM, TEXT, Client
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    relay = Relay(QUICK)
-    yield Client(relay)
-    await relay.close()
 
 
 async def test_a_connection_is_used_again(client: Client) -> None:

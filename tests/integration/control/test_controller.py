@@ -1,13 +1,10 @@
-"""The controller and the gateways over a real Valkey and a real PostgreSQL."""
+"""The controller over a real Valkey and a real PostgreSQL."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import time
 from dataclasses import replace
-from types import MappingProxyType
 
 import pytest
 import redis
@@ -15,39 +12,14 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from scheduling import control_bus, controller, readings, selectors, services
-from scheduling.control_feed import ControlFeed, poll_locally
 from scheduling.control_step import Moment, next_states
 from scheduling.controller import Controller
-from scheduling.core.control import BackendState, OwnCounts
+from scheduling.core.control import OwnCounts
 from scheduling.core.limits import EngineLoad
-from scheduling.core.policy import BackendRule, Policy, PoolRule
-from scheduling.core.ticket import Ticket
-from scheduling.core.usage import Usage
-from scheduling.dispatchers.memory import MemoryDispatcher
-from scheduling.engines.endpoint import Endpoint
-from scheduling.engines.scrape import Scraper
 from scheduling.models import Backend, BackendReading
 from scheduling.valkey import async_client, sync_client
-from tests.fakes.pages import page_engine, vllm_page
-
-BY = "admin:ada"
-PATIENCE_S = 5.0
-NOWHERE = "unix:///nonexistent/valkey.sock"
-HELD_BACK = {"gpu-0": OwnCounts(pending=3, in_flight=9, blocked=True)}
-
-
-@pytest.fixture
-def engine():
-    with page_engine() as engine:
-        engine.page = vllm_page(running=6, waiting=0)
-        yield engine
-
-
-@pytest.fixture
-def scraper():
-    scraper = Scraper()
-    yield scraper
-    scraper.close()
+from tests.fakes.pages import vllm_page
+from tests.integration.control.known import BY, HELD_BACK, NOWHERE, rules, state_of
 
 
 @pytest.fixture
@@ -213,146 +185,6 @@ def test_a_tick_without_valkey_is_a_line_in_the_log(monkeypatch, settings, caplo
     with caplog.at_level(logging.WARNING):
         assert controller.tick() is False
     assert "Valkey does not answer" in caplog.text
-
-
-# The gateway's side
-
-
-def state_of(backend: str, **more) -> BackendState:
-    return BackendState(backend, 3.0, 16.0, **{"given_window": 3, "given_cap": 16, "reason": "test", **more})
-
-
-def rules(url: str) -> tuple[Policy, dict[str, Endpoint]]:
-    policy = Policy(
-        revision=1,
-        pools=MappingProxyType({"main": PoolRule("main")}),
-        backends=MappingProxyType(
-            {"gpu-0": BackendRule("gpu-0", "main", frozenset({"llama"}), max_in_flight=16, engine="vllm")}
-        ),
-        models=MappingProxyType({"llama": "main"}),
-    )
-    return policy, {"gpu-0": Endpoint("gpu-0", url, "vllm")}
-
-
-def clock_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
-
-
-@contextlib.asynccontextmanager
-async def gateway(engine, period_s: float = 0.05):
-    policy, endpoints = rules(engine.url)
-    dispatcher = MemoryDispatcher(policy, clock_ms)
-    feed = ControlFeed("gateway-a", dispatcher, lambda: (policy, endpoints), period_s, stale_after_s=10)
-    running = asyncio.create_task(feed.run())
-    try:
-        yield dispatcher, feed
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-        await feed.close()
-        dispatcher.close()
-
-
-def gate(dispatcher: MemoryDispatcher):
-    return dispatcher.view()[0].backends[0]
-
-
-async def until(true) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not true():
-            await asyncio.sleep(0.005)
-
-
-def decided(window: int, **more) -> BackendState:
-    now_s = time.time()
-    return state_of("gpu-0", given_window=window, epoch=5, ticked_at_s=now_s, decided_at_s=now_s, **more)
-
-
-async def test_a_wake_up_moves_the_gate_without_waiting_for_the_next_round(valkey, engine) -> None:
-    async with gateway(engine, period_s=60) as (dispatcher, _):
-        await until(lambda: valkey.pubsub_numsub(control_bus.WAKE)[0][1] == 1)
-        await until(lambda: valkey.exists(control_bus.COUNTS + "gateway-a"))
-        control_bus.save_states(valkey, {"gpu-0": decided(9)}, gone=[])
-
-        await until(lambda: gate(dispatcher).window == 9)
-
-
-async def test_a_gate_hears_of_its_limit_even_if_the_wake_up_is_lost(valkey, engine) -> None:
-    async with gateway(engine) as (dispatcher, feed):
-        valkey.hset(control_bus.STATES, "gpu-0", control_bus._encode(decided(7)))
-        valkey.set(control_bus.TICKED, time.time() + 60)
-
-        await until(lambda: gate(dispatcher).window == 7)
-        assert not feed.alone
-
-
-async def test_a_gateway_tells_what_it_holds_and_takes_it_back_when_it_ends(valkey, engine) -> None:
-    async with gateway(engine) as (dispatcher, _):
-        ticket = Ticket("r1", "main", "llama", "chat", "u", "standard", 10, 10, clock_ms())
-        async with dispatcher.lease(ticket, Usage()):
-            await until(lambda: control_bus.load_counts(valkey) == {"gpu-0": OwnCounts(1, 1, blocked=False)})
-
-    assert control_bus.load_counts(valkey) is None
-
-
-async def test_without_a_controller_the_gateway_reads_the_engines_itself(valkey, engine) -> None:
-    engine.page = vllm_page(running=16, waiting=12)  # somebody else's requests fill it
-    async with gateway(engine) as (dispatcher, feed):
-        await until(lambda: feed.alone and gate(dispatcher).window == 1)
-        assert engine.requests
-
-        control_bus.save_states(valkey, {"gpu-0": decided(8)}, gone=[])
-        await until(lambda: not feed.alone and gate(dispatcher).window == 8)
-
-
-async def test_without_valkey_the_gateway_reads_the_engines_itself(settings, engine) -> None:
-    settings.REDIS_URL = NOWHERE
-    engine.page = vllm_page(running=16, waiting=12)
-    async with gateway(engine) as (dispatcher, feed):
-        await until(lambda: feed.alone and gate(dispatcher).window == 1)
-
-
-async def test_a_cancellation_that_redis_swallowed_still_ends_the_feed(valkey, engine, monkeypatch) -> None:
-    read_states = control_bus.read_states
-
-    async def swallow(client):
-        asyncio.current_task().cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(0)
-        return await read_states(client)
-
-    control_bus.save_states(valkey, {"gpu-0": decided(4)}, gone=[])
-    monkeypatch.setattr(control_bus, "read_states", swallow)
-    policy, endpoints = rules(engine.url)
-    dispatcher = MemoryDispatcher(policy, clock_ms)
-    feed = ControlFeed("gateway-a", dispatcher, lambda: (policy, endpoints), 1.0, stale_after_s=10)
-
-    async with asyncio.timeout(PATIENCE_S):
-        await asyncio.create_task(feed.run())
-
-    await feed.close()
-    dispatcher.close()
-
-
-async def test_reading_for_oneself_keeps_its_own_memory(engine, scraper) -> None:
-    states: dict[str, BackendState] = {}
-    windows = []
-    for work in (10, 20, 30):
-        engine.page = vllm_page(running=6, waiting=0, work=work)
-        limits = await poll_locally(scraper, states, rules(engine.url), HELD_BACK, (1.0, 10.0))
-        windows.append(limits[0].window)
-
-    assert windows == [5, 9, 14]
-    assert limits[0].epoch == 0, "it never outranks the controller"
-
-
-async def test_the_console_sees_what_the_controller_knows(valkey, async_valkey) -> None:
-    state = decided(4, running=2, waiting=1, kv_usage=0.5, error="timeout: no page within 1 s")
-    control_bus.save_states(valkey, {"gpu-0": state}, gone=[])
-
-    assert await control_bus.read_states(async_valkey) == {"gpu-0": state}
-    assert await control_bus.read_limits(async_valkey) == [state.limit()]
 
 
 def test_a_load_of_a_backend_that_left_the_policy_is_dropped() -> None:
