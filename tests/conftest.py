@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 import redis.asyncio
 from django.conf import settings
+
+# A slow machine is no failure. Where one run decides, it tries the same examples as the last one.
+hypothesis.settings.register_profile(
+    "fairlane",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
+hypothesis.settings.load_profile("fairlane")
 
 from scheduling.engines.scrape import Scraper
 
