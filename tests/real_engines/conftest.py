@@ -1,18 +1,19 @@
-"""A real engine: one that runs already, or a vLLM started for these tests."""
+"""A real engine, and the product in front of it."""
 
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import openai
 import pytest
+
+from scheduling.core.limits import EngineLoad
+from scheduling.engines.endpoint import Endpoint
+from scheduling.engines.scrape import Scraper
+from tests.real_engines.running import Product, client_of, free_port, running_engine, running_product
 
 HERE = Path(__file__).parent
 START_S = 300.0  # 35 to 100 s were seen; a busy machine takes longer
@@ -24,7 +25,7 @@ HOW = (
 
 @pytest.fixture(scope="session")
 def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a vLLM with four seats and priority scheduling."""
+    """The URL of a vLLM with four seats and priority scheduling: one that runs, or one started here."""
     if url := os.environ.get("FAIRLANE_REAL_ENGINE_URL"):
         yield url.rstrip("/")
         return
@@ -35,30 +36,32 @@ def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     subprocess.run(
         [python, HERE / "make_tiny_model.py", folder / "tiny", "--hidden", "512", "--layers", "8"], check=True
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with (folder / "engine.log").open("wb") as log:
-        engine = subprocess.Popen(
-            ["/bin/sh", HERE / "run_vllm.sh", "tiny", str(port)],
-            cwd=folder,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        yield _ready(f"http://127.0.0.1:{port}", engine, folder / "engine.log")
-    finally:
-        engine.terminate()
-        engine.wait(60)
+    port = free_port()
+    command = ["/bin/sh", HERE / "run_vllm.sh", "tiny", str(port)]
+    with running_engine(command, f"http://127.0.0.1:{port}", folder, START_S) as url:
+        yield url
 
 
-def _ready(url: str, engine: subprocess.Popen[bytes], log: Path) -> str:
-    ends_s = time.monotonic() + START_S
-    while time.monotonic() < ends_s and engine.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
-                return url
-        except (urllib.error.URLError, OSError):
-            time.sleep(1)
-    sys.stderr.write(log.read_text()[-4000:])
-    pytest.fail(f"vLLM did not answer at {url}/health within {START_S:.0f} s")
+@pytest.fixture(scope="module")
+def engine(engine_url: str) -> Endpoint:
+    """The engine under test; a module about another engine has a fixture of this name itself."""
+    return Endpoint("real", engine_url, "vllm")
+
+
+@pytest.fixture(scope="module")
+def product(engine: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    with running_product(engine, tmp_path_factory.mktemp("product")) as product:
+        yield product
+
+
+@pytest.fixture
+def read(engine: Endpoint) -> Iterator[Callable[[], EngineLoad]]:
+    scraper = Scraper()
+    yield lambda: scraper.read(engine, 5.0)
+    scraper.close()
+
+
+@pytest.fixture
+def bare(engine: Endpoint) -> Iterator[openai.OpenAI]:
+    with client_of(engine.url, "none") as client:
+        yield client

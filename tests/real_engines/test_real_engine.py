@@ -13,8 +13,6 @@ import urllib3
 
 from gateway.sse import SseScanner
 from scheduling.core.usage import Usage
-from scheduling.engines.endpoint import Endpoint
-from scheduling.engines.scrape import Scraper
 
 pytestmark = pytest.mark.real_engine
 SEATS = 4  # run_vllm.sh gives the engine this --max-num-seqs
@@ -25,13 +23,6 @@ PROMPT = [{"role": "user", "content": "each tenant takes its turn"}]
 def client(engine_url: str) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{engine_url}/v1", api_key="none", max_retries=0, timeout=120) as client:
         yield client
-
-
-@pytest.fixture
-def read(engine_url: str):
-    scraper = Scraper()
-    yield lambda: scraper.read(Endpoint("real", engine_url, "vllm"), 5.0)
-    scraper.close()
 
 
 @contextmanager
