@@ -15,6 +15,7 @@ from gateway.models import ApiToken, UsageRecord
 from scheduling import selectors as rules
 from scheduling import services as scheduling
 from scheduling.models import Change
+from tests.fakes.usage import used
 
 pytestmark = pytest.mark.django_db
 BY = "cli"
@@ -207,31 +208,13 @@ def test_the_last_use_only_moves_forward() -> None:
     assert token.last_used_at == now
 
 
-def used(request_id, tenant, model, ended_at, outcome="ok"):
-    return UsageRecord(
-        request_id=request_id,
-        tenant=tenant,
-        model=model,
-        accepted_at=ended_at,
-        ended_at=ended_at,
-        priority_class="standard",
-        endpoint="chat",
-        stream=False,
-        prompt_tokens=10,
-        completion_tokens=5,
-        cost=20,
-        outcome=outcome,
-        status=200,
-    )
-
-
 @pytest.fixture
 def day():
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
     UsageRecord.objects.bulk_create(
         [
             used("a", "chat", "llama", noon),
-            used("b", "chat", "llama", noon + timedelta(minutes=70), "upstream_5xx"),
+            used("b", "chat", "llama", noon + timedelta(minutes=70), outcome="upstream_5xx"),
             used("c", "chat", "qwen", noon),
             used("d", "research", "llama", noon),
             used("e", "research", "llama", noon + timedelta(days=2)),

@@ -36,6 +36,17 @@ def queued(plane) -> int:
     return sum(pool.queued for pool in plane.gateway.dispatcher.view())
 
 
+async def one_runs_one_waits(
+    plane, client: AsyncOpenAI, max_tokens: int
+) -> tuple[asyncio.Task, asyncio.Task]:
+    """A long answer that holds the only seat, and a request in line behind it."""
+    running = asyncio.create_task(ask(client, max_tokens, [], "long"))
+    await until(lambda: sum(pool.in_flight for pool in plane.gateway.dispatcher.view()) == 1)
+    waiting = asyncio.create_task(client.chat.completions.create(**ASK))
+    await until(lambda: queued(plane) == 1)
+    return running, waiting
+
+
 async def test_a_request_goes_from_the_door_to_one_usage_record(valkey) -> None:
     async with running_engine(time_scale=20, model=MODEL) as engine, running_plane() as plane:
         secrets = await plane.setup([engine], {"chat": {}})
@@ -98,10 +109,7 @@ async def test_an_admin_takes_a_waiting_request_out_of_line(valkey) -> None:
     async with running_engine(time_scale=1, model=MODEL) as engine, running_plane() as plane:
         secrets = await plane.setup([engine], {"chat": {}}, seats=1)
         async with client_of(plane, secrets["chat"]) as client:
-            first = asyncio.create_task(ask(client, 200, [], "first"))
-            await until(lambda: sum(p.in_flight for p in plane.gateway.dispatcher.view()) == 1)
-            waiting = asyncio.create_task(client.chat.completions.create(**ASK))
-            await until(lambda: queued(plane) == 1)
+            first, waiting = await one_runs_one_waits(plane, client, 200)
             (request_id,) = plane.waiting()
             command = await plane.write(services.send_command, "cancel", request_id)
             with pytest.raises(APIStatusError) as refused:
@@ -149,10 +157,7 @@ async def test_a_gateway_that_stops_tells_the_streams_it_cuts_off(valkey) -> Non
     async with running_engine(time_scale=1, model=MODEL) as engine, running_plane() as plane:
         secrets = await plane.setup([engine], {"chat": {}}, seats=1)
         async with client_of(plane, secrets["chat"]) as client:
-            running = asyncio.create_task(ask(client, 2000, [], "long"))
-            await until(lambda: sum(p.in_flight for p in plane.gateway.dispatcher.view()) == 1)
-            waiting = asyncio.create_task(client.chat.completions.create(**ASK))
-            await until(lambda: queued(plane) == 1)
+            running, waiting = await one_runs_one_waits(plane, client, 2000)
             cut_off = await plane.gateway.drain(0.3)
             with pytest.raises(APIError, match="shutting down"):
                 await running

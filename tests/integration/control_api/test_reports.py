@@ -11,39 +11,28 @@ from redis.exceptions import RedisError
 from gateway.api import live
 from gateway.models import UsageRecord
 from gateway.pictures import Picture, PoolPicture
+from tests.fakes.usage import used
 from tests.integration.control_api.script import is_problem
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def used(api):
+def day(api):
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    for number in range(3):
-        UsageRecord.objects.create(
-            request_id=f"req-{number}",
-            tenant="chat",
-            model="llama",
-            accepted_at=noon,
-            ended_at=noon + timedelta(minutes=30 * number),
-            priority_class="standard",
-            endpoint="chat",
-            stream=True,
-            prompt_tokens=10,
-            completion_tokens=5,
-            cost=20,
-            outcome="ok",
-            status=200,
-        )
+    UsageRecord.objects.bulk_create(
+        used(f"req-{n}", "chat", "llama", noon + timedelta(minutes=30 * n), accepted_at=noon, stream=True)
+        for n in range(3)
+    )
     return {"since": "2026-03-01T00:00:00Z", "until": "2026-03-02T00:00:00Z"}
 
 
-def test_usage_is_summed_and_its_records_are_listed(api, used) -> None:
-    (row,) = api.items("usage", **used)
+def test_usage_is_summed_and_its_records_are_listed(api, day) -> None:
+    (row,) = api.items("usage", **day)
     assert (row["tenant"], row["model"], row["requests"], row["cost"]) == ("chat", "llama", 3, 60)
-    hours = api.items("usage", by="tenant", bucket="hour", **used)
+    hours = api.items("usage", by="tenant", bucket="hour", **day)
     assert [row["requests"] for row in hours] == [2, 1]
-    records = api.items("usage/records", tenant="chat", outcome="ok", limit=2, **used)
+    records = api.items("usage/records", tenant="chat", outcome="ok", limit=2, **day)
     assert [row["request_id"] for row in records] == ["req-2", "req-1"]
     assert api.items("usage") == []
 

@@ -26,7 +26,6 @@ FINISH = event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
 FIGURES = {"prompt_tokens": 12, "completion_tokens": 34, "prompt_tokens_details": {"cached_tokens": 8}}
 USAGE = event({"id": "c1", "choices": [], "usage": FIGURES})
 DONE = event("[DONE]")
-ANSWER = ROLE + TEXT + TEXT + FINISH
 
 
 class Scan:

@@ -8,19 +8,9 @@ from hypothesis import strategies as st
 
 from gateway.sse import HOLD_BYTES
 from scheduling.core.usage import Usage
-from tests.unit.gateway.scan import (
-    ANSWER,
-    DONE,
-    EVENT_BYTES,
-    FIGURES,
-    FINISH,
-    ROLE,
-    TEXT,
-    USAGE,
-    Scan,
-    delta,
-    event,
-)
+from tests.unit.gateway.scan import DONE, EVENT_BYTES, FIGURES, FINISH, ROLE, TEXT, USAGE, Scan, delta, event
+
+ANSWER = ROLE + TEXT + TEXT + FINISH
 
 
 def test_bytes_pass_as_they_came() -> None:

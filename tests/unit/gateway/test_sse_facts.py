@@ -7,17 +7,7 @@ from pathlib import Path
 import pytest
 
 from scheduling.core.usage import Usage
-from tests.unit.gateway.scan import (
-    DONE,
-    FIGURES,
-    FINISH,
-    ROLE,
-    TEXT,
-    USAGE,
-    Scan,
-    delta,
-    event,
-)
+from tests.unit.gateway.scan import DONE, FIGURES, FINISH, ROLE, TEXT, USAGE, Scan, delta, event
 
 RECORDED = Path(__file__).parents[2] / "fakes" / "recorded"
 

@@ -1,0 +1,150 @@
+"""The installation as one file: what apply makes, keeps and removes, and what diff and export say of it."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+import yaml
+from django.core.management import CommandError, call_command
+
+from gateway import selectors as gateway_selectors
+from gateway import tokens
+from scheduling import selectors, services
+from scheduling.models import Change, Tenant
+from tests.integration.declarative.installation import ENGINE_KEY, FILE, SECRET, run
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_file_makes_a_whole_installation(file) -> None:
+    run("apply", "-f", file())
+
+    policy = selectors.policy()
+    assert (policy.tenants["research"].weight, dict(policy.tenants["research"].quotas)) == (
+        3,
+        {"requests_per_minute": 600, "in_flight": 64},
+    )
+    assert policy.tenants["chat"].priority_class == "interactive"
+    assert policy.classes["batch"].max_wait_ms == 300_000
+    assert policy.pools["main"].tpot_target_ms == 150
+    assert policy.backends["gpu-0"].models == {"llama-3.1-8b"}
+    assert selectors.endpoints()["gpu-0"].api_key == ENGINE_KEY
+    assert gateway_selectors.callers().by_digest[tokens.digest(SECRET)].tenant == "chat"
+
+
+def test_applying_twice_changes_nothing(file) -> None:
+    run("apply", "-f", file())
+    revision, changes = selectors.revision(), Change.objects.count()
+
+    out, err = run("apply", "-f", file())
+
+    assert (selectors.revision(), Change.objects.count(), out) == (revision, changes, "")
+    assert "Nothing to change" in err
+
+
+def test_a_dry_run_prints_the_diff_and_writes_nothing(file) -> None:
+    before = selectors.policy()
+
+    out, _ = run("apply", "-f", file(), "--dry-run")
+
+    assert "+ tenant research: " in out
+    assert "weight 3" in out
+    assert "~ class batch: max_wait_s 120 → 300" in out
+    assert selectors.policy() == before
+    assert not Change.objects.exists()
+
+
+def test_a_bad_last_row_leaves_nothing(file) -> None:
+    text = FILE.replace("tenant: chat, name: ci", "tenant: nobody, name: ci")
+    with pytest.raises(CommandError, match=r"tokens\[0\]: There is no tenant 'nobody'"):
+        run("apply", "-f", file(text))
+    assert not Tenant.objects.exists()
+    assert not Change.objects.exists()
+
+
+def test_a_field_that_is_not_written_is_left_as_it_is(file) -> None:
+    run("apply", "-f", file())
+    services.set_weight("chat", 9, by="admin:ada")
+    run("apply", "-f", file("tenants: [{slug: chat, name: Renamed}]"))
+    tenant = Tenant.objects.get(slug="chat")
+    assert (tenant.name, tenant.weight) == ("Renamed", 9)
+
+
+def test_written_quotas_replace_all_of_a_tenants_quotas(file) -> None:
+    run("apply", "-f", file())
+    run("apply", "-f", file("tenants: [{slug: research, quotas: {queued: 5}}]"))
+    assert dict(selectors.policy().tenants["research"].quotas) == {"queued": 5}
+
+
+def test_a_tenant_is_suspended_and_resumed_by_the_file(file) -> None:
+    for suspended in (True, False):
+        run("apply", "-f", file(f"tenants: [{{slug: chat, suspended: {str(suspended).lower()}}}]"))
+        assert selectors.policy().tenants["chat"].suspended is suspended
+
+
+def test_only_prune_removes_and_only_in_sections_of_the_file(file) -> None:
+    run("apply", "-f", file())
+    less = file("tenants: [{slug: chat}]\nbackends: []\n")
+
+    assert run("apply", "-f", less)[0] == ""
+    out, _ = run("apply", "-f", less, "--prune")
+
+    assert out.splitlines() == ["- backend gpu-0", "- tenant research"]
+    assert "llama-3.1-8b" in selectors.policy().models  # no models section: left alone
+    run("apply", "-f", file("models: []\nbackends: []\ntokens: []\n"), "--prune")
+    policy = selectors.policy()
+    assert not policy.models
+    assert not policy.pools
+    assert not gateway_selectors.callers().by_digest
+
+
+def test_another_secret_replaces_the_api_token(file, monkeypatch) -> None:
+    run("apply", "-f", file())
+    other = tokens.generate("fl_")
+    monkeypatch.setenv("CHAT_TOKEN", other)
+
+    out, _ = run("apply", "-f", file())
+
+    assert out == "~ API token chat/ci: secret (set) → (changed)\n"
+    assert list(gateway_selectors.callers().by_digest) == [tokens.digest(other)]
+
+
+def test_what_is_exported_applies_to_the_same(file) -> None:
+    run("apply", "-f", file())
+    services.suspend_tenant("research", by="admin:ada")
+    out, err = run("export")
+
+    assert SECRET not in out + err
+    assert ENGINE_KEY not in out + err
+    assert "secret of chat/ci" in err
+    assert "API key of gpu-0" in err
+    again, _ = run("apply", "-f", file(out))
+    assert again == ""
+    assert [row["rank"] for row in yaml.safe_load(out)["classes"]] == [0, 1, 2]
+    assert json.loads(run("export", "--json")[0]) == yaml.safe_load(out)
+
+
+def test_no_secret_is_in_the_audit_or_printed(file) -> None:
+    out, err = run("apply", "-f", file())
+    out_json, _ = run("apply", "-f", file(FILE.replace("max_in_flight: 64", "max_in_flight: 65")), "--json")
+    kept = str(list(Change.objects.values()))
+    for secret in (SECRET, ENGINE_KEY, tokens.digest(SECRET).hex()):
+        assert secret not in out + err + out_json + kept
+    assert json.loads(out_json)["steps"][0]["fields"] == {"max_in_flight": {"before": 64, "after": 65}}
+    assert Change.objects.latest("id").why.startswith("fairlane.yaml sha256:")
+
+
+def test_diff_says_by_its_exit_status_whether_there_is_drift(file) -> None:
+    run("apply", "-f", file())
+    assert run("diff", "-f", file()) == ("", "")
+
+    services.set_weight("research", 5, by="admin:ada")
+    revision, out = selectors.revision(), io.StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("diff", "-f", file(), stdout=out)
+
+    assert ended.value.code == 2
+    assert out.getvalue() == "~ tenant research: weight 5 → 3\n"
+    assert selectors.revision() == revision

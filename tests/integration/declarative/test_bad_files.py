@@ -1,0 +1,44 @@
+"""A file with a mistake is refused by its place, and changes nothing."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.management import CommandError
+
+from scheduling.models import Change
+from tests.integration.declarative.installation import ENGINE_KEY, FILE, run
+
+pytestmark = pytest.mark.django_db
+
+# Each mistake: what of the file, by what it is replaced, and what is said of it.
+BAD = {
+    "typo": ("weight: 3", "wieght: 3", r"tenants\[0\]\.wieght: unknown. Did you mean weight\?"),
+    "unknown key": ("weight: 3", "colour: 3", r"tenants\[0\]\.colour: unknown. Use one of: slug"),
+    "unknown section": ("tenants:", "tenant:", r"tenant: unknown. Did you mean tenants\?"),
+    "text": ("weight: 3", "weight: heavy", r"tenants\[0\]\.weight: .*integer, not 'heavy'"),
+    "boolean": ("weight: 3", "weight: true", r"tenants\[0\]\.weight: .*integer, not True"),
+    "range": ("weight: 3", "weight: 0", r"tenants\[0\]\.weight: .*greater than or equal to 1"),
+    "too heavy": ("weight: 3", "weight: 2000", r"tenants\[0\]\.weight: .*less than"),
+    "class": ("class: interactive", "class: vip", r"tenants\[1\]\.class: .*interactive"),
+    "quota kind": ("in_flight: 64}", "gold: 64}", r"tenants\[0\]\.quotas: 'gold'.*in_flight"),
+    "alias": ("engine_queue_target: 3", "engine_queue_target: -1", r"policies\[0\]\.engine_queue_target"),
+    "fairness": ("fairness: token_fair", "fairness: lifo", r"policies\[0\]\.fairness: .*fifo"),
+    "url": ("http://10.0.0.5:8000", "ftp://h", r"backends\[0\]\.url: .*http://"),
+    "missing": (', url: "http://10.0.0.5:8000"', "", r"backends\[0\]\.url: missing"),
+    "variable": ("CHAT_TOKEN", "NO_SUCH", r"tokens\[0\]\.secret_env: .*NO_SUCH is not set"),
+    "secret": ("CHAT_TOKEN", "GPU_KEY", r"tokens\[0\]\.secret_env: GPU_KEY holds no API token"),
+    "no secret": (", secret_env: CHAT_TOKEN", "", r"tokens\[0\]\.secret_env: missing"),
+    "twice": ("slug: chat", "slug: research", r"tenants\[1\]: research is in tenants\[0\]"),
+    "key twice": ("weight: 3", "weight: 3, weight: 4", "'weight' is written twice"),
+    "syntax": ("tenants:", "tenants: [", "not YAML"),
+    "ca": ("api_key_env: GPU_KEY", "ca_file: none.pem", r"backends\[0\]\.ca_file: none.pem cannot be read"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "says"), BAD.values(), ids=BAD.keys())
+def test_a_bad_file_is_refused_by_place_and_changes_nothing(file, old, new, says) -> None:
+    assert old in FILE
+    with pytest.raises(CommandError, match=says) as refused:
+        run("apply", "-f", file(FILE.replace(old, new)))
+    assert ENGINE_KEY not in str(refused.value)
+    assert not Change.objects.exists()

@@ -1,0 +1,74 @@
+"""API tokens on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError
+
+from gateway import selectors as gateway_selectors
+from gateway import services as gateway_services
+from gateway import tokens
+from gateway.models import ApiToken
+from scheduling import services
+from tests.integration.declarative.installation import run
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_token_is_issued_with_its_secret_alone_on_stdout() -> None:
+    services.create_tenant("chat", by="cli")
+    secret, err = run(
+        "token", "issue", "chat", "--name", "ci", "--class", "batch", "--expires", "90d", "--quiet"
+    )
+    assert (secret.count("\n"), err) == (1, "")
+    caller = gateway_selectors.callers().by_digest[tokens.digest(secret.strip())]
+    assert (caller.token_name, caller.class_ceiling) == ("ci", "batch")
+    assert caller.expires_at_s is not None
+
+    token = ApiToken.objects.get()
+    assert secret.strip() not in "".join(run("token", "list"))
+    assert json.loads(run("token", "list", "chat", "--json")[0])[0]["id"] == token.pk
+    run("token", "revoke", str(token.pk))
+    assert not gateway_selectors.callers().by_digest
+
+
+def test_an_admins_token_is_issued_with_scopes() -> None:
+    get_user_model().objects.create_user("ada")
+    secret, _ = run("token", "issue", "--admin", "ada", "--scope", "tenants:write", "--scope", "usage:read")
+    found = gateway_selectors.admin_caller(secret.strip())
+    assert found is not None
+    assert found.scopes == {"tenants:write", "usage:read"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("issue",), "slug, or --admin"),
+        (("issue", "chat", "--admin", "ada"), "not both"),
+        (("issue", "nobody"), "no tenant 'nobody'"),
+        (("issue", "chat", "--scope", "x"), "--scope goes with --admin"),
+        (("issue", "--admin", "ada", "--class", "batch"), "--class is for a tenant"),
+        (("issue", "--admin", "ada", "--scope", "x"), "Unknown: x"),
+        (("issue", "chat", "--expires", "soon"), "write 12h, 90d"),
+        (("issue", "chat", "--expires", "2020-01-01T00:00:00Z"), "past"),
+        (("issue", "chat", "--class", "vip"), "interactive"),
+        (("revoke", "0"), "no API token 0"),
+    ],
+)
+def test_a_token_command_that_cannot_work_says_why(arguments, says) -> None:
+    services.create_tenant("chat", by="cli")
+    get_user_model().objects.create_user("ada")
+    with pytest.raises(CommandError, match=says):
+        run("token", *arguments)
+    assert not ApiToken.objects.exists()
+
+
+def test_a_new_secret_fits_secret_env(file, monkeypatch) -> None:
+    secret = run("token", "new")[0].strip()
+    monkeypatch.setenv("CHAT_TOKEN", secret)
+    run("apply", "-f", file())
+    assert tokens.digest(secret) in gateway_selectors.callers().by_digest
+    assert gateway_services.target(ApiToken.objects.get()) == "chat/ci"
