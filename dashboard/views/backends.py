@@ -48,16 +48,14 @@ def backend(request: HttpRequest, name: str) -> HttpResponse:
     if request.method == "POST" and form.submit(partial(services.change_backend, by=by(request))):
         messages.success(request, f"Backend {name} saved.")
         return redirect("backend", name)
-    topic = Topic("backend", name)
-    history = _history(name)
     response = live_page(
         request,
         "dashboard/backend.html",
-        topic,
+        Topic("backend", name),
         read_now(),
         backend=row,
         form=form,
-        **history,
+        **_history(name),
     )
     response.status_code = 422 if form.errors else 200
     return response

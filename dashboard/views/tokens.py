@@ -25,10 +25,8 @@ def tokens(request: HttpRequest) -> HttpResponse:
     """All API tokens, and a form for a new one; a new one's secret is in the answer alone."""
     tenant = request.GET.get("tenant", "")
     form = TokenForm(request.POST or None, initial={"tenant": tenant})
-    if request.method == "POST":
-        issued = form.submit(partial(services.issue_token, by=by(request)))
-        if issued:
-            return _issued(request, issued)
+    if request.method == "POST" and (issued := form.submit(partial(services.issue_token, by=by(request)))):
+        return _issued(request, issued)
     rows = selectors.api_tokens(tenant)
     if not request.GET.get("all"):
         rows = rows.filter(revoked_at=None)

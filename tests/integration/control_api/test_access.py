@@ -14,7 +14,9 @@ from tests.integration.control_api.script import Api, is_problem, with_scopes
 pytestmark = pytest.mark.django_db
 
 
-@pytest.mark.parametrize("secret", ["", "nonsense", tokens.generate("fla_")])
+@pytest.mark.parametrize(
+    "secret", ["", "nonsense", tokens.generate("fla_")], ids=["none", "no token", "of nobody"]
+)
 def test_without_a_good_api_token_nothing_is_told(api, secret) -> None:
     answer = Api(secret)("GET", "tenants")
     assert "fla_" in is_problem(answer, 401)["detail"]
