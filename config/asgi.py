@@ -14,7 +14,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 pages = get_asgi_application()  # before anything that reads a model
 
-from config.doors import ConsoleDoors, GatewayDoors, Lifespan, NoDoor  # noqa: E402
+from config.doors import ConsoleDoors, GatewayDoors, Lifespan, LiveDoor, NoDoor  # noqa: E402
 from dashboard.live import websocket  # noqa: E402
 
 ROLE = os.environ.get("FAIRLANE_ROLE", "both")
@@ -27,7 +27,7 @@ class Fairlane(ProtocolTypeRouter):
         console = NoDoor() if role == "gateway" else ConsoleDoors(pages)
         doors = console if role == "console" else GatewayDoors(console)
         self.plane = doors.plane if isinstance(doors, GatewayDoors) else None
-        live = NoDoor() if role == "gateway" else websocket
+        live = NoDoor() if role == "gateway" else LiveDoor(websocket)
         super().__init__({"http": doors, "websocket": live, "lifespan": Lifespan(self.plane)})
 
 

@@ -99,7 +99,9 @@ class DataPlane:
         self._journal.start()
         self.gateway.start()
         work = (self._feed.run, commands.run, self._publisher.run, self._control.run, self._wait_for_seat)
-        self._chores = [asyncio.create_task(each()) for each in work]
+        self._chores = [asyncio.create_task(each(), name=each.__qualname__) for each in work]
+        for chore in self._chores:
+            chore.add_done_callback(_told_if_dead)
 
     async def drain(self) -> None:
         """Take no new requests; those that run may end within FAIRLANE_DRAIN_S, the rest are told why not."""
@@ -158,7 +160,11 @@ class DataPlane:
 def load_rules(previous: Rules | None = None) -> Rules:
     """One consistent read of everything a gateway obeys."""
     with scheduling_selectors.consistent_read():
-        return Rules(scheduling_selectors.policy(), scheduling_selectors.endpoints(), selectors.callers())
+        return Rules(
+            scheduling_selectors.policy(),
+            scheduling_selectors.endpoints(),
+            selectors.callers(previous.callers if previous else None),
+        )
 
 
 def relay_options(knobs: Mapping[str, int | float | str]) -> RelayOptions:
@@ -174,6 +180,11 @@ def relay_options(knobs: Mapping[str, int | float | str]) -> RelayOptions:
 
 def _now_ms() -> int:
     return int(monotonic() * 1000)
+
+
+def _told_if_dead(chore: asyncio.Task[None]) -> None:
+    if not chore.cancelled() and (error := chore.exception()):
+        log.error("%s ended, and this gateway goes on without it", chore.get_name(), exc_info=error)
 
 
 def _store(batch: Sequence[Record]) -> None:

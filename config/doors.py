@@ -23,6 +23,8 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+LIVE = "/live"
+NOT_FOUND = 4404  # WebSocket close code of our own: no such path
 HEALTH = ("/healthz", "/readyz", "/metrics")
 
 
@@ -64,13 +66,27 @@ class ConsoleDoors:
             await self._pages(scope, receive, send)
 
 
+class LiveDoor:
+    """The console's live feed; any other WebSocket is told that nobody is there."""
+
+    def __init__(self, live: Any) -> None:
+        self._live = live
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one WebSocket."""
+        if scope["path"] == LIVE:
+            await self._live(scope, receive, send)
+        else:
+            await send({"type": "websocket.close", "code": NOT_FOUND})
+
+
 class NoDoor:
     """This process does not have that part."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Say so."""
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 4404})
+            await send({"type": "websocket.close", "code": NOT_FOUND})
             return
         await say(send, 404, b"The console is served on another port (serve --split, --console-port).\n")
 

@@ -232,6 +232,7 @@ def _notice_vanishing(transport: Any) -> None:
     sock = transport.get_extra_info("socket") if transport is not None else None
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    with suppress(OSError):  # it has left already, and the ears will say so
+    # It may have left already, and the ears will say so; uvloop says ValueError for a closed socket.
+    with suppress(OSError, ValueError):
         for level, option, value in VANISHED:
             sock.setsockopt(level, option, value)

@@ -83,7 +83,10 @@ class Pulse:
     def _hear(self) -> None:
         deaf, self._deaf = self._deaf, []
         for client in deaf:
-            client.listen()
+            try:
+                client.listen()
+            except Exception:  # one client's fault must not leave the others unheard
+                log.exception("request %s is not heard leaving", client.request_id.own)
 
     def _look_at(self, client: Client, now_s: float) -> None:
         if (since_s := client.writing_since_s) is not None:

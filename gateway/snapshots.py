@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -143,16 +143,17 @@ async def read_picture(client: redis.asyncio.Redis) -> Picture:
     """What all gateways published last, merged."""
     ids: Any = await client.zrangebyscore(GATEWAYS, time.time() - SNAPSHOT_S, "+inf")
     pages = await client.mget([SNAPSHOT + _text(name) for name in ids]) if ids else []
-    return merge([_decode(page) for page in pages if page])
+    return merge(_readable(pages))
 
 
 def read_picture_sync() -> Picture:
     """The same for a view or a command: says that somebody looks, then reads.
 
     When nobody looked before, the gateways get a moment to notice: a first
-    look should not say that there are none.
+    look should neither say that there are none nor show what was long ago.
     """
     client = sync_client()
+    looked_s = time.time()
     first_look = client.set(WATCHED, 1, ex=WATCHED_S, nx=True)
     if not first_look:
         client.expire(WATCHED, WATCHED_S)
@@ -160,10 +161,23 @@ def read_picture_sync() -> Picture:
     while True:
         ids: Any = client.zrangebyscore(GATEWAYS, time.time() - SNAPSHOT_S, "+inf")
         pages: Any = client.mget([SNAPSHOT + _text(name) for name in ids]) if ids else []
-        told = [_decode(page) for page in pages if page]
-        if told or time.monotonic() > give_up_s:
+        told = _readable(pages)
+        fresh = told and (not first_look or all(snapshot.at_s >= looked_s for snapshot in told))
+        if fresh or time.monotonic() > give_up_s:
             return merge(told)
         time.sleep(LOOK_AGAIN_S)
+
+
+def _readable(pages: Iterable[Any]) -> list[Snapshot]:
+    told = []
+    for page in pages:
+        if page is None:
+            continue
+        try:
+            told.append(_decode(page))
+        except msgspec.DecodeError as error:  # a gateway of another release
+            log.warning("a snapshot cannot be read: %s", error)
+    return told
 
 
 def _text(name: bytes | str) -> str:
