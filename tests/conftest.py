@@ -10,6 +10,8 @@ import pytest
 import redis.asyncio
 from django.conf import settings
 
+from scheduling.engines.scrape import Scraper
+
 # A slow machine is no failure. Where one run decides, it tries the same examples as the last one.
 hypothesis.settings.register_profile(
     "fairlane",
@@ -18,8 +20,6 @@ hypothesis.settings.register_profile(
     derandomize=bool(os.environ.get("CI")),
 )
 hypothesis.settings.load_profile("fairlane")
-
-from scheduling.engines.scrape import Scraper
 
 
 @pytest.fixture
