@@ -205,8 +205,8 @@ def test_a_restart_keeps_the_data_and_shows_no_secret(data, port):
     with serving(data, port) as serve:
         serve.up()
         assert "fl_" not in serve.screen
-        client = OpenAI(base_url=f"http://localhost:{port}/v1", api_key=token)
-        assert [model.id for model in client.models.list()] == ["demo-llama"]
+        with OpenAI(base_url=f"http://localhost:{port}/v1", api_key=token) as client:
+            assert [model.id for model in client.models.list()] == ["demo-llama"]
 
         began = time.monotonic()
         serve.process.send_signal(signal.SIGTERM)
