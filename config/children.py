@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from config import other_user
@@ -119,6 +119,18 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals, within_s: float)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+@contextlib.contextmanager
+def stopped_on_failure(
+    process: subprocess.Popen[bytes], how: signal.Signals, within_s: float
+) -> Iterator[None]:
+    """Leave no server behind when what follows its start fails."""
+    try:
+        yield
+    except BaseException:
+        stop(process, how, within_s)
+        raise
 
 
 def wait_ready(

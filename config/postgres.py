@@ -68,12 +68,9 @@ def start(data: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
     """Start the server, wait until it answers, and make our database. Raises Trouble."""
     prepare(data, durable=durable)
     process = children.start(command(data, durable=durable), log(data), STOP_SIGNAL, as_named_user=True)
-    try:
+    with children.stopped_on_failure(process, STOP_SIGNAL, STOP_S):
         children.wait_ready("PostgreSQL", process, log(data), partial(answers, data), START_S)
         create_database(data)
-    except BaseException:
-        stop(process)
-        raise
     return process
 
 

@@ -62,11 +62,8 @@ def start(data: Path, *, durable: bool = True) -> subprocess.Popen[bytes]:
     """Start the server and wait until it answers. Raises Trouble."""
     prepare(data)
     process = children.start(command(data, durable=durable), log(data), STOP_SIGNAL)
-    try:
+    with children.stopped_on_failure(process, STOP_SIGNAL, STOP_S):
         children.wait_ready("Valkey", process, log(data), partial(answers, data), START_S)
-    except BaseException:
-        stop(process)
-        raise
     return process
 
 
