@@ -133,8 +133,8 @@ class Work:
             yield
         except BackendFailure as failure:
             lease.refund = record.first_token_at is None
-            if failure.busy:
-                self._dispatcher.throttle(lease.backend)
+            if failure.busy or failure.outcome in NEVER_ASKED:
+                self._dispatcher.throttle(lease.backend)  # else, idle as it is, it would be asked first again
             raise
         except Refused:
             lease.refund = True

@@ -66,7 +66,10 @@ class Dispatcher(Protocol):
         """Move the gates; a limit not newer than the one in force is ignored."""
 
     def throttle(self, backend: str) -> None:
-        """The engine said 429 or 503: halve its window, and its cap where the window does not hold all."""
+        """The engine said 429 or 503, or is out of reach: leave it alone for a moment.
+
+        Its window is halved, and its cap where the window does not hold all.
+        """
 
     def cancel(self, request_id: str) -> bool:
         """Take a waiting request out of line for an admin. False when it does not wait."""

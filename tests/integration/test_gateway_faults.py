@@ -11,7 +11,7 @@ import pytest
 from gateway.relay import RelayOptions
 from gateway.settings import Settings
 from tests.fakes.engine import engine_process
-from tests.fakes.faulty import CHUNKED_HEAD, answer, chunk, says
+from tests.fakes.faulty import CHUNKED_HEAD, answer, chunk, faulty_engine, says
 from tests.fakes.faulty_gateway import (
     BODY,
     BUSY,
@@ -53,6 +53,19 @@ async def test_an_engine_that_is_not_there_is_a_502_with_a_record():
             records = await served.settled(1)
     assert (refused.status_code, refused.json()["error"]["code"]) == (502, "connect_fail")
     assert (records[0].outcome, records[0].cost) == ("connect_fail", 0)
+
+
+async def test_an_engine_that_is_not_there_is_not_asked_first_by_every_request():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        async with faulty_engine(says(GOOD)) as good:
+            urls = {"gpu-0": nobody, "gpu-1": f"http://127.0.0.1:{good.port}"}
+            async with running_gateway(CAST.policy(tuple(urls)), CAST.callers(), urls) as served:
+                answers = [await post(served, STREAM) for _ in range(6)]
+                records = await served.settled(6)
+    assert {each.status_code for each in answers} == {200}
+    assert [record.attempt for record in records].count(2) == 1
 
 
 async def test_a_request_that_breaks_two_engines_is_not_given_a_third():
