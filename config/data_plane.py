@@ -62,23 +62,7 @@ class DataPlane:
         self._journal = Journal(
             Path(settings.DATA_DIR) / "journal", _store, float(knobs["FAIRLANE_RECORD_EVERY_S"])
         )
-        self.gateway = Gateway(
-            Parts(
-                dispatcher=self._dispatcher,
-                relay=self._relay,
-                journal=self._journal,
-                feed_age_s=self._feed_age_s,
-                salt=hashlib.sha256(b"user ids" + settings.SECRET_KEY.encode()).digest(),
-                settings=Settings.from_knobs(knobs),
-            )
-        )
-        self._feed: PolicyFeed[Rules] | None = None
-        self._announcing: asyncio.Task[None] | None = None
-        self._chores: list[asyncio.Task[None]] = []
-
-    async def start(self) -> None:
-        """Begin to follow rules and limits; requests are taken as soon as the rules are here."""
-        knobs = settings.KNOBS
+        self.gateway = self._build_gateway(knobs)
         commands = CommandRunner(self._gateway_id, self._holds, self._act)
         self._feed = PolicyFeed(
             lambda: load_rules(self._rules), self._obey, on_command=commands.wake, lock_key=GATEWAY_LOCK
@@ -96,15 +80,31 @@ class DataPlane:
             float(knobs["FAIRLANE_POLL_EVERY_S"]),
             float(knobs["FAIRLANE_METRICS_STALE_S"]),
         )
+        self._work = (
+            self._feed.run,
+            commands.run,
+            self._publisher.run,
+            self._control.run,
+            self._wait_for_seat,
+        )
+        self._announcing: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to follow rules and limits; requests are taken as soon as the rules are here."""
         self._journal.start()
         self.gateway.start()
-        work = (self._feed.run, commands.run, self._publisher.run, self._control.run, self._wait_for_seat)
-        self._chores = [asyncio.create_task(each(), name=each.__qualname__) for each in work]
+        self._chores = [asyncio.create_task(each(), name=each.__qualname__) for each in self._work]
         for chore in self._chores:
             chore.add_done_callback(_told_if_dead)
 
     async def drain(self) -> None:
-        """Take no new requests; those that run may end within FAIRLANE_DRAIN_S, the rest are told why not."""
+        """Take no new requests; those that run may end within FAIRLANE_DRAIN_S, the rest are told why not.
+
+        A second call waits for nobody again.
+        """
+        if self.gateway.draining:
+            return
         if left := await self.gateway.drain(float(settings.KNOBS["FAIRLANE_DRAIN_S"])):
             log.warning("%d requests were cut off after the drain time", left)
 
@@ -121,12 +121,21 @@ class DataPlane:
         await self._publisher.close()
         await asyncio.to_thread(self._journal.stop)
 
-    def _feed_age_s(self) -> float:
-        return self._feed.age_s if self._feed else float("inf")
+    def _build_gateway(self, knobs: Mapping[str, int | float | str]) -> Gateway:
+        return Gateway(
+            Parts(
+                dispatcher=self._dispatcher,
+                relay=self._relay,
+                journal=self._journal,
+                feed_age_s=lambda: self._feed.age_s,
+                salt=hashlib.sha256(b"user ids" + settings.SECRET_KEY.encode()).digest(),
+                settings=Settings.from_knobs(knobs),
+            )
+        )
 
     def _obey(self, rules: Rules) -> None:
         self._rules = rules
-        if self._feed and self._feed.may_seat:
+        if self._feed.may_seat:
             self._swap()
 
     def _swap(self) -> None:
@@ -137,11 +146,8 @@ class DataPlane:
 
     async def _wait_for_seat(self) -> None:
         """Take over when the gateway process that served before us has ended."""
-        feed = self._feed
-        if feed is None:
-            return
-        await feed.loaded.wait()
-        while not feed.may_seat:  # noqa: ASYNC110 - another process's end sends no event here
+        await self._feed.loaded.wait()
+        while not self._feed.may_seat:  # noqa: ASYNC110 - another process's end sends no event here
             await asyncio.sleep(SEAT_CHECK_S)
         if self.gateway.policy is None:
             self._swap()

@@ -13,7 +13,7 @@ from django.db import connection
 
 from config.data_plane import DataPlane
 from gateway.consumers import GatewayConsumer
-from gateway.health import Health
+from gateway.health import Health, say
 from scheduling import selectors
 
 log = logging.getLogger(__name__)
@@ -109,13 +109,6 @@ class Lifespan:
         if self._plane:
             await self._plane.stop()
         await send({"type": "lifespan.shutdown.complete"})
-
-
-async def say(send: Send, status: int, body: bytes) -> None:
-    """A short answer in plain text."""
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def _database_answers() -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django.core.exceptions import ImproperlyConfigured
 
-type_names = {int: "a whole number", float: "a number", str: "a text"}
+KINDS = {int: "a whole number", float: "a number", str: "a text"}
 
 MIB = 1024 * 1024
 
@@ -32,7 +32,7 @@ class Knob:
             value = kind(text)
         except ValueError:
             raise ImproperlyConfigured(
-                f"{self.name} is {text!r}; it must be {type_names[kind]}. {self.help}"
+                f"{self.name} is {text!r}; it must be {KINDS[kind]}. {self.help}"
             ) from None
         if self.at_least is not None and float(value) < self.at_least:
             raise ImproperlyConfigured(f"{self.name} is {text}; it must be {self.at_least:g} or more.")

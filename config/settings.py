@@ -17,10 +17,14 @@ KNOBS = knobs.read_all()
 
 DEBUG = False
 SECRET_KEY = os.environ.get("FAIRLANE_SECRET_KEY") or embedded.secret_key(DATA_DIR)
-ALLOWED_HOSTS = [host.strip() for host in str(KNOBS["FAIRLANE_ALLOWED_HOSTS"]).split(",") if host.strip()]
-CSRF_TRUSTED_ORIGINS = [
-    origin.strip() for origin in str(KNOBS["FAIRLANE_TRUSTED_ORIGINS"]).split(",") if origin.strip()
-]
+
+
+def _listed(knob: str) -> list[str]:
+    return [item.strip() for item in str(KNOBS[knob]).split(",") if item.strip()]
+
+
+ALLOWED_HOSTS = _listed("FAIRLANE_ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = _listed("FAIRLANE_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "django.contrib.auth",

@@ -32,29 +32,29 @@ class Health:
         """Answer one of the three paths."""
         path = scope["path"]
         if path == "/healthz":
-            await _say(send, 200, b"ok\n")
+            await say(send, 200, b"ok\n")
         elif path == "/readyz":
             await self._readiness(send)
         elif path == "/metrics":
             await self._figures(scope, send)
         else:
-            await _say(send, 404, b"There is no such page.\n")
+            await say(send, 404, b"There is no such page.\n")
 
     async def _readiness(self, send: Send) -> None:
         if self._gateway.ready:
-            await _say(send, 200, b"ready\n")
+            await say(send, 200, b"ready\n")
         elif self._gateway.draining:
-            await _say(send, 503, b"draining\n")
+            await say(send, 503, b"draining\n")
         else:
-            await _say(send, 503, b"no policy is loaded yet\n")
+            await say(send, 503, b"no policy is loaded yet\n")
 
     async def _figures(self, scope: Mapping[str, Any], send: Send) -> None:
         if not await self._may_see(scope):
-            await _say(send, 403, b"/metrics answers loopback, or an admin's API token with scope metrics.\n")
+            await say(send, 403, b"/metrics answers loopback, or an admin's API token with scope metrics.\n")
             return
         gateway = self._gateway
         text = page(gateway.books.metrics, gateway.dispatcher.view(), gateway.books.unsettled)
-        await _say(send, 200, text, PROMETHEUS)
+        await say(send, 200, text, PROMETHEUS)
 
     async def _may_see(self, scope: Mapping[str, Any]) -> bool:
         headers = dict(scope["headers"])
@@ -77,7 +77,8 @@ def _is_reader(secret: str) -> bool:
     return caller is not None and SCOPE in caller.scopes
 
 
-async def _say(send: Send, status: int, body: bytes, kind: bytes = TEXT) -> None:
+async def say(send: Send, status: int, body: bytes, kind: bytes = TEXT) -> None:
+    """A short answer, plain text unless said otherwise."""
     headers = [
         (b"content-type", kind),
         (b"content-length", b"%d" % len(body)),

@@ -14,7 +14,6 @@ from redis.asyncio.client import PubSub
 
 from scheduling.control_step import summed
 from scheduling.core.control import BackendState, OwnCounts
-from scheduling.core.limits import Limit
 
 STATES = "fairlane:control:states"  # hash: backend -> BackendState as JSON
 COUNTS = "fairlane:control:counts:"  # + gateway: {backend: OwnCounts} as JSON
@@ -77,11 +76,6 @@ async def read_states(client: redis.asyncio.Redis) -> dict[str, BackendState]:
 async def ticked_at_s(client: redis.asyncio.Redis) -> float:
     """Unix time of the controller's last step; 0 when there was none."""
     return float(await client.get(TICKED) or 0)
-
-
-async def read_limits(client: redis.asyncio.Redis) -> list[Limit]:
-    """What the gates are to obey."""
-    return [state.limit() for state in (await read_states(client)).values()]
 
 
 async def publish_counts(

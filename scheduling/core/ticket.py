@@ -33,8 +33,3 @@ class Ticket:
     def cost_tokens(self) -> int:
         """The estimate that the flow is charged at dispatch."""
         return cost_of(self.prompt_tokens, self.completion_tokens)
-
-    @property
-    def flow(self) -> tuple[str, str, str, str]:
-        """Tenant, user, model and class: tickets of one flow go in order."""
-        return (self.tenant, self.user, self.model, self.priority_class)

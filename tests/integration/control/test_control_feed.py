@@ -124,5 +124,6 @@ async def test_the_console_sees_what_the_controller_knows(valkey, async_valkey) 
     state = decided(4, running=2, waiting=1, kv_usage=0.5, error="timeout: no page within 1 s")
     control_bus.save_states(valkey, {"gpu-0": state}, gone=[])
 
-    assert await control_bus.read_states(async_valkey) == {"gpu-0": state}
-    assert await control_bus.read_limits(async_valkey) == [state.limit()]
+    states = await control_bus.read_states(async_valkey)
+    assert states == {"gpu-0": state}
+    assert [told.limit() for told in states.values()] == [state.limit()]
