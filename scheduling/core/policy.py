@@ -27,7 +27,8 @@ class TenantRule:
 
     ``in_flight`` is obeyed by the scheduler: a tenant that holds so many
     seats in the pool is passed over until one is free. The other kinds are
-    the gateway's, asked before a ticket is made.
+    the gateway's, asked before a ticket is made. ``model_quotas`` bound the
+    tenant's requests for one model in the same ways.
     """
 
     slug: str
@@ -35,6 +36,12 @@ class TenantRule:
     priority_class: str = DEFAULT_CLASS
     suspended: bool = False
     quotas: Mapping[str, int] = field(default_factory=_empty)
+    model_quotas: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
+
+    def most(self, kind: str, model: str = "") -> int | None:
+        """The limit of this kind, for one model if it is named; None when there is none."""
+        quotas = self.model_quotas.get(model) if model else self.quotas
+        return quotas.get(kind) if quotas else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class Roster:
 
     def is_full(self, tenant: str, rule: TenantRule | None) -> bool:
         """Whether the tenant holds as many seats as its quota lets it."""
-        most = rule.quotas.get(IN_FLIGHT) if rule and rule.quotas else None
+        most = rule.most(IN_FLIGHT) if rule and rule.quotas else None
         if most is None or (line := self._lines.get(tenant)) is None:
             return False
         return line.in_flight >= most

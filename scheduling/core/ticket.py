@@ -28,6 +28,9 @@ class Ticket:
     attempt: int = 1
     avoid: frozenset[str] = frozenset()  # backends that failed this request already
     streams: bool = True  # False: nothing is heard of it until its whole answer comes
+    not_before_ms: int | None = None  # its quota's allowance comes then: parked until that time
+    api_token: str = ""  # whose requests in flight are bounded together by api_token_in_flight
+    api_token_in_flight: int | None = None
 
     @property
     def cost_tokens(self) -> int:
