@@ -13,6 +13,7 @@ from scheduling.core.view import BackendView
 if TYPE_CHECKING:
     from scheduling.core.entry import Entry
 
+PROMOTED_ONE_IN = 4  # seats: an aged class must not turn the order of classes upside down
 PAUSE_MS = 1000  # an engine that said 429 or 503 gets this long before the next request
 
 
@@ -52,6 +53,7 @@ class Gate:
         "name",
         "paused_until_ms",
         "pending",
+        "since_promoted",
         "streaming",
         "window",
     )
@@ -69,6 +71,7 @@ class Gate:
         self.limit: Limit | None = None
         self.paused_until_ms = 0
         self.blocked = False
+        self.since_promoted = PROMOTED_ONE_IN - 1  # seats given since the last out of the order of classes
         self._full_window = 0
         self._full_cap = 0
         self._windowed = True
@@ -109,11 +112,27 @@ class Gate:
 
         An empty backend is open to every class, however much is held back.
         """
-        if self.draining or self.gone or now_ms < self.paused_until_ms:
-            return False
         if self.in_flight >= self.cap - hold and (self.in_flight or not self.cap):
             return False
-        return self.pending < self.window or not self._windowed
+        if self.pending >= self.window and self._windowed:
+            return False
+        return not self.draining and not self.gone and now_ms >= self.paused_until_ms
+
+    def why_shut(self, hold: int, now_ms: int) -> str:
+        """The first cause, the most lasting before the others; empty when it is open."""
+        if self.is_open(hold, now_ms):
+            return ""
+        if self.draining or self.gone:
+            return "draining"
+        if now_ms < self.paused_until_ms:
+            return "left_alone"
+        if self.in_flight >= self.cap:
+            return "full"
+        return "reserved" if self.is_open(0, now_ms) else "window"
+
+    def opens_ms(self, cause: str) -> int | None:
+        """When a backend that is shut for this cause opens by itself."""
+        return self.paused_until_ms if cause == "left_alone" else None
 
     def seat(self, entry: Entry, now_ms: int) -> None:
         """One request more in flight, and in the window if anything may take it out again."""
@@ -237,6 +256,10 @@ class Gates:
         if gate is None or gate.gone:
             return False
         return gate.move(limit, self._max_in_flight[gate.name], read_ms)
+
+    def has(self, model: str) -> bool:
+        """Whether any backend of the policy has the model."""
+        return any(model in gate.models and not gate.gone for gate in self._gates.values())
 
     def serving(self, model: str) -> list[Gate]:
         """The backends of the policy that have the model, draining ones too."""

@@ -2,179 +2,250 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 
-from scheduling.core.admission import Gate
-from scheduling.core.entry import Entry, Lane
-from scheduling.core.fairness import Fairness, Fifo, RoundRobin
-from scheduling.core.hierarchy import TokenFair
-from scheduling.core.policy import DEFAULT_CLASS, ClassRule, Policy, PoolRule, TenantRule
+from scheduling.core.admission import PROMOTED_ONE_IN, Gate
+from scheduling.core.entry import Aside, Entry, Lane
+from scheduling.core.fairness import Fairness
+from scheduling.core.orders import make
+from scheduling.core.policy import DEFAULT_CLASS, ClassRule, Policy, PoolRule
 from scheduling.core.routing import choose
+from scheduling.core.usage import CostRule
 
-PROMOTED_ONE_IN = 4  # seats: an aged class must not turn the order of classes upside down
 UNRANKED = ClassRule(DEFAULT_CLASS, rank=0)  # the one class of a policy that names none
+
+Choice = tuple[Entry, Gate]
 
 
 class Band:
-    """One class: its order, and how many wait in each lane.
+    """One class: its order, and how many stand in line in each lane.
 
-    ``hold`` is how many seats of every backend stay free for better classes.
-    ``overdue`` counts, by lane, tickets that waited longer than the class's bound.
+    ``overdue`` counts, by lane, tickets in line that waited longer than the
+    class's bound.
     """
 
-    __slots__ = ("fairness", "hold", "lanes", "overdue", "promoted", "rule", "waiting")
+    __slots__ = ("fairness", "lanes", "overdue", "promoted", "rule", "waiting")
 
     def __init__(self, rule: ClassRule, fairness: Fairness) -> None:
         self.rule = rule
         self.fairness = fairness
-        self.hold = 0
         self.waiting = 0
         self.lanes: dict[Lane, int] = {}
         self.overdue: dict[Lane, int] = {}
-        self.promoted = 0
+        self.promoted: dict[str, int] = {}  # by backend: when it was last promoted there
+
+    @property
+    def held_back(self) -> int:
+        """Seats of every backend that worse classes must leave free now."""
+        rule = self.rule
+        return rule.reserved_seats if self.waiting else max(0, rule.reserved_seats - rule.lent_seats)
 
     def push(self, entry: Entry) -> None:
-        """The ticket joins the class's line."""
-        entry.band = self
+        """The ticket stands in the class's line."""
         self.fairness.push(entry)
         self.waiting += 1
         self.lanes[entry.lane] = self.lanes.get(entry.lane, 0) + 1
+        if entry.overdue:
+            self.overdue[entry.lane] = self.overdue.get(entry.lane, 0) + 1
 
-    def leave(self, entry: Entry) -> None:
+    def gone(self, entry: Entry) -> None:
         """The ticket is out of line, served or not."""
         self.waiting -= 1
         _less(self.lanes, entry.lane)
         if entry.overdue:
-            self.forgive(entry)
-
-    def forgive(self, entry: Entry) -> None:
-        """The ticket is not overdue any more."""
-        entry.overdue = False
-        _less(self.overdue, entry.lane)
+            _less(self.overdue, entry.lane)
 
     def age(self, entry: Entry) -> None:
         """The ticket has waited longer than the class's bound."""
         entry.overdue = True
-        self.overdue[entry.lane] = self.overdue.get(entry.lane, 0) + 1
+        if not entry.aside:
+            self.overdue[entry.lane] = self.overdue.get(entry.lane, 0) + 1
 
-    def next(self, lanes: Iterable[Lane], now_ms: int) -> tuple[Entry, Gate] | None:
+    def forgive(self, entry: Entry) -> None:
+        """The ticket is not overdue any more."""
+        entry.overdue = False
+        if not entry.aside:
+            _less(self.overdue, entry.lane)
+
+    def next(self, lanes: Iterable[Lane], hold: int, now_ms: int, since: int = 0) -> Choice | None:
         """The ticket to seat now, and where; None when no lane is open to this class."""
         seats: dict[Lane, Gate] = {}
         for lane in lanes:
-            if gate := choose(lane, self.hold, now_ms):
+            if gate := choose(lane, hold, now_ms, since):
                 seats[lane] = gate
         entry = self.fairness.pick(seats) if seats else None
         return (entry, seats[entry.lane]) if entry else None
 
 
 class Bands:
-    """All classes of a pool, best first.
+    """All classes of a pool, best first, and before them whom an admin moved to the front.
 
-    A class is served when no better one has a ticket that could go. One whose
-    ticket has waited longer than ``max_wait_ms`` is promoted: its next ticket,
-    in the class's own order, goes first, at most one seat in four, aged
-    classes in turn. So no class starves, and none of them takes over.
+    A class is served when no better one has a ticket that could go, and only
+    on seats that no better one has reserved. One whose ticket has waited
+    longer than ``max_wait_ms`` is promoted: its next ticket, in the class's
+    own order, goes first and onto any seat, at most one seat in four of a
+    backend, aged classes in turn.
+
+    Bound: with A classes overdue, at least one of any 4 x A seats in a row
+    that a backend gives goes to each of them that has an overdue ticket for it
+    all that time. So no class starves, and none of them takes over.
     """
 
     def __init__(self) -> None:
+        self.paused = False
+        """Nothing is seated while the pool is paused."""
+        self.lends = False
+        """Whether a class lends reserved seats, so that who waits in it opens and shuts gates to others."""
         self._bands: list[Band] = []
         self._by_name: dict[str, Band] = {}
-        self._shape: tuple[str, tuple[tuple[int, str], ...]] | None = None
-        self._since_promoted = PROMOTED_ONE_IN
+        self._shape: tuple[str, CostRule, tuple[tuple[int, str], ...]] | None = None
         self._promotions = 0
-        self.full: set[str] = set()
-        """Tenants that hold all the seats that they may: passed over in every class."""
+        self._shut: dict[str, Container[str]] = {}
+        self._front: dict[Lane, OrderedDict[int, Entry]] = {}
 
     def __iter__(self) -> Iterator[Band]:
         return iter(self._bands)
 
-    def obey(self, policy: Policy, pool: PoolRule, entries: Iterable[Entry]) -> None:
+    def obey(
+        self, policy: Policy, pool: PoolRule, weight_of: Callable[[str], int], entries: Iterable[Entry]
+    ) -> None:
         """Follow the policy. Other classes or another fairness put all tickets in line anew."""
         rules = dict(policy.classes) or {DEFAULT_CLASS: UNRANKED}
         ranked = sorted(rules.values(), key=_rank)
-        shape = (pool.fairness, tuple((rule.rank, rule.name) for rule in ranked))
+        shape = (pool.fairness, pool.cost, tuple((rule.rank, rule.name) for rule in ranked))
         if shape != self._shape:
-            self._bands = [Band(rule, make(pool.fairness, policy.tenants)) for rule in ranked]
+            self._bands = [Band(rule, make(pool.fairness, pool.cost, weight_of)) for rule in ranked]
             self._by_name = {band.rule.name: band for band in self._bands}
             self._shape = shape
-            self._stand_anew(entries)
             for band in self._bands:
-                for tenant in self.full:
-                    band.fairness.pass_over(tenant)
-        hold = 0
+                for tenant, models in self._shut.items():
+                    band.fairness.close(tenant, models)
+            self._stand_anew(entries)
         for band, rule in zip(self._bands, ranked, strict=True):
-            band.rule, band.hold = rule, hold
-            hold += rule.reserved_seats
-            band.fairness.set_weights(policy.tenants)
+            band.rule = rule
+        self.lends = any(rule.lent_seats for rule in ranked)
 
     def of(self, priority_class: str) -> Band:
         """The class's band; an unknown class stands with the default one, or last."""
         return self._by_name.get(priority_class) or self._by_name.get(DEFAULT_CLASS) or self._bands[-1]
 
-    def next(self, now_ms: int) -> tuple[Entry, Gate] | None:
+    def next(self, now_ms: int) -> Choice | None:
         """The ticket to seat now, and where; None when nobody who waits could go."""
+        if self.paused:
+            return None
+        if self._front and (choice := self._first_moved(now_ms)):
+            return choice
+        hold = overdue = 0
+        choice = None
         for band in self._bands:
-            if band.waiting and (choice := band.next(band.lanes, now_ms)):
-                return self._promoted(band, now_ms) or self._ordinary(choice)
-        return None
+            overdue += len(band.overdue)
+            if choice is None and band.waiting:
+                choice = band.next(band.lanes, hold, now_ms)
+            hold += band.held_back
+        if overdue and (aged := self._aged(choice, now_ms)):
+            return aged
+        if choice:
+            choice[1].since_promoted += 1
+        return choice
 
-    def mark(self, tenant: str, *, full: bool) -> None:
-        """Whether the tenant holds all the seats that it may."""
-        if full == (tenant in self.full):
-            return
-        if full:
-            self.full.add(tenant)
-        else:
-            self.full.discard(tenant)
+    def reweigh(self, tenants: Collection[str] | None = None) -> None:
+        """The weights of these tenants, or of all, may have changed."""
         for band in self._bands:
-            (band.fairness.pass_over if full else band.fairness.let_in)(tenant)
+            band.fairness.reweigh(tenants)
+
+    def close(self, tenant: str, models: Container[str] | None) -> None:
+        """Seat none of the tenant's tickets for ``models`` in any class; None lets it in again."""
+        if models is None:
+            self._shut.pop(tenant, None)
+        else:
+            self._shut[tenant] = models
+        for band in self._bands:
+            band.fairness.close(tenant, models)
+
+    def shut(self, tenant: str) -> Container[str] | None:
+        """The models for which the tenant is passed over."""
+        return self._shut.get(tenant)
+
+    @property
+    def shut_tenants(self) -> Collection[str]:
+        """Who is passed over, at least for some model."""
+        return self._shut.keys()
+
+    def put_first(self, entry: Entry) -> None:
+        """The ticket, which stands in no line, goes before all others from now on."""
+        self._front.setdefault(entry.lane, OrderedDict())[entry.place] = entry
+
+    def not_first(self, entry: Entry) -> None:
+        """The ticket is out of the front line."""
+        line = self._front[entry.lane]
+        del line[entry.place]
+        if not line:
+            del self._front[entry.lane]
 
     def ahead(self, entry: Entry, now_ms: int) -> int:
         """About how many waiting tickets go before this one."""
-        better = 0
+        if entry.aside is Aside.FRONT:
+            return list(self._front[entry.lane]).index(entry.place)
+        better = sum(map(len, self._front.values()))
         for band in self._bands:
             if band is entry.band:
                 break
             better += band.waiting
         return better + entry.band.fairness.ahead(entry, now_ms)
 
-    def _ordinary(self, choice: tuple[Entry, Gate]) -> tuple[Entry, Gate]:
-        self._since_promoted += 1
-        return choice
+    @property
+    def in_line(self) -> int:
+        """How many tickets stand in line."""
+        return sum(band.waiting for band in self._bands)
 
-    def _promoted(self, ordinary: Band, now_ms: int) -> tuple[Entry, Gate] | None:
-        if self._since_promoted < PROMOTED_ONE_IN - 1:
-            return None
-        aged = [band for band in self._bands if band.overdue and band is not ordinary]
-        for band in sorted(aged, key=_last_promoted):
-            if choice := band.next(band.overdue, now_ms):
-                self._promotions += 1
-                band.promoted = self._promotions
-                self._since_promoted = 0
-                return choice
+    def held_back_from(self, entry: Entry) -> int:
+        """Seats of every backend that the ticket's class must leave free now."""
+        if entry.aside is Aside.FRONT:
+            return 0
+        return sum(band.held_back for band in self._bands[: self._bands.index(entry.band)])
+
+    def better_waiting(self, entry: Entry) -> int:
+        """How many tickets of better classes stand in line."""
+        return sum(band.waiting for band in self._bands[: self._bands.index(entry.band)])
+
+    def _first_moved(self, now_ms: int) -> Choice | None:
+        for lane, line in self._front.items():
+            if gate := choose(lane, 0, now_ms):
+                for entry in line.values():
+                    if lane.model not in self._shut.get(entry.ticket.tenant, ()):
+                        return entry, gate
         return None
+
+    def _aged(self, ordinary: Choice | None, now_ms: int) -> Choice | None:
+        """A promoted ticket, on any seat of a backend that gave the last three in the usual order.
+
+        Where nobody could go in the usual order, only reserved seats are left.
+        """
+        best: tuple[int, Band, Choice] | None = None
+        for band in self._bands:
+            choice = band.next(band.overdue, 0, now_ms, PROMOTED_ONE_IN - 1) if band.overdue else None
+            if choice is None or (ordinary and choice[0] is ordinary[0]):
+                continue  # it would go anyway, and needs no promotion
+            turn = band.promoted.get(choice[1].name, 0)
+            if best is None or turn < best[0]:
+                best = (turn, band, choice)
+        if best is None:
+            return None
+        _, band, choice = best
+        self._promotions += 1
+        band.promoted[choice[1].name] = self._promotions
+        choice[1].since_promoted = 0
+        return choice
 
     def _stand_anew(self, entries: Iterable[Entry]) -> None:
         for entry in sorted(entries, key=_place):
-            band = self.of(entry.ticket.priority_class)
-            if entry.waiting:
-                band.push(entry)
-                if entry.overdue:
-                    band.age(entry)
-            else:
-                entry.band = band
+            entry.band = band = self.of(entry.ticket.priority_class)
+            band.fairness.join(entry)
+            if not entry.waiting:
                 band.fairness.adopt(entry)
-
-
-def make(fairness: str, tenants: Mapping[str, TenantRule]) -> Fairness:
-    """The order by its name in the policy. Raises ValueError on an unknown one."""
-    if fairness == "fifo":
-        return Fifo()
-    if fairness == "round_robin":
-        return RoundRobin()
-    if fairness == "token_fair":
-        return TokenFair(tenants)
-    raise ValueError(f"fairness is {fairness!r}; it must be fifo, round_robin or token_fair")
+            elif not entry.aside:
+                band.push(entry)
 
 
 def _less(counts: dict[Lane, int], lane: Lane) -> None:
@@ -185,10 +256,6 @@ def _less(counts: dict[Lane, int], lane: Lane) -> None:
 
 def _rank(rule: ClassRule) -> tuple[int, str]:
     return (rule.rank, rule.name)
-
-
-def _last_promoted(band: Band) -> int:
-    return band.promoted
 
 
 def _place(entry: Entry) -> int:

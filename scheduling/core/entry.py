@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from scheduling.core.ticket import Ticket
@@ -9,10 +10,21 @@ from scheduling.core.ticket import Ticket
 if TYPE_CHECKING:
     from scheduling.core.admission import Gate
     from scheduling.core.classes import Band
+    from scheduling.core.levels import Share
     from scheduling.core.roster import TenantLine
-    from scheduling.core.shares import Share
 
 LaneKey = tuple[str, frozenset[str]]
+Stamp = tuple[int, int, int]  # what an order charged, at which weight and wake: settling undoes exactly that
+
+
+class Aside(IntEnum):
+    """Why a waiting ticket stands in no flow's line."""
+
+    NO = 0
+    PARKED = 1  # its quota's allowance comes later
+    HELD = 2  # an admin holds it
+    OWN_CAP = 3  # its API token has as many requests going as it may
+    FRONT = 4  # it stands before all flows, as an admin wanted
 
 
 class Lane:
@@ -35,17 +47,17 @@ class Entry:
     """One ticket, from submit until it has left for good.
 
     ``place`` orders tickets by arrival; a retry has a negative one, so it
-    stands before all first attempts. ``charge`` and ``weight`` are what its
-    tenant was charged at dispatch, in milli-tokens per weight, and at which
-    weight: settle and refund undo exactly that, unless tenant or user have
-    been idle since (``tenant_wake``, ``user_wake``: see Share). ``pending``
-    says that it is in its gate's window.
+    stands before all first attempts. ``shares`` are the accounts on its path,
+    ``stamps`` what each was charged. ``pending`` says that it is in its
+    gate's window. ``told_ms`` and ``told_at_ms`` are the first estimate of its
+    wait that anybody was given, and when.
     """
 
     __slots__ = (
+        "aside",
         "band",
-        "charge",
         "cost",
+        "first",
         "gate",
         "lane",
         "ordinal",
@@ -54,27 +66,21 @@ class Entry:
         "place",
         "roster",
         "seated_ms",
-        "tenant",
-        "tenant_wake",
+        "shares",
+        "stamps",
         "ticket",
-        "user",
-        "user_charge",
-        "user_wake",
+        "told_at_ms",
+        "told_ms",
         "waiting",
-        "weight",
     )
 
     band: Band
     roster: TenantLine
-    tenant: Share  # this and the rest, while token_fair keeps accounts
-    user: Share
+    shares: list[Share]  # this and the next, while an order keeps accounts
+    stamps: list[Stamp]
     ordinal: int
     seated_ms: int
-    charge: int
-    weight: int
-    user_charge: int
-    tenant_wake: int
-    user_wake: int
+    told_at_ms: int
 
     def __init__(self, ticket: Ticket, cost: int, place: int, lane: Lane) -> None:
         self.ticket = ticket
@@ -82,6 +88,9 @@ class Entry:
         self.place = place
         self.lane = lane
         self.waiting = True
+        self.aside = Aside.NO
+        self.first = False  # an admin wants it before all others
         self.overdue = False
         self.pending = False
         self.gate: Gate | None = None
+        self.told_ms: int | None = None

@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from scheduling.core.ticket import Ticket
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatched:
-    """The ticket has a seat at ``backend`` from now on."""
+# Not frozen, though nobody changes one: a frozen value takes three times as long to make.
+@dataclass(slots=True)
+class TicketEvent:
+    """Something became of one ticket."""
 
     ticket: Ticket
-    backend: str
     at_ms: int
+
+
+@dataclass(slots=True)
+class Dispatched(TicketEvent):
+    """The ticket has a seat at ``backend`` from now on."""
+
+    backend: str
 
     @property
     def waited_ms(self) -> int:
@@ -21,20 +28,86 @@ class Dispatched:
         return self.at_ms - self.ticket.queued_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Expired:
+class Expired(TicketEvent):
     """The ticket's deadline passed while it waited; it is out of line."""
 
-    ticket: Ticket
+    __slots__ = ()
+
+
+class Stranded(TicketEvent):
+    """No backend of the pool serves the ticket's model any more; it is out of line."""
+
+    __slots__ = ()
+
+
+class Cancelled(TicketEvent):
+    """The ticket was taken out of line, as asked."""
+
+    __slots__ = ()
+
+
+class Parked(TicketEvent):
+    """The ticket stands aside until its quota's allowance comes."""
+
+    __slots__ = ()
+
+
+class Unparked(TicketEvent):
+    """The ticket's allowance came: it goes on."""
+
+    __slots__ = ()
+
+
+class Held(TicketEvent):
+    """An admin holds the ticket: it stands aside until it is released."""
+
+    __slots__ = ()
+
+
+class Released(TicketEvent):
+    """The ticket is held no more."""
+
+    __slots__ = ()
+
+
+class MovedToFront(TicketEvent):
+    """The ticket goes before all others of the pool."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """Nothing of the tenant is seated from now on; of the whole pool when ``tenant`` is None."""
+
+    tenant: str | None
     at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class Stranded:
-    """No backend of the pool serves the ticket's model any more; it is out of line."""
+class Resumed:
+    """The pause of the tenant, or of the pool, is over."""
 
-    ticket: Ticket
+    tenant: str | None
     at_ms: int
 
 
-Event = Dispatched | Expired | Stranded
+@dataclass(frozen=True, slots=True)
+class Boosted:
+    """The tenant's weight counts ``factor`` times until ``until_ms``."""
+
+    tenant: str
+    factor: int
+    until_ms: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BoostEnded:
+    """The tenant's weight counts once again."""
+
+    tenant: str
+    at_ms: int
+
+
+Event = TicketEvent | Paused | Resumed | Boosted | BoostEnded

@@ -1,204 +1,232 @@
-"""Tenants by weight, and inside a tenant its users equally, over token cost."""
+"""Tenants in an order, and the users inside each tenant in the same order, to any depth."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Container, Iterable
 from zlib import crc32
 
 from scheduling.core.entry import Entry, Lane
 from scheduling.core.fairness import TABLE_FOR_MS, arrival, head, index_of, stand_in
-from scheduling.core.policy import DEFAULT_WEIGHT, TenantRule
-from scheduling.core.position import Curve, Drain
-from scheduling.core.shares import MILLI, Level, Share
+from scheduling.core.levels import MILLI, Level, Share
+from scheduling.core.position import Curve
 
-USERS_TRACKED = 10_000  # per tenant: about 20 MB at most, whatever names a client makes up
-SHARED_LINES = 128  # lines for all further users, by hash of the name
+NAMES_TRACKED = 10_000  # inside one name: about 20 MB at most, whatever names a client makes up
+SHARED_LINES = 128  # lines for all further names, by hash of the name
 SHARED_PREFIX = "\x00"  # no user's name begins with NUL, so a shared line never meets a user
 
+Price = Callable[[Entry], int]
 
-class TokenFair:
-    """Serve the waiting tenant, then its user, that has had least service for its weight.
 
-    Service is tokens, not requests: a tenant with long prompts cannot take
-    more than its share by sending few of them. The estimate is charged at
-    dispatch and replaced by the real usage at the end. A tenant that was
-    idle starts level with the one now being served; when nobody holds a
-    ticket any more, all accounts are forgotten.
+class Tree:
+    """Serve the tenant whose turn it is, then the user inside it, by one order on every level.
 
-    Unit of fairness: milli-tokens per unit of weight. Bound: two tenants
-    that both wait all the time, with tickets in the same lane, are charged
-    amounts that differ by at most one largest charge of each, divided by its
-    weight, plus what open estimates are wrong by. Cost: O(log flows).
-    Source: Goyal, Vin, Cheng, SIGCOMM 1996 (start tags); Sheng et al.,
-    OSDI 2024 (tokens as the unit).
+    Weights hold between tenants; the names inside one share its turn
+    equally, so a tenant with a thousand users gets no more than its share.
+    The levels are the names of ``Ticket.path``: two today, and one more is
+    one more name. ``price`` is what an entry is charged at dispatch, in cost
+    tokens; whether tokens or turns count is the order's own affair.
+
+    Cost: O(depth x log names) per step. Source: hierarchical packet fair
+    queueing, Bennett, Zhang, SIGCOMM 1996.
     """
 
-    def __init__(self, tenants: Mapping[str, TenantRule]) -> None:
-        self._rules = tenants
-        self._tenants = Level()
-        self._full: set[str] = set()
+    def __init__(self, order: type[Level], price: Price, weight_of: Callable[[str], int]) -> None:
+        self._order = order
+        self._price = price
+        self._weight_of = weight_of
+        self._tenants = order()
+        self._shut: dict[str, Container[str]] = {}
+
+    def join(self, entry: Entry) -> None:
+        """Open the accounts of the names on the ticket's path, or hold the ones that are open."""
+        level: Level | None = self._tenants
+        path: list[Share] = []
+        names = entry.ticket.path
+        for name in names:
+            if level is None:
+                level = path[-1].inner = self._order()
+            share = level.shares.get(name)
+            if share is None:
+                share = self._open(level, name, len(path))
+            level.hold(share)
+            path.append(share)
+            level = share.inner
+        entry.shares = path
 
     def push(self, entry: Entry) -> None:
-        """Stand in the line of this tenant and user; who had none starts level."""
-        self._hold(entry)
-        lane, user, tenant = entry.lane, entry.user, entry.tenant
-        users = tenant.inner
-        line = user.lines.get(lane)
+        """Stand in the line of the last name; names that had none in this lane begin to wait."""
+        lane, path = entry.lane, entry.shares
+        last = path[-1]
+        line = last.lines.get(lane)
         if line is None:
-            line = user.lines[lane] = OrderedDict()
-            users.enter(user, lane)
-            if lane not in tenant.keys:
-                self._tenants.enter(tenant, lane)
+            line = OrderedDict()
+            if last.lines:
+                last.lines[lane] = line
+            else:
+                last.lines = {lane: line}
+            self._enter(path, lane, retry=entry.place < 0)
         stand_in(line, entry)
-        entry.ordinal = user.left + user.waiting
-        for share in (tenant, user):
+        entry.ordinal = last.left + last.waiting
+        for share in path:
             share.waiting += 1
             share.waiting_cost += entry.cost
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
-        """The tenant with the earliest start, then its user, then that user's oldest ticket."""
+        """The first name of every level, then that name's oldest ticket."""
+        share = _earliest(self._tenants, lanes)
+        if share and share.shut is not None:
+            lanes = [lane for lane in lanes if lane in share.keys]
+        while share and share.inner:
+            share = _earliest(share.inner, lanes)
+        if share is None:
+            return None
+        lines = share.lines
         if len(lanes) == 1:  # most pools serve one model
             (lane,) = lanes
-            tenant = self._tenants.first(lane)
-            user = tenant.inner.first(lane) if tenant else None
-            return head(user.lines[lane]) if user else None
-        tenant = _earliest(self._tenants, lanes)
-        user = _earliest(tenant.inner, lanes) if tenant else None
-        if user is None:
-            return None
-        return min((head(user.lines[lane]) for lane in lanes if lane in user.lines), key=arrival)
+            return head(lines[lane])
+        return min((head(line) for lane in lanes if (line := lines.get(lane))), key=arrival)
 
     def serve(self, entry: Entry) -> None:
-        """It has a seat: charge the estimate to tenant and user."""
-        self._step_out(entry)
-        entry.tenant.left += 1
-        entry.user.left += 1
-        self._price(entry)
-        self._tenants.charge(entry.tenant, entry.charge)
-        entry.tenant.inner.charge(entry.user, entry.user_charge)
+        """It has a seat: charge every name on its path."""
+        self.step_out(entry)
+        price = self._price(entry) * MILLI
+        level: Level | None = self._tenants
+        stamps = []
+        for share in entry.shares:
+            share.left += 1
+            if level:
+                stamps.append(level.charge(share, price))
+            level = share.inner
+        entry.stamps = stamps
 
-    def remove(self, entry: Entry) -> None:
-        """It gave up: nothing was charged."""
-        self._step_out(entry)
-        self._release(entry)
+    def step_out(self, entry: Entry) -> None:
+        """It leaves the line; its accounts stay open."""
+        lane, path = entry.lane, entry.shares
+        cost = entry.cost
+        for share in path:
+            share.waiting -= 1
+            share.waiting_cost -= cost
+        lines = path[-1].lines
+        line = lines[lane]
+        del line[entry.place]
+        if not line:
+            del lines[lane]
+            self._leave(path, lane)
+
+    def leave(self, entry: Entry) -> None:
+        """It is gone for good, unserved and out of line: nothing was charged."""
+        level: Level | None = self._tenants
+        for share in entry.shares:
+            inner = share.inner
+            if level:
+                level.release(share)
+            level = inner
 
     def adopt(self, entry: Entry) -> None:
-        """Charge the estimate of a ticket that runs already; time does not move."""
-        self._hold(entry)
-        self._price(entry)
-        self._tenants.move(entry.tenant, entry.charge, entry.tenant_wake)
-        entry.tenant.inner.move(entry.user, entry.user_charge, entry.user_wake)
+        """It runs out of turn, or was served under other rules: charged, but time does not move."""
+        price = self._price(entry) * MILLI
+        entry.stamps = [level.adopt(share, price) for level, share in self._levels(entry)]
+
+    def progress(self, entry: Entry, cost: int) -> None:
+        """A ticket that runs has cost so much so far."""
+        entry.stamps = [
+            level.progress(share, stamp, cost * MILLI)
+            for (level, share), stamp in zip(self._levels(entry), entry.stamps, strict=True)
+        ]
 
     def settle(self, entry: Entry, cost: int) -> None:
-        """Put the real cost in the place of the estimate."""
-        tenant = entry.tenant
-        # The lead was scaled when the weight changed, so what is undone is scaled alike.
-        undo = entry.charge * entry.weight // tenant.weight
-        self._tenants.move(tenant, cost * MILLI // tenant.weight - undo, entry.tenant_wake)
-        tenant.inner.move(entry.user, cost * MILLI - entry.user_charge, entry.user_wake)
-        self._release(entry)
+        """Put the real cost in the place of what was charged."""
+        price = cost * MILLI
+        level: Level | None = self._tenants
+        for share, stamp in zip(entry.shares, entry.stamps, strict=True):
+            inner = share.inner
+            if level:
+                level.settle(share, stamp, price)
+                level.release(share)
+            level = inner
 
-    def set_weights(self, tenants: Mapping[str, TenantRule]) -> None:
-        """Scale the lead of every tenant whose weight changed."""
-        self._rules = tenants
-        for share in self._tenants.shares.values():
-            weight = self._weight_of(share.name)
-            if weight != share.weight:
+    def reweigh(self, tenants: Iterable[str] | None = None) -> None:
+        """Obey the weights in force, of these tenants or of all."""
+        known = self._tenants.shares
+        for name in list(known) if tenants is None else tenants:
+            if (share := known.get(name)) and (weight := self._weight_of(name)) != share.weight:
                 self._tenants.reweigh(share, weight)
 
-    def pass_over(self, tenant: str) -> None:
-        """Take the tenant out of the order; its account stays."""
-        self._full.add(tenant)
-        if share := self._tenants.shares.get(tenant):
-            self._tenants.pass_over(share)
+    def close(self, tenant: str, models: Container[str] | None) -> None:
+        """Pick none of the tenant's tickets for these models; its accounts stay.
 
-    def let_in(self, tenant: str) -> None:
-        """Back into the order, level with the one served last: to wait for oneself earns no credit."""
-        self._full.discard(tenant)
+        Who is let in again starts level with the one served last: to wait
+        for oneself earns no credit.
+        """
+        if models is None:
+            self._shut.pop(tenant, None)
+        else:
+            self._shut[tenant] = models
         if share := self._tenants.shares.get(tenant):
-            self._tenants.let_in(share)
+            self._tenants.set_shut(share, models)
 
     def ahead(self, entry: Entry, now_ms: int) -> int:
-        """Where its user stands in the tenant, and that place among the tenants."""
-        tenant, user = entry.tenant, entry.user
-        index = index_of(entry, user.left, user.waiting)
-        mine = _drain(user)
-        among_users = _curve(tenant.inner, now_ms).before(mine.start + index * mine.step)
-        mine = _drain(tenant)
-        return _curve(self._tenants, now_ms).before(mine.start + among_users * mine.step)
+        """Where it stands among its own, and that place among the names of every level above."""
+        last = entry.shares[-1]
+        before = index_of(entry, last.left, last.waiting)
+        for level, share in reversed(list(self._levels(entry))):
+            mine = level.drain(share)
+            before = _curve(level, now_ms).before(mine.start + before * mine.step)
+        return before
 
-    def _weight_of(self, tenant: str) -> int:
-        rule = self._rules.get(tenant)
-        return rule.weight if rule else DEFAULT_WEIGHT
+    def rivals(self, entry: Entry) -> int:
+        """How many other tenants have tickets in line."""
+        mine = entry.shares[0]
+        return sum(1 for share in self._tenants.shares.values() if share.waiting and share is not mine)
 
-    def _hold(self, entry: Entry) -> None:
-        tenants = self._tenants
-        name = entry.ticket.tenant
-        tenant = tenants.shares.get(name)
-        if tenant is None:
-            tenant = tenants.add(name, self._weight_of(name))
-            tenant.inner = Level()
-            if name in self._full:
-                tenants.pass_over(tenant)
-        users = tenant.inner
-        user = users.shares.get(entry.ticket.user)
-        if user is None:
-            user = _line_for(users, entry.ticket.user)
-        entry.tenant, entry.user = tenant, user
-        tenants.hold(tenant)
-        users.hold(user)
+    def _levels(self, entry: Entry) -> Iterable[tuple[Level, Share]]:
+        level: Level | None = self._tenants
+        for share in entry.shares:
+            if level:
+                yield level, share
+            level = share.inner
 
-    def _release(self, entry: Entry) -> None:
-        entry.tenant.inner.release(entry.user)
-        self._tenants.release(entry.tenant)
+    def _open(self, level: Level, name: str, depth: int) -> Share:
+        if depth == 0:
+            share = level.add(name, self._weight_of(name))
+            share.shut = self._shut.get(name)
+            return share
+        if len(level.shares) >= NAMES_TRACKED:
+            line = crc32(name.encode(errors="surrogatepass")) % SHARED_LINES
+            name = f"{SHARED_PREFIX}{line}"
+        return level.shares.get(name) or level.add(name, 1)
 
-    def _price(self, entry: Entry) -> None:
-        entry.weight = entry.tenant.weight
-        entry.charge = entry.cost * MILLI // entry.weight
-        entry.user_charge = entry.cost * MILLI
-        entry.tenant_wake = entry.tenant.wakes
-        entry.user_wake = entry.user.wakes
+    def _enter(self, path: list[Share], lane: Lane, *, retry: bool) -> None:
+        for depth in range(len(path) - 1, 0, -1):
+            inner = path[depth - 1].inner
+            if inner:
+                others = inner.serves(lane)
+                inner.enter(path[depth], lane, retry=retry)
+                if others:
+                    return
+        self._tenants.enter(path[0], lane, retry=retry)
 
-    def _step_out(self, entry: Entry) -> None:
-        lane, user, tenant = entry.lane, entry.user, entry.tenant
-        for share in (tenant, user):
-            share.waiting -= 1
-            share.waiting_cost -= entry.cost
-        line = user.lines[lane]
-        del line[entry.place]
-        if line:
-            return
-        del user.lines[lane]
-        users = tenant.inner
-        users.leave(user, lane)
-        if not users.serves(lane):
-            self._tenants.leave(tenant, lane)
-
-
-def _line_for(users: Level, name: str) -> Share:
-    """An account for a user who has none: their own, or a shared one when there are too many."""
-    if len(users.shares) >= USERS_TRACKED:
-        line = crc32(name.encode(errors="surrogatepass")) % SHARED_LINES
-        name = f"{SHARED_PREFIX}{line}"
-    return users.shares.get(name) or users.add(name, 1)
+    def _leave(self, path: list[Share], lane: Lane) -> None:
+        for depth in range(len(path) - 1, 0, -1):
+            inner = path[depth - 1].inner
+            if inner:
+                inner.leave(path[depth], lane)
+                if inner.serves(lane):
+                    return
+        self._tenants.leave(path[0], lane)
 
 
 def _earliest(level: Level, lanes: Collection[Lane]) -> Share | None:
     best: Share | None = None
     for lane in lanes:
         share = level.first(lane)
-        if share and (best is None or (share.finish, share.name) < (best.finish, best.name)):
+        if share and (best is None or (share.key, share.name) < (best.key, best.name)):
             best = share
     return best
 
 
-def _drain(share: Share) -> Drain:
-    mean = share.waiting_cost // max(1, share.waiting)
-    return Drain(share.finish, max(1, mean * MILLI // share.weight), share.waiting)
-
-
 def _curve(level: Level, now_ms: int) -> Curve:
     if level.table is None or now_ms - level.table[0] >= TABLE_FOR_MS:
-        level.table = (now_ms, Curve(_drain(share) for share in level.shares.values() if share.waiting))
+        level.table = (now_ms, Curve(level.drain(share) for share in level.waiting_shares()))
     return level.table[1]

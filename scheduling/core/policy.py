@@ -6,14 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-FAIRNESS = ("fifo", "round_robin", "token_fair")
+from scheduling.core.usage import DEFAULT_COST, CostRule
+
+FAIRNESS = (
+    "fifo",
+    "round_robin",
+    "weighted_round_robin",
+    "deficit_round_robin",
+    "least_in_flight",
+    "vtc",
+    "token_fair",
+)
 ADMISSION = ("first_token_window", "static_cap")
 STALE = ("keep", "open", "closed")
 ENGINES = ("vllm", "sglang", "tgi", "llamacpp", "openai")
 IN_FLIGHT = "in_flight"
 QUOTA_KINDS = ("requests_per_minute", IN_FLIGHT, "queued")
 
+MAX_WEIGHT = 1000
 DEFAULT_WEIGHT = 1
+MAX_BOOST = 100  # times a weight: enough to be next, and keys still move by whole steps
 DEFAULT_CLASS = "standard"
 
 
@@ -48,13 +60,16 @@ class TenantRule:
 class ClassRule:
     """A band: lower ``rank`` goes first; a head older than ``max_wait_ms`` is promoted.
 
-    ``reserved_seats`` of every backend stay free for this class and better ones.
+    ``reserved_seats`` of every backend stay free for this class and better
+    ones; ``lent_seats`` of them are lent to worse classes while nobody of this
+    one waits, and come back as the borrowers end.
     """
 
     name: str
     rank: int
     reserved_seats: int = 0
     max_wait_ms: int | None = None
+    lent_seats: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +83,7 @@ class PoolRule:
     engine_queue_target_requests: int = 3  # article part 5: keep the engine's queue near three
     tpot_target_ms: int | None = None  # article part 5: or its time per output token under 150
     stale: str = "keep"
+    cost: CostRule = DEFAULT_COST
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,31 +1,47 @@
-"""Who has work in the pool: per tenant what waits and what runs, for the views."""
+"""Who has work in the pool: per tenant what waits and what runs, and for which models it may have no more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 from scheduling.core.entry import Entry
 from scheduling.core.policy import DEFAULT_WEIGHT, IN_FLIGHT, TenantRule
 from scheduling.core.view import TenantView
 
 
-class TenantLine:
-    """One tenant's tickets in this pool."""
+class _Everything:
+    """Every model."""
 
-    __slots__ = ("classes", "in_flight", "waiting", "waiting_cost")
+    def __contains__(self, model: object) -> bool:
+        return True
+
+
+EVERYTHING: Container[str] = _Everything()
+
+
+class TenantLine:
+    """One tenant's tickets in this pool. ``in_line`` leaves out those that stand aside."""
+
+    __slots__ = ("in_flight", "in_line", "models", "waiting", "waiting_cost")
 
     def __init__(self) -> None:
         self.waiting = 0
         self.waiting_cost = 0
+        self.in_line = 0
         self.in_flight = 0
-        self.classes: dict[str, int] = {}
+        self.models: dict[str, int] | None = None  # in flight, by model, once a quota asks for it
 
 
 class Roster:
     """Every tenant that has a ticket waiting or running; the others leave nothing behind."""
 
-    def __init__(self) -> None:
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = entries
         self._lines: dict[str, TenantLine] = {}
+        self.paused: set[str] = set()
+        """Tenants that an admin has paused."""
+        self.boosts: dict[str, tuple[int, int]] = {}
+        """Tenants whose weight counts a number of times as much, and until when (ms)."""
 
     def join(self, entry: Entry) -> None:
         """The ticket waits."""
@@ -36,8 +52,6 @@ class Roster:
         entry.roster = line
         line.waiting += 1
         line.waiting_cost += entry.cost
-        name = entry.ticket.priority_class
-        line.classes[name] = line.classes.get(name, 0) + 1
 
     def seat(self, entry: Entry) -> None:
         """The ticket runs."""
@@ -45,46 +59,80 @@ class Roster:
         line.waiting -= 1
         line.waiting_cost -= entry.cost
         line.in_flight += 1
+        if line.models is not None:
+            model = entry.ticket.model
+            line.models[model] = line.models.get(model, 0) + 1
 
     def give_up(self, entry: Entry) -> None:
         """The ticket leaves the line unserved."""
-        entry.roster.waiting -= 1
-        entry.roster.waiting_cost -= entry.cost
-        self._leave(entry)
+        line = entry.roster
+        line.waiting -= 1
+        line.waiting_cost -= entry.cost
+        if not line.waiting and not line.in_flight:
+            del self._lines[entry.ticket.tenant]
 
     def finish(self, entry: Entry) -> None:
         """The ticket ended."""
-        entry.roster.in_flight -= 1
-        self._leave(entry)
+        line = entry.roster
+        line.in_flight -= 1
+        if line.models is not None:
+            line.models[entry.ticket.model] -= 1
+        if not line.waiting and not line.in_flight:
+            del self._lines[entry.ticket.tenant]
 
-    def is_full(self, tenant: str, rule: TenantRule | None) -> bool:
-        """Whether the tenant holds as many seats as its quota lets it."""
-        most = rule.most(IN_FLIGHT) if rule and rule.quotas else None
-        if most is None or (line := self._lines.get(tenant)) is None:
-            return False
-        return line.in_flight >= most
+    def closed(self, tenant: str, rule: TenantRule | None) -> Container[str] | None:
+        """For which models the tenant may have no more seats now; None when it may have any."""
+        if tenant in self.paused:
+            return EVERYTHING
+        if rule is None or not (rule.quotas or rule.model_quotas):
+            return None
+        line = self._lines.get(tenant)
+        if line is None:
+            return None
+        most = rule.most(IN_FLIGHT)
+        if most is not None and line.in_flight >= most:
+            return EVERYTHING
+        if not rule.model_quotas:
+            return None
+        models = self.models_of(tenant)
+        full = {
+            model
+            for model in rule.model_quotas
+            if (most := rule.most(IN_FLIGHT, model)) is not None and models.get(model, 0) >= most
+        }
+        return full or None
 
-    def waiting_of(self, tenants: Iterable[str]) -> int:
-        """How many tickets of these tenants wait."""
-        return sum(line.waiting for name in tenants if (line := self._lines.get(name)))
+    def models_of(self, tenant: str) -> Mapping[str, int]:
+        """The tenant's requests in flight by model; counted from the first time that somebody asks."""
+        line = self._lines[tenant]
+        if line.models is None:
+            line.models = {}
+            for entry in self._entries.values():
+                if entry.roster is line and not entry.waiting:
+                    line.models[entry.ticket.model] = line.models.get(entry.ticket.model, 0) + 1
+        return line.models
+
+    def in_line_of(self, tenants: Iterable[str]) -> int:
+        """How many tickets of these tenants stand in line."""
+        return sum(line.in_line for name in tenants if (line := self._lines.get(name)))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._lines)
 
-    def view(
-        self, entries: Iterable[Entry], tenants: Mapping[str, TenantRule], now_ms: int
-    ) -> tuple[TenantView, ...]:
-        """Every tenant with work, by name. ``entitled`` is its weight among theirs.
+    def view(self, tenants: Mapping[str, TenantRule], now_ms: int) -> tuple[TenantView, ...]:
+        """Every tenant with work, by name. ``entitled`` is its weight among theirs, boosts counted.
 
         One pass over all entries finds the oldest of each: cheaper, at two
         looks a second, than to keep them in order all the time.
         """
         oldest: dict[str, int] = {}
-        for entry in entries:
+        classes: dict[str, set[str]] = {}
+        for entry in self._entries.values():
+            ticket = entry.ticket
+            classes.setdefault(ticket.tenant, set()).add(ticket.priority_class)
             if entry.waiting:
-                ticket = entry.ticket
                 oldest[ticket.tenant] = min(ticket.queued_ms, oldest.get(ticket.tenant, now_ms))
-        weights = {name: _weight(tenants, name) for name in sorted(self._lines)}
+        weights = {name: self.weight_of(name, tenants) for name in sorted(self._lines)}
         total = sum(weights.values())
         return tuple(
             TenantView(
@@ -93,18 +141,20 @@ class Roster:
                 queued_tokens=line.waiting_cost,
                 oldest_wait_ms=now_ms - oldest[name] if name in oldest else None,
                 in_flight=line.in_flight,
-                weight=weight,
+                weight=_weight(tenants, name),
                 entitled=weight / total,
-                classes=tuple(sorted(name for name, count in line.classes.items() if count)),
+                classes=tuple(sorted(classes[name])),
+                boost=self.boosts[name][0] if name in self.boosts else 1,
+                paused=name in self.paused,
             )
             for name, weight in weights.items()
         )
 
-    def _leave(self, entry: Entry) -> None:
-        line = entry.roster
-        line.classes[entry.ticket.priority_class] -= 1
-        if not line.waiting and not line.in_flight:
-            del self._lines[entry.ticket.tenant]
+    def weight_of(self, tenant: str, tenants: Mapping[str, TenantRule]) -> int:
+        """The weight that counts now: the rule's, times the boost."""
+        weight = _weight(tenants, tenant)
+        boost = self.boosts.get(tenant)
+        return weight * boost[0] if boost else weight
 
 
 def _weight(tenants: Mapping[str, TenantRule], name: str) -> int:

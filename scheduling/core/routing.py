@@ -8,16 +8,17 @@ from scheduling.core.entry import Lane
 LOAD_SCALE = 1_000_000  # load is a whole number of millionths of the cap, so that Python and Lua agree
 
 
-def choose(lane: Lane, hold: int, now_ms: int) -> Gate | None:
+def choose(lane: Lane, hold: int, now_ms: int, since: int = 0) -> Gate | None:
     """The open backend with the fewest pending first tokens, then the least loaded, then by name.
 
     The freed seat pulls the next request; nothing is pushed on old
-    information. None when no backend of the lane is open.
+    information. None when no backend of the lane is open, or when none has
+    given ``since`` seats since its last promotion.
     """
     best: Gate | None = None
     best_key = (0, 0, "")
     for gate in lane.gates:
-        if gate.is_open(hold, now_ms):
+        if gate.is_open(hold, now_ms) and gate.since_promoted >= since:
             key = (gate.pending, gate.in_flight * LOAD_SCALE // gate.cap, gate.name)
             if best is None or key < best_key:
                 best, best_key = gate, key

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from scheduling.core.admission import Gate, Gates
-from scheduling.core.classes import Bands
-from scheduling.core.entry import Entry, Lane, LaneKey
-from scheduling.core.events import Dispatched, Event, Expired, Stranded
+from scheduling.core.admission import Gate
+from scheduling.core.entry import Aside, Entry
+from scheduling.core.events import (
+    Boosted,
+    BoostEnded,
+    Cancelled,
+    Event,
+    Held,
+    MovedToFront,
+    Parked,
+    Paused,
+    Released,
+    Resumed,
+    Stranded,
+)
+from scheduling.core.explain import explain, position
 from scheduling.core.limits import Limit
-from scheduling.core.policy import Policy, PoolRule
-from scheduling.core.roster import Roster
+from scheduling.core.machine import Machine
+from scheduling.core.policy import MAX_BOOST, Policy
 from scheduling.core.routing import route
 from scheduling.core.ticket import Ticket
-from scheduling.core.timers import Due, Timers
-from scheduling.core.view import BackendView, PoolView
+from scheduling.core.view import BackendView, Explanation, PoolView
 
 
-class Scheduler:
+class Scheduler(Machine):
     """Decides whose turn it is in one pool, and at which backend.
 
-    Every method up to ``throttle`` is an input: it carries the time and
+    Every method up to ``move_to_front`` is an input: it carries the time and
     returns the events it caused, in order. Nothing here waits. A ticket that
     cannot go yet stays in its flow and leaves by exactly one of Dispatched,
-    Expired, Stranded or ``cancel``; a dispatched one ends by ``finish``.
+    Expired, Stranded or Cancelled; a dispatched one ends by ``finish``.
     Inputs about requests that are not known (any more) change nothing, so
     whoever is unsure may repeat them. Time never goes back between inputs.
 
@@ -31,21 +40,7 @@ class Scheduler:
     and tickets of a suspended tenant.
     """
 
-    def __init__(self, pool: str, policy: Policy) -> None:
-        self.pool = pool
-        self._policy = policy
-        self._rule = PoolRule(pool)
-        self._gates = Gates(pool)
-        self._bands = Bands()
-        self._roster = Roster()
-        self._timers = Timers()
-        self._lanes: dict[LaneKey, Lane] = {}
-        self._entries: dict[str, Entry] = {}
-        self._waiting = 0
-        self._arrivals = 0
-        self._obey(policy)
-
-    # Inputs
+    # What becomes of requests
 
     def submit(self, ticket: Ticket, now_ms: int) -> list[Event]:
         """Put the ticket in line. Raises ValueError when its request is in the machine already."""
@@ -56,31 +51,42 @@ class Scheduler:
         self._arrivals += 1
         place = self._arrivals if ticket.attempt <= 1 else -self._arrivals
         # A ticket that costs nothing would be next for ever.
-        entry = Entry(ticket, max(1, ticket.cost_tokens), place, self._lane(ticket))
+        cost = self._rule.cost.of(ticket.prompt_tokens, ticket.completion_tokens) or 1
+        entry = Entry(ticket, cost, place, self._lane(ticket))
         self._entries[ticket.request_id] = entry
-        self._waiting += 1
+        self.waiting += 1
         entry.lane.waiting += 1
-        self._roster.join(entry)
-        band = self._bands.of(ticket.priority_class)
-        band.push(entry)
-        self._timers.watch(entry, band.rule.max_wait_ms)
-        return [] if self._must_wait(entry, now_ms) else self._settled(now_ms)
+        self.roster.join(entry)
+        self._line.join(entry, now_ms)
+        self._timers.watch(entry, entry.band.rule.max_wait_ms)
+        events: list[Event] = [Parked(ticket, now_ms)] if entry.aside is Aside.PARKED else []
+        return events if self._must_wait(entry, now_ms) else events + self._settled(now_ms)
 
     def cancel(self, request_id: str, now_ms: int) -> list[Event]:
         """Take a waiting ticket out of line; nothing was charged for it."""
-        entry = self._entries.get(request_id)
-        if entry is None or not entry.waiting:
+        entry = self._waiting_entry(request_id)
+        if entry is None:
             return []
         self._give_up(entry)
-        return self._settled(now_ms)
+        return [Cancelled(entry.ticket, now_ms), *self._settled(now_ms)]
 
     def start(self, request_id: str, now_ms: int) -> list[Event]:
         """The first token came: the request leaves the window."""
         entry = self._entries.get(request_id)
         if entry is None or entry.gate is None or not entry.pending:
             return []
-        entry.gate.started(entry)
-        return self._settled(now_ms)
+        gate = entry.gate
+        gate.started(entry)
+        return self._freed(gate, now_ms)
+
+    def progress(self, request_id: str, completion_tokens: int, now_ms: int) -> list[Event]:
+        """A running request has said so many tokens by now; only ``vtc`` charges before the end."""
+        entry = self._entries.get(request_id)
+        if entry is None or entry.gate is None:
+            return []
+        cost = self._rule.cost.of(entry.ticket.prompt_tokens, completion_tokens)
+        entry.band.fairness.progress(entry, cost)
+        return self._settled(now_ms) if self._timers.is_due(now_ms) else []
 
     def finish(self, request_id: str, cost_tokens: int, now_ms: int, *, refund: bool = False) -> list[Event]:
         """Free the seat and charge what it really cost, or nothing if ``refund``."""
@@ -90,15 +96,21 @@ class Scheduler:
         gate = entry.gate
         del self._entries[request_id]
         gate.leave(entry, refund=refund)
-        self._gates.forget_if_gone(gate)
-        self._roster.finish(entry)
-        entry.band.fairness.settle(entry, 0 if refund else cost_tokens)
-        self._mark(entry.ticket.tenant)
-        return self._settled(now_ms)
+        self.roster.finish(entry)
+        # An answer that cost nothing is no refund: it had its turn.
+        self._line.finish(entry, 0 if refund else cost_tokens or 1)
+        if gate.gone:
+            self._gates.forget_if_gone(gate)
+        if self.bands.shut_tenants or entry.ticket.api_token_in_flight is not None:
+            self._mark(entry.ticket.tenant)
+            return self._settled(now_ms)  # whoever was passed over may go to any backend
+        return self._freed(gate, now_ms)
 
     def expire(self, now_ms: int) -> list[Event]:
-        """Time has passed: deadlines, promotions and ends of pauses."""
+        """Time has passed: deadlines, promotions, allowances, ends of pauses and boosts."""
         return self._settled(now_ms)
+
+    # What is decided elsewhere
 
     def set_limit(self, limit: Limit, now_ms: int, read_ms: int | None = None) -> list[Event]:
         """Move one backend's gate; a limit not newer than the one in force is ignored.
@@ -115,7 +127,7 @@ class Scheduler:
 
     def set_policy(self, policy: Policy, now_ms: int) -> list[Event]:
         """Obey these rules now, for tickets that wait too. An older revision is ignored."""
-        if policy.revision < self._policy.revision:
+        if policy.revision < self.policy.revision:
             return []
         self._obey(policy)
         events: list[Event] = []
@@ -133,8 +145,77 @@ class Scheduler:
         if gate is None:
             return []
         gate.throttle(now_ms)
-        self._timers.resume_at(gate.paused_until_ms)
+        self._timers.look_at(gate.paused_until_ms)
         return self._settled(now_ms)
+
+    # What an admin does
+
+    def boost(self, tenant: str, factor: int, until_ms: int, now_ms: int) -> list[Event]:
+        """Count the tenant's weight ``factor`` times until then, also for what waits already.
+
+        A factor of 1, or an end that has passed, ends a boost. Raises
+        ValueError for a factor out of range.
+        """
+        if not 1 <= factor <= MAX_BOOST:
+            raise ValueError(f"boost of {tenant} is {factor}; it must be from 1 to {MAX_BOOST}")
+        before = self.roster.boosts.pop(tenant, None)
+        if factor > 1 and until_ms > now_ms:
+            self.roster.boosts[tenant] = (factor, until_ms)
+            self._timers.look_at(until_ms)
+            events: list[Event] = [Boosted(tenant, factor, until_ms, now_ms)]
+        else:
+            events = [BoostEnded(tenant, now_ms)] if before else []
+        self.bands.reweigh([tenant])
+        return events + self._settled(now_ms)
+
+    def pause(self, tenant: str | None, now_ms: int) -> list[Event]:
+        """Seat nothing of the tenant any more, or nothing at all for None; who runs goes on."""
+        if tenant is None and not self.bands.paused:
+            self.bands.paused = True
+        elif tenant is not None and tenant not in self.roster.paused:
+            self.roster.paused.add(tenant)
+            self._mark(tenant)
+        else:
+            return self._settled(now_ms)
+        return [Paused(tenant, now_ms), *self._settled(now_ms)]
+
+    def resume(self, tenant: str | None, now_ms: int) -> list[Event]:
+        """End a pause: who waited goes on from where it stood, without credit for the time."""
+        if tenant is None and self.bands.paused:
+            self.bands.paused = False
+        elif tenant is not None and tenant in self.roster.paused:
+            self.roster.paused.discard(tenant)
+            self._mark(tenant)
+        else:
+            return self._settled(now_ms)
+        return [Resumed(tenant, now_ms), *self._settled(now_ms)]
+
+    def hold(self, request_id: str, now_ms: int) -> list[Event]:
+        """Take a waiting ticket aside until it is released; its deadline still counts."""
+        entry = self._waiting_entry(request_id)
+        if entry is None or entry.aside is Aside.HELD:
+            return []
+        self._line.hold(entry)
+        return [Held(entry.ticket, now_ms), *self._settled(now_ms)]
+
+    def release(self, request_id: str, now_ms: int) -> list[Event]:
+        """Let a held ticket stand in line again, at the end of its flow."""
+        entry = self._waiting_entry(request_id)
+        if entry is None or entry.aside is not Aside.HELD:
+            return []
+        self._line.stand(entry, now_ms)
+        return [Released(entry.ticket, now_ms), *self._settled(now_ms)]
+
+    def move_to_front(self, request_id: str, now_ms: int) -> list[Event]:
+        """Seat this ticket before all others of the pool, whatever its class; its flow pays as usual.
+
+        It changes the order only: pauses, holds and quotas hold it back as before.
+        """
+        entry = self._waiting_entry(request_id)
+        if entry is None or entry.first:
+            return []
+        self._line.move_to_front(entry)
+        return [MovedToFront(entry.ticket, now_ms), *self._settled(now_ms)]
 
     # Views
 
@@ -143,10 +224,14 @@ class Scheduler:
         """No ticket waits and none runs."""
         return not self._entries
 
+    @property
+    def charges_as_it_streams(self) -> bool:
+        """Whether ``progress`` changes anything."""
+        return self._rule.fairness == "vtc"
+
     def is_waiting(self, request_id: str) -> bool:
-        """Whether the request stands in line."""
-        entry = self._entries.get(request_id)
-        return entry is not None and entry.waiting
+        """Whether the request has no seat yet."""
+        return self._waiting_entry(request_id) is not None
 
     def next_due_ms(self) -> int | None:
         """When ``expire`` may next have something to do; None when time changes nothing."""
@@ -154,10 +239,13 @@ class Scheduler:
 
     def position(self, request_id: str, now_ms: int) -> int | None:
         """About how many dispatches until this request's own: 1 is next. None when it does not wait."""
-        entry = self._entries.get(request_id)
-        if entry is None or not entry.waiting:
-            return None
-        return min(self._waiting, 1 + self._bands.ahead(entry, now_ms))
+        entry = self._waiting_entry(request_id)
+        return None if entry is None else position(self, entry, now_ms)
+
+    def explain(self, request_id: str, now_ms: int) -> Explanation | None:
+        """Why the request waits, its place, and for about how much longer. None when it does not wait."""
+        entry = self._waiting_entry(request_id)
+        return None if entry is None else explain(self, entry, now_ms)
 
     def view(self, now_ms: int) -> PoolView:
         """The pool as it stands."""
@@ -165,10 +253,11 @@ class Scheduler:
         return PoolView(
             pool=self.pool,
             fairness=self._rule.fairness,
-            queued=self._waiting,
+            queued=self.waiting,
             in_flight=sum(gate.in_flight for gate in gates),
-            tenants=self._roster.view(self._entries.values(), self._policy.tenants, now_ms),
+            tenants=self.roster.view(self.policy.tenants, now_ms),
             backends=tuple(gate.view() for gate in gates),
+            paused=self.bands.paused,
         )
 
     def begin_period(self, now_ms: int) -> tuple[BackendView, ...]:
@@ -177,111 +266,9 @@ class Scheduler:
         views = tuple(gate.view() for gate in gates)
         for gate in gates:
             gate.blocked = False
+        self._all_blocked = False
         self._mark_blocked(now_ms)
         return views
-
-    # Decisions
-
-    def _settled(self, now_ms: int) -> list[Event]:
-        """Let time do its part, then seat whoever can go."""
-        events: list[Event] = []
-        if self._timers.is_due(now_ms):
-            events.extend(self._pass_time(now_ms))
-        while self._waiting and (choice := self._bands.next(now_ms)):
-            events.append(self._seat(*choice, now_ms))
-        if self._waiting:
-            self._mark_blocked(now_ms)
-        return events
-
-    def _must_wait(self, entry: Entry, now_ms: int) -> bool:
-        """Whether a ticket that just came surely changes nothing: a shorter way for long lines."""
-        if self._timers.is_due(now_ms):
-            return False
-        full = self._bands.full
-        if entry.ticket.tenant in full:
-            return True
-        # Others of its class wait for the same backends, and not for their own tenant: the backends are shut.
-        return not full and entry.band.lanes[entry.lane] > 1
-
-    def _mark(self, tenant: str) -> None:
-        self._bands.mark(tenant, full=self._roster.is_full(tenant, self._policy.tenants.get(tenant)))
-
-    def _pass_time(self, now_ms: int) -> Iterator[Event]:
-        for what, entry in self._timers.due(now_ms):
-            if what is Due.EXPIRE:
-                self._give_up(entry)
-                yield Expired(entry.ticket, now_ms)
-            elif not entry.overdue:
-                entry.band.age(entry)
-
-    def _seat(self, entry: Entry, gate: Gate, now_ms: int) -> Dispatched:
-        self._out_of_line(entry)
-        entry.band.fairness.serve(entry)
-        self._roster.seat(entry)
-        self._mark(entry.ticket.tenant)
-        entry.gate = gate
-        gate.seat(entry, now_ms)
-        return Dispatched(entry.ticket, gate.name, now_ms)
-
-    def _give_up(self, entry: Entry) -> None:
-        del self._entries[entry.ticket.request_id]
-        self._out_of_line(entry)
-        entry.band.fairness.remove(entry)
-        self._roster.give_up(entry)
-
-    def _out_of_line(self, entry: Entry) -> None:
-        entry.waiting = False
-        entry.band.leave(entry)
-        self._waiting -= 1
-        lane = entry.lane
-        lane.waiting -= 1
-        if lane.avoid and not lane.waiting:
-            del self._lanes[lane.key]
-
-    def _lane(self, ticket: Ticket) -> Lane:
-        key = (ticket.model, ticket.avoid)
-        lane = self._lanes.get(key)
-        if lane is None:
-            lane = self._lanes[key] = Lane(key)
-            route(lane, self._gates)
-        return lane
-
-    def _is_stranded(self, ticket: Ticket) -> bool:
-        tenant = self._policy.tenants.get(ticket.tenant)
-        return (tenant is not None and tenant.suspended) or not self._gates.serving(ticket.model)
-
-    def _obey(self, policy: Policy) -> None:
-        rule = policy.pools.get(self.pool) or PoolRule(self.pool)
-        self._bands.obey(policy, rule, self._entries.values())  # first: it may refuse the policy
-        old_classes, self._policy, self._rule = self._policy.classes, policy, rule
-        self._gates.obey(policy)
-        for lane in self._lanes.values():
-            route(lane, self._gates)
-        for tenant in self._roster:
-            self._mark(tenant)
-        if policy.classes != old_classes:
-            self._watch_anew()
-
-    def _watch_anew(self) -> None:
-        """Bounds of waiting have changed: forget who is overdue and look again."""
-        self._timers.clear()
-        for entry in self._entries.values():
-            if entry.waiting:
-                if entry.overdue:
-                    entry.band.forgive(entry)
-                self._timers.watch(entry, entry.band.rule.max_wait_ms)
-        for gate in self._gates:
-            self._timers.resume_at(gate.paused_until_ms)
-
-    def _mark_blocked(self, now_ms: int) -> None:
-        if self._waiting == self._roster.waiting_of(self._bands.full):
-            return  # nobody waits for a backend
-        for lane in self._lanes.values():
-            if not lane.waiting:
-                continue
-            for gate in lane.gates:
-                if not gate.blocked and not gate.is_open(0, now_ms):
-                    gate.blocked = True
 
 
 def _name(gate: Gate) -> str:

@@ -33,6 +33,11 @@ class Ticket:
     api_token_in_flight: int | None = None
 
     @property
+    def path(self) -> tuple[str, ...]:
+        """The names that share service, from the outermost in: whose turn it is, then whose inside it."""
+        return (self.tenant, self.user)
+
+    @property
     def cost_tokens(self) -> int:
         """The estimate that the flow is charged at dispatch."""
         return cost_of(self.prompt_tokens, self.completion_tokens)

@@ -1,4 +1,4 @@
-"""What falls due by itself: deadlines, promotions, ends of pauses."""
+"""What falls due by itself: deadlines, promotions, allowances, ends of pauses and boosts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Due(IntEnum):
 
     EXPIRE = 0
     PROMOTE = 1
-    RESUME = 2
+    UNPARK = 2
+    LOOK = 3  # a throttled backend's pause ends, or a boost
 
 
 class Timers:
@@ -36,9 +37,13 @@ class Timers:
         if max_wait_ms is not None:
             self._push((ticket.queued_ms + max_wait_ms, entry.place, Due.PROMOTE, entry))
 
-    def resume_at(self, at_ms: int) -> None:
-        """Remember when a throttled backend's pause ends."""
-        self._push((at_ms, 0, Due.RESUME, None))
+    def unpark_at(self, entry: Entry, at_ms: int) -> None:
+        """Remember when the ticket's allowance comes."""
+        self._push((at_ms, entry.place, Due.UNPARK, entry))
+
+    def look_at(self, at_ms: int) -> None:
+        """Remember that a throttled backend's pause ends then, or a boost."""
+        self._push((at_ms, 0, Due.LOOK, None))
 
     def clear(self) -> None:
         """Forget all."""

@@ -8,9 +8,32 @@ PROMPT_WEIGHT = 1  # cost of one prompt token (VTC, Sheng et al., OSDI 2024: inp
 COMPLETION_WEIGHT = 2  # cost of one completion token (same source: output price 2)
 
 
+@dataclass(frozen=True, slots=True)
+class CostRule:
+    """What a token of service counts, in cost tokens: prompt + 2 x completion unless said otherwise.
+
+    ``cached_discount_percent`` (0..100) is taken off prompt tokens that the
+    engine says it had in its cache. 0, the default, charges all alike: what a
+    request costs then depends on nobody else's.
+    """
+
+    prompt_weight: int = PROMPT_WEIGHT
+    completion_weight: int = COMPLETION_WEIGHT
+    cached_discount_percent: int = 0
+
+    def of(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> int:
+        """Service in cost tokens; ``cached_tokens`` are a part of the prompt's."""
+        full = self.prompt_weight * prompt_tokens + self.completion_weight * completion_tokens
+        cached = min(cached_tokens, prompt_tokens)
+        return full - self.prompt_weight * cached * self.cached_discount_percent // 100
+
+
+DEFAULT_COST = CostRule()
+
+
 def cost_of(prompt_tokens: int, completion_tokens: int) -> int:
-    """Service in cost tokens: prompt + 2 x completion."""
-    return PROMPT_WEIGHT * prompt_tokens + COMPLETION_WEIGHT * completion_tokens
+    """Service in cost tokens under the default rule: prompt + 2 x completion."""
+    return DEFAULT_COST.of(prompt_tokens, completion_tokens)
 
 
 @dataclass(slots=True)
@@ -26,8 +49,9 @@ class Usage:
     cached_tokens: int = 0
     completion_tokens: int = 0
     estimated: bool = True
+    rule: CostRule = DEFAULT_COST  # of the pool that serves it
 
     @property
     def cost_tokens(self) -> int:
         """What the flow is charged for in the end."""
-        return cost_of(self.prompt_tokens, self.completion_tokens)
+        return self.rule.of(self.prompt_tokens, self.completion_tokens, self.cached_tokens)

@@ -17,6 +17,8 @@ class TenantView:
     weight: int
     entitled: float | None  # 0..1 share by weight among tenants with work; None when idle
     classes: tuple[str, ...]
+    boost: int = 1  # how many times the weight counts now
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +45,29 @@ class PoolView:
     in_flight: int
     tenants: tuple[TenantView, ...]
     backends: tuple[BackendView, ...]
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One cause of a wait. ``code`` is for programs, ``text`` for people."""
+
+    code: str
+    text: str
+    until_ms: int | None = None  # when it ends by itself, on the machine's clock
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a request waits, what holds it back most first.
+
+    ``wait_ms`` is about how much longer, None while nobody can tell;
+    ``error_ms`` is by how much such estimates were wrong lately, on average,
+    None before one could be checked.
+    """
+
+    request_id: str
+    position: int
+    wait_ms: int | None
+    error_ms: int | None
+    reasons: tuple[Reason, ...]

@@ -11,7 +11,7 @@ from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
-from scheduling.core.view import BackendView, PoolView
+from scheduling.core.view import BackendView, Explanation, PoolView
 
 
 class Unseated(Exception):
@@ -52,12 +52,16 @@ class Dispatcher(Protocol):
         """Wait in line; hold a seat inside the block; give it back after.
 
         The flow is charged ``usage.cost_tokens`` when the block ends,
-        however it ends (nothing if ``Lease.refund``). Cancelling the caller
+        however it ends (nothing if ``Lease.refund``); under ``vtc`` also
+        while ``usage`` grows, every quarter of a second. Cancelling the caller
         while it waits takes the ticket out of line. Raises Unseated.
         """
 
     def position(self, request_id: str) -> int | None:
         """About how many dispatches until this request's own: 1 is next. None when it does not wait."""
+
+    def explain(self, request_id: str) -> Explanation | None:
+        """Why the request waits, its place, and for about how much longer. None when it does not wait."""
 
     def set_policy(self, policy: Policy) -> None:
         """Obey these rules from the next pick on, for requests that already wait too."""
@@ -73,6 +77,15 @@ class Dispatcher(Protocol):
 
     def cancel(self, request_id: str) -> bool:
         """Take a waiting request out of line for an admin. False when it does not wait."""
+
+    def move_to_front(self, request_id: str) -> bool:
+        """Let a waiting request go before all others of its pool. False when it does not wait."""
+
+    def hold(self, request_id: str) -> bool:
+        """Take a waiting request aside until it is released. False when it does not wait."""
+
+    def release(self, request_id: str) -> bool:
+        """Let a held request stand in line again. False when it does not wait."""
 
     def view(self) -> tuple[PoolView, ...]:
         """Every pool as it stands. Looking changes nothing."""

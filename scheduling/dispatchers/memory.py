@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 
-from scheduling.core.events import Dispatched, Event, Expired
+from scheduling.core.events import Dispatched, Event, Expired, Stranded
 from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
-from scheduling.core.view import BackendView, PoolView
+from scheduling.core.view import BackendView, Explanation, PoolView
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Lease, NoBackend, Unseated
 from scheduling.dispatchers.served import Served
+
+METER_EVERY_S = 0.25  # so often a policy that charges as answers stream is told how far they are
 
 
 class MemoryDispatcher:
@@ -36,6 +38,7 @@ class MemoryDispatcher:
         self._served = Served()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
+        self._meter: asyncio.TimerHandle | None = None
         self.set_policy(policy)
 
     def lease(self, ticket: Ticket, usage: Usage) -> AbstractAsyncContextManager[Lease]:
@@ -46,6 +49,11 @@ class MemoryDispatcher:
         """About how many dispatches until this request's own: 1 is next. None when it does not wait."""
         seat = self._seats.get(request_id)
         return seat.scheduler.position(request_id, self._clock_ms()) if seat else None
+
+    def explain(self, request_id: str) -> Explanation | None:
+        """Why the request waits, its place, and for about how much longer. None when it does not wait."""
+        seat = self._seats.get(request_id)
+        return seat.scheduler.explain(request_id, self._clock_ms()) if seat else None
 
     def set_policy(self, policy: Policy) -> None:
         """Obey these rules now, for requests that already wait too. An older revision is ignored."""
@@ -84,6 +92,18 @@ class MemoryDispatcher:
         self.deliver(seat.scheduler, seat.scheduler.cancel(request_id, self._clock_ms()))
         return True
 
+    def move_to_front(self, request_id: str) -> bool:
+        """Let a waiting request go before all others of its pool. False when it does not wait."""
+        return self._steer(request_id, Scheduler.move_to_front)
+
+    def hold(self, request_id: str) -> bool:
+        """Take a waiting request aside until it is released. False when it does not wait."""
+        return self._steer(request_id, Scheduler.hold)
+
+    def release(self, request_id: str) -> bool:
+        """Let a held request stand in line again. False when it does not wait."""
+        return self._steer(request_id, Scheduler.release)
+
     def view(self) -> tuple[PoolView, ...]:
         """Every pool as it stands, by name."""
         now_ms = self._clock_ms()
@@ -100,10 +120,11 @@ class MemoryDispatcher:
         return self._served.totals(self._clock_ms())
 
     def close(self) -> None:
-        """Stop the timer. Requests that still wait are their callers' to cancel."""
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
+        """Stop the timers. Requests that still wait are their callers' to cancel."""
+        for timer in (self._timer, self._meter):
+            if timer:
+                timer.cancel()
+        self._timer = self._meter = None
 
     # Between a seat and its machine
 
@@ -140,16 +161,20 @@ class MemoryDispatcher:
     def deliver(self, scheduler: Scheduler, events: Iterable[Event]) -> None:
         """Wake everybody about whom something was decided, and keep the timer right."""
         for event in events:
-            if seat := self._seats.get(event.ticket.request_id):
-                if isinstance(event, Dispatched):
+            if isinstance(event, Dispatched):
+                if seat := self._seats.get(event.ticket.request_id):
                     seat.take(event)
-                else:
-                    seat.fail(self._why(event))
+                if self._meter is None and scheduler.charges_as_it_streams:
+                    self._read_meters()
+            elif isinstance(event, (Expired, Stranded)) and (
+                seat := self._seats.get(event.ticket.request_id)
+            ):
+                seat.fail(self._why(event))
         due_ms = scheduler.next_due_ms()
         if due_ms is not None and (self._timer is None or due_ms < self._timer_ms):
             self._arm(due_ms)
 
-    def _why(self, event: Event) -> Unseated:
+    def _why(self, event: Expired | Stranded) -> Unseated:
         ticket = event.ticket
         if isinstance(event, Expired):
             return DeadlinePassed(f"waited {event.at_ms - ticket.queued_ms} ms in line")
@@ -161,6 +186,25 @@ class MemoryDispatcher:
     def _scheduler_of(self, backend: str) -> Scheduler | None:
         rule = self._policy.backends.get(backend)
         return self._schedulers.get(rule.pool) if rule else None
+
+    def _steer(self, request_id: str, act: Callable[[Scheduler, str, int], list[Event]]) -> bool:
+        seat = self._seats.get(request_id)
+        if seat is None or not seat.scheduler.is_waiting(request_id):
+            return False
+        self.deliver(seat.scheduler, act(seat.scheduler, request_id, self._clock_ms()))
+        return True
+
+    def _read_meters(self) -> None:
+        """Charge what has been said so far, while any pool charges before the end."""
+        now_ms, metered = self._clock_ms(), False
+        for request_id, seat in list(self._seats.items()):
+            scheduler = seat.scheduler
+            if scheduler.charges_as_it_streams and not scheduler.is_waiting(request_id):
+                metered = True
+                said = seat.usage.completion_tokens
+                self.deliver(scheduler, scheduler.progress(request_id, said, now_ms))
+        loop = asyncio.get_running_loop()
+        self._meter = loop.call_later(METER_EVERY_S, self._read_meters) if metered else None
 
     def _arm(self, due_ms: int) -> None:
         if self._timer:
@@ -185,14 +229,14 @@ class _Seat:
     ends in one call of ``leave``, which does not await.
     """
 
-    __slots__ = ("_dispatcher", "_future", "_lease", "_usage", "scheduler", "ticket")
+    __slots__ = ("_dispatcher", "_future", "_lease", "scheduler", "ticket", "usage")
 
     scheduler: Scheduler
 
     def __init__(self, dispatcher: MemoryDispatcher, ticket: Ticket, usage: Usage) -> None:
         self.ticket = ticket
         self._dispatcher = dispatcher
-        self._usage = usage
+        self.usage = usage
         self._future: asyncio.Future[Dispatched] = asyncio.get_running_loop().create_future()
         self._lease: Lease | None = None
 
@@ -227,7 +271,7 @@ class _Seat:
     ) -> None:
         lease, self._lease = self._lease, None
         if lease:
-            self._dispatcher.leave(self, self._usage.cost_tokens, refund=lease.refund)
+            self._dispatcher.leave(self, self.usage.cost_tokens, refund=lease.refund)
 
     def _started(self) -> None:
         if self._lease:

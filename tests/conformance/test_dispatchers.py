@@ -112,18 +112,6 @@ async def test_a_pool_that_is_not_there_has_no_backend(line):
             pass
 
 
-async def test_an_admin_takes_a_waiting_request_out_of_line(line):
-    await line.join("acme-0", "acme-1")
-
-    assert line.dispatcher.cancel("acme-1")
-    await line.until(line.clients["acme-1"].task.done)
-    assert isinstance(line.clients["acme-1"].task.exception(), CancelledByAdmin)
-    assert not line.dispatcher.cancel("acme-1")
-    assert not line.dispatcher.cancel("acme-0")
-    assert line.counts() == (0, 1)
-    await line.end("acme-0")
-
-
 async def test_the_rules_reorder_requests_that_wait_already(line):
     await line.join("acme-0", "heavy-1", "heavy-2", "heavy-3", "light-0")
     line.dispatcher.set_policy(rules(2, admission="static_cap", fairness="fifo"))

@@ -27,9 +27,15 @@ def water_fill(demands: Mapping[str, int], weights: Mapping[str, int], capacity:
     return shares
 
 
-def serve_some(costs: Mapping[str, list[int]], weights: Mapping[str, int], share: float, seats: int):
+def serve_some(
+    costs: Mapping[str, list[int]],
+    weights: Mapping[str, int],
+    share: float,
+    seats: int,
+    fairness: str = "token_fair",
+):
     """Submit all at once, serve until ``share`` of the cost has been charged; the charges."""
-    machine = Scheduler(POOL, policy(weights=weights, seats=seats))
+    machine = Scheduler(POOL, policy(fairness, weights=weights, seats=seats))
     running, charged = [], dict.fromkeys(costs, 0)
     cost_by_name = {f"{t}-{n}": cost for t, line in costs.items() for n, cost in enumerate(line)}
     longest = max(map(len, costs.values()))

@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from scheduling.core.limits import Limit
-from scheduling.core.policy import Policy, TenantRule
+from scheduling.core.policy import FAIRNESS, ClassRule, Policy, TenantRule
 from scheduling.core.ticket import Ticket
 from tests.unit.scheduling.machines import CLASSES, backend, policy, ticket
 from tests.unit.scheduling.referee import Referee
@@ -23,10 +23,10 @@ def random_policy(rng: random.Random, revision: int) -> Policy:
     if rng.random() < 0.15:
         backends.pop(rng.randrange(3))
     rules = policy(
-        rng.choice(("fifo", "round_robin", "token_fair", "token_fair")),
+        rng.choice((*FAIRNESS, "token_fair", "token_fair")),
         weights={name: rng.randint(1, 9) for name in ("acme", "beta")},
         backends=backends,
-        classes=CLASSES if rng.random() < 0.8 else {},
+        classes=random_classes(rng),
         admission=rng.choice(("static_cap", "first_token_window")),
         window=rng.randint(1, 3),
         revision=revision,
@@ -34,9 +34,20 @@ def random_policy(rng: random.Random, revision: int) -> Policy:
     tenants = dict(rules.tenants)
     if rng.random() < 0.4:
         tenants["acme"] = replace(tenants["acme"], quotas={"in_flight": rng.randint(1, 3)})
+    if rng.random() < 0.3:
+        quotas = {"qwen": {"in_flight": rng.randint(1, 2)}}
+        tenants["acme"] = replace(tenants["acme"], model_quotas=quotas)
     if rng.random() < 0.1:
         tenants["beta"] = TenantRule("beta", suspended=True)
     return replace(rules, tenants=tenants)
+
+
+def random_classes(rng: random.Random) -> dict[str, ClassRule]:
+    """Sometimes none; sometimes such as lend what they have reserved."""
+    if rng.random() < 0.2:
+        return {}
+    lent = rng.randint(0, 2)
+    return {**CLASSES, "interactive": replace(CLASSES["interactive"], reserved_seats=2, lent_seats=lent)}
 
 
 def random_ticket(rng: random.Random, number: int, now_ms: int) -> Ticket:
@@ -53,14 +64,26 @@ def random_ticket(rng: random.Random, number: int, now_ms: int) -> Ticket:
         attempt=2 if retry else 1,
         avoid=frozenset({rng.choice(("gpu-0", "gpu-1"))}) if retry else frozenset(),
         streams=rng.random() < 0.6,
+        not_before_ms=now_ms + rng.choice((-5, 90, 4_000)) if rng.random() < 0.15 else None,
+        **random_token(rng),
     )
+
+
+def random_token(rng: random.Random) -> dict[str, object]:
+    """Sometimes an API token that may have one request going, or two."""
+    if rng.random() < 0.8:
+        return {}
+    most = rng.randint(1, 2)
+    return {"api_token": f"ci-{most}", "api_token_in_flight": most}
 
 
 def random_step(referee: Referee, rng: random.Random, number: int) -> None:
     """One input, steered so that lines form: submit is the most frequent."""
     choice = rng.random()
-    if choice < 0.4:
+    if choice < 0.38:
         referee.submit(random_ticket(rng, number, referee.now))
+    elif choice < 0.43:
+        _steer(referee, rng)
     elif choice < 0.75 and referee.running:
         _touch_running(referee, rng, sorted(referee.running))
     elif choice < 0.8 and referee.waiting:
@@ -73,8 +96,26 @@ def random_step(referee: Referee, rng: random.Random, number: int) -> None:
         referee.obey(random_policy(rng, referee.policy.revision + 1))
 
 
+def _steer(referee: Referee, rng: random.Random) -> None:
+    """An admin does something; a pause is soon over."""
+    tenant = rng.choice(("acme", "beta", None))
+    choice = rng.random()
+    if choice < 0.15:
+        referee.pause(tenant)
+    elif choice < 0.5:
+        for each in ("acme", "beta", None):
+            referee.resume(each)
+    elif choice < 0.65:
+        referee.boost(tenant or "gamma", rng.choice((1, 2, 50)), referee.now + rng.choice((0, 40, 9_000)))
+    elif referee.waiting:
+        request_id = rng.choice(sorted(referee.waiting))
+        rng.choice((referee.hold, referee.release, referee.move_to_front))(request_id)
+
+
 def _touch_running(referee: Referee, rng: random.Random, running: list[str]) -> None:
-    if rng.random() < 0.4:
+    if rng.random() < 0.1:
+        referee.progress(rng.choice(running), rng.randint(1, 300))
+    elif rng.random() < 0.4:
         referee.start(rng.choice(running))
     else:
         referee.finish(rng.choice(running), rng.choice((0, 5, 500)), refund=rng.random() < 0.2)
@@ -123,5 +164,31 @@ def play_readings(seed: int, steps: int = 150) -> Referee:
             at_work = None if rng.random() < 0.1 else rng.randint(0, len(running) + 1)
             limit = Limit("gpu-0", rng.randint(2, 6), 12, "test", 0, float(number), at_work, read_at_s)
             referee.limit(limit, max(0, referee.now - rng.choice((0, 10, 60))))
+    referee.drain()
+    return referee
+
+
+def play_siege(seed: int, steps: int = 60) -> Referee:
+    """Better classes never stop asking, and the patience of the worse ones is soon at an end; refereed."""
+    rng = random.Random(seed)
+    classes = {
+        name: ClassRule(name, rank, reserved_seats=rng.randint(0, 1), max_wait_ms=10 * rank or None)
+        for rank, name in enumerate(("interactive", "standard", "batch", "scrap"))
+    }
+    backends = [backend("gpu-0", 3, ("llama", "qwen")), backend("gpu-1", 2, ("llama",))]
+    referee = Referee(policy(rng.choice(FAIRNESS), backends=backends, classes=classes))
+    for number in range(steps):
+        referee.wait(rng.choice((0, 1, 7)))
+        for priority_class in classes:
+            one = ticket(
+                f"r{number}-{priority_class}",
+                rng.choice(("acme", "beta")),
+                model=rng.choice(("llama", "qwen")),
+                priority_class=priority_class,
+                queued_ms=referee.now,
+            )
+            referee.submit(one)
+            if referee.running and rng.random() < 0.6:
+                referee.finish(rng.choice(sorted(referee.running)), rng.choice((5, 500)))
     referee.drain()
     return referee

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from scheduling.core.events import Event, Expired, Stranded
+from scheduling.core.events import Cancelled, Dispatched, Event, Expired, Stranded
+from scheduling.core.fairness import Fifo
 from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
+from tests.unit.scheduling.desk import Desk
 from tests.unit.scheduling.machines import POOL
+from tests.unit.scheduling.referee_rules import Rules
 
 PAUSE_MS = 1000
 
 
-class Referee:
+class Referee(Rules):
     """Plays histories into a machine and checks after every step what must always hold.
 
     It keeps its own account of who waits and runs where, from inputs and
@@ -29,6 +32,9 @@ class Referee:
         self.pending: set[str] = set()
         self.seated_ms: dict[str, int] = {}
         self.ended: set[str] = set()
+        self.desk = Desk()
+        self.overlooked: dict[tuple[str, str], int] = {}
+        self.in_order: dict[str, int] = {}
         self.limits: dict[str, Limit] = {}
         self.paused_until: dict[str, int] = {}
 
@@ -39,9 +45,12 @@ class Referee:
         self._check(self.machine.submit(one, self.now))
 
     def cancel(self, request_id: str) -> None:
-        if self.waiting.pop(request_id, None):
-            self.ended.add(request_id)
-        self._check(self.machine.cancel(request_id, self.now))
+        known = self.waiting.get(request_id)
+        events = self.machine.cancel(request_id, self.now)
+        assert [event.ticket for event in events if isinstance(event, Cancelled)] == (
+            [known] if known else []
+        )
+        self._check(events)
 
     def start(self, request_id: str) -> None:
         self.pending.discard(request_id)
@@ -77,17 +86,52 @@ class Referee:
         self.policy = rules
         self._check(self.machine.set_policy(rules, self.now))
 
+    def progress(self, request_id: str, tokens: int) -> None:
+        self._check(self.machine.progress(request_id, tokens, self.now))
+
+    def pause(self, tenant: str | None) -> None:
+        self.desk.pool_paused |= tenant is None
+        self.desk.paused |= {tenant} if tenant else set()
+        self._check(self.machine.pause(tenant, self.now))
+
+    def resume(self, tenant: str | None) -> None:
+        if tenant is None:
+            self.desk.pool_paused = False
+        self.desk.paused.discard(tenant or "")
+        self._check(self.machine.resume(tenant, self.now))
+
+    def boost(self, tenant: str, factor: int, until_ms: int) -> None:
+        self._check(self.machine.boost(tenant, factor, until_ms, self.now))
+
+    def hold(self, request_id: str) -> None:
+        if request_id in self.waiting:
+            self.desk.held.add(request_id)
+        self._check(self.machine.hold(request_id, self.now))
+
+    def release(self, request_id: str) -> None:
+        self.desk.held.discard(request_id)
+        self._check(self.machine.release(request_id, self.now))
+
+    def move_to_front(self, request_id: str) -> None:
+        if request_id in self.waiting:
+            self.desk.first.add(request_id)
+        self._check(self.machine.move_to_front(request_id, self.now))
+
     def drain(self) -> None:
         """End everything, and see that nothing is left behind."""
+        for tenant in (None, *self.desk.paused):
+            self.resume(tenant)
         for request_id in list(self.waiting):
             self.cancel(request_id)
         for request_id in list(self.running):
             self.finish(request_id, 10)
         assert self.machine.is_idle
         assert not self.machine.view(self.now).tenants
-        assert all(not footprint(band.fairness) for band in self.machine._bands)
-        assert not self.machine._bands.full
-        assert all(not band.lanes and not band.overdue for band in self.machine._bands)
+        assert all(not footprint(band.fairness) for band in self.machine.bands)
+        assert not self.machine.bands.shut_tenants
+        assert all(not band.lanes and not band.overdue for band in self.machine.bands)
+        assert not self.machine._line._caps._tokens
+        assert not self.machine.bands._front
         assert not any(lane.avoid for lane in self.machine._lanes.values())
 
     def _free(self, limit: Limit, read_ms: int) -> None:
@@ -113,20 +157,27 @@ class Referee:
             del self.limits[name]  # a backend that left and was empty begins anew
         for name in self.paused_until.keys() - known:
             del self.paused_until[name]
+        for name in self.in_order.keys() - known:
+            del self.in_order[name]
         for event in events:
             self._take(event)
         self._check_counts()
         self._check_memory()
         self._check_nobody_is_late()
         self._check_no_seat_is_idle()
+        self._check_explanations()
 
     def _take(self, event: Event) -> None:
+        if not isinstance(event, (Dispatched, Expired, Stranded, Cancelled)):
+            return
         one = self.waiting.pop(event.ticket.request_id, None)
         assert one == event.ticket, "an event speaks of a ticket that does not wait"
         assert event.at_ms == self.now
         if isinstance(event, Expired):
             assert one.deadline_ms is not None
             assert one.deadline_ms <= self.now
+            self.ended.add(one.request_id)
+        elif isinstance(event, Cancelled):
             self.ended.add(one.request_id)
         elif isinstance(event, Stranded):
             assert not self._serving(one) or self._suspended(one)
@@ -140,8 +191,15 @@ class Referee:
         assert not self.policy.backends[name].draining
         assert self.paused_until.get(name, 0) <= self.now
         assert one.deadline_ms is None or one.deadline_ms > self.now
-        assert self._has_room(one, name), "a seat beyond the limit in force"
-        assert not self._is_full(one.tenant), "a seat beyond the tenant's own quota"
+        assert self._has_room(one, name, 0 if self._jumps(one) else self._held_back(one)), (
+            "a seat beyond the limit"
+        )
+        assert self.desk.may_go(one, self.policy, self.running, self.now), (
+            "a seat that its owner may not have"
+        )
+        self._check_nobody_is_overlooked(one, name)
+        self._check_the_order_of_classes(one, name)
+        self.desk.forget(one.request_id)
         self.running[one.request_id] = (one, name)
         self.seated_ms[one.request_id] = self.now
         limit = self.limits.get(name)
@@ -175,7 +233,9 @@ class Referee:
     def _check_memory(self) -> None:
         for level in levels(self.machine):
             for share in level.shares.values():
-                assert share.held or (share.parked or 0) > level.now, "an idle name that is still known"
+                assert share.held or (share.parked is not None and share.parked > level.now), (
+                    "an idle name that is still known"
+                )
 
     def _check_nobody_is_late(self) -> None:
         for one in self.waiting.values():
@@ -185,52 +245,28 @@ class Referee:
 
     def _check_no_seat_is_idle(self) -> None:
         for one in self.waiting.values():
-            if self._is_full(one.tenant):
+            if not self._goes(one):
                 continue
             for name in self._usable(one):
                 rule = self.policy.backends[name]
                 if rule.draining or self.paused_until.get(name, 0) > self.now:
                     continue
-                assert not self._has_room(one, name), f"{name} has a seat free while {one.request_id} waits"
+                room = self._has_room(one, name, self._held_back(one))
+                assert not room, f"{name} has a seat free while {one.request_id} waits"
 
-    def _has_room(self, one: Ticket, name: str) -> bool:
-        gate = self.gates[name]
-        here = self._at(name)
-        pending = self.pending.intersection(here)
-        if self.policy.pools[POOL].admission == "first_token_window" and len(pending) >= gate.window:
-            return False
-        if not here:
-            return gate.cap > 0
-        return len(here) < gate.cap - self._held_back(one)
-
-    def _held_back(self, one: Ticket) -> int:
-        classes = self.policy.classes
-        if not classes:
-            return 0
-        rank = classes[one.priority_class].rank
-        return sum(rule.reserved_seats for rule in classes.values() if rule.rank < rank)
-
-    def _serving(self, one: Ticket) -> list[str]:
-        return [name for name, rule in self.policy.backends.items() if one.model in rule.models]
-
-    def _usable(self, one: Ticket) -> list[str]:
-        serving = self._serving(one)
-        live = [name for name in serving if self.gates[name].cap and not self.policy.backends[name].draining]
-        return [name for name in live if name not in one.avoid] or serving
-
-    def _is_full(self, tenant: str) -> bool:
-        rule = self.policy.tenants.get(tenant)
-        most = rule.quotas.get("in_flight") if rule else None
-        return most is not None and sum(one.tenant == tenant for one, _ in self.running.values()) >= most
-
-    def _suspended(self, one: Ticket) -> bool:
-        rule = self.policy.tenants.get(one.tenant)
-        return rule is not None and rule.suspended
+    def _check_explanations(self) -> None:
+        """Whoever waits is told why, and where."""
+        for request_id in list(self.waiting)[:3]:
+            told = self.machine.explain(request_id, self.now)
+            assert told is not None
+            assert 1 <= told.position <= len(self.waiting)
+            assert told.reasons, "a ticket waits and nobody can say why"
+            assert all(reason.until_ms is None or reason.until_ms > self.now for reason in told.reasons)
 
 
 def levels(machine: Scheduler):
     """Every level of names that the machine's orders know of."""
-    for band in machine._bands:
+    for band in machine.bands:
         tenants = vars(band.fairness).get("_tenants")
         if tenants is not None:
             yield tenants
@@ -239,7 +275,7 @@ def levels(machine: Scheduler):
 
 def footprint(fairness) -> int:
     """How many flows an order still remembers."""
-    state = vars(fairness)
-    if "_tenants" in state:
-        return len(state["_tenants"].shares) + len(state["_tenants"]._lanes) + len(state["_tenants"]._idle)
-    return len(state.get("_lines", state.get("_rings")))
+    if isinstance(fairness, Fifo):
+        return len(fairness._lines) + len(fairness._waiting) + len(fairness._aside)
+    level = fairness._tenants
+    return len(level.shares) + len(level._lanes) + len(level._idle)

@@ -176,7 +176,7 @@ def test_users_share_their_tenants_turn_equally():
 
 
 def test_a_client_that_makes_up_users_gains_nothing_and_costs_bounded_memory(monkeypatch):
-    monkeypatch.setattr("scheduling.core.hierarchy.USERS_TRACKED", 50)
+    monkeypatch.setattr("scheduling.core.hierarchy.NAMES_TRACKED", 50)
     monkeypatch.setattr("scheduling.core.hierarchy.SHARED_LINES", 4)
     machine = Scheduler(POOL, policy())
     running = dispatched(machine.submit(ticket("plug-0"), 0))
@@ -185,7 +185,7 @@ def test_a_client_that_makes_up_users_gains_nothing_and_costs_bounded_memory(mon
     for n in range(20):
         machine.submit(ticket(f"beta-{n}"), 0)
 
-    tracked = machine._bands.of("standard").fairness._tenants.shares["acme"].inner.shares
+    tracked = machine.bands.of("standard").fairness._tenants.shares["acme"].inner.shares
     order = [name[:4] for name in serve_all(machine, running, limit=41)][1:]
 
     assert len(tracked) <= 54

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 )
 
 from scheduling.core.limits import Limit
-from tests.unit.scheduling.histories import play, play_readings, random_policy
+from tests.unit.scheduling.histories import play, play_readings, play_siege, random_policy
 from tests.unit.scheduling.machines import CLASSES, ticket
 from tests.unit.scheduling.referee import Referee
 
@@ -97,6 +97,38 @@ class Histories(RuleBasedStateMachine):
         limit = Limit(name, window, cap, "test", 0, float(at_s), running, float(at_s))
         self.referee.limit(limit, self.referee.now - age_ms)
 
+    @rule(tenant=st.none() | TENANTS)
+    def pause_and_pause_again(self, tenant):
+        self.referee.pause(tenant)
+
+    @rule()
+    def resume_all(self):
+        for tenant in (None, "acme", "beta", "gamma"):
+            self.referee.resume(tenant)
+
+    @rule(tenant=TENANTS, factor=st.integers(1, 100), for_ms=st.sampled_from((-1, 40, 4_000)))
+    def boost(self, tenant, factor, for_ms):
+        self.referee.boost(tenant, factor, self.referee.now + for_ms)
+
+    @precondition(lambda self: self.referee.waiting)
+    @rule(data=st.data(), what=st.sampled_from(("hold", "release", "move_to_front")))
+    def steer(self, data, what):
+        getattr(self.referee, what)(data.draw(st.sampled_from(sorted(self.referee.waiting))))
+
+    @rule(tenant=TENANTS, wait_ms=st.sampled_from((-1, 30, 4_000)), most=st.sampled_from((None, 1, 2)))
+    def arrive_with_limits_of_its_own(self, tenant, wait_ms, most):
+        self._submit(
+            tenant,
+            not_before_ms=self.referee.now + wait_ms,
+            api_token=f"ci-{most}",
+            api_token_in_flight=most,
+        )
+
+    @precondition(lambda self: self.referee.running)
+    @rule(data=st.data(), tokens=st.integers(0, 500))
+    def stream(self, data, tokens):
+        self.referee.progress(data.draw(st.sampled_from(sorted(self.referee.running))), tokens)
+
     @rule(name=BACKENDS)
     def hear_that_it_is_full(self, name):
         if name in self.referee.policy.backends:
@@ -131,3 +163,8 @@ def test_long_histories_with_long_lines_keep_every_invariant(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_readings_free_exactly_those_whom_they_show_at_work(seed):
     assert len(play_readings(seed).ended) > 20
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_under_siege_every_class_gets_its_part_and_none_takes_over(seed):
+    assert len(play_siege(seed).ended) > 60

@@ -7,7 +7,7 @@ import textwrap
 
 import pytest
 
-from scheduling.core import admission, classes, hierarchy, roster, scheduler, shares
+from scheduling.core import admission, classes, levels, line, machine, own_caps, roster, scheduler, tags
 from tests.unit.scheduling.fair_play import (
     Rivalry,
     pick_after_a_refund,
@@ -15,11 +15,11 @@ from tests.unit.scheduling.fair_play import (
     serve_some,
     water_fill,
 )
-from tests.unit.scheduling.histories import play, play_readings
+from tests.unit.scheduling.histories import play, play_readings, play_siege
 
 MUTANTS = [
     pytest.param(admission, "Gate.is_open", "self.cap - hold and", "self.cap + 1 - hold and", id="cap + 1"),
-    pytest.param(admission, "Gate.is_open", "< self.window", "<= self.window", id="window + 1"),
+    pytest.param(admission, "Gate.is_open", ">= self.window", "> self.window", id="window + 1"),
     pytest.param(admission, "Gate.is_open", "- hold", "", id="reserved seats forgotten"),
     pytest.param(admission, "Gate.leave", "entry.pending", "True", id="pending miscounted"),
     pytest.param(admission, "Gate.seat", "streams or self._is_read", "True", id="answers always held"),
@@ -31,26 +31,44 @@ MUTANTS = [
     pytest.param(admission, "Gate.move", "in list(self._whole)", "in ()", id="held when the readings end"),
     pytest.param(admission, "Gate.move", "min(limit.cap, max_in_flight)", "limit.cap", id="limit unbounded"),
     pytest.param(admission, "Gate.move", "<=", ">", id="older limits obeyed"),
-    pytest.param(scheduler, "Scheduler._must_wait", "> 1", ">= 1", id="no dispatch on arrival"),
+    pytest.param(machine, "Machine._must_wait", "> 1", ">= 1", id="no dispatch on arrival"),
     pytest.param(
-        scheduler, "Scheduler.start", "return self._settled(now_ms)", "return []", id="start is idle"
+        scheduler, "Scheduler.start", "return self._freed(gate, now_ms)", "return []", id="start is idle"
     ),
-    pytest.param(scheduler, "Scheduler._pass_time", "self._give_up(entry)", "pass", id="expired ticket kept"),
-    pytest.param(scheduler, "Scheduler._seat", "self._out_of_line(entry)", "pass", id="seated twice"),
-    pytest.param(scheduler, "Scheduler._out_of_line", "lane.avoid and", "False and", id="retry lanes leak"),
-    pytest.param(scheduler, "route", "others or serving", "serving", id="failed backends not avoided"),
-    pytest.param(scheduler, "Scheduler._must_wait", "not full and", "", id="peers of a full tenant wait"),
-    pytest.param(roster, "Roster.is_full", ">= most", "> most", id="one seat too many for a tenant"),
-    pytest.param(classes, "Bands.mark", "self.full.discard(tenant)", "pass", id="full for ever"),
+    pytest.param(machine, "Machine._pass_time", "self._give_up(entry)", "pass", id="expired ticket kept"),
+    pytest.param(machine, "Machine._seat", "self._no_longer_waiting(entry)", "pass", id="seated twice"),
+    pytest.param(machine, "Machine._no_longer_waiting", "lane.avoid and", "False and", id="retry lanes leak"),
+    pytest.param(machine, "route", "others or serving", "serving", id="failed backends not avoided"),
+    pytest.param(machine, "Machine._must_wait", "not shut and", "", id="peers of a full tenant wait"),
+    pytest.param(
+        roster,
+        "Roster.closed",
+        "line.in_flight >= most",
+        "line.in_flight > most",
+        id="one seat too many for a tenant",
+    ),
+    pytest.param(classes, "Bands.close", "self._shut.pop(tenant, None)", "pass", id="full for ever"),
+    pytest.param(machine, "Machine._freed", "self.bands.lends or", "", id="lent seats not seen elsewhere"),
+    pytest.param(classes, "Band.next", "hold, now_ms, since", "hold, now_ms, 0", id="promoted without end"),
+    pytest.param(classes, "Bands._aged", "best is None or turn < best[0]", "True", id="aged out of turn"),
+    pytest.param(
+        classes, "Bands._first_moved", "not in self._shut", "not in {} and self._shut", id="front is free"
+    ),
+    pytest.param(
+        line, "Line.stand", "not self._caps.admit(entry)", "False", id="caps of API tokens forgotten"
+    ),
+    pytest.param(line, "Line.stand", "> now_ms", "< now_ms", id="parked when it may go"),
+    pytest.param(line, "Line.take_out", "self._bands.not_first(entry)", "pass", id="front leaks"),
+    pytest.param(own_caps, "OwnCaps.leave", "token.going -= 1", "pass", id="caps leak"),
     pytest.param(classes, "Band.forgive", "_less(self.overdue, entry.lane)", "pass", id="overdue leaks"),
-    pytest.param(shares, "Level.charge", "start + milli", "start", id="nothing charged"),
-    pytest.param(shares, "Level.charge", "self.now = start", "pass", id="time stands still"),
-    pytest.param(shares, "Level.first", "share.finish > key", "False", id="stale keys trusted"),
-    pytest.param(shares, "Level._set", "finish < key", "False", id="refunds not seen by the index"),
-    pytest.param(shares, "Level.release", "del self.shares[share.name]", "pass", id="idle flows kept"),
-    pytest.param(shares, "Level.enter", "share.finish = self.now", "pass", id="idle credit"),
-    pytest.param(hierarchy, "TokenFair.settle", "- undo", "", id="estimate and usage both charged"),
-    pytest.param(hierarchy, "TokenFair._price", "// entry.weight", "", id="weights ignored"),
+    pytest.param(tags, "StartTags.charge", "start + charge", "start", id="nothing charged"),
+    pytest.param(tags, "StartTags.charge", "self.now = start", "pass", id="time stands still"),
+    pytest.param(levels, "Level.first", "share.key > key", "False", id="stale keys trusted"),
+    pytest.param(levels, "Level._set", "key < known", "False", id="refunds not seen by the index"),
+    pytest.param(levels, "Level.release", "del self.shares[share.name]", "pass", id="idle flows kept"),
+    pytest.param(tags, "StartTags._woken", "max(share.key, self._floor())", "share.key", id="idle credit"),
+    pytest.param(tags, "StartTags.settle", "- charge", "", id="estimate and usage both charged"),
+    pytest.param(tags, "StartTags.charge", "price // weight", "price", id="weights ignored"),
 ]
 
 
@@ -72,6 +90,7 @@ def audit() -> None:
     for seed in range(20):
         play(seed)
         play_readings(seed)
+        play_siege(seed)
         for wrong_by in (0, 800):
             rivalry = Rivalry(seed, wrong_by=wrong_by, steps=100)
             rivalry.welcome("late")
@@ -81,9 +100,9 @@ def audit() -> None:
     costs = {"acme": [50, 900] * 10, "beta": [1000] * 15, "gamma": [10] * 200}
     weights = {"acme": 5, "beta": 1, "gamma": 2}
     charged = serve_some(costs, weights, 0.4, 2)
-    fair = water_fill({name: sum(line) for name, line in costs.items()}, weights, sum(charged.values()))
-    for name, line in costs.items():
-        assert abs(charged[name] - fair[name]) <= weights[name] * 1000 + max(line) + 1
+    fair = water_fill({name: sum(queue) for name, queue in costs.items()}, weights, sum(charged.values()))
+    for name, queue in costs.items():
+        assert abs(charged[name] - fair[name]) <= weights[name] * 1000 + max(queue) + 1
 
 
 def test_the_sound_machine_passes_the_audit():

@@ -1,0 +1,264 @@
+"""Names that wait for their turn, and whose turn it is: what every order has in common."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Container
+from heapq import heapify, heappop, heappush, heapreplace
+
+from scheduling.core.entry import Entry, Lane, Stamp
+from scheduling.core.position import Curve, Drain
+
+MILLI = 1000  # milli-tokens per cost token: weight 1000 still moves the key by whole steps
+SLACK = 64  # stale index entries a heap may hold before it is worth sweeping
+
+
+_NO_LINES: dict[Lane, OrderedDict[int, Entry]] = {}  # of names with others inside
+
+
+class Share:
+    """One name's account. ``key`` orders it: the waiting name with the smallest is next.
+
+    ``keys`` holds the key under which each lane's heap knows the name; being
+    there means that it has tickets waiting in that lane. ``aside`` has the
+    lanes in which it waits but must not be served (``shut`` says for which
+    models). ``held`` counts tickets that wait or run. ``wakes`` counts how
+    often the name began to wait, and ``lead`` is how far ahead it then was.
+    ``tally`` is what an order counts besides the key: requests in flight, or
+    a deficit.
+    """
+
+    __slots__ = (
+        "aside",
+        "held",
+        "inner",
+        "key",
+        "keys",
+        "lead",
+        "left",
+        "lines",
+        "name",
+        "parked",
+        "shut",
+        "tally",
+        "waiting",
+        "waiting_cost",
+        "wakes",
+        "weight",
+    )
+
+    def __init__(self, name: str, weight: int, key: int) -> None:
+        self.name = name
+        self.weight = weight
+        self.key = key
+        self.lead = 0
+        self.tally = 0
+        self.wakes = 0
+        self.held = 0
+        self.parked: int | None = None
+        self.shut: Container[str] | None = None
+        self.aside: set[Lane] | None = None
+        self.keys: dict[Lane, int] = {}
+        self.inner: Level | None = None  # the names inside this one; None for the last level
+        self.lines: dict[Lane, OrderedDict[int, Entry]] = _NO_LINES  # of the last level: tickets by place
+        self.waiting = 0
+        self.waiting_cost = 0
+        self.left = 0  # tickets that ever left the line for a seat
+
+
+class _Index:
+    """Several names with work in one lane, by key; entries that no longer hold are swept lazily."""
+
+    __slots__ = ("active", "heap")
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[int, str]] = []
+        self.active = 0
+
+
+class Level:
+    """Names side by side, each with a key; the waiting one with the smallest goes first, ties by name.
+
+    What the key means, and how it moves, is the order's own (``_woken``,
+    ``charge``, ``adopt``, ``settle``, ``reweigh``). A name is forgotten when
+    it holds no ticket and its key is not above ``now``; when nobody holds
+    one, all are, and ``now`` starts again. Cost: O(log names) per step.
+    """
+
+    __slots__ = ("_held", "_idle", "_lanes", "now", "shares", "table")
+
+    START = 0  # what ``now`` starts at
+
+    def __init__(self) -> None:
+        self.now = self.START
+        self.table: tuple[int, Curve] | None = None  # places in line, and when they were reckoned
+        self.shares: dict[str, Share] = {}
+        # Alone in its lane a name needs no index: most tenants have one user.
+        self._lanes: dict[Lane, _Index | Share] = {}
+        self._idle: list[tuple[int, str]] = []
+        self._held = 0
+
+    # What an order decides
+
+    def _woken(self, share: Share, *, retry: bool) -> None:
+        """The name begins to wait."""
+        raise NotImplementedError
+
+    def charge(self, share: Share, price: int) -> Stamp:
+        """The name's ticket is served for ``price`` milli-tokens; the stamp undoes it."""
+        raise NotImplementedError
+
+    def adopt(self, share: Share, price: int) -> Stamp:
+        """The name's ticket runs out of turn: it is charged, but time does not move."""
+        raise NotImplementedError
+
+    def progress(self, share: Share, stamp: Stamp, price: int) -> Stamp:
+        """A running ticket has cost ``price`` so far. Most orders wait for the end."""
+        return stamp
+
+    def settle(self, share: Share, stamp: Stamp, price: int) -> None:
+        """A served ticket ended: ``price`` is what it really cost."""
+        raise NotImplementedError
+
+    def reweigh(self, share: Share, weight: int) -> None:
+        """Obey another weight from the next pick on."""
+        share.weight = weight
+
+    def drain(self, share: Share) -> Drain:
+        """How the name's line will be served, in the unit of the key: for places in line only."""
+        raise NotImplementedError
+
+    # Who holds tickets
+
+    def add(self, name: str, weight: int) -> Share:
+        """Begin an account."""
+        share = self.shares[name] = Share(name, weight, self.now)
+        return share
+
+    def hold(self, share: Share) -> None:
+        """Count one more ticket for the name."""
+        share.held += 1
+        self._held += 1
+
+    def release(self, share: Share) -> None:
+        """Count one ticket less; forget what need not be known any more."""
+        share.held -= 1
+        self._held -= 1
+        if not self._held:
+            self.shares.clear()  # nobody waits either, so no lane is left
+            self._idle.clear()
+            self.now = self.START
+            self.table = None
+        elif not share.held:
+            if share.key <= self.now:
+                del self.shares[share.name]
+            elif share.parked != share.key:
+                share.parked = share.key
+                heappush(self._idle, (share.key, share.name))
+
+    # Who waits where
+
+    def enter(self, share: Share, lane: Lane, *, retry: bool = False) -> None:
+        """The name has its first waiting ticket in this lane."""
+        if share.shut is not None and lane.model in share.shut:
+            share.aside = {lane} if share.aside is None else share.aside | {lane}
+            return
+        if not share.keys:
+            share.wakes += 1
+            self._woken(share, retry=retry)
+        index = self._lanes.get(lane)
+        if index is None:
+            share.keys[lane] = share.key
+            self._lanes[lane] = share
+            return
+        if isinstance(index, Share):
+            sole, index = index, _Index()
+            self._lanes[lane] = index
+            index.active = 1
+            self._push(index, sole, lane)
+        index.active += 1
+        self._push(index, share, lane)
+
+    def leave(self, share: Share, lane: Lane) -> None:
+        """The name has no waiting ticket in this lane any more."""
+        if share.keys.pop(lane, None) is None:
+            share.aside = (share.aside or set()) - {lane}
+            return
+        index = self._lanes[lane]
+        if isinstance(index, Share):
+            del self._lanes[lane]
+            return
+        index.active -= 1
+        if not index.active:
+            del self._lanes[lane]
+
+    def set_shut(self, share: Share, shut: Container[str] | None) -> None:
+        """Serve the name for no model in ``shut``, as if it waited for nothing there."""
+        waits_in = [*share.keys, *(share.aside or ())]
+        for lane in waits_in:
+            self.leave(share, lane)
+        share.shut = shut
+        for lane in waits_in:
+            self.enter(share, lane)
+
+    def serves(self, lane: Lane) -> bool:
+        """Whether anybody waits in this lane."""
+        return lane in self._lanes
+
+    def first(self, lane: Lane) -> Share | None:
+        """The name to serve next in this lane."""
+        index = self._lanes.get(lane)
+        if index is None or isinstance(index, Share):
+            return index
+        heap, shares = index.heap, self.shares
+        while True:
+            key, name = heap[0]
+            share = shares.get(name)
+            if share is None or share.keys.get(lane) != key:
+                heappop(heap)
+            elif share.key > key:
+                share.keys[lane] = share.key
+                heapreplace(heap, (share.key, name))
+            else:
+                return share
+
+    def lowest(self) -> int | None:
+        """The smallest key of all names that wait; None when nobody does."""
+        keys = [share.key for lane in self._lanes if (share := self.first(lane))]
+        return min(keys) if keys else None
+
+    def waiting_shares(self) -> list[Share]:
+        """Every name with tickets in line."""
+        return [share for share in self.shares.values() if share.waiting]
+
+    def _set(self, share: Share, key: int) -> None:
+        share.key = key
+        for lane, known in share.keys.items():
+            if key < known and isinstance(index := self._lanes[lane], _Index):
+                self._push(index, share, lane)
+
+    def _push(self, index: _Index, share: Share, lane: Lane) -> None:
+        share.keys[lane] = share.key
+        heappush(index.heap, (share.key, share.name))
+        if len(index.heap) > 2 * index.active + SLACK:
+            shares = self.shares
+            index.heap = list(
+                {
+                    (key, name)
+                    for key, name in index.heap
+                    if (known := shares.get(name)) and known.keys.get(lane) == key
+                }
+            )
+            heapify(index.heap)
+
+    def _forget_passed(self) -> None:
+        idle, now = self._idle, self.now
+        while idle and idle[0][0] <= now:
+            share = self.shares.get(heappop(idle)[1])
+            if not share or share.held:
+                continue
+            if share.key <= now:
+                del self.shares[share.name]
+            elif share.parked != share.key:  # a smaller weight has stretched its lead
+                share.parked = share.key
+                heappush(idle, (share.key, share.name))

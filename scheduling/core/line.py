@@ -1,0 +1,97 @@
+"""Where a waiting ticket stands: in its flow's line, or aside for a reason of its own."""
+
+from __future__ import annotations
+
+from scheduling.core.classes import Bands
+from scheduling.core.entry import Aside, Entry
+from scheduling.core.own_caps import OwnCaps
+from scheduling.core.timers import Timers
+
+
+class Line:
+    """Moves tickets in and out of their flows' lines.
+
+    A ticket aside keeps its flow's account open, so that nothing that the
+    flow owes is forgotten; it stands in nobody's way meanwhile.
+    """
+
+    def __init__(self, bands: Bands, timers: Timers) -> None:
+        self._bands = bands
+        self._timers = timers
+        self._caps = OwnCaps()
+
+    def join(self, entry: Entry, now_ms: int) -> None:
+        """A new ticket: into its class, and into line if nothing holds it back."""
+        entry.band = band = self._bands.of(entry.ticket.priority_class)
+        band.fairness.join(entry)
+        self.stand(entry, now_ms)
+
+    def stand(self, entry: Entry, now_ms: int) -> None:
+        """Stand in line, or aside while an allowance is to come or the API token's cap is reached."""
+        ticket = entry.ticket
+        if ticket.not_before_ms is not None and ticket.not_before_ms > now_ms:
+            entry.aside = Aside.PARKED
+            self._timers.unpark_at(entry, ticket.not_before_ms)
+        elif not self._caps.admit(entry):
+            entry.aside = Aside.OWN_CAP
+        else:
+            self._push(entry)
+
+    def take_out(self, entry: Entry) -> None:
+        """Leave the line, or the place aside."""
+        aside = entry.aside
+        if aside is Aside.NO:
+            entry.band.fairness.step_out(entry)
+            self._gone(entry)
+        elif aside is Aside.OWN_CAP:
+            self._caps.give_up(entry)
+        elif aside is Aside.FRONT:
+            self._bands.not_first(entry)
+        if aside is Aside.NO or aside is Aside.FRONT:
+            self._let_in(entry)
+
+    def hold(self, entry: Entry) -> None:
+        """Stand aside until ``stand``."""
+        self.take_out(entry)
+        entry.aside = Aside.HELD
+
+    def move_to_front(self, entry: Entry) -> None:
+        """Stand before all others of the pool, as soon as nothing of its own holds it back."""
+        entry.first = True
+        if entry.aside is Aside.NO:
+            entry.band.fairness.step_out(entry)
+            self._gone(entry)
+            self._push(entry)
+
+    def seat(self, entry: Entry) -> None:
+        """It has a seat, and its flow pays."""
+        if entry.aside is Aside.FRONT:
+            self._bands.not_first(entry)
+            entry.aside = Aside.NO
+            entry.band.fairness.adopt(entry)
+        else:
+            entry.band.fairness.serve(entry)
+            self._gone(entry)
+
+    def finish(self, entry: Entry, cost: int) -> None:
+        """It ran and ended."""
+        entry.band.fairness.settle(entry, cost)
+        if entry.ticket.api_token_in_flight is not None:
+            self._let_in(entry)
+
+    def _push(self, entry: Entry) -> None:
+        if entry.first:
+            entry.aside = Aside.FRONT
+            self._bands.put_first(entry)
+            return
+        entry.aside = Aside.NO
+        entry.band.push(entry)
+        entry.roster.in_line += 1
+
+    def _gone(self, entry: Entry) -> None:
+        entry.band.gone(entry)
+        entry.roster.in_line -= 1
+
+    def _let_in(self, left: Entry) -> None:
+        for entry in self._caps.leave(left):
+            self._push(entry)

@@ -1,0 +1,198 @@
+"""What the scheduler holds and decides between two inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from scheduling.core.admission import Gate, Gates
+from scheduling.core.classes import Bands
+from scheduling.core.entry import Aside, Entry, Lane, LaneKey
+from scheduling.core.events import BoostEnded, Dispatched, Event, Expired, Unparked
+from scheduling.core.line import Line
+from scheduling.core.pace import Pace
+from scheduling.core.policy import Policy, PoolRule
+from scheduling.core.roster import Roster
+from scheduling.core.routing import route
+from scheduling.core.ticket import Ticket
+from scheduling.core.timers import Due, Timers
+
+
+class Machine:
+    """The tickets, gates and rules of one pool, and the decisions that follow from them.
+
+    After every input ``_settled`` lets time do its part and seats whoever can
+    go; nothing else seats anybody.
+    """
+
+    def __init__(self, pool: str, policy: Policy) -> None:
+        self.pool = pool
+        self.policy = policy
+        self.bands = Bands()
+        self._entries: dict[str, Entry] = {}
+        self.roster = Roster(self._entries)
+        self.pace = Pace()
+        self.waiting = 0
+        self._rule = PoolRule(pool)
+        self._gates = Gates(pool)
+        self._timers = Timers()
+        self._line = Line(self.bands, self._timers)
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._arrivals = 0
+        self._all_blocked = False  # every gate is marked as blocked already
+        self._obey(policy)
+
+    def _settled(self, now_ms: int) -> list[Event]:
+        """Let time do its part, then seat whoever can go."""
+        events: list[Event] = []
+        if self._timers.is_due(now_ms):
+            events.extend(self._pass_time(now_ms))
+        if self.waiting:
+            bands = self.bands
+            while choice := bands.next(now_ms):
+                events.append(self._seat(*choice, now_ms))
+            if self.waiting and not self._all_blocked:
+                self._mark_blocked(now_ms)
+        return events
+
+    def _freed(self, gate: Gate, now_ms: int) -> list[Event]:
+        """The same when all that changed is that one gate may have opened: the short way of most inputs."""
+        if self.bands.shut_tenants or self.bands.lends or self._timers.is_due(now_ms):
+            return self._settled(now_ms)  # whoever was passed over may go to any gate
+        events: list[Event] = []
+        while self.waiting and gate.is_open(0, now_ms) and (choice := self.bands.next(now_ms)):
+            events.append(self._seat(*choice, now_ms))
+        if self.waiting and not gate.blocked:
+            self._mark_blocked(now_ms)
+        return events
+
+    def _must_wait(self, entry: Entry, now_ms: int) -> bool:
+        """Whether a ticket that just came surely changes nothing: a shorter way for long lines."""
+        if self._timers.is_due(now_ms):
+            return False
+        if entry.aside or self.bands.paused:
+            return True
+        shut = self.bands.shut_tenants
+        if shut and entry.lane.model in (self.bands.shut(entry.ticket.tenant) or ()):
+            return True
+        # Others of its class wait for the same backends, and not for their own tenant: the backends are shut.
+        return not shut and entry.band.lanes[entry.lane] > 1
+
+    def _mark(self, tenant: str) -> None:
+        """Pass the tenant over, or let it in again, as its pause and its seats in flight say."""
+        rule = self.policy.tenants.get(tenant)
+        if rule is None and not self.bands.shut_tenants and not self.roster.paused:
+            return
+        closed = self.roster.closed(tenant, rule)
+        if closed != self.bands.shut(tenant):
+            self.bands.close(tenant, closed)
+
+    def _pass_time(self, now_ms: int) -> Iterator[Event]:
+        for what, entry in self._timers.due(now_ms):
+            if what is Due.EXPIRE:
+                self._give_up(entry)
+                yield Expired(entry.ticket, now_ms)
+            elif what is Due.UNPARK:
+                if entry.aside is Aside.PARKED:
+                    self._line.stand(entry, now_ms)
+                    yield Unparked(entry.ticket, now_ms)
+            elif not entry.overdue:
+                entry.band.age(entry)
+        for tenant, (_, until_ms) in list(self.roster.boosts.items()):
+            if until_ms <= now_ms:
+                del self.roster.boosts[tenant]
+                self.bands.reweigh([tenant])
+                yield BoostEnded(tenant, now_ms)
+
+    def _seat(self, entry: Entry, gate: Gate, now_ms: int) -> Dispatched:
+        self._no_longer_waiting(entry)
+        self._line.seat(entry)
+        self.roster.seat(entry)
+        self._mark(entry.ticket.tenant)
+        entry.gate = gate
+        gate.seat(entry, now_ms)
+        self.pace.seated(now_ms)
+        if entry.told_ms is not None:
+            self.pace.learn(entry.told_ms, now_ms - entry.told_at_ms)
+        return Dispatched(entry.ticket, now_ms, gate.name)
+
+    def _give_up(self, entry: Entry) -> None:
+        del self._entries[entry.ticket.request_id]
+        self._no_longer_waiting(entry)
+        self._line.take_out(entry)
+        entry.band.fairness.leave(entry)
+        self.roster.give_up(entry)
+
+    def _no_longer_waiting(self, entry: Entry) -> None:
+        entry.waiting = False
+        self.waiting -= 1
+        lane = entry.lane
+        lane.waiting -= 1
+        if lane.avoid and not lane.waiting:
+            del self._lanes[lane.key]
+
+    def _waiting_entry(self, request_id: str) -> Entry | None:
+        entry = self._entries.get(request_id)
+        return entry if entry is not None and entry.waiting else None
+
+    def _lane(self, ticket: Ticket) -> Lane:
+        key = (ticket.model, ticket.avoid)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(key)
+            route(lane, self._gates)
+        return lane
+
+    def _is_stranded(self, ticket: Ticket) -> bool:
+        tenant = self.policy.tenants.get(ticket.tenant)
+        return (tenant is not None and tenant.suspended) or not self._gates.has(ticket.model)
+
+    def _weight_of(self, tenant: str) -> int:
+        return self.roster.weight_of(tenant, self.policy.tenants)
+
+    def _obey(self, policy: Policy) -> None:
+        rule = policy.pools.get(self.pool) or PoolRule(self.pool)
+        old, self.policy = self.policy, policy  # the orders ask for the new weights
+        try:
+            self.bands.obey(policy, rule, self._weight_of, self._entries.values())
+        except ValueError:
+            self.policy = old
+            raise
+        self._rule = rule
+        self.bands.reweigh()
+        self._gates.obey(policy)
+        self._all_blocked = False
+        for lane in self._lanes.values():
+            route(lane, self._gates)
+        for tenant in self.roster:
+            self._mark(tenant)
+        if policy.classes != old.classes:
+            self._watch_anew()
+
+    def _watch_anew(self) -> None:
+        """Bounds of waiting have changed: forget who is overdue and look again."""
+        self._timers.clear()
+        for entry in self._entries.values():
+            if entry.waiting:
+                if entry.overdue:
+                    entry.band.forgive(entry)
+                self._timers.watch(entry, entry.band.rule.max_wait_ms)
+                if entry.aside is Aside.PARKED:
+                    self._timers.unpark_at(entry, entry.ticket.not_before_ms or 0)
+        for gate in self._gates:
+            self._timers.look_at(gate.paused_until_ms)
+        for _, until_ms in self.roster.boosts.values():
+            self._timers.look_at(until_ms)
+
+    def _mark_blocked(self, now_ms: int) -> None:
+        bands = self.bands
+        shut = bands.shut_tenants
+        if shut and sum(band.waiting for band in bands) == self.roster.in_line_of(shut):
+            return  # nobody waits for a backend
+        all_blocked = True
+        for lane in self._lanes.values():
+            waited_for = any(lane in band.lanes for band in bands)
+            for gate in lane.gates:
+                if waited_for and not gate.blocked and not gate.is_open(0, now_ms):
+                    gate.blocked = True
+                all_blocked = all_blocked and gate.blocked
+        self._all_blocked = all_blocked
