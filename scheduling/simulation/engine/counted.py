@@ -1,0 +1,296 @@
+"""The batching machine of ``model.py`` for pretend time: sequences that decode are counted together."""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+from math import inf
+
+from scheduling.simulation.engine.profiles import StepCosts
+from scheduling.simulation.engine.request import EngineConfig, EngineRequest, Said, SchedulingPolicy
+
+
+class _Sequence:
+    """A request inside the engine. While it decodes, ``spoken`` leaves out the steps counted so far."""
+
+    __slots__ = ("blocks", "computed", "decodes", "gone", "request", "seat", "spoken")
+
+    def __init__(self, request: EngineRequest) -> None:
+        self.request = request
+        self.seat = 0  # the order of admission, while it runs
+        self.spoken = 0
+        self.computed = 0  # this and blocks: while its prompt is computed
+        self.blocks = 0
+        self.decodes = False
+        self.gone = False
+
+
+class CountedEngine:
+    """Requests in, first tokens and ends out; the same times as ``EngineModel``, step by step.
+
+    A running sequence past its prompt computes one token in every step. So
+    one counter of steps stands for all of them: a step costs the work of
+    what changes in it (a prompt's chunk, an end, a preemption), not of each
+    sequence that says one more token. Tokens that a sequence has said are
+    ``spoken + steps``; when it needs its next KV block follows from that,
+    and when it ends too.
+
+    Only the ``fcfs`` policy, and no prefix cache: nothing a pretend run
+    needs. ``submit``, ``abort``, ``advance`` and ``due_ms`` as there.
+    """
+
+    def __init__(self, config: EngineConfig, costs: StepCosts) -> None:
+        if config.scheduling_policy is not SchedulingPolicy.FCFS:
+            raise ValueError("the counted engine knows only the policy fcfs: use EngineModel")
+        if config.max_num_seqs > config.max_num_batched_tokens:
+            raise ValueError("max_num_seqs is over max_num_batched_tokens: lower it, or use EngineModel")
+        self.config = config
+        self.costs = costs
+        self.due_ms: float | None = None
+        self.ended_ms = 0.0  # when the last step ended
+        self.preemptions = 0
+        self.completion_tokens = 0  # said so far, by all
+        self.used_blocks = 0
+        self._by_id: dict[str, _Sequence] = {}
+        self._waiting: deque[_Sequence] = deque()
+        self._running: dict[int, _Sequence] = {}  # by seat, so in the order of admission
+        self._prefilling: list[tuple[_Sequence, int]] = []  # in this step: who, and how many tokens
+        self._partial: _Sequence | None = None  # the one prompt that is computed in chunks: it runs last
+        self._seats = 0
+        self._steps = 0
+        self._decoding = 0
+        self._computed = 0  # tokens in memory of all that decode
+        # Who decodes, by the step (modulo the block size) at which it needs one more block.
+        self._grows: list[dict[_Sequence, None]] = [{} for _ in range(config.block_size)]
+        self._ends: list[tuple[int, int, _Sequence]] = []  # step, seat
+
+    # inputs
+
+    def submit(self, request: EngineRequest, now_ms: float) -> None:  # noqa: ARG002 as EngineModel's
+        """Put a request in the waiting queue. Raises ValueError for one that could never end."""
+        if request.request_id in self._by_id:
+            raise ValueError(f"request_id {request.request_id!r} is in use: ids must be unique")
+        if request.prompt_tokens < 1 or request.output_tokens < 1:
+            raise ValueError("prompt_tokens and output_tokens must be at least 1")
+        if request.prompt_tokens + request.output_tokens > self.config.max_model_len:
+            raise ValueError(
+                f"{request.prompt_tokens} + {request.output_tokens} tokens are over max_model_len "
+                f"{self.config.max_model_len}"
+            )
+        sequence = self._by_id[request.request_id] = _Sequence(request)
+        self._waiting.append(sequence)
+
+    def abort(self, request_id: str) -> int:
+        """The client left: give back seat and memory at once. How many tokens it had been told."""
+        sequence = self._by_id.pop(request_id)
+        sequence.gone = True
+        if not sequence.seat:
+            self._waiting.remove(sequence)
+        elif sequence.decodes:
+            # The step in flight has taken the block for its next token.
+            self.used_blocks -= self._blocks(self._tokens(sequence) + 1)
+            self._stop_decoding(sequence)
+        else:
+            self.used_blocks -= sequence.blocks
+        self._leave(sequence)
+        return sequence.spoken
+
+    def crash(self) -> list[tuple[str, int]]:
+        """The process died: all are lost. Their ids in order of arrival, and the tokens each was told."""
+        lost = [(name, self.abort(name)) for name in list(self._by_id)]
+        self.due_ms = None
+        self._prefilling = []
+        return lost
+
+    def advance(self, now_ms: float, until_ms: float = -inf) -> Said:
+        """End the step that is due and start the next, as ``EngineModel.advance``.
+
+        While steps bring nothing it goes on to those that end before
+        ``until_ms``; ``ended_ms`` is when the last of them ended.
+        """
+        said = Said()
+        self.ended_ms = now_ms
+        if self.due_ms is not None:
+            self._finish_step(said)
+        self.due_ms = self._start_step(now_ms)
+        while not said and self.due_ms is not None and self.due_ms < until_ms:
+            self.ended_ms = self.due_ms
+            self._finish_step(said)
+            self.due_ms = self._start_step(self.ended_ms)
+        return said
+
+    # views
+
+    @property
+    def running(self) -> int:
+        """Sequences with a seat."""
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """Sequences without one."""
+        return len(self._waiting)
+
+    @property
+    def kv_usage(self) -> float:
+        """Used share of the KV memory, 0 to 1."""
+        return self.used_blocks / self.config.kv_blocks
+
+    def told(self) -> list[tuple[str, int]]:
+        """The tokens said so far by each that decodes."""
+        steps = self._steps
+        return [(one.request.request_id, one.spoken + steps) for one in self._running.values() if one.decodes]
+
+    # the step
+
+    def _start_step(self, now_ms: float) -> float | None:
+        self._prefilling = []
+        preemptions = self.preemptions
+        budget = self._schedule_running()
+        if self._waiting and self.preemptions == preemptions:
+            self._admit_waiting(budget)
+        sequences = tokens = self._decoding
+        context = self._computed + tokens
+        for sequence, chunk in self._prefilling:
+            sequences += 1
+            tokens += chunk
+            context += sequence.computed + chunk
+        return now_ms + self.costs.step_ms(sequences, tokens, context) if sequences else None
+
+    def _schedule_running(self) -> int:
+        """Memory for one token of each that decodes, and for the next chunk; the budget that is left."""
+        growing = self._grows[self._steps % self.config.block_size]
+        if self.used_blocks + len(growing) <= self.config.kv_blocks:
+            self.used_blocks += len(growing)
+        else:
+            self._squeeze(sorted(growing, key=_seat))
+        budget = self.config.max_num_batched_tokens - self._decoding
+        sequence = self._partial
+        if sequence is None or budget <= 0:
+            return budget
+        chunk = min(self._target(sequence) - sequence.computed, budget)
+        missing = self._blocks(sequence.computed + chunk) - sequence.blocks
+        if self.used_blocks + missing > self.config.kv_blocks:
+            self._preempt(sequence)
+            return budget
+        self._compute(sequence, chunk, missing)
+        return budget - chunk
+
+    def _squeeze(self, growing: list[_Sequence]) -> None:
+        """A block for each, as far as preempting the last running ones yields any."""
+        for sequence in growing:
+            while sequence.seat and self.used_blocks == self.config.kv_blocks:
+                self._preempt(next(reversed(self._running.values())))
+            if not sequence.seat:
+                return  # it was the last one itself
+            self.used_blocks += 1
+
+    def _admit_waiting(self, budget: int) -> None:
+        while self._waiting and budget > 0 and len(self._running) < self.config.max_num_seqs:
+            sequence = self._waiting[0]
+            chunk = min(self._target(sequence), budget)
+            blocks = self._blocks(chunk)
+            if self.used_blocks + blocks > self.config.kv_blocks:
+                return
+            self._waiting.popleft()
+            self._seats += 1
+            sequence.seat = self._seats
+            self._running[self._seats] = sequence
+            self._compute(sequence, chunk, blocks)
+            budget -= chunk
+
+    def _compute(self, sequence: _Sequence, chunk: int, blocks: int) -> None:
+        self.used_blocks += blocks
+        sequence.blocks += blocks
+        self._prefilling.append((sequence, chunk))
+
+    def _finish_step(self, said: Said) -> None:
+        self._steps += 1
+        self._computed += self._decoding
+        self.completion_tokens += self._decoding
+        ends = self._ends
+        while ends and ends[0][0] <= self._steps:
+            _, seat, sequence = heappop(ends)
+            if sequence.seat == seat and not sequence.gone:  # else it was preempted or aborted
+                self.used_blocks -= self._blocks(self._tokens(sequence))
+                self._stop_decoding(sequence)
+                self._end(sequence, said)
+        for sequence, chunk in self._prefilling:
+            if not sequence.gone:
+                sequence.computed += chunk
+                self._prefilled(sequence, said)
+
+    def _prefilled(self, sequence: _Sequence, said: Said) -> None:
+        """A chunk is computed: when it was the last one, a token is said."""
+        if sequence.computed < self._target(sequence):
+            self._partial = sequence
+            return
+        if sequence is self._partial:
+            self._partial = None
+        if not sequence.spoken:
+            said.first.append(sequence.request.request_id)
+        sequence.spoken += 1
+        self.completion_tokens += 1
+        if sequence.spoken == sequence.request.output_tokens:
+            self.used_blocks -= sequence.blocks
+            self._end(sequence, said)
+            return
+        sequence.decodes = True
+        sequence.spoken -= self._steps
+        self._decoding += 1
+        self._computed += sequence.computed
+        self._growing_with(sequence)[sequence] = None
+        heappush(self._ends, (sequence.request.output_tokens - sequence.spoken, sequence.seat, sequence))
+
+    # who leaves
+
+    def _end(self, sequence: _Sequence, said: Said) -> None:
+        said.ended.append(sequence.request.request_id)
+        sequence.gone = True
+        del self._by_id[sequence.request.request_id]
+        self._leave(sequence)
+
+    def _preempt(self, sequence: _Sequence) -> None:
+        """Take seat and memory, before it got any in this step: what was computed is lost."""
+        self.preemptions += 1
+        if sequence.decodes:
+            self.used_blocks -= self._blocks(self._tokens(sequence))
+            self._stop_decoding(sequence)
+        else:
+            self.used_blocks -= sequence.blocks
+        self._leave(sequence)
+        self._waiting.appendleft(sequence)
+
+    def _leave(self, sequence: _Sequence) -> None:
+        self._running.pop(sequence.seat, None)
+        sequence.seat = sequence.computed = sequence.blocks = 0
+        if sequence is self._partial:
+            self._partial = None
+
+    def _stop_decoding(self, sequence: _Sequence) -> None:
+        self._decoding -= 1
+        self._computed -= self._tokens(sequence)
+        del self._growing_with(sequence)[sequence]
+        sequence.decodes = False
+        sequence.spoken += self._steps
+
+    # arithmetic
+
+    def _tokens(self, sequence: _Sequence) -> int:
+        """In memory, of one that decodes: all but the token that it said last."""
+        return sequence.request.prompt_tokens + sequence.spoken + self._steps - 1
+
+    def _growing_with(self, sequence: _Sequence) -> dict[_Sequence, None]:
+        """Who needs a block in the same steps: where the tokens in memory fill their blocks."""
+        return self._grows[(1 - sequence.request.prompt_tokens - sequence.spoken) % self.config.block_size]
+
+    def _target(self, sequence: _Sequence) -> int:
+        """Tokens to compute before one is said: after a preemption also those said before."""
+        return sequence.request.prompt_tokens + sequence.spoken
+
+    def _blocks(self, tokens: int) -> int:
+        return -(-tokens // self.config.block_size)
+
+
+def _seat(sequence: _Sequence) -> int:
+    return sequence.seat
