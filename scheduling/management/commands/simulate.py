@@ -2,49 +2,76 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from scheduling.core.policy import ADMISSION, FAIRNESS
+from scheduling.simulation.engine.profiles import PROFILES
 from scheduling.simulation.metrics import measure
-from scheduling.simulation.report import as_json, as_table
-from scheduling.simulation.simulate import UNLIMITED, simulate
-from scheduling.simulation.workloads import WORKLOADS, Workload, azure
+from scheduling.simulation.report import as_json, as_text
+from scheduling.simulation.scenario import UNLIMITED, Scenario, Workload
+from scheduling.simulation.simulate import play
+from scheduling.simulation.workloads import WORKLOADS, Overrides, changed, make
+from scheduling.simulation.workloads.traces import read_trace
 
 
 class Command(BaseCommand):
-    help = "Play a workload against a simulated engine in pretend time and print who was served how."
+    help = "Play a workload against simulated engines in pretend time and print who was served how."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--workload", choices=sorted(WORKLOADS), default="flood")
-        parser.add_argument(
-            "--trace",
-            type=Path,
-            help="for azure: a CSV file with the columns prompt_tokens and completion_tokens",
-        )
-        parser.add_argument("--fairness", choices=FAIRNESS, default="token_fair")
-        parser.add_argument("--admission", choices=(*ADMISSION, UNLIMITED), default="first_token_window")
-        parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same result")
-        parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+        add = parser.add_argument
+        add("--workload", choices=sorted(WORKLOADS), default="flood", help="see docs/simulator.md")
+        add("--trace", type=Path, help="a CSV or JSONL file of requests, instead of a workload")
+        add("--fairness", choices=FAIRNESS, default="token_fair")
+        add("--admission", choices=(*ADMISSION, UNLIMITED), default="first_token_window")
+        add("--seed", type=int, default=1, help="the same seed gives the same result")
+        add("--seconds", type=_positive_int, help="how long requests come")
+        add("--requests-per-s", type=_positive, help="how many come a second (not with --trace)")
+        add("--tenants", type=_positive_int, help="give the requests to so many tenants instead of its own")
+        add("--zipf", type=float, default=1.0, help="with --tenants: the n-th has a part like 1/n^ZIPF")
+        add("--engines", type=_positive_int, help="how many engines serve")
+        add("--profile", choices=sorted(PROFILES), help="the GPU and model of every engine")
+        add("--metrics", action="store_true", help="the controller reads the engines once a second")
+        add("--json", action="store_true", help="one JSON object instead of text")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        build = _workload(options["workload"], options["trace"])
+        seed = options["seed"]
         try:
-            workload = build(options["seed"])
+            scenario = Scenario(
+                _workload(options),
+                options["fairness"],
+                options["admission"],
+                reads_engines=options["metrics"] or None,
+            )
+            run = play(scenario)
         except (OSError, ValueError) as error:
             raise CommandError(str(error)) from error
-        result = measure(simulate(workload, options["fairness"], options["admission"]))
-        self.stdout.write(as_json(result, options["seed"]) if options["json"] else as_table(result))
+        result = measure(run)
+        self.stdout.write(as_json(run, result, seed) if options["json"] else as_text(result, seed))
 
 
-def _workload(name: str, trace: Path | None) -> Callable[[int], Workload]:
-    if trace is None:
-        return WORKLOADS[name]
-    if name != "azure":
-        raise CommandError(f"--trace goes with --workload azure, not {name}")
-    return functools.partial(azure, trace=trace)
+def _workload(options: dict[str, Any]) -> Workload:
+    names = ("seconds", "requests_per_s", "tenants", "zipf", "engines", "profile")
+    overrides = Overrides(**{name: options[name] for name in names})
+    if (trace := options["trace"]) is None:
+        return make(options["workload"], options["seed"], overrides)
+    if overrides.requests_per_s is not None:
+        raise CommandError("--requests-per-s does not go with --trace: a trace has its own times")
+    return changed(read_trace(trace, options["seed"], overrides.seconds), options["seed"], overrides)
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if value <= 0:
+        raise ValueError("give a number above 0")
+    return value
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError("give a whole number of at least 1")
+    return value

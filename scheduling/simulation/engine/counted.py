@@ -7,7 +7,13 @@ from heapq import heappop, heappush
 from math import inf
 
 from scheduling.simulation.engine.profiles import StepCosts
-from scheduling.simulation.engine.request import EngineConfig, EngineRequest, Said, SchedulingPolicy
+from scheduling.simulation.engine.request import (
+    EngineConfig,
+    EngineRequest,
+    Finish,
+    Progress,
+    SchedulingPolicy,
+)
 
 
 class _Sequence:
@@ -26,7 +32,7 @@ class _Sequence:
 
 
 class CountedEngine:
-    """Requests in, first tokens and ends out; the same times as ``EngineModel``, step by step.
+    """Requests in, first tokens and ends out: at the same times as from ``EngineModel``, step by step.
 
     A running sequence past its prompt computes one token in every step. So
     one counter of steps stands for all of them: a step costs the work of
@@ -49,7 +55,8 @@ class CountedEngine:
         self.due_ms: float | None = None
         self.ended_ms = 0.0  # when the last step ended
         self.preemptions = 0
-        self.completion_tokens = 0  # said so far, by all
+        self.decode_tokens = 0  # said so far by all, but for first ones,
+        self.decode_ms = 0.0  # and the time that passed before each, summed
         self.used_blocks = 0
         self._by_id: dict[str, _Sequence] = {}
         self._waiting: deque[_Sequence] = deque()
@@ -58,6 +65,7 @@ class CountedEngine:
         self._partial: _Sequence | None = None  # the one prompt that is computed in chunks: it runs last
         self._seats = 0
         self._steps = 0
+        self._began_ms = 0.0  # the step in flight
         self._decoding = 0
         self._computed = 0  # tokens in memory of all that decode
         # Who decodes, by the step (modulo the block size) at which it needs one more block.
@@ -66,7 +74,7 @@ class CountedEngine:
 
     # inputs
 
-    def submit(self, request: EngineRequest, now_ms: float) -> None:  # noqa: ARG002 as EngineModel's
+    def submit(self, request: EngineRequest) -> None:
         """Put a request in the waiting queue. Raises ValueError for one that could never end."""
         if request.request_id in self._by_id:
             raise ValueError(f"request_id {request.request_id!r} is in use: ids must be unique")
@@ -102,20 +110,20 @@ class CountedEngine:
         self._prefilling = []
         return lost
 
-    def advance(self, now_ms: float, until_ms: float = -inf) -> Said:
-        """End the step that is due and start the next, as ``EngineModel.advance``.
+    def advance(self, now_ms: float, until_ms: float = -inf) -> list[Progress]:
+        """End the step that is due and start the next; who said a first or a last token, in order of seats.
 
-        While steps bring nothing it goes on to those that end before
+        While steps bring neither it goes on to those that end before
         ``until_ms``; ``ended_ms`` is when the last of them ended.
         """
-        said = Said()
+        said: list[Progress] = []
         self.ended_ms = now_ms
         if self.due_ms is not None:
-            self._finish_step(said)
+            self._finish_step(now_ms, said)
         self.due_ms = self._start_step(now_ms)
         while not said and self.due_ms is not None and self.due_ms < until_ms:
             self.ended_ms = self.due_ms
-            self._finish_step(said)
+            self._finish_step(self.ended_ms, said)
             self.due_ms = self._start_step(self.ended_ms)
         return said
 
@@ -145,6 +153,7 @@ class CountedEngine:
 
     def _start_step(self, now_ms: float) -> float | None:
         self._prefilling = []
+        self._began_ms = now_ms
         preemptions = self.preemptions
         budget = self._schedule_running()
         if self._waiting and self.preemptions == preemptions:
@@ -204,10 +213,11 @@ class CountedEngine:
         sequence.blocks += blocks
         self._prefilling.append((sequence, chunk))
 
-    def _finish_step(self, said: Said) -> None:
+    def _finish_step(self, now_ms: float, said: list[Progress]) -> None:
         self._steps += 1
+        self.decode_ms += (now_ms - self._began_ms) * self._decoding
+        self.decode_tokens += self._decoding
         self._computed += self._decoding
-        self.completion_tokens += self._decoding
         ends = self._ends
         while ends and ends[0][0] <= self._steps:
             _, seat, sequence = heappop(ends)
@@ -220,21 +230,20 @@ class CountedEngine:
                 sequence.computed += chunk
                 self._prefilled(sequence, said)
 
-    def _prefilled(self, sequence: _Sequence, said: Said) -> None:
+    def _prefilled(self, sequence: _Sequence, said: list[Progress]) -> None:
         """A chunk is computed: when it was the last one, a token is said."""
         if sequence.computed < self._target(sequence):
             self._partial = sequence
             return
         if sequence is self._partial:
             self._partial = None
-        if not sequence.spoken:
-            said.first.append(sequence.request.request_id)
         sequence.spoken += 1
-        self.completion_tokens += 1
         if sequence.spoken == sequence.request.output_tokens:
             self.used_blocks -= sequence.blocks
             self._end(sequence, said)
             return
+        if sequence.spoken == 1:
+            said.append(Progress(sequence.request.request_id, 1, 0, None))
         sequence.decodes = True
         sequence.spoken -= self._steps
         self._decoding += 1
@@ -244,10 +253,12 @@ class CountedEngine:
 
     # who leaves
 
-    def _end(self, sequence: _Sequence, said: Said) -> None:
-        said.ended.append(sequence.request.request_id)
+    def _end(self, sequence: _Sequence, said: list[Progress]) -> None:
+        request = sequence.request
+        finish = Finish.LENGTH if 0 < request.max_tokens <= sequence.spoken else Finish.STOP
+        said.append(Progress(request.request_id, sequence.spoken, 0, finish))
         sequence.gone = True
-        del self._by_id[sequence.request.request_id]
+        del self._by_id[request.request_id]
         self._leave(sequence)
 
     def _preempt(self, sequence: _Sequence) -> None:

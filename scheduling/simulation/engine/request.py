@@ -95,23 +95,6 @@ class Progress:
     finish: Finish | None
 
 
-class Said:
-    """What one step brought: who said a first token, and who said the last one.
-
-    A request that says only one token stands in both. Both lists are in the
-    order of the engine's seats.
-    """
-
-    __slots__ = ("ended", "first")
-
-    def __init__(self) -> None:
-        self.first: list[str] = []
-        self.ended: list[str] = []
-
-    def __bool__(self) -> bool:
-        return bool(self.first or self.ended)
-
-
 class Sequence:
     """A request inside the engine: how much is computed, and what memory it holds."""
 
