@@ -9,7 +9,7 @@ from typing import Any
 
 from scheduling.simulation.record import Run
 from scheduling.simulation.results import ClassResult, Result, TenantResult
-from scheduling.simulation.series import rates, shown_tenants
+from scheduling.simulation.series import OverTime
 
 MOST_TENANTS = 20  # rows of the table
 HEADER = (
@@ -38,9 +38,9 @@ def service_over_time(run: Run) -> list[dict[str, Any]]:
 
     The n-th figure of a tenant is the mean over a window around n steps.
     """
-    tenants = shown_tenants(run)
+    over = OverTime(run)
     return [
-        {"window_s": window_s, "step_s": step_s, "tenants": rates(run, tenants, window_s, step_s)}
+        {"window_s": window_s, "step_s": step_s, "tenants": over.rates(window_s, step_s)}
         for window_s, step_s in zip(WINDOWS_S, STEP_S, strict=True)
     ]
 

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from scheduling.core.policy import ADMISSION, FAIRNESS
 from scheduling.simulation.engine.profiles import PROFILES
 from scheduling.simulation.metrics import measure
+from scheduling.simulation.page import as_page
 from scheduling.simulation.report import as_json, as_text
 from scheduling.simulation.scenario import UNLIMITED, Scenario, Workload
 from scheduling.simulation.simulate import play
@@ -36,6 +37,7 @@ class Command(BaseCommand):
         add("--profile", choices=sorted(PROFILES), help="the GPU and model of every engine")
         add("--metrics", action="store_true", help="the controller reads the engines once a second")
         add("--json", action="store_true", help="one JSON object instead of text")
+        add("--html", type=Path, metavar="FILE", help="also write a page with plots; it needs no network")
 
     def handle(self, *args: Any, **options: Any) -> None:
         seed = options["seed"]
@@ -47,9 +49,11 @@ class Command(BaseCommand):
                 reads_engines=options["metrics"] or None,
             )
             run = play(scenario)
+            result = measure(run)
+            if page := options["html"]:
+                page.write_text(as_page(run, result, seed), encoding="utf-8")
         except (OSError, ValueError) as error:
             raise CommandError(str(error)) from error
-        result = measure(run)
         self.stdout.write(as_json(run, result, seed) if options["json"] else as_text(result, seed))
 
 
