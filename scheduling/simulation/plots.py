@@ -13,25 +13,27 @@ from html import escape
 
 from scheduling.plots import Box, Point, Scale, powers_of_ten, round_steps, round_up, thin
 
-WIDTH, HEIGHT = 480.0, 270.0
-TOP = 36.0
-BOX = Box(WIDTH, HEIGHT, left=52.0, right=14.0, top=TOP, bottom=42.0)
-LETTER = 6.4  # about how wide a letter is at the size of the legend
-ROW = 18.0  # of the legend, and of bars
+WIDTH, HEIGHT = 480.0, 290.0
+TOP = 46.0
+BOX = Box(WIDTH, HEIGHT, left=52.0, right=14.0, top=TOP, bottom=44.0)
+LETTER = 7.0  # about how wide a letter is at the size of the legend
+ROW = 19.0  # of the legend, and of bars
+BETWEEN = 8.0  # groups of bars
 LOG_FROM = 50.0  # values that differ by more than this factor go on an axis by logarithm
 QUANTILES = 200  # points of a distribution
 COLOURS = 8
 STYLE = """<style>
-.plot{font:12px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;max-width:100%;height:auto}
-.plot text{fill:#444b55}.plot .head{fill:#1b1f24;font-size:14px;font-weight:650}
+.plot{font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;max-width:100%;height:auto;background:#fff}
+.plot text{fill:#444b55}.plot .head{fill:#1b1f24;font-size:15px;font-weight:650}
 .plot .grid{stroke:#dfe3e8;stroke-width:1}.plot .axis{stroke:#8a929e;stroke-width:1}
 .plot .mark{stroke:#5a6370;stroke-width:1;stroke-dasharray:2 3}
+.plot .band{fill:#8a929e;fill-opacity:.1}
 .plot .line{fill:none;stroke-width:2;stroke-linejoin:round}
 .plot .s0{--s:#0072b2}.plot .s1{--s:#d55e00}.plot .s2{--s:#008a66}.plot .s3{--s:#b5588f}
 .plot .s4{--s:#a67c00}.plot .s5{--s:#2f9fd8}.plot .s6{--s:#1b1f24}.plot .s7{--s:#8a929e}
 .plot .line{stroke:var(--s)}.plot .bar{fill:var(--s)}
 .plot .s2.line,.plot .s5.line{stroke-dasharray:7 3}.plot .s3.line,.plot .s6.line{stroke-dasharray:2 3}
-@media(prefers-color-scheme:dark){
+@media(prefers-color-scheme:dark){.plot{background:#1c1f25}
 .plot text{fill:#b9c1cc}.plot .head{fill:#e7eaee}.plot .grid{stroke:#343943}.plot .axis{stroke:#7b8492}
 .plot .mark{stroke:#a3acb9}
 .plot .s0{--s:#56b4e9}.plot .s1{--s:#ff9a4d}.plot .s2{--s:#33c79c}.plot .s3{--s:#e29ac4}
@@ -48,10 +50,16 @@ class Axes:
     highest: float | None = None
 
 
-def lines(
-    title: str, axes: Axes, series: Mapping[str, Sequence[Point]], marks: Sequence[tuple[float, str]] = ()
-) -> str:
-    """One line a series, through points of (x, y); y None is a gap. Marks are upright lines with a word each.
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What stands behind the lines: upright marks with a word each, and a shaded span of x."""
+
+    marks: Sequence[tuple[float, str]] = ()
+    shaded: tuple[float, float] | None = None
+
+
+def lines(title: str, axes: Axes, series: Mapping[str, Sequence[Point]], notes: Notes | None = None) -> str:
+    """One line a series, through points of (x, y); y None is a gap.
 
     Raises ValueError when no series has a point with a value.
     """
@@ -62,7 +70,7 @@ def lines(
     highest = axes.highest or round_up(max(value for _, value in known)) or 1.0
     scale = Scale(BOX, first, max(last, first + 1e-9), highest)
     paths = [scale.line(thin(points)) for points in series.values()]
-    return _plot(title, axes, scale, [*_uprights(scale, marks), *_drawn(series, paths)], list(series))
+    return _plot(title, axes, scale, [*_noted(scale, notes or Notes()), *_drawn(series, paths)], list(series))
 
 
 def cdf(title: str, axis: str, samples: Mapping[str, Sequence[float]]) -> str:
@@ -89,7 +97,7 @@ def bars(
     groups: Mapping[str, Mapping[str, float]],
     figure: Callable[[float], str] | None = None,
 ) -> str:
-    """Lying bars, one group a name, one bar a series of the group, each with its figure.
+    """Lying bars from 0: one group a name, one bar a series of the group, each with its figure.
 
     ``axis`` says what is measured, with its unit. Raises ValueError without a value.
     """
@@ -99,26 +107,21 @@ def bars(
     write = figure or number
     most = max(value for group in groups.values() for value in group.values())
     left = 16 + LETTER * max(map(len, groups))
-    legend = series if len(series) > 1 else []
-    height = TOP + sum(ROW * len(group) + 8 for group in groups.values()) + 24
-    box = Box(WIDTH, height, left, 70.0, TOP, 24.0)
+    height = TOP + sum(ROW * len(group) + BETWEEN for group in groups.values())
+    box = Box(WIDTH, height, left, 78.0, TOP, 0.0)
     scale = Scale(box, 0.0, most or 1.0, 1.0)
-    parts: list[str] = []
-    y = TOP + 4
+    parts = [_text(2, 34, axis)]
+    y = TOP
     for name, group in groups.items():
-        middle = y + ROW * len(group) / 2
-        parts.append(_text(left - 8, middle + 4, name, anchor="end"))
+        parts.append(_text(left - 8, y + ROW * len(group) / 2 + 3, name, anchor="end"))
         for one, value in group.items():
             wide = scale.x(value) - left
-            parts.append(
-                f'<rect class="bar s{series.index(one) % COLOURS}" x="{left}" y="{y:g}" width="{wide:g}" '
-                f'height="{ROW - 4:g}"><title>{escape(f"{name}, {one}: {write(value)}")}</title></rect>'
-            )
-            parts.append(_text(left + wide + 5, y + ROW - 7, write(value)))
+            said = escape(f"{name}, {one}: {write(value)}")
+            parts.append(_bar((left, y), (wide, ROW - 4), series.index(one), said))
+            parts.append(_text(left + wide + 5, y + ROW - 6, write(value)))
             y += ROW
-        y += 8
-    parts.append(_text(left, height - 6, axis))
-    return _framed(title, box, parts, legend)
+        y += BETWEEN
+    return _framed(title, box, parts, _legend(series, _square) if len(series) > 1 else [])
 
 
 def number(value: float) -> str:
@@ -131,7 +134,7 @@ def number(value: float) -> str:
 def _plot(title: str, axes: Axes, scale: Scale, drawn: list[str], names: list[str]) -> str:
     box = scale.box
     right, floor = box.width - box.right, box.height - box.bottom
-    parts = [_text(box.left, 31, axes.y)]
+    parts = [_text(2, 34, axes.y)]
     for value in round_steps(0, scale.highest, 4):
         y = scale.y(value)
         parts.append(f'<line class="grid" x1="{box.left}" x2="{right}" y1="{y}" y2="{y}"/>')
@@ -139,35 +142,54 @@ def _plot(title: str, axes: Axes, scale: Scale, drawn: list[str], names: list[st
     for value in _uprights_at(scale):
         x = scale.x(value)
         parts.append(f'<line class="axis" x1="{x}" x2="{x}" y1="{floor}" y2="{floor + 4}"/>')
-        parts.append(_text(x, floor + 17, number(value), anchor="middle"))
+        parts.append(_text(x, floor + 18, number(value), anchor="middle"))
     parts.append(f'<line class="axis" x1="{box.left}" x2="{right}" y1="{floor}" y2="{floor}"/>')
-    parts.append(_text((box.left + right) / 2, floor + 34, axes.x, anchor="middle"))
-    return _framed(title, box, [*parts, *drawn], names)
+    parts.append(_text((box.left + right) / 2, floor + 36, axes.x, anchor="middle"))
+    return _framed(title, box, [*parts, *drawn], _legend(names, _dash))
 
 
-def _framed(title: str, box: Box, parts: list[str], names: list[str]) -> str:
-    """The whole: head, drawing, and the legend below it."""
-    legend, rows = _legend(names, box.height + 8)
-    height = box.height + (ROW * rows + 8 if rows else 0)
+def _framed(title: str, box: Box, parts: Sequence[str], legend: Sequence[str]) -> str:
+    """The whole: head, drawing, and the rows of the legend below it."""
+    height = box.height + (ROW * len(legend) + 8 if legend else 0)
+    rows = "".join(
+        f'<g transform="translate(10 {box.height + 14 + ROW * place:g})">{row}</g>'
+        for place, row in enumerate(legend)
+    )
     return (
         f'<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {box.width:g} {height:g}" '
         f'width="{box.width:g}" height="{height:g}" role="img" aria-label="{escape(title)}">'
-        f"{STYLE}{_text(2, 15, title, css='head')}{''.join(parts)}{legend}</svg>"
+        f"{STYLE}{_text(2, 16, title, css='head')}{''.join(parts)}{rows}</svg>"
     )
 
 
-def _legend(names: list[str], top: float) -> tuple[str, int]:
-    parts: list[str] = []
-    x, row = 10.0, 0
+def _legend(names: Sequence[str], sign: Callable[[float, int], str]) -> list[str]:
+    """Rows of signs and names, as many in a row as fit."""
+    rows = [""]
+    x = 0.0
     for place, name in enumerate(names):
-        wide = 30 + LETTER * len(name) + 12
-        if x > 10 and x + wide > WIDTH:
-            x, row = 10.0, row + 1
-        y = top + ROW * row + 6
-        parts.append(f'<path class="line s{place % COLOURS}" d="M{x:g} {y:g} h22"/>')
-        parts.append(_text(x + 28, y + 4, name))
+        wide = 40 + LETTER * len(name)
+        if x and x + wide > WIDTH - 20:
+            x = 0.0
+            rows.append("")
+        rows[-1] += sign(x, place) + _text(x + 28, 4, name)
         x += wide
-    return "".join(parts), row + 1 if names else 0
+    return rows
+
+
+def _dash(x: float, place: int) -> str:
+    return f'<path class="line s{place % COLOURS}" d="M{x:g} 0 h22"/>'
+
+
+def _square(x: float, place: int) -> str:
+    return _bar((x + 8, -6), (12, 12), place, "")
+
+
+def _bar(corner: tuple[float, float], size: tuple[float, float], place: int, said: str) -> str:
+    (x, y), (wide, high) = corner, size
+    return (
+        f'<rect class="bar s{place % COLOURS}" x="{x:g}" y="{y:g}" width="{wide:g}" height="{high:g}">'
+        f"<title>{said}</title></rect>"
+    )
 
 
 def _drawn(names: Mapping[str, object], paths: Sequence[str]) -> list[str]:
@@ -177,16 +199,22 @@ def _drawn(names: Mapping[str, object], paths: Sequence[str]) -> list[str]:
     ]
 
 
-def _uprights(scale: Scale, marks: Sequence[tuple[float, str]]) -> list[str]:
+def _noted(scale: Scale, notes: Notes) -> list[str]:
     box = scale.box
     parts: list[str] = []
-    for at, word in marks:
+    if notes.shaded:
+        begin, end = (scale.x(min(max(at, scale.first), scale.last)) for at in notes.shaded)
+        high = box.height - box.bottom - box.top
+        parts.append(
+            f'<rect class="band" x="{begin}" y="{box.top:g}" width="{end - begin:g}" height="{high:g}"/>'
+        )
+    for at, word in notes.marks:
         x = scale.x(at)
         near_end = x + LETTER * len(word) > box.width - box.right
         anchor, shift = ("end", -4) if near_end else ("start", 4)
         floor = box.height - box.bottom
-        parts.append(f'<line class="mark" x1="{x}" x2="{x}" y1="{box.top + 6}" y2="{floor}"/>')
-        parts.append(_text(x + shift, box.top + 14, word, anchor=anchor))
+        parts.append(f'<line class="mark" x1="{x}" x2="{x}" y1="{box.top:g}" y2="{floor}"/>')
+        parts.append(_text(x + shift, box.top + 15, word, anchor=anchor))
     return parts
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 from scheduling.simulation.record import Run
 from scheduling.simulation.service import Curve, curves
@@ -47,16 +47,18 @@ class OverTime:
         }
 
     def waiting(self, step_s: float) -> dict[str, list[int]]:
-        """Requests in line here at each step."""
-        comings: dict[str, list[float]] = {name: [] for name in self._groups}
-        goings: dict[str, list[float]] = {name: [] for name in self._groups}
+        """Requests in line here: the most within each step."""
+        steps: dict[str, list[tuple[float, int]]] = {name: [] for name in self._groups}
         for one in self._run.served:
-            name = self.group(one.arrival.tenant)
-            comings[name].append(one.arrival.at_ms)
             left_ms = one.left_line_ms
-            goings[name].append(self._run.ended_ms if left_ms is None else left_ms)
-        ticks = [at_s * 1000 for at_s in self.ticks_s(step_s)]
-        return {name: _levels(sorted(comings[name]), sorted(goings[name]), ticks) for name in comings}
+            if left_ms is None or left_ms > one.arrival.at_ms:  # else it did not wait
+                name = self.group(one.arrival.tenant)
+                steps[name] += [
+                    (one.arrival.at_ms, 1),
+                    (self._run.ended_ms if left_ms is None else left_ms, -1),
+                ]
+        count = len(self.ticks_s(step_s))
+        return {name: _most(_levels(sorted(each)), count, step_s * 1000) for name, each in steps.items()}
 
     def in_engines(self, step_s: float) -> dict[str, list[int]]:
         """Requests that wait inside each engine: the most within each step."""
@@ -72,8 +74,9 @@ def _rate(group: Iterable[Curve], at_s: float, window_s: float) -> float:
     return sum(curve.within(from_ms, to_ms) for curve in group) / ((to_ms - from_ms) / 1000)
 
 
-def _levels(comings: Sequence[float], goings: Sequence[float], ticks: Iterable[float]) -> list[int]:
-    return [bisect_right(comings, at_ms) - bisect_right(goings, at_ms) for at_ms in ticks]
+def _levels(steps: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:
+    """From steps up and down to the level after each."""
+    return list(zip((at_ms for at_ms, _ in steps), accumulate(step for _, step in steps), strict=True))
 
 
 def _most(changes: Sequence[tuple[float, int]], steps: int, step_ms: float) -> list[int]:

@@ -43,8 +43,7 @@ class Simulation:
         self._now_ms = 0.0
         self._moved_ms = 0.0
         self._read_ms = 0.0 if scenario.reads() else inf
-        streams_charges = scenario.fairness == "vtc" and hasattr(self._front.scheduler, "progress")
-        self._tell_ms: float = PROGRESS_EVERY_MS if streams_charges else inf
+        self._tell_ms: float = PROGRESS_EVERY_MS if self._front.wants_progress else inf
         self._note_happenings()
 
     def run(self) -> Run:
