@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from math import ceil
+from math import ceil, inf
 
 from scheduling.core.outcome import Outcome
 from scheduling.simulation.record import Gauge, Run, Served
-from scheduling.simulation.results import ClassResult, Result, TenantResult
+from scheduling.simulation.results import ClassResult, Isolation, Result, TenantResult
 from scheduling.simulation.service import curves
 from scheduling.simulation.sharing import Sharing
 
@@ -43,9 +43,16 @@ def measure(run: Run) -> Result:
     )
 
 
-def isolation_factor(beside: TenantResult, alone: TenantResult) -> tuple[float, float]:
-    """How many times longer a tenant waits for first tokens beside others than alone: p50 and p99."""
-    return beside.ttft_p50_s / alone.ttft_p50_s, beside.ttft_p99_s / alone.ttft_p99_s
+def isolation(beside: Result, alone: Result, tenant: str) -> Isolation:
+    """What the others cost a tenant, from a run with them and one without. Raises KeyError for nobody."""
+    with_others, by_itself = beside.tenant(tenant), alone.tenant(tenant)
+    return Isolation(
+        tenant,
+        by_itself.ttft_p50_s,
+        by_itself.ttft_p99_s,
+        _factor(with_others.ttft_p50_s, by_itself.ttft_p50_s),
+        _factor(with_others.ttft_p99_s, by_itself.ttft_p99_s),
+    )
 
 
 def percentile(values: Iterable[float], percent: float) -> float:
@@ -139,3 +146,7 @@ def _tokens(one: Served) -> int:
 
 def _part(tokens: float, total: float) -> float:
     return tokens / total if total else 0.0
+
+
+def _factor(longer: float, shorter: float) -> float:
+    return longer / shorter if shorter else inf

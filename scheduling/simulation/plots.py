@@ -23,7 +23,8 @@ LOG_FROM = 50.0  # values that differ by more than this factor go on an axis by 
 QUANTILES = 200  # points of a distribution
 COLOURS = 8
 STYLE = """<style>
-.plot{font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;max-width:100%;height:auto;background:#fff}
+.plot{font:13px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;max-width:100%;height:auto}
+.plot{background:#fff}
 .plot text{fill:#444b55}.plot .head{fill:#1b1f24;font-size:15px;font-weight:650}
 .plot .grid{stroke:#dfe3e8;stroke-width:1}.plot .axis{stroke:#8a929e;stroke-width:1}
 .plot .mark{stroke:#5a6370;stroke-width:1;stroke-dasharray:2 3}

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from scheduling.simulation.record import Run
-from scheduling.simulation.results import ClassResult, Result, TenantResult
+from scheduling.simulation.results import ClassResult, Isolation, Result, TenantResult
 from scheduling.simulation.series import OverTime
 
 MOST_TENANTS = 20  # rows of the table
@@ -55,6 +55,8 @@ def facts(result: Result) -> list[tuple[str, str]]:
         gap = f"{fair.gap_tokens:,.0f} cost tokens per weight, between {one} and {other}, while both waited"
         said.append(("Widest gap", gap))
     said += [("New weights", _converged(after_s)) for after_s in fair.convergence_s]
+    if alone := result.isolation:
+        said.append(("Isolation", _isolation(alone)))
     longest = max(result.tenants, key=_longest, default=None)
     return [
         *said,
@@ -136,6 +138,13 @@ def _converged(after_s: float | None) -> str:
     if after_s is None:
         return "shares never came within 5 points of the new weights"
     return f"shares within 5 points of the new weights {after_s:.1f} s after the change"
+
+
+def _isolation(alone: Isolation) -> str:
+    return (
+        f"{alone.tenant} waits {alone.factor_p50:.1f} times as long for a first token as alone (p50), and "
+        f"{alone.factor_p99:.1f} times (p99; alone {seconds(alone.alone_p99_s)})"
+    )
 
 
 def _longest(tenant: TenantResult) -> float:

@@ -58,6 +58,17 @@ class Fairness:
 
 
 @dataclass(frozen=True, slots=True)
+class Isolation:
+    """How many times longer a tenant waits for first tokens beside the others than alone."""
+
+    tenant: str
+    alone_p50_s: float
+    alone_p99_s: float
+    factor_p50: float
+    factor_p99: float
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The whole run. Engine queues are requests that wait inside an engine, over time and all engines."""
 
@@ -78,6 +89,7 @@ class Result:
     fair: Fairness
     classes: tuple[ClassResult, ...]
     tenants: tuple[TenantResult, ...]
+    isolation: Isolation | None = None  # needs a second run, without the others
 
     @property
     def jain(self) -> float:

@@ -63,7 +63,7 @@ class EngineSpec:
         """Its limits under vLLM's names."""
         return EngineConfig(
             max_num_seqs=self.max_num_seqs,
-            kv_tokens=self.kv_tokens or PROFILES[self.profile].kv_tokens,
+            kv_tokens=self.kv_tokens or self.costs().kv_tokens,
             max_model_len=self.max_model_len,
         )
 
@@ -114,6 +114,14 @@ class Workload:
     outages: tuple[Span, ...] = ()
     blackouts: tuple[Span, ...] = ()
     reads_engines: bool = False  # the controller reads their metrics once a second
+
+    def alone(self, tenant: str) -> Workload:
+        """The same without anybody else's requests. Raises ValueError when it has none."""
+        arrivals = tuple(arrival for arrival in self.arrivals if arrival.tenant == tenant)
+        if not arrivals:
+            names = ", ".join(sorted({arrival.tenant for arrival in self.arrivals})[:10])
+            raise ValueError(f"{tenant} has no request in {self.name}: it knows {names}")
+        return replace(self, arrivals=arrivals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,8 @@ class Simulation:
     def _outside_ms(self, *, busy: bool) -> float:
         """When the next thing happens that is not the end of a step; infinity when nothing will."""
         scheduler = self._front.scheduler
+        if scheduler.is_idle and not self._upcoming:
+            return inf  # everybody is served, whatever else was to happen
         next_ms: float = self._upcoming.at_ms if self._upcoming else inf
         if self._agenda:
             next_ms = min(next_ms, self._agenda[0][0])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from scheduling.core.policy import ADMISSION, FAIRNESS
 from scheduling.simulation.engine.profiles import PROFILES
-from scheduling.simulation.metrics import measure
+from scheduling.simulation.metrics import isolation, measure
 from scheduling.simulation.page import as_page
 from scheduling.simulation.report import as_json, as_text
 from scheduling.simulation.scenario import UNLIMITED, Scenario, Workload
@@ -35,6 +38,7 @@ class Command(BaseCommand):
         add("--zipf", type=float, default=1.0, help="with --tenants: the n-th has a part like 1/n^ZIPF")
         add("--engines", type=_positive_int, help="how many engines serve")
         add("--profile", choices=sorted(PROFILES), help="the GPU and model of every engine")
+        add("--alone", metavar="TENANT", help="play it again with this tenant only, and compare")
         add("--metrics", action="store_true", help="the controller reads the engines once a second")
         add("--json", action="store_true", help="one JSON object instead of text")
         add("--html", type=Path, metavar="FILE", help="also write a page with plots; it needs no network")
@@ -42,19 +46,26 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         seed = options["seed"]
         try:
-            scenario = Scenario(
-                _workload(options),
-                options["fairness"],
-                options["admission"],
-                reads_engines=options["metrics"] or None,
-            )
+            scenario = _scenario(options)
             run = play(scenario)
             result = measure(run)
+            if tenant := options["alone"]:
+                alone = measure(play(replace(scenario, workload=scenario.workload.alone(tenant))))
+                result = replace(result, isolation=isolation(result, alone, tenant))
             if page := options["html"]:
                 page.write_text(as_page(run, result, seed), encoding="utf-8")
         except (OSError, ValueError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(as_json(run, result, seed) if options["json"] else as_text(result, seed))
+
+
+def _scenario(options: dict[str, Any]) -> Scenario:
+    return Scenario(
+        _workload(options),
+        options["fairness"],
+        options["admission"],
+        reads_engines=options["metrics"] or None,
+    )
 
 
 def _workload(options: dict[str, Any]) -> Workload:
@@ -68,14 +79,13 @@ def _workload(options: dict[str, Any]) -> Workload:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if value <= 0:
-        raise ValueError("give a number above 0")
-    return value
+    with contextlib.suppress(ValueError):
+        if (value := float(text)) > 0:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
 
 
 def _positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError("give a whole number of at least 1")
-    return value
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")

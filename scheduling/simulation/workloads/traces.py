@@ -16,7 +16,7 @@ from scheduling.simulation.workloads.public import TENANTS, ZIPF
 CSV_COLUMNS = ("arrival_s", "prompt_tokens", "completion_tokens")
 JSON_FIELDS = ("timestamp", "input_length", "output_length")  # milliseconds, tokens, tokens
 TENANT_COLUMNS = ("tenant", "client")
-PROFILE_FROM_TOKENS = 8_192  # longer requests need an engine with a longer context
+USUAL_CONTEXT_TOKENS = 8_192  # longer requests get an engine with a longer context
 MEASURED_FROM = 0.1  # of the time in which requests come: until then the engine fills up
 
 
@@ -41,13 +41,18 @@ def read_trace(path: Path, seed: int, seconds: int | None = None) -> Workload:
         arrivals = tuple(by_popularity(dice(seed), arrivals, TENANTS, ZIPF))
     ends_s = max(1.0, arrivals[-1].at_ms / 1000)
     played = workload(path.stem, arrivals, ends_s * MEASURED_FROM, ends_s)
-    return replace(played, engines=(_engine_for(arrivals),))
+    return replace(played, engines=(_engine_for(path, arrivals),))
 
 
-def _engine_for(arrivals: tuple[Arrival, ...]) -> EngineSpec:
+def _engine_for(path: Path, arrivals: tuple[Arrival, ...]) -> EngineSpec:
+    """One that takes the longest request."""
     longest = max(arrival.prompt_tokens + arrival.completion_tokens for arrival in arrivals)
-    spec = EngineSpec(max_model_len=max(PROFILE_FROM_TOKENS, longest))
-    spec.config()  # says so when no such engine can be
+    spec = EngineSpec(max_model_len=max(USUAL_CONTEXT_TOKENS, longest))
+    if longest > spec.costs().kv_tokens:
+        raise ValueError(
+            f"{path}: its longest request has {longest:,} tokens, and the engine's memory holds "
+            f"{spec.costs().kv_tokens:,}. Take the row out."
+        )
     return spec
 
 
