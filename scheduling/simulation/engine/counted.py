@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
 from math import inf
 
+from scheduling.simulation.engine.decoding import CountedSequence, Decoders
 from scheduling.simulation.engine.profiles import StepCosts
 from scheduling.simulation.engine.request import (
     EngineConfig,
@@ -16,30 +16,13 @@ from scheduling.simulation.engine.request import (
 )
 
 
-class _Sequence:
-    """A request inside the engine. While it decodes, ``spoken`` leaves out the steps counted so far."""
-
-    __slots__ = ("blocks", "computed", "decodes", "gone", "request", "seat", "spoken")
-
-    def __init__(self, request: EngineRequest) -> None:
-        self.request = request
-        self.seat = 0  # the order of admission, while it runs
-        self.spoken = 0
-        self.computed = 0  # this and blocks: while its prompt is computed
-        self.blocks = 0
-        self.decodes = False
-        self.gone = False
-
-
 class CountedEngine:
     """Requests in, first tokens and ends out: at the same times as from ``EngineModel``, step by step.
 
-    A running sequence past its prompt computes one token in every step. So
-    one counter of steps stands for all of them: a step costs the work of
-    what changes in it (a prompt's chunk, an end, a preemption), not of each
-    sequence that says one more token. Tokens that a sequence has said are
-    ``spoken + steps``; when it needs its next KV block follows from that,
-    and when it ends too.
+    A running sequence past its prompt computes one token in every step, so
+    they are counted together (``Decoders``): a step costs the work of what
+    changes in it (a prompt's chunk, an end, a preemption), not of each
+    sequence that says one more token.
 
     Only the ``fcfs`` policy, and no prefix cache: nothing a pretend run
     needs. ``submit``, ``abort``, ``advance`` and ``due_ms`` as there.
@@ -58,19 +41,16 @@ class CountedEngine:
         self.decode_tokens = 0  # said so far by all, but for first ones,
         self.decode_ms = 0.0  # and the time that passed before each, summed
         self.used_blocks = 0
-        self._by_id: dict[str, _Sequence] = {}
-        self._waiting: deque[_Sequence] = deque()
-        self._running: dict[int, _Sequence] = {}  # by seat, so in the order of admission
-        self._prefilling: list[tuple[_Sequence, int]] = []  # in this step: who, and how many tokens
-        self._partial: _Sequence | None = None  # the one prompt that is computed in chunks: it runs last
+        self._by_id: dict[str, CountedSequence] = {}
+        self._waiting: deque[CountedSequence] = deque()
+        self._running: dict[int, CountedSequence] = {}  # by seat, so in the order of admission
+        self._prefilling: list[tuple[CountedSequence, int]] = []  # in this step: who, and how many tokens
+        self._partial: CountedSequence | None = (
+            None  # the one prompt that is computed in chunks: it runs last
+        )
         self._seats = 0
-        self._steps = 0
         self._began_ms = 0.0  # the step in flight
-        self._decoding = 0
-        self._computed = 0  # tokens in memory of all that decode
-        # Who decodes, by the step (modulo the block size) at which it needs one more block.
-        self._grows: list[dict[_Sequence, None]] = [{} for _ in range(config.block_size)]
-        self._ends: list[tuple[int, int, _Sequence]] = []  # step, seat
+        self._decoders = Decoders(config.block_size)
 
     # inputs
 
@@ -85,7 +65,7 @@ class CountedEngine:
                 f"{request.prompt_tokens} + {request.output_tokens} tokens are over max_model_len "
                 f"{self.config.max_model_len}"
             )
-        sequence = self._by_id[request.request_id] = _Sequence(request)
+        sequence = self._by_id[request.request_id] = CountedSequence(request)
         self._waiting.append(sequence)
 
     def abort(self, request_id: str) -> int:
@@ -96,8 +76,8 @@ class CountedEngine:
             self._waiting.remove(sequence)
         elif sequence.decodes:
             # The step in flight has taken the block for its next token.
-            self.used_blocks -= self._blocks(self._tokens(sequence) + 1)
-            self._stop_decoding(sequence)
+            self.used_blocks -= self._blocks(self._decoders.tokens(sequence) + 1)
+            self._decoders.leave(sequence)
         else:
             self.used_blocks -= sequence.blocks
         self._leave(sequence)
@@ -146,7 +126,7 @@ class CountedEngine:
 
     def told(self) -> list[tuple[str, int]]:
         """The tokens said so far by each that decodes."""
-        steps = self._steps
+        steps = self._decoders.steps
         return [(one.request.request_id, one.spoken + steps) for one in self._running.values() if one.decodes]
 
     # the step
@@ -158,8 +138,8 @@ class CountedEngine:
         budget = self._schedule_running()
         if self._waiting and self.preemptions == preemptions:
             self._admit_waiting(budget)
-        sequences = tokens = self._decoding
-        context = self._computed + tokens
+        sequences = tokens = self._decoders.count
+        context = self._decoders.computed + tokens
         for sequence, chunk in self._prefilling:
             sequences += 1
             tokens += chunk
@@ -168,12 +148,12 @@ class CountedEngine:
 
     def _schedule_running(self) -> int:
         """Memory for one token of each that decodes, and for the next chunk; the budget that is left."""
-        growing = self._grows[self._steps % self.config.block_size]
+        growing = self._decoders.growing()
         if self.used_blocks + len(growing) <= self.config.kv_blocks:
             self.used_blocks += len(growing)
         else:
             self._squeeze(sorted(growing, key=_seat))
-        budget = self.config.max_num_batched_tokens - self._decoding
+        budget = self.config.max_num_batched_tokens - self._decoders.count
         sequence = self._partial
         if sequence is None or budget <= 0:
             return budget
@@ -185,7 +165,7 @@ class CountedEngine:
         self._compute(sequence, chunk, missing)
         return budget - chunk
 
-    def _squeeze(self, growing: list[_Sequence]) -> None:
+    def _squeeze(self, growing: list[CountedSequence]) -> None:
         """A block for each, as far as preempting the last running ones yields any."""
         for sequence in growing:
             while sequence.seat and self.used_blocks == self.config.kv_blocks:
@@ -208,29 +188,24 @@ class CountedEngine:
             self._compute(sequence, chunk, blocks)
             budget -= chunk
 
-    def _compute(self, sequence: _Sequence, chunk: int, blocks: int) -> None:
+    def _compute(self, sequence: CountedSequence, chunk: int, blocks: int) -> None:
         self.used_blocks += blocks
         sequence.blocks += blocks
         self._prefilling.append((sequence, chunk))
 
     def _finish_step(self, now_ms: float, said: list[Progress]) -> None:
-        self._steps += 1
-        self.decode_ms += (now_ms - self._began_ms) * self._decoding
-        self.decode_tokens += self._decoding
-        self._computed += self._decoding
-        ends = self._ends
-        while ends and ends[0][0] <= self._steps:
-            _, seat, sequence = heappop(ends)
-            if sequence.seat == seat and not sequence.gone:  # else it was preempted or aborted
-                self.used_blocks -= self._blocks(self._tokens(sequence))
-                self._stop_decoding(sequence)
-                self._end(sequence, said)
+        self.decode_ms += (now_ms - self._began_ms) * self._decoders.count
+        self.decode_tokens += self._decoders.count
+        for sequence in self._decoders.step():
+            self.used_blocks -= self._blocks(self._decoders.tokens(sequence))
+            self._decoders.leave(sequence)
+            self._end(sequence, said)
         for sequence, chunk in self._prefilling:
             if not sequence.gone:
                 sequence.computed += chunk
                 self._prefilled(sequence, said)
 
-    def _prefilled(self, sequence: _Sequence, said: list[Progress]) -> None:
+    def _prefilled(self, sequence: CountedSequence, said: list[Progress]) -> None:
         """A chunk is computed: when it was the last one, a token is said."""
         if sequence.computed < self._target(sequence):
             self._partial = sequence
@@ -244,16 +219,11 @@ class CountedEngine:
             return
         if sequence.spoken == 1:
             said.append(Progress(sequence.request.request_id, 1, 0, None))
-        sequence.decodes = True
-        sequence.spoken -= self._steps
-        self._decoding += 1
-        self._computed += sequence.computed
-        self._growing_with(sequence)[sequence] = None
-        heappush(self._ends, (sequence.request.output_tokens - sequence.spoken, sequence.seat, sequence))
+        self._decoders.join(sequence)
 
     # who leaves
 
-    def _end(self, sequence: _Sequence, said: list[Progress]) -> None:
+    def _end(self, sequence: CountedSequence, said: list[Progress]) -> None:
         request = sequence.request
         finish = Finish.LENGTH if 0 < request.max_tokens <= sequence.spoken else Finish.STOP
         said.append(Progress(request.request_id, sequence.spoken, 0, finish))
@@ -261,41 +231,24 @@ class CountedEngine:
         del self._by_id[request.request_id]
         self._leave(sequence)
 
-    def _preempt(self, sequence: _Sequence) -> None:
+    def _preempt(self, sequence: CountedSequence) -> None:
         """Take seat and memory, before it got any in this step: what was computed is lost."""
         self.preemptions += 1
         if sequence.decodes:
-            self.used_blocks -= self._blocks(self._tokens(sequence))
-            self._stop_decoding(sequence)
+            self.used_blocks -= self._blocks(self._decoders.tokens(sequence))
+            self._decoders.leave(sequence)
         else:
             self.used_blocks -= sequence.blocks
         self._leave(sequence)
         self._waiting.appendleft(sequence)
 
-    def _leave(self, sequence: _Sequence) -> None:
+    def _leave(self, sequence: CountedSequence) -> None:
         self._running.pop(sequence.seat, None)
         sequence.seat = sequence.computed = sequence.blocks = 0
         if sequence is self._partial:
             self._partial = None
 
-    def _stop_decoding(self, sequence: _Sequence) -> None:
-        self._decoding -= 1
-        self._computed -= self._tokens(sequence)
-        del self._growing_with(sequence)[sequence]
-        sequence.decodes = False
-        sequence.spoken += self._steps
-
-    # arithmetic
-
-    def _tokens(self, sequence: _Sequence) -> int:
-        """In memory, of one that decodes: all but the token that it said last."""
-        return sequence.request.prompt_tokens + sequence.spoken + self._steps - 1
-
-    def _growing_with(self, sequence: _Sequence) -> dict[_Sequence, None]:
-        """Who needs a block in the same steps: where the tokens in memory fill their blocks."""
-        return self._grows[(1 - sequence.request.prompt_tokens - sequence.spoken) % self.config.block_size]
-
-    def _target(self, sequence: _Sequence) -> int:
+    def _target(self, sequence: CountedSequence) -> int:
         """Tokens to compute before one is said: after a preemption also those said before."""
         return sequence.request.prompt_tokens + sequence.spoken
 
@@ -303,5 +256,5 @@ class CountedEngine:
         return -(-tokens // self.config.block_size)
 
 
-def _seat(sequence: _Sequence) -> int:
+def _seat(sequence: CountedSequence) -> int:
     return sequence.seat
