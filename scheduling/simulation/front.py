@@ -50,7 +50,7 @@ class Front:
         self.fleet = Fleet(scenario, self._policy)
         self.waiting = 0  # requests in line
         # Only vtc charges tokens as they stream; the others would do work for nothing.
-        self._progress: Callable[[str, int, int], Iterable[Event]] | None = (
+        self._progress: Callable[[str, int, int], list[Event]] | None = (
             getattr(self.scheduler, "progress", None) if scenario.fairness == "vtc" else None
         )
         self._knows_lengths = scenario.knows_lengths
@@ -120,7 +120,8 @@ class Front:
             return
         for backend in self.fleet:
             for name, tokens in backend.engine.told():
-                self.obey(self._progress(name, tokens, now_ms), now_ms)
+                if events := self._progress(name, tokens, now_ms):
+                    self.obey(events, now_ms)
 
     # what admins and controllers do
 

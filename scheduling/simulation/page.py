@@ -12,7 +12,7 @@ from scheduling.simulation.record import Run
 from scheduling.simulation.report import facts, largest, seconds, title
 from scheduling.simulation.results import Result, TenantResult
 from scheduling.simulation.scenario import Workload
-from scheduling.simulation.series import OTHERS, OverTime
+from scheduling.simulation.series import OverTime
 
 STEPS = 240  # of a plot over time
 SHORTEST_WINDOW_S = 4.0
@@ -105,7 +105,7 @@ def _first_tokens(run: Run, over: OverTime) -> dict[str, list[float]]:
     for one in run.served:
         if one.first_token_ms is not None:
             found[over.group(one.arrival.tenant)].append((one.first_token_ms - one.arrival.at_ms) / 1000)
-    return {name: found[name] for name in (*over.tenants, OTHERS) if name in found}
+    return {name: found[name] for name in over.names if name in found}
 
 
 def _facts(result: Result) -> str:

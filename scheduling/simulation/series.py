@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from itertools import accumulate
 
 from scheduling.simulation.record import Run
@@ -17,16 +18,18 @@ class OverTime:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        service = curves(run.served)
-        self.tenants = sorted(service, key=lambda name: (-service[name].tokens[-1], name))[:MOST_TENANTS]
+        totals: Counter[str] = Counter()
+        for one in run.served:
+            totals[one.arrival.tenant] += one.cost_tokens
+        most_first = sorted(totals, key=lambda name: (-totals[name], name))
+        self.tenants = most_first[:MOST_TENANTS]
         """Most service first."""
-        self._groups = {name: [service[name]] for name in self.tenants}
-        if others := [curve for name, curve in service.items() if name not in self._groups]:
-            self._groups[OTHERS] = others
+        self.names = [*self.tenants, *([OTHERS] if len(most_first) > MOST_TENANTS else [])]
+        self._service = curves(run.served, self.group)
 
     def group(self, tenant: str) -> str:
         """Under which name a tenant is shown."""
-        return tenant if tenant in self._groups else OTHERS
+        return tenant if tenant in self.tenants else OTHERS
 
     def ticks_s(self, step_s: float) -> list[float]:
         """The steps, in seconds since the beginning."""
@@ -35,7 +38,7 @@ class OverTime:
     def rates(self, window_s: float, step_s: float) -> dict[str, list[float]]:
         """Cost tokens a second of each, in a window around each step."""
         ticks = self.ticks_s(step_s)
-        return {name: [_rate(each, at_s, window_s) for at_s in ticks] for name, each in self._groups.items()}
+        return {name: [_rate(self._service[name], at_s, window_s) for at_s in ticks] for name in self.names}
 
     def shares(self, window_s: float, step_s: float) -> dict[str, list[float | None]]:
         """Each one's part of all service in a window around each step, 0..1; None when nobody got any."""
@@ -48,7 +51,7 @@ class OverTime:
 
     def waiting(self, step_s: float) -> dict[str, list[int]]:
         """Requests in line here: the most within each step."""
-        steps: dict[str, list[tuple[float, int]]] = {name: [] for name in self._groups}
+        steps: dict[str, list[tuple[float, int]]] = {name: [] for name in self.names}
         for one in self._run.served:
             left_ms = one.left_line_ms
             if left_ms is None or left_ms > one.arrival.at_ms:  # else it did not wait
@@ -69,9 +72,9 @@ class OverTime:
         }
 
 
-def _rate(group: Iterable[Curve], at_s: float, window_s: float) -> float:
+def _rate(curve: Curve, at_s: float, window_s: float) -> float:
     from_ms, to_ms = max(0.0, at_s - window_s / 2) * 1000, (at_s + window_s / 2) * 1000
-    return sum(curve.within(from_ms, to_ms) for curve in group) / ((to_ms - from_ms) / 1000)
+    return curve.within(from_ms, to_ms) / ((to_ms - from_ms) / 1000)
 
 
 def _levels(steps: Sequence[tuple[float, int]]) -> list[tuple[float, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, combinations, pairwise
 
@@ -49,12 +49,12 @@ class Curve:
         return [span[0], *self.times_ms[low:high], span[1]]
 
 
-def curves(served: Iterable[Served]) -> dict[str, Curve]:
-    """Each tenant's curve, by name."""
-    by_tenant: dict[str, list[Served]] = defaultdict(list)
+def curves(served: Iterable[Served], groups: Callable[[str], str] = str) -> dict[str, Curve]:
+    """Each tenant's curve, by name; or those of groups of tenants, by the group's."""
+    by_name: dict[str, list[Served]] = defaultdict(list)
     for one in served:
-        by_tenant[one.arrival.tenant].append(one)
-    return {tenant: _curve(by_tenant[tenant]) for tenant in sorted(by_tenant)}
+        by_name[groups(one.arrival.tenant)].append(one)
+    return {name: _curve(by_name[name]) for name in sorted(by_name)}
 
 
 def _curve(served: Iterable[Served]) -> Curve:
