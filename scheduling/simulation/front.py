@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from scheduling.control_step import counts_of
-from scheduling.core.events import Dispatched, Event, Expired
+from scheduling.core.events import Dispatched, Event, Expired, Stranded
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import Policy
 from scheduling.core.prediction import Estimates
@@ -144,16 +143,14 @@ class Front:
 
     def obey(self, events: Iterable[Event], now_ms: float) -> None:
         """Do what the scheduler decided, and start engines that had nothing to do."""
-        pending = deque(events)
-        while pending:
-            event = pending.popleft()
-            self.waiting -= 1
-            flight = self._open[event.ticket.request_id]
+        for event in events:
             if isinstance(event, Dispatched):
-                self._dispatch(flight, self.fleet[event.backend], now_ms)
-            else:
+                self.waiting -= 1
+                self._dispatch(self._open[event.ticket.request_id], self.fleet[event.backend], now_ms)
+            elif isinstance(event, (Expired, Stranded)):
+                self.waiting -= 1
                 why = Outcome.QUEUE_TIMEOUT if isinstance(event, Expired) else Outcome.NO_BACKEND
-                self._close(flight, why, now_ms)
+                self._close(self._open[event.ticket.request_id], why, now_ms)
         for backend in self.fleet:
             if backend.engine.due_ms is None and backend.engine.waiting:
                 backend.engine.advance(now_ms)

@@ -126,8 +126,8 @@ def bars(
 
 
 def number(value: float) -> str:
-    """A figure as an axis has it: 0.05, 3, 1,500, 15k."""
-    if value >= 10_000:
+    """A figure as an axis has it: 0.05, 3, 1,500, 150k."""
+    if value >= 100_000:
         return f"{value / 1000:,.4g}k"
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 

@@ -27,7 +27,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
-        add("--workload", choices=sorted(WORKLOADS), default="flood", help="see docs/simulator.md")
+        add("--list", action="store_true", help="name the workloads, and say what each is")
+        add("--workload", choices=sorted(WORKLOADS), default="flood", metavar="NAME", help="see --list")
         add("--trace", type=Path, help="a CSV or JSONL file of requests, instead of a workload")
         add("--fairness", choices=FAIRNESS, default="token_fair")
         add("--admission", choices=(*ADMISSION, UNLIMITED), default="first_token_window")
@@ -35,7 +36,7 @@ class Command(BaseCommand):
         add("--seconds", type=_positive_int, help="how long requests come")
         add("--requests-per-s", type=_positive, help="how many come a second (not with --trace)")
         add("--tenants", type=_positive_int, help="give the requests to so many tenants instead of its own")
-        add("--zipf", type=float, default=1.0, help="with --tenants: the n-th has a part like 1/n^ZIPF")
+        add("--zipf", type=_positive, help="with --tenants: the n-th has a part like 1/n^ZIPF; by default 1")
         add("--engines", type=_positive_int, help="how many engines serve")
         add("--profile", choices=sorted(PROFILES), help="the GPU and model of every engine")
         add("--alone", metavar="TENANT", help="play it again with this tenant only, and compare")
@@ -44,6 +45,8 @@ class Command(BaseCommand):
         add("--html", type=Path, metavar="FILE", help="also write a page with plots; it needs no network")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["list"]:
+            return self._list()
         seed = options["seed"]
         try:
             scenario = _scenario(options)
@@ -57,6 +60,11 @@ class Command(BaseCommand):
         except (OSError, ValueError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(as_json(run, result, seed) if options["json"] else as_text(result, seed))
+        return None
+
+    def _list(self) -> None:
+        for name, make_it in WORKLOADS.items():
+            self.stdout.write(f"{name:<22} {(make_it.__doc__ or '').splitlines()[0]}")
 
 
 def _scenario(options: dict[str, Any]) -> Scenario:
@@ -69,8 +77,10 @@ def _scenario(options: dict[str, Any]) -> Scenario:
 
 
 def _workload(options: dict[str, Any]) -> Workload:
-    names = ("seconds", "requests_per_s", "tenants", "zipf", "engines", "profile")
-    overrides = Overrides(**{name: options[name] for name in names})
+    if options["zipf"] and not options["tenants"]:
+        raise CommandError("--zipf goes with --tenants: it says how unequal they are")
+    names = ("seconds", "requests_per_s", "tenants", "engines", "profile")
+    overrides = Overrides(**{name: options[name] for name in names}, zipf=options["zipf"] or 1.0)
     if (trace := options["trace"]) is None:
         return make(options["workload"], options["seed"], overrides)
     if overrides.requests_per_s is not None:

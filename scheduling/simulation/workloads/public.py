@@ -32,6 +32,7 @@ class Trace:
     """What is known of a trace, and the engines that it is played on."""
 
     name: str
+    about: str
     prompt: Spread
     completion: Spread
     requests_per_s: float
@@ -50,12 +51,27 @@ class Trace:
 
 TRACES = (
     # Azure/AzurePublicDataset, LLM inference trace 2023, conversation: 19,366 requests, 5.53/s, CV 1.09.
-    Trace("azure-conversation", Spread(6.633, 0.985, 5_000), Spread(5.019, 0.859, 900), 5.53, 1.09),
+    Trace(
+        "azure-conversation",
+        "Azure's LLM inference trace of 2023, conversations",
+        Spread(6.633, 0.985, 5_000),
+        Spread(5.019, 0.859, 900),
+        5.53,
+        1.09,
+    ),
     # The same, code: 8,819 requests, 2.57/s, CV 13.15; the fit's mean answer is 23 tokens, the file's 28.
-    Trace("azure-code", Spread(6.999, 1.360, 7_436), Spread(2.788, 0.847, 251), 2.57, 13.15),
+    Trace(
+        "azure-code",
+        "Azure's LLM inference trace of 2023, code: it comes in bursts",
+        Spread(6.999, 1.360, 7_436),
+        Spread(2.788, 0.847, 251),
+        2.57,
+        13.15,
+    ),
     # kvcache-ai/Mooncake (FAST 2025), conversation: 12,031 requests, 3.40/s. Arrivals assumed Poisson.
     Trace(
         "mooncake-conversation",
+        "Mooncake's conversations: prompts of 12,000 tokens on the mean, four engines",
         Spread(8.737, 1.199, 85_400),
         Spread(5.336, 1.358, 1_119),
         3.40,
@@ -64,17 +80,36 @@ TRACES = (
     # The same, synthetic: 3,993 requests, 3.91/s. Arrivals assumed Poisson.
     Trace(
         "mooncake-synthetic",
+        "Mooncake's synthetic trace: prompts of 15,000 tokens on the mean, five engines",
         Spread(7.982, 2.700, 66_456),
         Spread(3.916, 1.768, 768),
         3.91,
         engines=(EngineSpec(max_model_len=LONG_CONTEXT),) * 5,
     ),
     # arXiv summaries as in microsoft/vidur: 28,257 requests. The rate is assumed, and Poisson.
-    Trace("arxiv", Spread(7.717, 0.755, 5_000), Spread(5.187, 0.796, 3_000), 4.0),
+    Trace(
+        "arxiv",
+        "Summaries of arXiv papers: long prompts",
+        Spread(7.717, 0.755, 5_000),
+        Spread(5.187, 0.796, 3_000),
+        4.0,
+    ),
     # ShareGPT and Alpaca: the vLLM paper says prompts 8.4 times and answers 5.8 times longer in the first.
     # Means of 161 and 338 against 19 and 58 tokens, a sigma of 1 and the rates are assumed; Poisson.
-    Trace("sharegpt", Spread(4.58, 1.0, 4_000), Spread(5.32, 1.0, 4_000), 6.0),
-    Trace("alpaca", Spread(2.44, 1.0, 1_000), Spread(3.56, 1.0, 1_000), 20.0),
+    Trace(
+        "sharegpt",
+        "Shared chats: long prompts and answers",
+        Spread(4.58, 1.0, 4_000),
+        Spread(5.32, 1.0, 4_000),
+        6.0,
+    ),
+    Trace(
+        "alpaca",
+        "Instructions: short prompts and answers",
+        Spread(2.44, 1.0, 1_000),
+        Spread(3.56, 1.0, 1_000),
+        20.0,
+    ),
 )
 
 
@@ -89,5 +124,5 @@ def maker(trace: Trace) -> Callable[..., Workload]:
     def make(seed: int, *, seconds: int = 300, requests_per_s: float = trace.requests_per_s) -> Workload:
         return trace.workload(seed, seconds, requests_per_s)
 
-    make.__doc__ = f"Lengths and arrivals as in {trace.name}: {trace.requests_per_s} requests a second."
+    make.__doc__ = f"{trace.about}; {trace.requests_per_s} requests a second."
     return make

@@ -30,8 +30,10 @@ def read_trace(path: Path, seed: int, seconds: int | None = None) -> Workload:
     share them by Zipf's law, by the seed. Raises ValueError that names file,
     line, column and the mend, and OSError.
     """
-    rows = _json_rows(path) if path.suffix == ".jsonl" else _csv_rows(path)
-    found = list(rows)
+    try:
+        found = list(_json_rows(path) if path.suffix == ".jsonl" else _csv_rows(path))
+    except (UnicodeDecodeError, csv.Error):
+        raise ValueError(f"{path}: this is no text in UTF-8. Give CSV or JSON lines in UTF-8.") from None
     if not found:
         raise ValueError(f"{path}: there is no request in it. Give a file with at least one row.")
     first_ms = min(arrival.at_ms for arrival in found)
@@ -57,7 +59,7 @@ def _engine_for(path: Path, arrivals: tuple[Arrival, ...]) -> EngineSpec:
 
 
 def _csv_rows(path: Path) -> Iterator[Arrival]:
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         columns = reader.fieldnames or []
         missing = [name for name in CSV_COLUMNS if name not in columns]
@@ -71,7 +73,7 @@ def _csv_rows(path: Path) -> Iterator[Arrival]:
 
 
 def _json_rows(path: Path) -> Iterator[Arrival]:
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, 1):
             where = f"{path}, line {number}"
             if not line.strip():

@@ -20,7 +20,7 @@ from scheduling.simulation.plots import Axes, Notes, bars, cdf, lines, number
 from scheduling.simulation.report import as_json, as_text
 from scheduling.simulation.scenario import Scenario
 from scheduling.simulation.simulate import play
-from scheduling.simulation.workloads import Overrides, make
+from scheduling.simulation.workloads import WORKLOADS, Overrides, make
 from scheduling.simulation.workloads.generate import in_order
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -173,7 +173,13 @@ def test_axes_have_round_numbers():
     assert round_steps(0, 4, 4) == [0, 1, 2, 3, 4]
     assert round_steps(3, 22, 4) == [5, 10, 15, 20]
     assert powers_of_ten(0.02, 150) == [0.1, 1, 10, 100]
-    assert [number(value) for value in (0, 0.25, 12, 1500, 15_000)] == ["0", "0.25", "12", "1,500", "15k"]
+    assert [number(value) for value in (0, 0.25, 12, 15_000, 150_000)] == [
+        "0",
+        "0.25",
+        "12",
+        "15,000",
+        "150k",
+    ]
 
 
 def call(**options):
@@ -207,6 +213,13 @@ def test_the_command_changes_a_workload_as_told():
     assert told["requests"] == pytest.approx(80, rel=0.4)
 
 
+def test_the_command_lists_every_workload_with_a_sentence():
+    listed = dict(line.split(maxsplit=1) for line in call(list=True).splitlines())
+
+    assert listed.keys() == WORKLOADS.keys()
+    assert listed["flood"].startswith("A power user sends 40 requests")
+
+
 def test_the_command_compares_a_tenant_with_itself_alone():
     assert "quiet waits" in call(workload="flood", seconds=10, alone="quiet")
 
@@ -218,6 +231,8 @@ def test_the_command_refuses_what_cannot_be_with_the_reason(tmp_path, trace):
         call(trace=tmp_path / "absent.csv")
     with pytest.raises(CommandError, match="nobody has no request in flood"):
         call(workload="flood", seconds=10, alone="nobody")
+    with pytest.raises(CommandError, match="goes with --tenants"):
+        call(workload="flood", zipf=2.0)
     for wrong, said in (("--seconds=0", "whole number of at least 1"), ("--requests-per-s=no", "above 0")):
         with pytest.raises(CommandError, match=said):
             call_command("simulate", wrong)

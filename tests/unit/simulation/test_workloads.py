@@ -157,6 +157,21 @@ def test_a_bad_trace_is_refused_with_its_file_line_column_and_the_mend(tmp_path,
     assert any(mend in str(refused.value) for mend in ("Give ", "Mend it", "must name", "Take the row out"))
 
 
+def test_a_file_that_is_no_text_is_refused_by_name(tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_bytes(b"\xff\xfe\x00\x01")
+
+    with pytest.raises(ValueError, match=r"trace\.csv: this is no text in UTF-8"):
+        read_trace(path, 1)
+
+
+def test_the_mark_that_spreadsheets_put_in_front_of_their_text_is_passed_over(tmp_path):
+    path = tmp_path / "trace.csv"
+    path.write_text(HEAD + "0,10,5\n", encoding="utf-8-sig")
+
+    assert len(read_trace(path, 1).arrivals) == 1
+
+
 @pytest.mark.skipif(not DATA.exists(), reason="the folder with the real traces is not beside this repository")
 @pytest.mark.parametrize(
     ("name", "requests"),
