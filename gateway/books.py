@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gateway.estimates import Estimates
 from gateway.journal import Journal
 from gateway.metrics import Metrics
 from gateway.records import Record
 from scheduling.core.outcome import Outcome
+from scheduling.core.prediction import Estimates
 
 
 class Books:

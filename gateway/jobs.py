@@ -18,8 +18,8 @@ import msgspec
 from gateway.callers import Caller
 from gateway.classes import choose_class
 from gateway.errors import Invalid, InvalidJson, ModelNotFound
-from gateway.estimates import CHARS_PER_TOKEN, Estimates
 from scheduling.core.policy import Policy, TenantRule
+from scheduling.core.prediction import CHARS_PER_TOKEN, Estimates
 
 Members = dict[str, msgspec.Raw]
 

@@ -1,199 +1,139 @@
-"""The machine and an engine in pretend time: hours of traffic in seconds, the same every time."""
+"""The machine and its engines in pretend time: hours of traffic in seconds, the same every time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from functools import partial
+from heapq import heappop, heappush
+from math import inf
 
-from scheduling.core.events import Dispatched, Event
-from scheduling.core.policy import BackendRule, Policy, PoolRule, TenantRule
-from scheduling.core.scheduler import Scheduler
-from scheduling.core.ticket import Ticket
-from scheduling.core.usage import COMPLETION_WEIGHT, PROMPT_WEIGHT, cost_of
-from scheduling.simulation.control import ReadEngine
-from scheduling.simulation.engine.model import EngineModel
-from scheduling.simulation.engine.profiles import PROFILES
-from scheduling.simulation.engine.request import EngineConfig, EngineRequest, Progress
-from scheduling.simulation.workloads import Arrival, Workload
+from scheduling.simulation.control import READ_EVERY_MS
+from scheduling.simulation.fleet import Backend
+from scheduling.simulation.front import Front
+from scheduling.simulation.record import Run
+from scheduling.simulation.scenario import Scenario, Workload
 
-POOL, MODEL, BACKEND = "main", "model", "engine-0"
-UNLIMITED = "unlimited"  # no admission control at all: what a plain proxy does
-NO_CAP = 1_000_000
-FIRST_GUESS_TOKENS = 256  # completion tokens expected of a tenant that was never seen
-GUESS_WINDOW = 5  # the mean moves by a fifth of each error (VTC artifact, vtc_pred_len_req_queue.py)
-
-
-@dataclass(slots=True)
-class Served:
-    """What became of one request. Times are milliseconds since the beginning."""
-
-    arrival: Arrival
-    seated_ms: float | None = None
-    first_token_ms: float | None = None
-    ended_ms: float | None = None
-
-
-@dataclass(slots=True)
-class Run:
-    """All that was seen.
-
-    ``service`` is what each tenant got within the measured time, ``demand``
-    what it could have got: all that it asked for by then, less what had been
-    answered before. Cost tokens.
-    """
-
-    workload: Workload
-    fairness: str
-    admission: str
-    served: list[Served]
-    service: dict[str, int]
-    demand: dict[str, int]
-    tokens: int = 0
-    engine_queue_max: int = 0
-    ended_ms: float = 0.0
+PROGRESS_EVERY_MS = 250  # as the gateway's dispatcher, for a policy that charges tokens as they stream
+HOPELESS_MS = 600_000  # nothing runs and nothing comes: readings alone have so long to change that
 
 
 class Simulation:
-    """One workload under one policy, until the last answer has ended.
+    """One scenario, until the last answer has ended or no engine is left to give it.
 
-    The engine waits for nobody: a step that ends tells the machine of first
-    tokens and ends, and whoever is seated then joins the next step. It shows
-    no metrics, unless some answers come whole: only readings tell of those.
+    Time goes from one thing that happens to the next: an arrival, a client
+    that leaves, an admin's edit, an engine's death, a reading, a timer of
+    the scheduler, or the end of an engine's step. Steps that bring neither
+    a first token nor an end are passed over in one go, as far as nothing
+    else happens meanwhile. An engine waits for nobody: its next step has
+    begun when the machine hears of the last one, so whoever is seated then
+    joins the step after.
+
+    Under ``vtc``, which charges tokens as they stream, the scheduler is told
+    every 250 ms how many each running answer has (``Scheduler.progress``).
     """
 
-    def __init__(self, workload: Workload, fairness: str, admission: str) -> None:
-        self.run_log = Run(workload, fairness, admission, [], {}, {})
-        self._workload = workload
-        policy = _policy(workload, fairness, admission)
-        self._scheduler = Scheduler(POOL, policy)
-        self._engine = EngineModel(_config(workload), PROFILES[workload.profile])
-        self._by_id: dict[str, Served] = {}
-        self._guess: dict[str, int] = {}
-        self._read: ReadEngine | None = None
-        if not all(arrival.streams for arrival in workload.arrivals):
-            self._read = ReadEngine(policy.pools[POOL], policy.backends[BACKEND], self._engine)
+    def __init__(self, scenario: Scenario) -> None:
+        self.log = Run(scenario)
+        self._front = Front(scenario, self.log)
+        self._workload = scenario.workload
+        self._arrivals = iter(scenario.workload.arrivals)
+        self._upcoming = next(self._arrivals, None)
+        self._agenda: list[tuple[int, int, Callable[[int], None]]] = []
+        self._noted = 0
+        self._now_ms = 0.0
+        self._moved_ms = 0.0
+        self._read_ms = 0.0 if scenario.reads() else inf
+        self._tell_ms: float = PROGRESS_EVERY_MS if self._front.wants_progress else inf
+        self._note_happenings()
 
     def run(self) -> Run:
         """Play it to the end."""
-        arrivals = iter(self._workload.arrivals)
-        upcoming = next(arrivals, None)
-        while upcoming or self._engine.due_ms is not None:
-            due_ms = self._engine.due_ms
-            if upcoming and (due_ms is None or upcoming.at_ms <= due_ms):
-                self._read_until(upcoming.at_ms)
-                self._arrive(upcoming)
-                upcoming = next(arrivals, None)
-            elif due_ms is not None:
-                self._read_until(due_ms)
-                self._step(due_ms)
-        return self.run_log
+        fleet = self._front.fleet
+        while True:
+            backend, due_ms, other_ms = fleet.next()
+            outside_ms = self._outside_ms(busy=backend is not None)
+            at_ms = min(due_ms, outside_ms)
+            if at_ms == inf:
+                break
+            if self._front.waiting and fleet.has_idle():
+                self.log.idle_while_queued_ms += at_ms - self._now_ms
+            self._now_ms = at_ms
+            if backend is None or outside_ms <= due_ms:
+                self._happen(int(outside_ms))
+            else:
+                self._step(backend, due_ms, min(outside_ms, other_ms))
+        return self._closed()
 
-    def _read_until(self, now_ms: float) -> None:
-        while self._read and self._read.due_ms <= now_ms:
-            at_ms = self._read.due_ms
-            limit = self._read.read(self._scheduler.begin_period(at_ms), self.run_log.tokens)
-            self._obey(self._scheduler.set_limit(limit, at_ms, at_ms), at_ms)
+    def _step(self, backend: Backend, due_ms: float, until_ms: float) -> None:
+        said = backend.engine.advance(due_ms, until_ms)
+        self._now_ms = self._moved_ms = backend.engine.ended_ms
+        self._front.hear(backend, said, self._now_ms)
 
-    def _arrive(self, arrival: Arrival) -> None:
-        served = Served(arrival)
-        name = f"request-{len(self.run_log.served)}"
-        self.run_log.served.append(served)
-        self._by_id[name] = served
-        if arrival.at_ms < self._workload.to_ms:
-            _add(
-                self.run_log.demand, arrival.tenant, cost_of(arrival.prompt_tokens, arrival.completion_tokens)
-            )
-        ticket = Ticket(
-            request_id=name,
-            pool=POOL,
-            model=MODEL,
-            tenant=arrival.tenant,
-            user=arrival.user,
-            priority_class=arrival.priority_class,
-            prompt_tokens=arrival.prompt_tokens,
-            completion_tokens=self._guess.get(arrival.tenant, FIRST_GUESS_TOKENS),
-            queued_ms=arrival.at_ms,
-            streams=arrival.streams,
-        )
-        self._obey(self._scheduler.submit(ticket, arrival.at_ms), arrival.at_ms)
+    def _outside_ms(self, *, busy: bool) -> float:
+        """When the next thing happens that is not the end of a step; infinity when nothing will."""
+        scheduler = self._front.scheduler
+        if scheduler.is_idle and not self._upcoming:
+            return inf  # everybody is served, whatever else was to happen
+        next_ms: float = self._upcoming.at_ms if self._upcoming else inf
+        if self._agenda:
+            next_ms = min(next_ms, self._agenda[0][0])
+        if not scheduler.is_idle and (due_ms := scheduler.next_due_ms()) is not None:
+            next_ms = min(next_ms, max(due_ms, self._now_ms))
+        if busy or next_ms < inf or (self._front.waiting and self._now_ms - self._moved_ms < HOPELESS_MS):
+            next_ms = min(next_ms, self._read_ms, self._tell_ms)
+        return next_ms
 
-    def _obey(self, events: Iterable[Event], now_ms: float) -> None:
-        for event in events:
-            if isinstance(event, Dispatched):
-                served = self._by_id[event.ticket.request_id]
-                served.seated_ms = now_ms
-                arrival = served.arrival
-                self._engine.submit(
-                    EngineRequest(
-                        event.ticket.request_id,
-                        arrival.prompt_tokens,
-                        arrival.completion_tokens,
-                        arrival.completion_tokens,
-                    ),
-                    now_ms,
-                )
-        if self._engine.due_ms is None and self._engine.waiting:
-            self._engine.advance(now_ms)
+    def _happen(self, now_ms: int) -> None:
+        front = self._front
+        if self._read_ms <= now_ms:
+            self._read_ms += READ_EVERY_MS
+            blackout = any(span.covers(now_ms) for span in self._workload.blackouts)
+            front.read_engines(now_ms, blackout=blackout)
+        elif self._tell_ms <= now_ms:
+            self._tell_ms += PROGRESS_EVERY_MS
+            front.tell_progress(now_ms)
+        elif self._agenda and self._agenda[0][0] <= now_ms:
+            heappop(self._agenda)[2](now_ms)
+        elif self._upcoming and self._upcoming.at_ms <= now_ms:
+            self._arrive()
+        else:
+            front.obey(front.scheduler.expire(now_ms), now_ms)
 
-    def _step(self, due_ms: float) -> None:
-        log, engine = self.run_log, self._engine
-        log.engine_queue_max = max(log.engine_queue_max, engine.waiting)
-        for progress in engine.advance(due_ms):
-            self._heard(progress, due_ms)
-        log.ended_ms = due_ms
+    def _arrive(self) -> None:
+        arrival = self._upcoming
+        if arrival is None:
+            return
+        self._moved_ms = arrival.at_ms
+        name = self._front.arrive(arrival)
+        if arrival.leaves_after_ms is not None:
+            self._note(arrival.at_ms + arrival.leaves_after_ms, partial(self._front.leave, name))
+        self._upcoming = next(self._arrivals, None)
 
-    def _heard(self, progress: Progress, now_ms: float) -> None:
-        served = self._by_id[progress.request_id]
-        arrival = served.arrival
-        cost = COMPLETION_WEIGHT
-        self.run_log.tokens += 1
-        if served.first_token_ms is None:
-            served.first_token_ms = now_ms
-            cost += PROMPT_WEIGHT * arrival.prompt_tokens
-            self.run_log.tokens += arrival.prompt_tokens
-            if arrival.streams:
-                self._obey(self._scheduler.start(progress.request_id, int(now_ms)), now_ms)
-        self._count(arrival.tenant, cost, now_ms)
-        if progress.finish:
-            served.ended_ms = now_ms
-            self._learn(arrival)
-            used = cost_of(arrival.prompt_tokens, arrival.completion_tokens)
-            self._obey(self._scheduler.finish(progress.request_id, used, int(now_ms)), now_ms)
+    def _note_happenings(self) -> None:
+        front = self._front
+        for change in self._workload.weight_changes:
+            self._note(change.at_ms, partial(front.reweight, change))
+        for outage in self._workload.outages:
+            backend = front.fleet.at(outage.engine)
+            self._note(outage.from_ms, partial(front.crash, backend))
+            self._note(outage.to_ms, backend.restart)
 
-    def _count(self, tenant: str, cost: int, now_ms: float) -> None:
-        if now_ms < self._workload.from_ms:
-            _add(self.run_log.demand, tenant, -cost)  # asked and answered before anybody measured
-        elif now_ms < self._workload.to_ms:
-            _add(self.run_log.service, tenant, cost)
+    def _note(self, at_ms: int, what: Callable[[int], None]) -> None:
+        self._noted += 1
+        heappush(self._agenda, (at_ms, self._noted, what))
 
-    def _learn(self, arrival: Arrival) -> None:
-        known = self._guess.get(arrival.tenant, FIRST_GUESS_TOKENS)
-        moved = ((GUESS_WINDOW - 1) * known + arrival.completion_tokens) // GUESS_WINDOW
-        self._guess[arrival.tenant] = max(1, moved)
+    def _closed(self) -> Run:
+        for backend in self._front.fleet:
+            backend.queue.close(self._now_ms)
+            self.log.preemptions += backend.preemptions
+        return self.log
+
+
+def play(scenario: Scenario) -> Run:
+    """Play a scenario to its end."""
+    return Simulation(scenario).run()
 
 
 def simulate(workload: Workload, fairness: str, admission: str) -> Run:
     """Play the workload under this fairness and this admission law (or ``unlimited``)."""
-    return Simulation(workload, fairness, admission).run()
-
-
-def _policy(workload: Workload, fairness: str, admission: str) -> Policy:
-    pool = PoolRule(POOL, fairness, "first_token_window")
-    cap = NO_CAP
-    if admission != "first_token_window":
-        pool = replace(pool, admission="static_cap")
-        cap = NO_CAP if admission == UNLIMITED else workload.max_num_seqs
-    return Policy(
-        revision=1,
-        tenants={name: TenantRule(name, weight) for name, weight in workload.weights.items()},
-        pools={POOL: pool},
-        backends={BACKEND: BackendRule(BACKEND, POOL, frozenset({MODEL}), cap, engine="vllm")},
-    )
-
-
-def _config(workload: Workload) -> EngineConfig:
-    return EngineConfig(max_num_seqs=workload.max_num_seqs, kv_tokens=PROFILES[workload.profile].kv_tokens)
-
-
-def _add(counts: dict[str, int], name: str, amount: int) -> None:
-    counts[name] = counts.get(name, 0) + amount
+    return play(Scenario(workload, fairness, admission))

@@ -2,49 +2,100 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+import argparse
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from scheduling.core.policy import ADMISSION, FAIRNESS
-from scheduling.simulation.metrics import measure
-from scheduling.simulation.report import as_json, as_table
-from scheduling.simulation.simulate import UNLIMITED, simulate
-from scheduling.simulation.workloads import WORKLOADS, Workload, azure
+from scheduling.simulation.engine.profiles import PROFILES
+from scheduling.simulation.metrics import isolation, measure
+from scheduling.simulation.page import as_page
+from scheduling.simulation.report import as_json, as_text
+from scheduling.simulation.scenario import UNLIMITED, Scenario, Workload
+from scheduling.simulation.simulate import play
+from scheduling.simulation.workloads import WORKLOADS, Overrides, changed, make
+from scheduling.simulation.workloads.traces import read_trace
 
 
 class Command(BaseCommand):
-    help = "Play a workload against a simulated engine in pretend time and print who was served how."
+    help = "Play a workload against simulated engines in pretend time and print who was served how."
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--workload", choices=sorted(WORKLOADS), default="flood")
-        parser.add_argument(
-            "--trace",
-            type=Path,
-            help="for azure: a CSV file with the columns prompt_tokens and completion_tokens",
-        )
-        parser.add_argument("--fairness", choices=FAIRNESS, default="token_fair")
-        parser.add_argument("--admission", choices=(*ADMISSION, UNLIMITED), default="first_token_window")
-        parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same result")
-        parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+        add = parser.add_argument
+        add("--list", action="store_true", help="name the workloads, and say what each is")
+        add("--workload", choices=sorted(WORKLOADS), default="flood", metavar="NAME", help="see --list")
+        add("--trace", type=Path, help="a CSV or JSONL file of requests, instead of a workload")
+        add("--fairness", choices=FAIRNESS, default="token_fair")
+        add("--admission", choices=(*ADMISSION, UNLIMITED), default="first_token_window")
+        add("--seed", type=int, default=1, help="the same seed gives the same result")
+        add("--seconds", type=_positive_int, help="how long requests come")
+        add("--requests-per-s", type=_positive, help="how many come a second (not with --trace)")
+        add("--tenants", type=_positive_int, help="give the requests to so many tenants instead of its own")
+        add("--zipf", type=_positive, help="with --tenants: the n-th has a part like 1/n^ZIPF; by default 1")
+        add("--engines", type=_positive_int, help="how many engines serve")
+        add("--profile", choices=sorted(PROFILES), help="the GPU and model of every engine")
+        add("--alone", metavar="TENANT", help="play it again with this tenant only, and compare")
+        add("--metrics", action="store_true", help="the controller reads the engines once a second")
+        add("--json", action="store_true", help="one JSON object instead of text")
+        add("--html", type=Path, metavar="FILE", help="also write a page with plots; it needs no network")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        build = _workload(options["workload"], options["trace"])
+        if options["list"]:
+            return self._list()
+        seed = options["seed"]
         try:
-            workload = build(options["seed"])
+            scenario = _scenario(options)
+            run = play(scenario)
+            result = measure(run)
+            if tenant := options["alone"]:
+                alone = measure(play(replace(scenario, workload=scenario.workload.alone(tenant))))
+                result = replace(result, isolation=isolation(result, alone, tenant))
+            if page := options["html"]:
+                page.write_text(as_page(run, result, seed), encoding="utf-8")
         except (OSError, ValueError) as error:
             raise CommandError(str(error)) from error
-        result = measure(simulate(workload, options["fairness"], options["admission"]))
-        self.stdout.write(as_json(result, options["seed"]) if options["json"] else as_table(result))
+        self.stdout.write(as_json(run, result, seed) if options["json"] else as_text(result, seed))
+        return None
+
+    def _list(self) -> None:
+        for name, make_it in WORKLOADS.items():
+            self.stdout.write(f"{name:<22} {(make_it.__doc__ or '').splitlines()[0]}")
 
 
-def _workload(name: str, trace: Path | None) -> Callable[[int], Workload]:
-    if trace is None:
-        return WORKLOADS[name]
-    if name != "azure":
-        raise CommandError(f"--trace goes with --workload azure, not {name}")
-    return functools.partial(azure, trace=trace)
+def _scenario(options: dict[str, Any]) -> Scenario:
+    return Scenario(
+        _workload(options),
+        options["fairness"],
+        options["admission"],
+        reads_engines=options["metrics"] or None,
+    )
+
+
+def _workload(options: dict[str, Any]) -> Workload:
+    if options["zipf"] and not options["tenants"]:
+        raise CommandError("--zipf goes with --tenants: it says how unequal they are")
+    names = ("seconds", "requests_per_s", "tenants", "engines", "profile")
+    overrides = Overrides(**{name: options[name] for name in names}, zipf=options["zipf"] or 1.0)
+    if (trace := options["trace"]) is None:
+        return make(options["workload"], options["seed"], overrides)
+    if overrides.requests_per_s is not None:
+        raise CommandError("--requests-per-s does not go with --trace: a trace has its own times")
+    return changed(read_trace(trace, options["seed"], overrides.seconds), options["seed"], overrides)
+
+
+def _positive(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if (value := float(text)) > 0:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+
+
+def _positive_int(text: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")

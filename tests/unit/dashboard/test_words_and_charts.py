@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dashboard import charts, words
+from scheduling.plots import MOST_POINTS
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 CSS = (Path(__file__).parents[3] / "dashboard/static/dashboard/console.css").read_text()
@@ -88,7 +89,7 @@ def test_an_unknown_value_is_a_gap_and_no_zero():
 def test_the_chart_of_a_long_time_has_no_more_points_than_can_be_seen():
     chart = charts.limits(readings(*range(5_000)))
 
-    assert chart.cap.count("H") <= charts.MOST_POINTS
+    assert chart.cap.count("H") <= MOST_POINTS
     assert charts.limits(readings(0)) is None
 
 

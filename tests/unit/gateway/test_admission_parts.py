@@ -16,13 +16,13 @@ from gateway.classes import choose_class
 from gateway.doorman import Doorman
 from gateway.engine_errors import EngineRefused, engine_failed, outcome_of
 from gateway.errors import Forbidden, Invalid, QueueFull, RateLimited, Refused, Suspended, Unauthenticated
-from gateway.estimates import Estimates
 from gateway.headers import RequestId, duration, quota_headers, refusal_headers
 from gateway.jobs import ENDPOINTS, Parser
 from gateway.ledger import Ledger
 from gateway.settings import Settings
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import TenantRule
+from scheduling.core.prediction import Estimates
 from scheduling.core.quota import Granted
 from tests.fakes.gateway import MODEL, Cast
 

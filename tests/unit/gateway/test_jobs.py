@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.callers import Caller
 from gateway.errors import Invalid, InvalidJson, ModelNotFound, Refused
-from gateway.estimates import Estimates
 from gateway.jobs import ENDPOINTS, Parser
+from scheduling.core.prediction import Estimates
 from tests.fakes.gateway import MODEL, Cast
 
 POLICY = Cast.of("research").policy()

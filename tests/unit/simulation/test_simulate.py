@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import replace
 
 import pytest
-from django.core.management import CommandError, call_command
 
-from scheduling.simulation.metrics import jain, max_min, measure, percentile
-from scheduling.simulation.simulate import UNLIMITED, simulate
-from scheduling.simulation.workloads import azure, flood, overload, weighted
+from scheduling.simulation.metrics import measure, percentile
+from scheduling.simulation.scenario import UNLIMITED
+from scheduling.simulation.service import jain
+from scheduling.simulation.sharing import max_min
+from scheduling.simulation.simulate import simulate
+from scheduling.simulation.workloads.own import flood, overload, weighted
+from scheduling.simulation.workloads.public import azure
 from tests.unit.scheduling.fair_play import water_fill
 
 
@@ -61,7 +62,7 @@ def test_whole_answers_are_served_as_fast_as_streams_where_the_engine_is_read(fl
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_weights_three_to_one_share_tokens_three_to_one_though_sizes_differ(seed):
-    result, tenants = run(weighted(seed, seconds=80))
+    result, tenants = run(weighted(seed))
 
     assert tenants["short"].share == pytest.approx(0.75, abs=0.03)
     assert result.jain > 0.999
@@ -95,15 +96,6 @@ def test_the_same_seed_gives_the_same_result_and_another_seed_another():
     assert once != other
 
 
-def test_lengths_are_read_from_a_trace(tmp_path):
-    trace = tmp_path / "trace.csv"
-    trace.write_text("arrival_s,prompt_tokens,completion_tokens\n0.0,374,44\n4.3,999999,1\n")
-
-    arrivals = azure(1, trace).arrivals
-
-    assert [(one.prompt_tokens, one.completion_tokens) for one in arrivals] == [(374, 44), (6000, 1)]
-
-
 @pytest.mark.parametrize(
     ("demand", "weights", "capacity"),
     [
@@ -122,26 +114,3 @@ def test_jain_and_percentiles_are_the_textbooks():
     assert percentile(range(1, 101), 99) == 99
     assert percentile([7.0], 50) == 7.0
     assert percentile([], 99) == 0.0
-
-
-def test_the_command_prints_a_table_or_json_and_needs_no_database(tmp_path):
-    trace = tmp_path / "trace.csv"
-    trace.write_text("arrival_s,prompt_tokens,completion_tokens\n" + "0,100,20\n" * 40)
-    table, text = io.StringIO(), io.StringIO()
-
-    call_command("simulate", workload="azure", trace=trace, stdout=table)
-    call_command("simulate", workload="azure", trace=trace, json=True, seed=5, stdout=text)
-
-    assert "tenant-01" in table.getvalue()
-    assert "Jain" in table.getvalue()
-    assert json.loads(text.getvalue())["seed"] == 5
-
-
-def test_the_command_refuses_a_trace_that_is_none(tmp_path):
-    wrong = tmp_path / "wrong.csv"
-    wrong.write_text("a,b\n1,2\n")
-
-    with pytest.raises(CommandError, match="prompt_tokens"):
-        call_command("simulate", workload="azure", trace=wrong)
-    with pytest.raises(CommandError, match="--workload azure"):
-        call_command("simulate", workload="flood", trace=wrong)

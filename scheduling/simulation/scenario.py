@@ -1,0 +1,196 @@
+"""What a run is made of: who asks for what and when, the engines that answer, and the rules in force."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from scheduling.core.policy import BackendRule, ClassRule, Policy, PoolRule, TenantRule
+from scheduling.simulation.engine.profiles import DEFAULT_PROFILE, PROFILES, StepCosts
+from scheduling.simulation.engine.request import EngineConfig
+
+POOL, MODEL = "main", "model"
+UNLIMITED = "unlimited"  # no admission control at all: what a plain proxy does
+NO_CAP = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One request as it will turn out to be.
+
+    ``max_tokens`` is what the client allowed (0: it did not say), and all
+    that is known of the length before the answer. The client leaves
+    ``leaves_after_ms`` after its arrival, wherever its request is then;
+    after ``patience_ms`` in line the request expires.
+    """
+
+    at_ms: int
+    tenant: str
+    prompt_tokens: int
+    completion_tokens: int
+    priority_class: str = "standard"
+    user: str = "user"
+    streams: bool = True  # False: its answer comes whole, at the end
+    max_tokens: int = 0
+    leaves_after_ms: int | None = None
+    patience_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """One engine, and how many requests it may hold.
+
+    ``speed`` divides all times of the profile. ``max_in_flight`` None leaves
+    the bound to the admission law: the window alone, or ``max_num_seqs``
+    under ``static_cap``.
+    """
+
+    profile: str = DEFAULT_PROFILE
+    max_num_seqs: int = 64
+    speed: float = 1.0
+    kv_tokens: int | None = None  # None: what the profile's GPU holds
+    max_model_len: int = 8192
+    max_in_flight: int | None = None
+
+    def costs(self) -> StepCosts:
+        """What its steps cost. Raises ValueError for an unknown profile."""
+        if self.profile not in PROFILES:
+            raise ValueError(f"profile is {self.profile!r}: it must be one of {', '.join(sorted(PROFILES))}")
+        return PROFILES[self.profile].faster(self.speed)
+
+    def config(self) -> EngineConfig:
+        """Its limits under vLLM's names."""
+        return EngineConfig(
+            max_num_seqs=self.max_num_seqs,
+            kv_tokens=self.kv_tokens or self.costs().kv_tokens,
+            max_model_len=self.max_model_len,
+        )
+
+    def cap(self, admission: str) -> int:
+        """How many requests it may hold under this admission law."""
+        if admission == UNLIMITED:
+            return NO_CAP
+        return self.max_in_flight or (self.max_num_seqs if admission == "static_cap" else NO_CAP)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightChange:
+    """An admin gives a tenant another weight."""
+
+    at_ms: int
+    tenant: str
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """From, inclusive, to, exclusive, of the run. ``engine`` is its place in the workload's engines."""
+
+    from_ms: int
+    to_ms: int
+    engine: int = 0
+
+    def covers(self, at_ms: float) -> bool:
+        """Whether this instant lies in it."""
+        return self.from_ms <= at_ms < self.to_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Arrivals in order of time, and the installation that meets them.
+
+    Shares are measured from ``from_ms`` to ``to_ms``, while tenants contend.
+    In an outage an engine is dead; in a blackout no engine shows metrics.
+    """
+
+    name: str
+    arrivals: tuple[Arrival, ...]
+    from_ms: int
+    to_ms: int
+    weights: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    engines: tuple[EngineSpec, ...] = (EngineSpec(),)
+    weight_changes: tuple[WeightChange, ...] = ()
+    outages: tuple[Span, ...] = ()
+    blackouts: tuple[Span, ...] = ()
+    reads_engines: bool = False  # the controller reads their metrics once a second
+
+    def alone(self, tenant: str) -> Workload:
+        """The same without anybody else's requests. Raises ValueError when it has none."""
+        arrivals = tuple(arrival for arrival in self.arrivals if arrival.tenant == tenant)
+        if not arrivals:
+            names = ", ".join(sorted({arrival.tenant for arrival in self.arrivals})[:10])
+            raise ValueError(f"{tenant} has no request in {self.name}: it knows {names}")
+        return replace(self, arrivals=arrivals)
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A workload under rules.
+
+    ``reads_engines`` None: read when the workload says so, when some answers
+    come whole (only readings tell of those), or when there is a target for
+    the time per output token. ``knows_lengths`` tells the scheduler how long
+    each answer will be (an oracle) instead of letting it predict.
+    """
+
+    workload: Workload
+    fairness: str = "token_fair"
+    admission: str = "first_token_window"
+    classes: Mapping[str, ClassRule] = field(default_factory=lambda: MappingProxyType({}))
+    window_requests: int = 3
+    tpot_target_ms: int | None = None
+    reads_engines: bool | None = None
+    knows_lengths: bool = False
+
+    def policy(self) -> Policy:
+        """The rules at the beginning, as the scheduler obeys them.
+
+        Raises ValueError when classes reserve seats of an engine that has no cap.
+        """
+        reserved = any(rule.reserved_seats for rule in self.classes.values())
+        caps = {name: spec.cap(self.admission) for name, spec in self.engines().items()}
+        if reserved and NO_CAP in caps.values():
+            raise ValueError("reserved seats need a cap: give every engine max_in_flight, or use static_cap")
+        pool = PoolRule(
+            POOL,
+            self.fairness,
+            "first_token_window" if self.admission == "first_token_window" else "static_cap",
+            window_requests=self.window_requests,
+            tpot_target_ms=self.tpot_target_ms,
+        )
+        return Policy(
+            revision=1,
+            tenants=_rules(self.workload.weights),
+            classes=self.classes,
+            pools={POOL: pool},
+            backends={
+                name: BackendRule(name, POOL, frozenset({MODEL}), cap, engine="vllm")
+                for name, cap in caps.items()
+            },
+        )
+
+    def engines(self) -> dict[str, EngineSpec]:
+        """The engines by name."""
+        return {f"engine-{n}": spec for n, spec in enumerate(self.workload.engines)}
+
+    def reads(self) -> bool:
+        """Whether the engines' metrics are read."""
+        if self.reads_engines is not None:
+            return self.reads_engines
+        workload = self.workload
+        return (
+            workload.reads_engines
+            or self.tpot_target_ms is not None
+            or not all(arrival.streams for arrival in workload.arrivals)
+        )
+
+
+def reweighted(policy: Policy, change: WeightChange) -> Policy:
+    """The next revision, in which the tenant has its new weight."""
+    rule = replace(policy.tenants.get(change.tenant) or TenantRule(change.tenant), weight=change.weight)
+    return replace(policy, revision=policy.revision + 1, tenants={**policy.tenants, change.tenant: rule})
+
+
+def _rules(weights: Mapping[str, int]) -> dict[str, TenantRule]:
+    return {name: TenantRule(name, weight) for name, weight in weights.items()}
