@@ -6,8 +6,6 @@ import os
 import pickle
 import sys
 import threading
-import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,14 +15,21 @@ from typing import Any
 
 @dataclass(slots=True)
 class Reach:
-    """One check's lines by path of file, and its processor time while they were counted."""
+    """One check's lines by path of file, and its processor time while they were noted.
 
-    lines: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    Noting them takes several times as long as the check; ``noted`` is False
+    where nobody did, and then the check may reach anything.
+    """
+
+    lines: dict[str, set[int]] = field(default_factory=dict)
     cpu_s: float = 0.0
     passed: bool = False
+    noted: bool = False
 
     def touches(self, path: str, lines: Collection[int]) -> bool:
         """Whether it runs one of these lines; without lines, whether it runs any mutated file."""
+        if not self.noted:
+            return True
         return not self.lines.get(path, set()).isdisjoint(lines) if lines else bool(self.lines)
 
 
@@ -36,7 +41,7 @@ def lines_of(paths: Collection[str], reach: Reach) -> Iterator[None]:
         path = frame.f_code.co_filename
         if path not in paths:
             return None
-        lines = reach.lines[path]
+        lines = reach.lines.setdefault(path, set())
         lines.add(frame.f_lineno)
 
         def step(frame: FrameType, _event: str, _arg: object) -> Callable[..., Any]:
@@ -45,7 +50,7 @@ def lines_of(paths: Collection[str], reach: Reach) -> Iterator[None]:
 
         return step
 
-    began = time.process_time()
+    reach.noted = True
     threading.settrace(enter)
     sys.settrace(enter)
     try:
@@ -53,8 +58,6 @@ def lines_of(paths: Collection[str], reach: Reach) -> Iterator[None]:
     finally:
         sys.settrace(None)
         threading.settrace(None)
-        reach.cpu_s = time.process_time() - began
-        reach.lines.default_factory = None
 
 
 def in_a_child(work: Callable[[], Any]) -> Any:

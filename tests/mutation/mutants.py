@@ -170,7 +170,9 @@ def _counts(statement: ast.stmt) -> bool:
     if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
         return statement.targets[0].id not in DUNDER
     # the members of an enumeration cannot be changed once others hold them
-    return not (isinstance(statement, ast.ClassDef) and any("Enum" in ast.unparse(b) for b in statement.bases))
+    return not (
+        isinstance(statement, ast.ClassDef) and any("Enum" in ast.unparse(b) for b in statement.bases)
+    )
 
 
 def _inside(node: ast.AST) -> Iterator[Change]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import hypothesis
@@ -22,17 +24,21 @@ ARGUMENTS = (
 
 
 class ItemCheck:
-    """A collected test. ``reach`` is what it ran on the sound code."""
+    """A collected test. ``reach`` is what it ran on the sound code, ``kills`` how many mutants it found."""
 
     def __init__(self, item: pytest.Item, failed: list[str]) -> None:
         self._item = item
         self._failed = failed
         self.reach = Reach()
+        self.kills = 0
         self.name = item.nodeid
 
     @property
     def cpu_s(self) -> float:
         return self.reach.cpu_s
+
+    def reaches(self, path: str, lines: Collection[int]) -> bool:
+        return self.reach.touches(path, lines)
 
     def passes(self) -> bool:
         self._failed.clear()
@@ -85,13 +91,17 @@ class Session:
 
     def _reach(self, check: ItemCheck) -> Reach:
         reach = Reach()
-        with lines_of(self._paths, reach):
+        began = time.process_time()
+        with lines_of(self._paths, reach) if self._paths else nullcontext():
             reach.passed = check.passes()
+        reach.cpu_s = time.process_time() - began
         return reach
 
 
-def run(paths: Collection[str], work: Callable[[list[ItemCheck]], bool], tests: Sequence[str] = TESTS) -> bool:
-    """Whether ``work``, given the tests, said that all is well."""
+def run(
+    paths: Collection[str], work: Callable[[list[ItemCheck]], bool], tests: Sequence[str] = TESTS
+) -> bool:
+    """Whether ``work``, given the tests, said that all is well. Lines are noted in the files at ``paths``."""
     session = Session(paths, work)
     pytest.main([*ARGUMENTS, *tests], plugins=[session])
     return session.ok

@@ -53,7 +53,11 @@ def complaints(
     killed = {(mutant.place, mutant.text) for mutant in tried} - living
     return sorted(
         [_said("SURVIVED, and is not in the list", name) for name in living - set(known)]
-        + [_said("has no good reason in the list", name) for name in living & set(known) if not _good(name, known)]
+        + [
+            _said("has no good reason in the list", name)
+            for name in living & set(known)
+            if not _good(name, known)
+        ]
         + [_said("is in the list, and was killed: take it out", name) for name in killed & set(known)]
         + [_said("is in the list, and no such mutant exists", name) for name in set(known) - existing]
     )

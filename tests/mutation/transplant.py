@@ -1,4 +1,4 @@
-"""Put a bug into a module that others have imported: its functions and constants change, their owners stay."""
+"""Put a bug into a module that is in use: its functions and constants change, what holds them stays."""
 
 from __future__ import annotations
 
