@@ -9,7 +9,7 @@ PACKAGES := config scheduling gateway dashboard
 CHROMIUM := /usr/bin/chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run seed test lint check bench lock
+.PHONY: help setup setup-dev run seed test mutants lint check bench lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,6 +30,9 @@ seed: setup ## the demo tenants, pool and model, without the engines
 test: setup-dev ## all tests
 	@test -x $(CHROMIUM) || echo 'Browser tests are skipped: there is no $(CHROMIUM). To run them: apt-get install chromium'
 	@$(PY) -m pytest $(ARGS)
+
+mutants: setup-dev ## bugs put into the scheduling core one by one: do the tests notice each?
+	@$(PY) -m tests.mutation $(ARGS)
 
 lint: setup-dev ## format, lint, types, layers
 	@$(PY) -m ruff format --check .

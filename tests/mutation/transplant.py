@@ -1,0 +1,77 @@
+"""Put a bug into a module that is in use: its functions and constants change, what holds them stays."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import MutableMapping
+from enum import Enum
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+PLAIN = (int, float, str, bool, tuple, frozenset, type(None))
+SKIPPED = {"__builtins__", "__file__", "__name__", "__package__", "__doc__", "__module__"}
+
+
+def transplant(module: ModuleType, code: CodeType) -> None:
+    """Make ``module`` behave as ``code`` says. Nothing can be undone: call it in a forked child.
+
+    Raises what the changed module raises when it is imported.
+    """
+    fresh: dict[str, Any] = {"__name__": module.__name__, "__package__": module.__package__}
+    exec(code, fresh)
+    for name, new in fresh.items():
+        old = vars(module).get(name)
+        if name not in SKIPPED and not _renewed(old, new) and _differs(old, new):
+            _set_everywhere(name, old, new)
+
+
+def _set_everywhere(name: str, old: object, new: object) -> None:
+    """A constant lives in every module that imported it by name."""
+    for module in list(sys.modules.values()):
+        known = vars(module) if isinstance(module, ModuleType) else {}
+        if name in known and not _differs(known[name], old):
+            setattr(module, name, new)
+
+
+def _differs(old: object, new: object) -> bool:
+    return type(old) is not type(new) or (isinstance(new, PLAIN) and old != new)
+
+
+def _renewed(old: Any, new: Any) -> bool:
+    """Whether the old object itself took over what the new one is."""
+    if isinstance(new, FunctionType) and isinstance(old, FunctionType):
+        old.__code__, old.__defaults__ = new.__code__, new.__defaults__
+        old.__kwdefaults__ = new.__kwdefaults__
+    elif isinstance(new, property) and isinstance(old, property):
+        _renewed(old.fget, new.fget)
+    elif isinstance(new, classmethod | staticmethod):
+        _renewed(old.__func__, new.__func__)
+    elif isinstance(new, type) and isinstance(old, type):
+        if new.__module__ == old.__module__ and new is not old:
+            _renew_class(old, new)
+    elif isinstance(new, MutableMapping) and isinstance(old, MutableMapping):
+        old |= {key: value for key, value in new.items() if not _renewed(old.get(key), value)}
+    elif dataclasses.is_dataclass(new) and dataclasses.is_dataclass(old):
+        _renew_fields(old, new)
+    else:
+        return False
+    return True
+
+
+def _renew_class(old: type, new: type) -> None:
+    if issubclass(new, Enum):
+        return  # its members are what they are: mutants_of offers none
+    for name, value in vars(new).items():
+        if name in SKIPPED or name not in vars(old):
+            continue
+        before = vars(old)[name]
+        if not _renewed(before, value) and isinstance(value, PLAIN) and before != value:
+            setattr(old, name, value)
+
+
+def _renew_fields(old: Any, new: Any) -> None:
+    for field in dataclasses.fields(new):
+        value = getattr(new, field.name)
+        if isinstance(value, PLAIN):
+            object.__setattr__(old, field.name, value)
