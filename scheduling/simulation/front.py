@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from scheduling.control_step import counts_of
 from scheduling.core.events import Dispatched, Event, Expired, Stranded
@@ -48,21 +48,12 @@ class Front:
         self.scheduler = Scheduler(POOL, self._policy)
         self.fleet = Fleet(scenario, self._policy)
         self.waiting = 0  # requests in line
-        # Only vtc charges tokens as they stream; the others would do work for nothing.
-        self._progress: Callable[[str, int, int], list[Event]] | None = (
-            getattr(self.scheduler, "progress", None) if scenario.fairness == "vtc" else None
-        )
         self._knows_lengths = scenario.knows_lengths
         self._log = log
         self._estimates = Estimates()
         self._open: dict[str, Flight] = {}
         for backend in self.fleet:
             log.engine_queues[backend.name] = backend.queue
-
-    @property
-    def wants_progress(self) -> bool:
-        """Whether the scheduler charges tokens while they stream."""
-        return self._progress is not None
 
     # what clients do
 
@@ -115,11 +106,9 @@ class Front:
 
     def tell_progress(self, now_ms: int) -> None:
         """Say how many tokens each running answer has by now, to a scheduler that charges while they come."""
-        if self._progress is None:
-            return
         for backend in self.fleet:
             for name, tokens in backend.engine.told():
-                if events := self._progress(name, tokens, now_ms):
+                if events := self.scheduler.progress(name, tokens, now_ms):
                     self.obey(events, now_ms)
 
     # what admins and controllers do

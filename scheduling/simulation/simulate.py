@@ -43,7 +43,7 @@ class Simulation:
         self._now_ms = 0.0
         self._moved_ms = 0.0
         self._read_ms = 0.0 if scenario.reads() else inf
-        self._tell_ms: float = PROGRESS_EVERY_MS if self._front.wants_progress else inf
+        self._tell_ms: float = PROGRESS_EVERY_MS if self._front.scheduler.charges_as_it_streams else inf
         self._note_happenings()
 
     def run(self) -> Run:

@@ -16,9 +16,15 @@ DECISIONS = {
     "classes.py",
     "fairness.py",
     "hierarchy.py",
+    "levels.py",
+    "line.py",
+    "machine.py",
+    "orders.py",
+    "own_caps.py",
     "quota.py",
     "scheduler.py",
-    "shares.py",
+    "tags.py",
+    "turns.py",
 }
 """Files in which no other reason counts: there a survivor of another kind is a missing test."""
 HEADING = """\

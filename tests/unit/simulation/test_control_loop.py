@@ -61,10 +61,10 @@ def test_an_oracle_is_told_how_long_answers_will_be_and_others_predict():
 
 
 def test_a_scheduler_that_charges_while_tokens_come_hears_of_them_four_times_a_second():
-    simulation = Simulation(Scenario(a_workload(*asks(1, completion=100))))
+    simulation = Simulation(Scenario(a_workload(*asks(1, completion=100)), fairness="vtc"))
     heard = []
-    simulation._front._progress = lambda *said: heard.append(said) or []
-    simulation._tell_ms = 250
+    progress = simulation._front.scheduler.progress
+    simulation._front.scheduler.progress = lambda *said: heard.append(said) or progress(*said)
 
     run = simulation.run()
 
