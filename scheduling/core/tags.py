@@ -70,8 +70,9 @@ class StartTags(Level):
         return Drain(share.key, max(1, mean * MILLI // share.weight), share.waiting)
 
     def _woken(self, share: Share, *, retry: bool) -> None:
-        share.key = max(share.key, self._floor())
-        share.lead = max(0, share.key - self.now)
+        floor = self._floor()
+        share.key = max(share.key, floor)
+        share.lead = share.key - floor
 
     def _floor(self) -> int:
         return self.now
