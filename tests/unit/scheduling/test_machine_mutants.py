@@ -37,7 +37,7 @@ MUTANTS = [
     ),
     pytest.param(machine, "Machine._pass_time", "self._give_up(entry)", "pass", id="expired ticket kept"),
     pytest.param(machine, "Machine._seat", "self._no_longer_waiting(entry)", "pass", id="seated twice"),
-    pytest.param(machine, "Machine._no_longer_waiting", "lane.avoid and", "False and", id="retry lanes leak"),
+    pytest.param(machine, "Machine._no_longer_waiting", "lane.avoid", "False", id="retry lanes leak"),
     pytest.param(machine, "route", "others or serving", "serving", id="failed backends not avoided"),
     pytest.param(machine, "Machine._must_wait", "not shut and", "", id="peers of a full tenant wait"),
     pytest.param(
@@ -65,8 +65,8 @@ MUTANTS = [
     pytest.param(tags, "StartTags.charge", "self.now = start", "pass", id="time stands still"),
     pytest.param(levels, "Level.first", "share.key > key", "False", id="stale keys trusted"),
     pytest.param(levels, "Level._set", "key < known", "False", id="refunds not seen by the index"),
-    pytest.param(levels, "Level.release", "del self.shares[share.name]", "pass", id="idle flows kept"),
-    pytest.param(tags, "StartTags._woken", "max(share.key, self._floor())", "share.key", id="idle credit"),
+    pytest.param(levels, "Level._begin_anew", "self.shares = {}", "pass", id="idle flows kept"),
+    pytest.param(tags, "StartTags._woken", "share.key = self.now", "pass", id="idle credit"),
     pytest.param(tags, "StartTags.settle", "- charge", "", id="estimate and usage both charged"),
     pytest.param(tags, "StartTags.charge", "price // weight", "price", id="weights ignored"),
 ]
