@@ -20,17 +20,21 @@ from django.conf import settings
 from django.db import connection
 
 from gateway import records, selectors, services
+from gateway.bygone import Bygone
 from gateway.callers import CallerTable
 from gateway.commands import CommandRunner
 from gateway.journal import Journal
+from gateway.ledger import Ledger
 from gateway.records import Record
 from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
 from gateway.settings import Settings
 from gateway.snapshots import SnapshotPublisher
+from gateway.used import used
 from scheduling import selectors as scheduling_selectors
 from scheduling.control_feed import ControlFeed
 from scheduling.core.policy import Policy
+from scheduling.core.quota import Key, Scope
 from scheduling.dispatchers.memory import MemoryDispatcher
 from scheduling.engines.endpoint import Endpoint
 from scheduling.models import Command
@@ -62,6 +66,8 @@ class DataPlane:
         self._journal = Journal(
             Path(settings.DATA_DIR) / "journal", _store, float(knobs["FAIRLANE_RECORD_EVERY_S"])
         )
+        self._bygone = Bygone(self._used)
+        self._ledger = Ledger(self._bygone)
         self.gateway = self._build_gateway(knobs)
         commands = CommandRunner(self._gateway_id, self._holds, self._act)
         self._feed = PolicyFeed(
@@ -86,6 +92,7 @@ class DataPlane:
             self._publisher.run,
             self._control.run,
             self._wait_for_seat,
+            self._learn,
         )
         self._announcing: asyncio.Task[None] | None = None
         self._chores: list[asyncio.Task[None]] = []
@@ -130,8 +137,20 @@ class DataPlane:
                 feed_age_s=lambda: self._feed.age_s,
                 salt=hashlib.sha256(b"user ids" + settings.SECRET_KEY.encode()).digest(),
                 settings=Settings.from_knobs(knobs),
+                ledger=self._ledger,
             )
         )
+
+    async def _learn(self) -> None:
+        await self._bygone.run(self._ledger.remember)
+
+    def _used(self, scopes: Sequence[Scope]) -> Mapping[Key, Mapping[str, int]]:
+        """What was used of these quotas, with all that stands in journals. Runs in a thread."""
+        self._journal.replay()
+        try:
+            return used(scopes, datetime.now(UTC))
+        finally:
+            connection.close()
 
     def _obey(self, rules: Rules) -> None:
         self._rules = rules

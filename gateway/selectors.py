@@ -17,9 +17,12 @@ from gateway.callers import Caller, CallerTable
 from gateway.models import ApiToken, UsageRecord
 from scheduling.core.outcome import Outcome
 from scheduling.models import Change
+from scheduling.quotas import limits_of
 from scheduling.selectors import consistent_read, revision
 
 CHUNK_ROWS = 2000
+NO_QUOTAS: Mapping[str, int] = MappingProxyType({})
+NOTHING: frozenset[str] = frozenset()
 MOST_EDITS = 500  # a process that missed more reads everything
 
 _SUMMED = ("prompt_tokens", "cached_tokens", "completion_tokens", "cost")
@@ -161,7 +164,8 @@ def _edited_since(old: int, new: int) -> set[int] | None:
 
 
 def _caller(row: tuple[Any, ...]) -> tuple[bytes, Caller]:
-    digest, token_id, tenant, name, ceiling, expires_at, scopes, _ = row
+    digest, token_id, tenant, name, ceiling, expires_at, scopes, quotas, _ = row
+    limits, refusing = limits_of(quotas) if quotas else (NO_QUOTAS, NOTHING)
     return bytes(digest), Caller(
         token_id=token_id,
         tenant=tenant,
@@ -169,11 +173,21 @@ def _caller(row: tuple[Any, ...]) -> tuple[bytes, Caller]:
         class_ceiling=ceiling or "",
         expires_at_s=expires_at.timestamp() if expires_at else None,
         scopes=frozenset(scopes),
+        quotas=limits,
+        refusing=refusing,
     )
 
 
 def _caller_rows() -> QuerySet[ApiToken, tuple[Any, ...]]:
     rows = ApiToken.objects.filter(tenant__isnull=False).order_by()
     return rows.values_list(
-        "digest", "id", "tenant__slug", "name", "class_ceiling__name", "expires_at", "scopes", "revoked_at"
+        "digest",
+        "id",
+        "tenant__slug",
+        "name",
+        "class_ceiling__name",
+        "expires_at",
+        "scopes",
+        "quotas",
+        "revoked_at",
     )

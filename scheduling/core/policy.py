@@ -19,6 +19,7 @@ TOKENS_PER_MONTH = "tokens_per_month"
 SPEND_PER_MONTH = "spend_per_month"  # micro-units of the installation's currency
 MINUTE_KINDS = (REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE)  # their allowance comes back within the minute
 BUDGET_KINDS = (TOKENS_PER_DAY, TOKENS_PER_MONTH, SPEND_PER_MONTH)
+MAX_QUOTA = 10**15  # of any kind: far above use, and exact in every language that may count it
 QUOTA_KINDS = (*MINUTE_KINDS, IN_FLIGHT, QUEUED, *BUDGET_KINDS)
 
 DEFAULT_WEIGHT = 1
