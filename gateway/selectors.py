@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,8 +16,10 @@ from django.utils import timezone
 from gateway import tokens
 from gateway.callers import Caller, CallerTable
 from gateway.models import ApiToken, UsageRecord
+from gateway.used import used
 from scheduling.core.outcome import Outcome
-from scheduling.models import Change
+from scheduling.core.quota import Key, Scope
+from scheduling.models import Change, Tenant
 from scheduling.quotas import limits_of
 from scheduling.selectors import consistent_read, revision
 
@@ -133,6 +136,21 @@ def records(span: Span, outcome: str = "") -> QuerySet[UsageRecord]:
     """Usage records, the last to end first."""
     rows = _within(span).order_by("-ended_at", "-id")
     return rows.filter(outcome=outcome) if outcome else rows
+
+
+def tenant_use(tenant: Tenant) -> dict[str, Mapping[str, int]]:
+    """What a tenant used of its quotas in the open minute, day and month, as far as it is recorded.
+
+    By model, "" for all, and by kind.
+    """
+    limits: dict[str, dict[str, int]] = defaultdict(dict)
+    for quota in tenant.quotas.all():
+        limits[quota.model.name if quota.model else ""][quota.kind] = quota.limit
+    keys: dict[str, Key] = {
+        model: ("model", tenant.slug, model) if model else ("tenant", tenant.slug) for model in limits
+    }
+    found = used([Scope(keys[model], of) for model, of in limits.items()], timezone.now())
+    return {model: found.get(key, {}) for model, key in keys.items()}
 
 
 def _sum(row: Mapping[str, Any]) -> UsageSum:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from django.db import connection, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
 from scheduling import models, secrets
@@ -108,6 +108,12 @@ def policies() -> QuerySet[models.SchedulingPolicy]:
 def changes() -> QuerySet[models.Change]:
     """The audit, newest first."""
     return models.Change.objects.all()
+
+
+def changes_of(tenant: str) -> QuerySet[models.Change]:
+    """The audit of a tenant and its quotas, newest first."""
+    of_models = Q(noun="quota", target__startswith=f"{tenant}/")
+    return models.Change.objects.filter(Q(noun__in=("tenant", "quota"), target=tenant) | of_models)
 
 
 def readings(backend: str, since: datetime) -> QuerySet[models.BackendReading]:

@@ -12,16 +12,17 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 
 from dashboard.boards import tenants as board_of_tenants
-from dashboard.forms import TenantForm, TenantSettingsForm
+from dashboard.forms import QuotaForm, TenantForm, TenantSettingsForm
 from dashboard.pages import attempt, back, by, editing, live_page, page, row_answer, viewing
 from dashboard.sources import read_now
 from dashboard.topics import Topic, board_of, listed_tenants
 from gateway import selectors as gateway_selectors
 from scheduling import selectors, services
-from scheduling.core.policy import QUOTA_KINDS
+from scheduling.core.policy import BUDGET_KINDS, MINUTE_KINDS
 
 WEIGHT_ERROR = "Weight is a whole number from 1 to 1000."
 RECENT_CHANGES = 20
+COUNTED = (*MINUTE_KINDS, *BUDGET_KINDS)
 
 
 @viewing
@@ -59,7 +60,7 @@ def tenant(request: HttpRequest, slug: str) -> HttpResponse:
 
 @editing
 def tenant_settings(request: HttpRequest, slug: str) -> HttpResponse:
-    """Save name, class and quotas; only what differs is written."""
+    """Save name and class; only what differs is written."""
     row = get_object_or_404(selectors.tenants(), slug=slug)
     form = TenantSettingsForm(request.POST, initial=_settings(row))
     if not form.is_valid():
@@ -92,6 +93,24 @@ def tenant_weight(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @editing
+def tenant_quota(request: HttpRequest, slug: str) -> HttpResponse:
+    """Set one limit of a tenant, or remove it."""
+    row = get_object_or_404(selectors.tenants(), slug=slug)
+    if gone := request.POST.get("remove"):
+        model = request.POST.get("model", "")
+        change = partial(services.set_quota, slug, gone, None, model=model, by=by(request))
+    else:
+        form = QuotaForm(request.POST)
+        if not form.is_valid():
+            settings = TenantSettingsForm(initial=_settings(row))
+            return _tenant_page(request, row, settings, status=422, quota_form=form)
+        change = partial(services.set_quota, slug, by=by(request), **form.values())
+    if error := attempt(request, change):
+        messages.error(request, error)
+    return back(request, "tenant", slug)
+
+
+@editing
 def tenant_state(request: HttpRequest, slug: str) -> HttpResponse:
     """Suspend or resume."""
     service = services.resume_tenant if request.POST.get("state") == "active" else services.suspend_tenant
@@ -116,7 +135,12 @@ def _weight_answer(request: HttpRequest, slug: str, error: str, typed: str) -> H
 
 
 def _tenant_page(
-    request: HttpRequest, row: Any, form: TenantSettingsForm, *, status: int = 200
+    request: HttpRequest,
+    row: Any,
+    form: TenantSettingsForm,
+    *,
+    status: int = 200,
+    quota_form: QuotaForm | None = None,
 ) -> HttpResponse:
     now = timezone.now()
     day = gateway_selectors.Span(now - timedelta(days=1), now + timedelta(minutes=1), tenant=row.slug)
@@ -127,28 +151,35 @@ def _tenant_page(
         read_now(),
         tenant=row,
         form=form,
+        quota_form=quota_form or QuotaForm(),
+        quotas=_quotas(row),
         api_tokens=gateway_selectors.api_tokens(row.slug).filter(revoked_at=None),
         usage=gateway_selectors.usage(day, by=("model",)),
-        changes=selectors.changes().filter(noun__in=("tenant", "quota"), target=row.slug)[:RECENT_CHANGES],
+        changes=selectors.changes_of(row.slug)[:RECENT_CHANGES],
     )
     response.status_code = status
     return response
 
 
 def _settings(row: Any) -> dict[str, Any]:
-    quotas = {quota.kind: quota.limit for quota in row.quotas.all()}
-    return {"name": row.name, "priority_class": row.priority_class.name, **quotas}
+    return {"name": row.name, "priority_class": row.priority_class.name}
 
 
-def _save_quota(kind: str) -> Any:
-    def save(slug: str, limit: int | None, *, by: str) -> None:
-        services.set_quota(slug, kind, limit, by=by)
+def _quotas(row: Any) -> list[dict[str, Any]]:
+    """A tenant's limits and what was used of them, its own first."""
+    rows = sorted(row.quotas.all(), key=lambda each: (each.model.name if each.model else "", each.kind))
+    use = gateway_selectors.tenant_use(row) if rows else {}
+    return [
+        {
+            "kind": each.kind,
+            "model": (model := each.model.name if each.model else ""),
+            "limit": each.limit,
+            "waits": each.waits,
+            "choice": each.kind in MINUTE_KINDS,
+            "used": use[model].get(each.kind, 0) if each.kind in COUNTED else None,
+        }
+        for each in rows
+    ]
 
-    return save
 
-
-_SAVE: dict[str, Any] = {
-    "name": services.rename_tenant,
-    "priority_class": services.set_class,
-    **{kind: _save_quota(kind) for kind in QUOTA_KINDS},
-}
+_SAVE: dict[str, Any] = {"name": services.rename_tenant, "priority_class": services.set_class}

@@ -171,7 +171,10 @@ async def test_the_sdk_retries_a_refusal_after_the_time_it_was_told():
 
 
 async def test_a_spent_minute_is_a_429_that_says_when_to_come_back():
-    async with product(CAST.policy(quotas={"requests_per_minute": 1})) as (served, client):
+    async with product(CAST.policy(quotas={"requests_per_minute": 1}, refusing=["requests_per_minute"])) as (
+        served,
+        client,
+    ):
         first = await client.post(CHAT, json=BODY)
         second = await client.post(CHAT, json=BODY)
         records = await served.settled(2)
