@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -169,17 +170,20 @@ def _quotas(row: Any) -> list[dict[str, Any]]:
     """A tenant's limits and what was used of them, its own first."""
     rows = sorted(row.quotas.all(), key=lambda each: (each.model.name if each.model else "", each.kind))
     use = gateway_selectors.tenant_use(row) if rows else {}
-    return [
-        {
-            "kind": each.kind,
-            "model": (model := each.model.name if each.model else ""),
-            "limit": each.limit,
-            "waits": each.waits,
-            "choice": each.kind in MINUTE_KINDS,
-            "used": use[model].get(each.kind, 0) if each.kind in COUNTED else None,
-        }
-        for each in rows
-    ]
+    return [_quota(each, use[each.model.name if each.model else ""]) for each in rows]
+
+
+def _quota(row: Any, use: Mapping[str, int]) -> dict[str, Any]:
+    used = use.get(row.kind, 0) if row.kind in COUNTED else None
+    return {
+        "kind": row.kind,
+        "model": row.model.name if row.model else "",
+        "limit": row.limit,
+        "waits": row.waits,
+        "choice": row.kind in MINUTE_KINDS,
+        "used": used,
+        "left": None if used is None else max(0, row.limit - used),
+    }
 
 
 _SAVE: dict[str, Any] = {"name": services.rename_tenant, "priority_class": services.set_class}
