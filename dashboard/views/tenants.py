@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 
 from dashboard.boards import tenants as board_of_tenants
-from dashboard.forms import QuotaForm, TenantForm, TenantSettingsForm
+from dashboard.forms import ConsoleForm, QuotaForm, TenantForm, TenantSettingsForm
 from dashboard.pages import attempt, back, by, editing, live_page, page, row_answer, viewing
 from dashboard.sources import read_now
 from dashboard.topics import Topic, board_of, listed_tenants
@@ -55,8 +55,7 @@ def new_tenant(request: HttpRequest) -> HttpResponse:
 def tenant(request: HttpRequest, slug: str) -> HttpResponse:
     """One tenant: what it does, what it may, its API tokens, its usage, its changes."""
     row = get_object_or_404(selectors.tenants(), slug=slug)
-    form = TenantSettingsForm(initial=_settings(row))
-    return _tenant_page(request, row, form)
+    return _tenant_page(request, row)
 
 
 @editing
@@ -65,7 +64,7 @@ def tenant_settings(request: HttpRequest, slug: str) -> HttpResponse:
     row = get_object_or_404(selectors.tenants(), slug=slug)
     form = TenantSettingsForm(request.POST, initial=_settings(row))
     if not form.is_valid():
-        return _tenant_page(request, row, form, status=422)
+        return _tenant_page(request, row, status=422, form=form)
     errors = [
         error
         for name in form.changed_data
@@ -103,8 +102,7 @@ def tenant_quota(request: HttpRequest, slug: str) -> HttpResponse:
     else:
         form = QuotaForm(request.POST)
         if not form.is_valid():
-            settings = TenantSettingsForm(initial=_settings(row))
-            return _tenant_page(request, row, settings, status=422, quota_form=form)
+            return _tenant_page(request, row, status=422, quota_form=form)
         change = partial(services.set_quota, slug, by=by(request), **form.values())
     if error := attempt(request, change):
         messages.error(request, error)
@@ -135,29 +133,19 @@ def _weight_answer(request: HttpRequest, slug: str, error: str, typed: str) -> H
     return row_answer(request, board, row_id, error=error, typed=typed)
 
 
-def _tenant_page(
-    request: HttpRequest,
-    row: Any,
-    form: TenantSettingsForm,
-    *,
-    status: int = 200,
-    quota_form: QuotaForm | None = None,
-) -> HttpResponse:
+def _tenant_page(request: HttpRequest, row: Any, *, status: int = 200, **forms: ConsoleForm) -> HttpResponse:
     now = timezone.now()
     day = gateway_selectors.Span(now - timedelta(days=1), now + timedelta(minutes=1), tenant=row.slug)
-    response = live_page(
-        request,
-        "dashboard/tenant.html",
-        Topic("tenant", row.slug),
-        read_now(),
-        tenant=row,
-        form=form,
-        quota_form=quota_form or QuotaForm(),
-        quotas=_quotas(row),
-        api_tokens=gateway_selectors.api_tokens(row.slug).filter(revoked_at=None),
-        usage=gateway_selectors.usage(day, by=("model",)),
-        changes=selectors.changes_of(row.slug)[:RECENT_CHANGES],
-    )
+    fresh = {"form": TenantSettingsForm(initial=_settings(row)), "quota_form": QuotaForm()}
+    context = {
+        "tenant": row,
+        **(fresh | forms),
+        "quotas": _quotas(row),
+        "api_tokens": gateway_selectors.api_tokens(row.slug).filter(revoked_at=None),
+        "usage": gateway_selectors.usage(day, by=("model",)),
+        "changes": selectors.changes_of(row.slug)[:RECENT_CHANGES],
+    }
+    response = live_page(request, "dashboard/tenant.html", Topic("tenant", row.slug), read_now(), **context)
     response.status_code = status
     return response
 
