@@ -157,7 +157,7 @@ class Quota(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.tenant_id} {self.kind} {self.limit}"
+        return f"{self.tenant} {self.kind} {self.limit}"
 
 
 class Backend(models.Model):

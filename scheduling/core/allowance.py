@@ -71,15 +71,16 @@ class Allowance:
     def give_back(self, place: int, part_us: int) -> None:
         """Return a part of what was taken at ``place``, as if it had never been taken."""
         first = bisect_right(self._places, place)
-        if first < len(self._places):
-            part_us = min(part_us, self._lows_us[first])
+        if first == len(self._places):
+            self.whole_at_us -= part_us
+            return
+        part_us = min(part_us, self._lows_us[first])
         self.whole_at_us -= part_us
         later_us = [low_us - part_us for low_us in self._lows_us[first:]]
         del self._lows_us[first:]
         later_places = self._places[first:]
         del self._places[first:]
-        if later_us:
-            self._drop_from(later_us[0])
+        self._drop_from(later_us[0])
         self._places += later_places
         self._lows_us += later_us
 

@@ -100,7 +100,7 @@ def move_model(name: str, pool: str, *, by: str, why: str = "") -> ServedModel:
 
 
 def delete_model(name: str, *, by: str, why: str = "") -> None:
-    """Stop serving a model name. Raises Conflict while a backend lists it.
+    """Stop serving a model name; tenants' quotas for it go too. Raises Conflict while a backend lists it.
 
     A backend without listed models serves its whole pool, so taking its last
     model away in silence would widen what it serves.
@@ -109,6 +109,8 @@ def delete_model(name: str, *, by: str, why: str = "") -> None:
         model = find(ServedModel.objects, name=name)
         _refuse_if_listed(model)
         before = _model(model)
+        if lost := [str(quota) for quota in model.quotas.select_related("tenant")]:
+            before["quotas"] = lost
         remove(model)
         record("model", name, Stamp(by, why, "delete"), before=before)
 

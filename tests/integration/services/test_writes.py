@@ -224,3 +224,11 @@ def test_the_policy_has_every_rule_under_its_revision(shop) -> None:
 def test_a_backend_that_lists_models_serves_only_these(shop) -> None:
     services.change_backend("gpu-0", by=BY, models=["qwen"])
     assert selectors.policy().backends["gpu-0"].models == {"qwen"}
+
+
+def test_the_audit_of_a_removed_model_names_the_quotas_that_went_with_it(shop) -> None:
+    services.set_quota("chat", "queued", 5, model="qwen", by=BY)
+    services.delete_model("qwen", by=BY)
+
+    assert selectors.changes()[0].before == {"pool": "main", "quotas": ["chat queued 5"]}
+    assert not models.Quota.objects.filter(tenant__slug="chat").exists()
