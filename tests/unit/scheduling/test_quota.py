@@ -56,7 +56,10 @@ def test_of_two_quotas_the_later_one_says_when_to_retry_or_to_start():
     for tokens in (90, 10):
         ask(quotas, limits, tokens=tokens)
     assert ask(quotas, limits, tokens=10) == Denied(RPM, TENANT, 2, retry_ms=30_000)
-    assert ask(quotas, limits, tokens=90).retry_ms == 54_000
+    assert ask(quotas, limits, tokens=90) == Denied(TPM, TENANT, 100, retry_ms=54_000)
+    refusing = Scope(TENANT, limits, frozenset({RPM}))
+    denied = quotas.reserve([refusing], Demand(90), 0, NOON_S, None)
+    assert denied == Denied(RPM, TENANT, 2, retry_ms=54_000), "the one refuses, the other says when"
     assert ask(quotas, limits, tokens=90, waits=True).not_before_ms == 54_000
 
 
@@ -101,6 +104,7 @@ def test_a_request_larger_than_a_minute_runs_alone_and_leaves_a_debt():
     huge = ask(quotas, {TPM: 100}, tokens=300, waits=True)
     assert huge.not_before_ms == 600, "as soon as the allowance is whole"
     assert ask(quotas, {TPM: 100}, 600, tokens=1).retry_ms == 2 * MINUTE_MS + 600
+    assert huge.granted.left[TPM] == Left(100, 0, 3 * MINUTE_MS + 600)
 
 
 def test_what_was_used_above_the_estimate_is_owed_from_then_on():
@@ -174,6 +178,12 @@ def test_a_request_larger_than_a_whole_budget_is_told_that_no_time_helps():
     assert ask(Quotas(), {"tokens_per_day": 100}, tokens=101) == Denied("tokens_per_day", TENANT, 100, None)
 
 
+def test_a_request_as_large_as_a_whole_budget_is_told_when_the_next_begins():
+    quotas = Quotas()
+    ask(quotas, {"tokens_per_day": 100}, tokens=1)
+    assert ask(quotas, {"tokens_per_day": 100}, tokens=100).retry_ms == 43_200_000
+
+
 def test_a_request_is_settled_in_the_month_in_which_it_was_reserved():
     quotas, limits = Quotas(), {"tokens_per_month": 100}
     july, august_s = ask(quotas, limits, tokens=50), month_begins_s(month_of(NOON_S) + 1)
@@ -203,6 +213,8 @@ def test_a_restart_takes_over_what_was_used():
     assert ask(quotas, limits, 1000, tokens=5).left == {RPM: Left(10, 5, 30_000), TPM: Left(100, 5, 57_000)}
     assert ask(quotas, limits, 1000, tokens=26).kind == "tokens_per_day"
     assert ask(quotas, limits, 1000, spend=41).kind == "spend_per_month"
+    quotas.seed(Scope(TENANT, limits), {TPM: 900}, 1000, NOON_S)
+    assert ask(quotas, limits, 1000).retry_ms == 600, "no minute can have used more than itself"
 
 
 def test_accounts_are_forgotten_when_nothing_of_them_will_be_missed():
@@ -231,8 +243,14 @@ def test_marks_stay_few_however_many_requests_pass_beside_a_long_one():
     ask(quotas, {TPM: 10_000_000}, tokens=100)
     for now_ms in range(5_000):
         quotas.settle(ask(quotas, {TPM: 10_000_000}, now_ms, tokens=200), Demand(200), now_ms)
+    quotas.give_back(ask(quotas, {TPM: 10_000_000}, 5_000))
     allowance = quotas._accounts[TENANT].allowances[TPM]
     assert len(allowance._places) < 100
+    assert len(allowance._in_use) == 1
+
+
+def test_nothing_is_for_free_however_large_the_limit():
+    assert ask(Quotas(), {TPM: 10**15}).left[TPM].remaining < 10**15
 
 
 @pytest.mark.parametrize("limit", [1, 7, 600, 60_000, 10**7])
