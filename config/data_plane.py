@@ -25,7 +25,7 @@ from gateway.callers import CallerTable
 from gateway.commands import CommandRunner
 from gateway.journal import Journal
 from gateway.ledger import Ledger
-from gateway.records import Record
+from gateway.records import Away, Record
 from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
 from gateway.settings import Settings
@@ -42,6 +42,7 @@ from scheduling.policy_feed import GATEWAY_LOCK, PolicyFeed
 
 log = logging.getLogger(__name__)
 
+LAST_STORE_S = 1.0  # a stop waits so long for the last records; what is left is stored at the next start
 SEAT_CHECK_S = 0.1  # how soon a gateway that waited for another to end begins to serve
 
 
@@ -118,6 +119,7 @@ class DataPlane:
     async def stop(self) -> None:
         """End the parts from the outside in."""
         await self.drain()
+        await self._store_all()
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
@@ -140,6 +142,12 @@ class DataPlane:
                 ledger=self._ledger,
             )
         )
+
+    async def _store_all(self) -> None:
+        """While the seat is still ours: the process that takes it next reads what was used of the quotas."""
+        with suppress(Away, TimeoutError):
+            async with asyncio.timeout(LAST_STORE_S):
+                await asyncio.to_thread(self._journal.replay)
 
     async def _learn(self) -> None:
         await self._bygone.run(self._ledger.remember)
