@@ -1,0 +1,136 @@
+"""The comparison as Markdown: on the terminal, and as docs/fairness.md with the words around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from scheduling.simulation.vtc.compare import DEFAULT_POLICY, LONG, Bar, Compared, Row, bars, find
+from scheduling.simulation.vtc.prose import (
+    BARS,
+    GATEWAY_HEAD,
+    IN_ENGINE_HEAD,
+    INTRODUCTION,
+    METHOD,
+    SEATS_HEAD,
+    WEIGHTED,
+    claim,
+    deviations,
+    origin,
+)
+from scheduling.simulation.vtc.published import FIRST_P99, NAMES
+from scheduling.simulation.vtc.runs import CALM, GATEWAY
+from scheduling.simulation.vtc.workloads import WORKLOADS
+
+BEYOND = 0.25  # a deviation larger than this is marked
+NONE = "-"
+Cells = Sequence[str]
+
+
+def tables(found: Sequence[Compared], rows: Sequence[Row]) -> str:
+    """All tables, each under its heading."""
+    return "\n\n".join(_sections(found, rows)) + "\n"
+
+
+def document(found: Sequence[Compared], rows: Sequence[Row], *, seeds: int, traced: bool) -> str:
+    """docs/fairness.md."""
+    written = f"<!-- Generated: manage.py fairness --seeds {seeds} --write docs/fairness.md -->"
+    parts = [written, INTRODUCTION, METHOD, origin(seeds, traced=traced), *_sections(found, rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sections(found: Sequence[Compared], rows: Sequence[Row]) -> Iterator[str]:
+    judged = list(bars(rows))
+    if judged:
+        yield BARS
+        yield _bars(judged)
+        yield claim(rows)
+    if found:
+        yield IN_ENGINE_HEAD
+        yield deviations(found)
+        yield _compared(found)
+    yield GATEWAY_HEAD
+    for name in WORKLOADS:
+        mine = [row for row in rows if row.workload == name and row.seats is None]
+        if mine and name != LONG:
+            yield _through(name, mine)
+    if seats := [row for row in rows if row.seats is not None]:
+        yield SEATS_HEAD
+        yield _seats(seats)
+
+
+def _bars(judged: Iterable[Bar]) -> str:
+    return _table(
+        ("promise of `token_fair`", "limit", "measured", "kept"),
+        ((one.text, one.limit, one.measured, "yes" if one.met else "**no**") for one in judged),
+    )
+
+
+def _compared(found: Iterable[Compared]) -> str:
+    head = (
+        *("workload", "scheduler", "figure", "published", "simulated", "deviation"),
+        "least, median, most of all seeds",
+    )
+    return _table(head, map(_compared_cells, found))
+
+
+def _compared_cells(one: Compared) -> Cells:
+    away = NONE if one.deviation is None else f"{one.deviation:+.0%}"
+    if one.deviation is not None and abs(one.deviation) > BEYOND:
+        away = f"**{away}**"
+    name = NAMES.get(one.figure, f"{one.figure}, s")
+    spread = ", ".join(_number(value) for value in (one.low, one.middle, one.high))
+    return (one.workload, one.queue, name, _number(one.published), _number(one.same), away, spread)
+
+
+def _through(name: str, rows: Sequence[Row]) -> str:
+    calm = f"{FIRST_P99}, {CALM[name]}" if name in CALM else None
+    weighted = "weighted" in name
+    firsts = [calm] if calm else [key for key in rows[0].means if key.startswith(FIRST_P99)]
+    head = ("where", "policy", "max diff", "avg diff", "tokens/s", "gap", "Jain", "Jain, 30 s")
+    body = [_through_cells(row, firsts, weighted=weighted) for row in rows]
+    table = _table((*head, *(f"{key}, s" for key in firsts)), body)
+    return f"### {name}\n\n{_sentence(name)}\n\n{table}" + (f"\n\n{WEIGHTED}" if weighted else "")
+
+
+def _through_cells(row: Row, firsts: Sequence[str], *, weighted: bool) -> Cells:
+    means = row.means
+    diffs = (NONE, NONE) if weighted else (_number(means["max_diff"]), _number(means["avg_diff"]))
+    return (
+        row.place,
+        row.scheduler,
+        *diffs,
+        _number(means["throughput"]),
+        _number(means["gap"]),
+        f"{row.least_jain:.4f}",
+        f"{row.least_jain_30s:.4f}",
+        *(_number(means[key]) for key in firsts),
+    )
+
+
+def _seats(rows: Sequence[Row]) -> str:
+    own = find(rows, GATEWAY, "arena", DEFAULT_POLICY)
+    shown = [*rows, own] if own else rows
+    return _table(
+        ("seats", "max diff", "avg diff", "tokens/s"),
+        (
+            (str(row.seats), *(_number(row.means[name]) for name in ("max_diff", "avg_diff", "throughput")))
+            for row in shown
+        ),
+    )
+
+
+def _sentence(name: str) -> str:
+    """What the workload is, in the words of the function that makes it."""
+    make = WORKLOADS[name]
+    return (make.__doc__ or "").partition("\n")[0]
+
+
+def _number(value: float) -> str:
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _table(head: Cells, body: Iterable[Cells]) -> str:
+    lines = [head, ["---"] * len(head), *body]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
