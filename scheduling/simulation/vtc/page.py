@@ -38,6 +38,13 @@ def document(found: Sequence[Compared], rows: Sequence[Row], *, seeds: int, trac
     return "\n\n".join(parts) + "\n"
 
 
+def number(value: float) -> str:
+    """Three digits or so."""
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
 def _sections(found: Sequence[Compared], rows: Sequence[Row]) -> Iterator[str]:
     judged = list(bars(rows))
     if judged:
@@ -78,8 +85,8 @@ def _compared_cells(one: Compared) -> Cells:
     if one.deviation is not None and abs(one.deviation) > BEYOND:
         away = f"**{away}**"
     name = NAMES.get(one.figure, f"{one.figure}, s")
-    spread = ", ".join(_number(value) for value in (one.low, one.middle, one.high))
-    return (one.workload, one.queue, name, _number(one.published), _number(one.same), away, spread)
+    spread = ", ".join(number(value) for value in (one.low, one.middle, one.high))
+    return (one.workload, one.queue, name, number(one.published), number(one.same), away, spread)
 
 
 def _through(name: str, rows: Sequence[Row]) -> str:
@@ -94,16 +101,16 @@ def _through(name: str, rows: Sequence[Row]) -> str:
 
 def _through_cells(row: Row, firsts: Sequence[str], *, weighted: bool) -> Cells:
     means = row.means
-    diffs = (NONE, NONE) if weighted else (_number(means["max_diff"]), _number(means["avg_diff"]))
+    diffs = (NONE, NONE) if weighted else (number(means["max_diff"]), number(means["avg_diff"]))
     return (
         row.place,
         row.scheduler,
         *diffs,
-        _number(means["throughput"]),
-        _number(means["gap"]),
+        number(means["throughput"]),
+        number(means["gap"]),
         f"{row.least_jain:.4f}",
         f"{row.least_jain_30s:.4f}",
-        *(_number(means[key]) for key in firsts),
+        *(number(means[key]) for key in firsts),
     )
 
 
@@ -113,7 +120,7 @@ def _seats(rows: Sequence[Row]) -> str:
     return _table(
         ("seats", "max diff", "avg diff", "tokens/s"),
         (
-            (str(row.seats), *(_number(row.means[name]) for name in ("max_diff", "avg_diff", "throughput")))
+            (str(row.seats), *(number(row.means[name]) for name in ("max_diff", "avg_diff", "throughput")))
             for row in shown
         ),
     )
@@ -123,12 +130,6 @@ def _sentence(name: str) -> str:
     """What the workload is, in the words of the function that makes it."""
     make = WORKLOADS[name]
     return (make.__doc__ or "").partition("\n")[0]
-
-
-def _number(value: float) -> str:
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
 def _table(head: Cells, body: Iterable[Cells]) -> str:

@@ -76,9 +76,10 @@ sampled again); another seed begins elsewhere in the trace and wraps around."""
 DRAWN = """**The arena's trace was not at hand**: its arrivals are drawn from its published counts and fits
 of its lengths, so that its rows are no test of the published ones."""
 
-DRAW = """have the published value between the least and the most of our seeds. Requests of one length
-that enter together leave together; whether a run falls into that step depends on its phases, and VTC's
-difference with it, so that one run is one draw."""
+DRAW = """have the published value between the least and the most of our seeds. Where all requests have
+one length, they are admitted in waves that fill the memory. VTC charges an answer only as it is said, so a
+wave goes to one tenant whole, or to both by half; which of the two a run settles in depends on its phases,
+and its difference with it. One run is one draw."""
 
 REACHED = """So the fair claim is: *gateway-only scheduling reaches in-engine VTC's fairness on its own
 trace at a throughput cost of a few per cent*. It is not that it beats VTC: part of a smaller difference
