@@ -25,7 +25,7 @@ class Command(BaseCommand):
             "--workload", action="append", choices=WORKLOADS, help="only this; may be repeated"
         )
         parser.add_argument("--seeds", type=int, default=10, help="runs of each; the first is their own")
-        parser.add_argument("--trace", type=Path, help="the arena's CSV file, instead of looking for it")
+        parser.add_argument("--trace", type=Path, help="the arena's CSV, else from FAIRLANE_TRACES")
         parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
         parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
         parser.add_argument("--write", type=Path, help="write the whole page as well: docs/fairness.md")
