@@ -36,14 +36,22 @@ class Compared:
     high: float
 
     @property
-    def deviation(self) -> float | None:
+    def nearest(self) -> float:
+        """The deviation of the range of all seeds: 0 when the published value is in it."""
+        return min(max(self.low, self.published), self.high) / self.published - 1
+
+    @property
+    def deviation(self) -> float:
         """Ours on the artifact's arrivals against the published, as a part of it."""
-        return self.same / self.published - 1 if self.published else None
+        return self.same / self.published - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Means over the seeds of one scheduler on one workload, and the least of Jain's indices."""
+    """Means over the seeds of one scheduler on one workload, the least of Jain's indices, the largest gap.
+
+    ``avg_diffs`` has the average difference of each seed, the artifact's first.
+    """
 
     workload: str
     place: str
@@ -53,6 +61,7 @@ class Row:
     least_jain: float
     least_jain_30s: float
     most_gap: float
+    avg_diffs: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +118,7 @@ def rows(measured: Sequence[Measured]) -> list[Row]:
             min(run.figures["jain"] for run in runs),
             min(run.figures["jain_30s"] for run in runs),
             max(run.figures["gap"] for run in runs),
+            tuple(run.figures["avg_diff"] for run in runs),
         )
         for (place, workload, scheduler, seats), runs in _grouped(measured).items()
     ]
@@ -137,11 +147,15 @@ def bars(found: Sequence[Row]) -> Iterator[Bar]:
         )
     if arena := find(found, GATEWAY, "arena", DEFAULT_POLICY):
         diff, rate = arena.means["avg_diff"], arena.means["throughput"]
-        least = ARENA_THROUGHPUT * published("arena", "VTC", "throughput")
-        yield Bar(
-            "avg diff, arena", f"≤ {ARENA_AVG_DIFF:.0f}", f"{diff:.1f} on average", diff <= ARENA_AVG_DIFF
-        )
+        least = arena_throughput()
+        said = f"{diff:.1f} on average, {arena.avg_diffs[0]:.1f} at the artifact's seed"
+        yield Bar("avg diff, arena", f"≤ {ARENA_AVG_DIFF:.0f}", said, diff <= ARENA_AVG_DIFF)
         yield Bar("tokens/s, arena", f"≥ {least:.0f}", f"{rate:.0f} on average", rate >= least)
+
+
+def arena_throughput() -> float:
+    """The least tokens a second that the arena must have: a part of VTC's on the GPU."""
+    return ARENA_THROUGHPUT * published("arena", "VTC", "throughput")
 
 
 def _grouped(measured: Iterable[Measured]) -> dict[tuple[str, str, str, int | None], list[Measured]]:

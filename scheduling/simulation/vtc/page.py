@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
 from scheduling.simulation.vtc.compare import DEFAULT_POLICY, LONG, Bar, Compared, Row, bars, find
 from scheduling.simulation.vtc.prose import (
     BARS,
+    FAR,
     GATEWAY_HEAD,
     IN_ENGINE_HEAD,
     INTRODUCTION,
     METHOD,
+    NEAR,
+    OUTSIDE,
     SEATS_HEAD,
     WEIGHTED,
     claim,
     deviations,
     origin,
+    percent,
 )
 from scheduling.simulation.vtc.published import FIRST_P99, NAMES
 from scheduling.simulation.vtc.runs import CALM, GATEWAY
 from scheduling.simulation.vtc.workloads import WORKLOADS
 
-BEYOND = 0.25  # a deviation larger than this is marked
 NONE = "-"
+WIDTH = 110  # characters of a line of text
 Cells = Sequence[str]
 
 
@@ -34,12 +39,14 @@ def tables(found: Sequence[Compared], rows: Sequence[Row]) -> str:
 def document(found: Sequence[Compared], rows: Sequence[Row], *, seeds: int, traced: bool) -> str:
     """docs/fairness.md."""
     written = f"<!-- Generated: manage.py fairness --seeds {seeds} --write docs/fairness.md -->"
-    parts = [written, INTRODUCTION, METHOD, origin(seeds, traced=traced), *_sections(found, rows)]
+    parts = [written, INTRODUCTION, METHOD, _filled(origin(seeds, traced=traced)), *_sections(found, rows)]
     return "\n\n".join(parts) + "\n"
 
 
 def number(value: float) -> str:
     """Three digits or so."""
+    if value == int(value):
+        return f"{value:,.0f}"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
@@ -50,10 +57,11 @@ def _sections(found: Sequence[Compared], rows: Sequence[Row]) -> Iterator[str]:
     if judged:
         yield BARS
         yield _bars(judged)
-        yield claim(rows)
+        yield _filled(claim(rows))
     if found:
         yield IN_ENGINE_HEAD
-        yield deviations(found)
+        yield _filled(deviations(found))
+        yield from _outside(found)
         yield _compared(found)
     yield GATEWAY_HEAD
     for name in WORKLOADS:
@@ -81,12 +89,11 @@ def _compared(found: Iterable[Compared]) -> str:
 
 
 def _compared_cells(one: Compared) -> Cells:
-    away = NONE if one.deviation is None else f"{one.deviation:+.0%}"
-    if one.deviation is not None and abs(one.deviation) > BEYOND:
+    away = percent(one.deviation)
+    if abs(one.deviation) > FAR:
         away = f"**{away}**"
-    name = NAMES.get(one.figure, f"{one.figure}, s")
     spread = ", ".join(number(value) for value in (one.low, one.middle, one.high))
-    return (one.workload, one.queue, name, number(one.published), number(one.same), away, spread)
+    return (one.workload, one.queue, _name(one), number(one.published), number(one.same), away, spread)
 
 
 def _through(name: str, rows: Sequence[Row]) -> str:
@@ -130,6 +137,23 @@ def _sentence(name: str) -> str:
     """What the workload is, in the words of the function that makes it."""
     make = WORKLOADS[name]
     return (make.__doc__ or "").partition("\n")[0]
+
+
+def _outside(found: Iterable[Compared]) -> Iterator[str]:
+    """A list of what no seed of ours comes near."""
+    far = [one for one in found if abs(one.nearest) > NEAR]
+    if far:
+        lines = [f"* {one.workload}, {one.queue}, {_name(one)}: {percent(one.nearest)}" for one in far]
+        yield f"{OUTSIDE}\n\n" + "\n".join(lines)
+
+
+def _filled(text: str) -> str:
+    """A paragraph in lines of the width of the others."""
+    return textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _name(one: Compared) -> str:
+    return NAMES.get(one.figure, f"{one.figure}, s")
 
 
 def _table(head: Cells, body: Iterable[Cells]) -> str:

@@ -68,7 +68,7 @@ def on_off_less(seed: int) -> Workload:
 
 
 def on_off_overload(seed: int) -> Workload:
-    """The same, but the silent one asks for more than its share when it is not silent."""
+    """As on_off_less, but when it is not silent, the one asks for more than its share as well."""
     clients = [Client("calm", 2.0, 600, on_off=True), Client("greedy", 3.0, 600)]
     return _workload("on_off_overload", _spaced(Dice(seed), clients), 600)
 
