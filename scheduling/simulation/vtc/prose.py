@@ -142,9 +142,9 @@ def claim(rows: Sequence[Row]) -> str:
     said = (
         f"On the arena the gateway's average difference is {diff:.1f} over the seeds and {pairs[0][0]:.1f} "
         f"at the artifact's. VTC inside our simulated engine has {own_diff:.1f} and {pairs[0][1]:.1f}, on "
-        f"the artifact's GPU {gpu_diff:.1f}. The gateway's is smaller than VTC's in {smaller} of {len(pairs)} "
-        f"seeds. Its throughput is {rate:.0f} tokens/s, {rate / own_rate - 1:+.1%} against our in-engine VTC "
-        f"and {rate / gpu_rate - 1:+.1%} against the GPU. "
+        f"the artifact's GPU {gpu_diff:.1f}. The gateway's is smaller than VTC's in {smaller} of "
+        f"{len(pairs)} seeds. Its throughput is {rate:.0f} tokens/s, {rate / own_rate - 1:+.1%} against our "
+        f"in-engine VTC and {rate / gpu_rate - 1:+.1%} against the GPU. "
     )
     if pairs[0][0] <= ARENA_AVG_DIFF < diff:
         said += f"{OTHER_SEEDS} {_other_seats(rows)}"
