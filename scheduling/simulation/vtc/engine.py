@@ -46,13 +46,22 @@ class InEngine:
         self._try_at = 0  # the step from which admission is tried
 
     def run(self) -> list[Served]:
-        """Play it to the end; what became of each request, in order of arrival."""
+        """Play it to the end; what became of each request, in order of arrival.
+
+        Raises ValueError when a request would not fit even alone.
+        """
         while True:
             self._take_arrivals()
             if (not self._batch or self._steps >= self._try_at) and (admitted := self._admit()):
                 self._prefill(admitted)
             elif self._batch:
                 self._decode()
+            elif head := self._queue.head():
+                arrival = head.arrival
+                raise ValueError(
+                    f"{arrival.prompt_tokens} + {arrival.completion_tokens} tokens never fit: prompts may have "
+                    f"{BATCH_MAX_TOKENS} tokens, memory holds fewer than {self._costs.kv_tokens}"
+                )
             elif len(self.served) < len(self._arrivals):
                 self._now_ms = self._arrivals[len(self.served)].at_ms
             else:

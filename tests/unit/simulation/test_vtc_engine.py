@@ -52,6 +52,11 @@ def test_who_does_not_fit_at_full_length_waits_and_nobody_passes():
     assert b[0] < a[2]  # it comes in as soon as a would end before both are too long
 
 
+def test_who_would_never_fit_is_an_error_and_no_silence():
+    with pytest.raises(ValueError, match=r"60 \+ 50 tokens never fit"):
+        played([(0, "a", 10, 10), (5, "b", 60, 50)])
+
+
 def test_prompts_of_one_step_are_bounded():
     first, second = times(played([(0, "a", 2000, 1), (0, "b", 2000, 1)], kv_tokens=10_000))
 
