@@ -59,8 +59,8 @@ class InEngine:
             elif head := self._queue.head():
                 arrival = head.arrival
                 raise ValueError(
-                    f"{arrival.prompt_tokens} + {arrival.completion_tokens} tokens never fit: prompts may have "
-                    f"{BATCH_MAX_TOKENS} tokens, memory holds fewer than {self._costs.kv_tokens}"
+                    f"{arrival.prompt_tokens} + {arrival.completion_tokens} tokens never fit: a prompt may "
+                    f"have {BATCH_MAX_TOKENS} tokens, memory holds fewer than {self._costs.kv_tokens}"
                 )
             elif len(self.served) < len(self._arrivals):
                 self._now_ms = self._arrivals[len(self.served)].at_ms
