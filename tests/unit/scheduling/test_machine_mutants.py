@@ -47,12 +47,12 @@ MUTANTS = [
         "line.in_flight > most",
         id="one seat too many for a tenant",
     ),
-    pytest.param(classes, "Bands.close", "self._shut.pop(tenant, None)", "pass", id="full for ever"),
-    pytest.param(machine, "Machine._freed", "self.bands.lends or", "", id="lent seats not seen elsewhere"),
+    pytest.param(classes, "Bands.close", "self.shut.pop(tenant, None)", "pass", id="full for ever"),
+    pytest.param(machine, "Machine._freed", "bands.lends or", "", id="lent seats not seen elsewhere"),
     pytest.param(classes, "Band.next", "hold, now_ms, since", "hold, now_ms, 0", id="promoted without end"),
     pytest.param(classes, "Bands._aged", "best is None or turn < best[0]", "True", id="aged out of turn"),
     pytest.param(
-        classes, "Bands._first_moved", "not in self._shut", "not in {} and self._shut", id="front is free"
+        classes, "Bands._first_moved", "not in self.shut", "not in {} and self.shut", id="front is free"
     ),
     pytest.param(
         line, "Line.stand", "not self._caps.admit(entry)", "False", id="caps of API tokens forgotten"
