@@ -20,17 +20,21 @@ from django.conf import settings
 from django.db import connection
 
 from gateway import records, selectors, services
+from gateway.bygone import Bygone
 from gateway.callers import CallerTable
 from gateway.commands import CommandRunner
 from gateway.journal import Journal
-from gateway.records import Record
+from gateway.ledger import Ledger
+from gateway.records import Away, Record
 from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
 from gateway.settings import Settings
 from gateway.snapshots import SnapshotPublisher
+from gateway.used import used
 from scheduling import selectors as scheduling_selectors
 from scheduling.control_feed import ControlFeed
 from scheduling.core.policy import Policy
+from scheduling.core.quota import Key, Scope
 from scheduling.dispatchers.memory import MemoryDispatcher
 from scheduling.engines.endpoint import Endpoint
 from scheduling.models import Command
@@ -38,6 +42,7 @@ from scheduling.policy_feed import GATEWAY_LOCK, PolicyFeed
 
 log = logging.getLogger(__name__)
 
+LAST_STORE_S = 1.0  # a stop waits so long for the last records; what is left is stored at the next start
 SEAT_CHECK_S = 0.1  # how soon a gateway that waited for another to end begins to serve
 
 
@@ -62,6 +67,8 @@ class DataPlane:
         self._journal = Journal(
             Path(settings.DATA_DIR) / "journal", _store, float(knobs["FAIRLANE_RECORD_EVERY_S"])
         )
+        self._bygone = Bygone(self._used)
+        self._ledger = Ledger(self._bygone)
         self.gateway = self._build_gateway(knobs)
         commands = CommandRunner(self._gateway_id, self._holds, self._act)
         self._feed = PolicyFeed(
@@ -86,6 +93,7 @@ class DataPlane:
             self._publisher.run,
             self._control.run,
             self._wait_for_seat,
+            self._learn,
         )
         self._announcing: asyncio.Task[None] | None = None
         self._chores: list[asyncio.Task[None]] = []
@@ -111,6 +119,7 @@ class DataPlane:
     async def stop(self) -> None:
         """End the parts from the outside in."""
         await self.drain()
+        await self._store_all()
         for chore in self._chores:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
@@ -130,8 +139,26 @@ class DataPlane:
                 feed_age_s=lambda: self._feed.age_s,
                 salt=hashlib.sha256(b"user ids" + settings.SECRET_KEY.encode()).digest(),
                 settings=Settings.from_knobs(knobs),
+                ledger=self._ledger,
             )
         )
+
+    async def _store_all(self) -> None:
+        """While the seat is still ours: the process that takes it next reads what was used of the quotas."""
+        with suppress(Away, TimeoutError):
+            async with asyncio.timeout(LAST_STORE_S):
+                await asyncio.to_thread(self._journal.replay)
+
+    async def _learn(self) -> None:
+        await self._bygone.run(self._ledger.remember)
+
+    def _used(self, scopes: Sequence[Scope]) -> Mapping[Key, Mapping[str, int]]:
+        """What was used of these quotas, with all that stands in journals. Runs in a thread."""
+        self._journal.replay()
+        try:
+            return used(scopes, datetime.now(UTC))
+        finally:
+            connection.close()
 
     def _obey(self, rules: Rules) -> None:
         self._rules = rules

@@ -12,11 +12,13 @@ from django.utils import timezone
 
 from scheduling import selectors
 from scheduling.core import policy
+from scheduling.quotas import REFUSE, WAIT, written_quota
 from scheduling.services import Conflict, Missing
 
 Choices = list[tuple[str, str]]
 
 NEVER = "never"
+PRICES = ("prompt", "cached", "completion")
 LIVES = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), (NEVER, "never"))
 
 
@@ -34,6 +36,16 @@ def _pools() -> Choices:
 
 def _tenants() -> Choices:
     return [(row.slug, row.slug) for row in selectors.tenants()]
+
+
+def _models() -> Choices:
+    return [(row.name, row.name) for row in selectors.served_models()]
+
+
+def _price(of: str) -> forms.IntegerField:
+    return forms.IntegerField(
+        required=False, min_value=0, label=f"Price of {of}", help_text="Micro-units per million. Empty: free."
+    )
 
 
 class ConsoleForm(forms.Form):
@@ -64,16 +76,27 @@ class ConsoleForm(forms.Form):
                 self.add_error(name if name in self.fields else None, text)
 
 
-class QuotaFields(forms.Form):
-    """A tenant's limits; an empty field is no limit."""
+def _limit(help_text: str = "") -> forms.IntegerField:
+    text = f"{help_text} Empty: no limit.".strip()
+    return forms.IntegerField(required=False, min_value=1, max_value=policy.MAX_QUOTA, help_text=text)
 
-    requests_per_minute = forms.IntegerField(required=False, min_value=1, help_text="Empty: no limit.")
-    in_flight = forms.IntegerField(
-        required=False, min_value=1, label="In flight", help_text="Seats held at once. Empty: no limit."
-    )
-    queued = forms.IntegerField(
-        required=False, min_value=1, label="Queued", help_text="Requests waiting at once. Empty: no limit."
-    )
+
+class QuotaFields(forms.Form):
+    """Limits by kind; an empty field is no limit."""
+
+    requests_per_minute = _limit("More wait for the next minute.")
+    tokens_per_minute = _limit("More wait for the next minute.")
+    in_flight = _limit("Seats held at once.")
+    queued = _limit("Requests waiting at once.")
+    tokens_per_day = _limit("UTC days.")
+    tokens_per_month = _limit("UTC months.")
+    spend_per_month = _limit("Micro-units of money.")
+
+    def with_quotas(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The input with quotas as one mapping, without the empty ones."""
+        limits = {kind: data[kind] for kind in policy.QUOTA_KINDS if data[kind] is not None}
+        others = {name: value for name, value in data.items() if name not in policy.QUOTA_KINDS}
+        return {**others, "quotas": limits}
 
 
 class TenantForm(ConsoleForm, QuotaFields):
@@ -88,21 +111,39 @@ class TenantForm(ConsoleForm, QuotaFields):
     field_order = ("slug", "name", "weight", "priority_class", *policy.QUOTA_KINDS)
 
     def values(self) -> dict[str, Any]:
-        """Quotas as one mapping, without the empty ones."""
-        data = dict(self.cleaned_data)
-        limits = {kind: data.pop(kind) for kind in policy.QUOTA_KINDS}
-        return {**data, "quotas": {kind: limit for kind, limit in limits.items() if limit is not None}}
+        """Quotas as one mapping."""
+        return self.with_quotas(self.cleaned_data)
 
 
-class TenantSettingsForm(ConsoleForm, QuotaFields):
-    """What may change about a tenant, besides its weight and state."""
+class TenantSettingsForm(ConsoleForm):
+    """What may change about a tenant, besides its weight, quotas and state."""
 
     name = forms.CharField(max_length=200)
     priority_class = forms.ChoiceField(label="Class", choices=_classes)
-    field_order = ("name", "priority_class", *policy.QUOTA_KINDS)
 
 
-class TokenForm(ConsoleForm):
+class QuotaForm(ConsoleForm):
+    """One limit of a tenant, set or changed."""
+
+    kind = forms.ChoiceField(choices=_spoken(policy.QUOTA_KINDS))
+    model = forms.ChoiceField(required=False, choices=lambda: [("", "all models"), *_models()])
+    limit = forms.IntegerField(min_value=1, max_value=policy.MAX_QUOTA)
+    when_exhausted = forms.ChoiceField(
+        required=False,
+        label="When used up",
+        choices=[(WAIT, "requests wait"), (REFUSE, "requests are refused")],
+        help_text="For a minute's quota. Days and months refuse, seats wait.",
+    )
+
+    def values(self) -> dict[str, Any]:
+        """The quota as it is written."""
+        data = self.cleaned_data
+        waits = data["when_exhausted"] != REFUSE or data["kind"] not in policy.MINUTE_KINDS
+        quota = written_quota(data["limit"], waits=waits)
+        return {"kind": data["kind"], "model": data["model"], "quota": quota}
+
+
+class TokenForm(ConsoleForm, QuotaFields):
     """A new API token."""
 
     tenant = forms.ChoiceField(choices=_tenants)
@@ -114,10 +155,11 @@ class TokenForm(ConsoleForm):
         choices=lambda: [("", "any"), *_classes()],
         help_text="Requests by this API token go no better than this class.",
     )
+    field_order = ("tenant", "name", "life", "class_ceiling", *policy.QUOTA_KINDS)
 
     def values(self) -> dict[str, Any]:
-        """The life as a moment."""
-        data = dict(self.cleaned_data)
+        """The life as a moment, and quotas as one mapping."""
+        data = self.with_quotas(self.cleaned_data)
         life = data.pop("life")
         return {**data, "class_ceiling": data["class_ceiling"] or None, "expires_at": _end(life)}
 
@@ -170,6 +212,15 @@ class ModelForm(ConsoleForm):
 
     name = forms.CharField(max_length=200, help_text="The model name clients ask for.")
     pool = forms.ChoiceField(choices=_pools)
+    prompt = _price("prompt tokens")
+    cached = _price("prompt tokens from the engine's cache")
+    completion = _price("completion tokens")
+
+    def values(self) -> dict[str, Any]:
+        """Prices as one mapping, without what is free."""
+        data = dict(self.cleaned_data)
+        prices = {kind: data.pop(kind) for kind in PRICES}
+        return {**data, "prices": {kind: price for kind, price in prices.items() if price}}
 
 
 class PolicyForm(ConsoleForm):

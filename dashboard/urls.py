@@ -18,6 +18,7 @@ urlpatterns = [
     path("new-tenant/", tenants.new_tenant, name="new-tenant"),
     path("tenants/<slug:slug>/", tenants.tenant, name="tenant"),
     path("tenants/<slug:slug>/settings", tenants.tenant_settings, name="tenant-settings"),
+    path("tenants/<slug:slug>/quota", tenants.tenant_quota, name="tenant-quota"),
     path("tenants/<slug:slug>/weight", tenants.tenant_weight, name="tenant-weight"),
     path("tenants/<slug:slug>/state", tenants.tenant_state, name="tenant-state"),
     path("tokens/", tokens.tokens, name="tokens"),

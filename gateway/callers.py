@@ -17,6 +17,8 @@ class Caller:
     class_ceiling: str = ""  # the best class this API token may use; empty: any
     expires_at_s: float | None = None  # Unix time
     scopes: frozenset[str] = frozenset({"inference"})
+    quotas: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # its own, by kind
+    refusing: frozenset[str] = frozenset()  # the minute's kinds of them that do not let requests wait
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,13 +148,31 @@ class Encoded(Refused):
 
 
 class RateLimited(Refused):
-    """The tenant has used its requests for this minute."""
+    """The requests or tokens that may come in a minute are used up."""
 
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
     outcome = Outcome.QUOTA
     retry_after_ms = 1000
+
+
+class BudgetExhausted(Refused):
+    """The tokens or the money of the day or month are used up."""
+
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+    outcome = Outcome.QUOTA
+
+
+class BudgetsUnknown(Refused):
+    """The gateway does not know yet what was used of this tenant's quotas, and takes nothing on trust."""
+
+    status = 503
+    code = "budgets_unknown"
+    outcome = Outcome.QUOTA
+    retry_after_ms = 2000
 
 
 class QueueFull(Refused):

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from zlib import crc32
 
 from gateway.errors import Refused
-from scheduling.core.quota import Granted
+from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
+from scheduling.core.quota import Left
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -17,6 +18,7 @@ EVENT_STREAM = b"text/event-stream; charset=utf-8"
 ID_BYTES = 12
 MAX_CLIENT_ID_CHARS = 39  # a usage record's id holds 64 with "~" and our 24
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+QUOTA_NOUNS = {REQUESTS_PER_MINUTE: b"requests", TOKENS_PER_MINUTE: b"tokens"}
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
 
 
@@ -68,15 +70,17 @@ def timing_headers(queue_ms: int, upstream_ms: int) -> Headers:
     ]
 
 
-def quota_headers(granted: Granted) -> Headers:
-    """The request allowance in OpenAI's words; nothing without such a quota."""
-    if granted.limit is None or granted.remaining is None:
-        return []
-    return [
-        (b"x-ratelimit-limit-requests", b"%d" % granted.limit),
-        (b"x-ratelimit-remaining-requests", b"%d" % granted.remaining),
-        (b"x-ratelimit-reset-requests", duration(granted.reset_ms)),
-    ]
+def quota_headers(left: Mapping[str, Left]) -> Headers:
+    """The minute's allowances in OpenAI's words; nothing without such a quota."""
+    headers: Headers = []
+    for kind, noun in QUOTA_NOUNS.items():
+        if found := left.get(kind):
+            headers += [
+                (b"x-ratelimit-limit-" + noun, b"%d" % found.limit),
+                (b"x-ratelimit-remaining-" + noun, b"%d" % found.remaining),
+                (b"x-ratelimit-reset-" + noun, duration(found.reset_ms)),
+            ]
+    return headers
 
 
 def refusal_headers(refused: Refused, request_id: RequestId) -> Headers:

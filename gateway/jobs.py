@@ -18,7 +18,7 @@ import msgspec
 from gateway.callers import Caller
 from gateway.classes import choose_class
 from gateway.errors import Invalid, InvalidJson, ModelNotFound
-from scheduling.core.policy import Policy, TenantRule
+from scheduling.core.policy import FREE, Policy, Prices, TenantRule
 from scheduling.core.prediction import CHARS_PER_TOKEN, Estimates
 
 Members = dict[str, msgspec.Raw]
@@ -75,6 +75,7 @@ class Job:
     wait_ms: int  # at most this long in line: the knob, or the client's own timeout when shorter
     user_is_token: bool  # the client named no user
     revision: int  # of the policy it was read under
+    prices: Prices = FREE
 
 
 class Parser:
@@ -118,6 +119,7 @@ class Parser:
             wait_ms=min(self._queue_timeout_ms, _patience_ms(headers) or self._queue_timeout_ms),
             user_is_token=not user,
             revision=policy.revision,
+            prices=policy.prices.get(model, FREE),
         )
 
     def _user(self, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:

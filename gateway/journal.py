@@ -53,6 +53,7 @@ class Journal:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._adopted_at_s = 0.0
+        self._storing = threading.Lock()
         self.away = False
 
     def accept(self, record: Record) -> None:
@@ -115,6 +116,12 @@ class Journal:
             self._save([_as_lost(record) for record in lost.values()])
             remove_run(self._folder, run)
 
+    def replay(self) -> None:
+        """Store at once what has ended, here and in dead processes. Raises Away. For any thread."""
+        with self._storing:
+            self.flush()
+            self.adopt()
+
     def _work(self) -> None:
         while not self._stopping.wait(self._every_s):
             self._try()
@@ -122,10 +129,11 @@ class Journal:
 
     def _try(self) -> None:
         try:
-            self.flush()
-            if time() - self._adopted_at_s > ADOPT_EVERY:
-                self.adopt()
-                self._adopted_at_s = time()
+            with self._storing:
+                self.flush()
+                if time() - self._adopted_at_s > ADOPT_EVERY:
+                    self.adopt()
+                    self._adopted_at_s = time()
         except Away as error:
             if not self.away:
                 log.warning("usage records wait in %s: Postgres is away (%s)", self._folder, error)

@@ -1,40 +1,71 @@
-"""Quotas at the door: take what a request needs, give it back if it never ran."""
+"""Quotas at the door: take what a request may need, and put in its place what it used."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic, time
 from types import TracebackType
 from typing import Self
 
-from gateway.errors import QueueFull, RateLimited
-from gateway.jobs import Job
-from scheduling.core.policy import TenantRule
-from scheduling.core.quota import QUEUED, Denied, Granted, Quotas
+from gateway.bygone import Bygone
+from gateway.callers import Caller, CallerTable
+from gateway.errors import BudgetExhausted, QueueFull, RateLimited, Refused
+from gateway.records import Record
+from scheduling.core.policy import (
+    MINUTE_KINDS,
+    QUEUED,
+    REQUESTS_PER_MINUTE,
+    SPEND_PER_MONTH,
+    TOKENS_PER_DAY,
+    TOKENS_PER_MINUTE,
+    TOKENS_PER_MONTH,
+    Policy,
+    TenantRule,
+)
+from scheduling.core.quota import Demand, Denied, Granted, Left, Quotas, Scope, WaitUntil
+from scheduling.core.ticket import Ticket
+
+NOTHING: frozenset[str] = frozenset()
+MAY = {
+    QUEUED: "have {:,} requests waiting",
+    REQUESTS_PER_MINUTE: "send {:,} requests per minute",
+    TOKENS_PER_MINUTE: "use {:,} tokens per minute",
+    TOKENS_PER_DAY: "use {:,} tokens per day",
+    TOKENS_PER_MONTH: "use {:,} tokens per month",
+    SPEND_PER_MONTH: "spend {:,} micro-units of money per month",
+}
 
 
 class Reservation:
-    """One request's hold on its tenant's quotas, for the time of a ``with`` block.
+    """One request's hold on its quotas, for the time of a ``with`` block.
 
-    A request that leaves the block while it stands in line, refused,
-    cancelled or expired, gives back all it took.
+    However the block ends, the quotas are settled once: what the request's
+    record says it used stays taken, and nothing of a request that never ran
+    or whose engine did nothing: the cost in its record is 0 then.
     """
 
-    __slots__ = ("_in_line", "_quotas", "_tenant", "granted")
+    __slots__ = ("_granted", "_ledger", "_record", "not_before_ms")
 
-    def __init__(self, quotas: Quotas, tenant: str, granted: Granted) -> None:
-        self._quotas = quotas
-        self._tenant = tenant
-        self._in_line = True
-        self.granted = granted
+    def __init__(
+        self, ledger: Ledger, granted: Granted, record: Record, not_before_ms: int | None = None
+    ) -> None:
+        self._ledger = ledger
+        self._granted = granted
+        self._record = record
+        self.not_before_ms = not_before_ms  # its allowance comes then; None: it is here
+
+    @property
+    def left(self) -> Mapping[str, Left]:
+        """What the request left of the minute's allowances when it came."""
+        return self._granted.left
 
     def seated(self) -> None:
         """The request left the line for a backend."""
-        self._in_line = False
-        self._quotas.seated(self._tenant)
+        self._ledger.quotas.seated(self._granted)
 
     def requeued(self) -> None:
         """The request stands in line again: the engine was busy or failed."""
-        self._in_line = True
-        self._quotas.requeued(self._tenant)
+        self._ledger.quotas.requeued(self._granted)
 
     def __enter__(self) -> Self:
         return self
@@ -42,34 +73,113 @@ class Reservation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._in_line:
-            self._quotas.give_back(self._tenant, self.granted)
+        record = self._record
+        if record.cost:
+            used = Demand(record.prompt_tokens + record.completion_tokens, record.spend)
+            self._ledger.quotas.settle(self._granted, used, self._ledger.now_ms())
+        else:
+            self._ledger.quotas.give_back(self._granted)
 
 
 class Ledger:
-    """Asks the quota machine on behalf of requests."""
+    """Asks the quota machine on behalf of requests. ``bygone`` knows what was used before this process."""
 
-    def __init__(self) -> None:
-        self._quotas = Quotas()
+    def __init__(
+        self,
+        bygone: Bygone | None = None,
+        *,
+        now_ms: Callable[[], int] = lambda: int(monotonic() * 1000),
+        now_s: Callable[[], float] = time,
+    ) -> None:
+        self.quotas = Quotas()
+        self.now_ms = now_ms
+        self._now_s = now_s
+        self._bygone = bygone
 
-    def reserve(self, job: Job, tenant: TenantRule, now_ms: int) -> Reservation:
-        """Take one request's worth. Raises RateLimited or QueueFull, having taken nothing."""
-        verdict = self._quotas.reserve(tenant.slug, tenant.quotas, now_ms)
-        if isinstance(verdict, Denied):
-            raise _refusal(verdict, job)
-        return Reservation(self._quotas, tenant.slug, verdict)
+    async def scopes(self, tenant: TenantRule, caller: Caller, model: str) -> Sequence[Scope]:
+        """Whose quotas a request falls under, once it is known what was used of them.
 
-    def forget_idle(self, now_ms: int) -> None:
-        """Drop what is known of tenants that owe and wait for nothing."""
-        self._quotas.forget_idle(now_ms)
+        Raises BudgetsUnknown when that takes too long.
+        """
+        scopes = _scopes(tenant, caller, model)
+        if scopes and self._bygone is not None:
+            await self._bygone.known(scopes)
+        return scopes
 
-
-def _refusal(denied: Denied, job: Job) -> QueueFull | RateLimited:
-    if denied.kind == QUEUED:
-        return QueueFull(
-            f"The tenant has {denied.limit} requests waiting, as many as it may. The one for {job.model} "
-            "was not queued."
+    def reserve(self, scopes: Sequence[Scope], ticket: Ticket, record: Record) -> Reservation:
+        """Take what the ticket may need, or nothing. Raises RateLimited, BudgetExhausted or QueueFull."""
+        demand = Demand(ticket.prompt_tokens + ticket.completion_tokens, record.spend)
+        verdict = self.quotas.reserve(
+            scopes, demand, ticket.queued_ms, int(self._now_s()), ticket.deadline_ms
         )
-    return RateLimited(
-        f"The tenant may send {denied.limit} requests per minute.", retry_after_ms=denied.retry_ms
+        if isinstance(verdict, Denied):
+            raise _refusal(verdict)
+        if isinstance(verdict, WaitUntil):
+            return Reservation(self, verdict.granted, record, verdict.not_before_ms)
+        return Reservation(self, verdict, record)
+
+    @property
+    def ready(self) -> bool:
+        """What was used before is known, so nobody with a budget has to wait for it."""
+        return self._bygone is None or self._bygone.ready
+
+    def set_policy(self, policy: Policy) -> None:
+        """These tenants have limits from now on."""
+        if self._bygone is not None:
+            tenants = policy.tenants.values()
+            self._bygone.expect([scope for rule in tenants for scope in tenant_scopes(rule)])
+
+    def set_callers(self, table: CallerTable) -> None:
+        """These API tokens have limits from now on."""
+        if self._bygone is not None and not self._bygone.ready:
+            limited = (caller for caller in table.by_digest.values() if caller.quotas)
+            self._bygone.expect_too([_own(caller) for caller in limited])
+
+    def remember(self, scope: Scope, used: Mapping[str, int]) -> None:
+        """Take over what was used before, by kind."""
+        self.quotas.seed(scope, used, self.now_ms(), int(self._now_s()))
+
+    def forget_idle(self) -> None:
+        """Drop what is known of those who hold and owe nothing."""
+        self.quotas.forget_idle(self.now_ms(), int(self._now_s()))
+
+
+def tenant_scopes(rule: TenantRule) -> list[Scope]:
+    """The holders of limits that a tenant's rule speaks of."""
+    found = [Scope(("tenant", rule.slug), rule.quotas, rule.refusing.get("", NOTHING))] if rule.quotas else []
+    return found + [_of_model(rule, model) for model, limits in rule.model_quotas.items() if limits]
+
+
+def _scopes(rule: TenantRule, caller: Caller, model: str) -> list[Scope]:
+    scopes = []
+    if rule.quotas:
+        scopes.append(Scope(("tenant", rule.slug), rule.quotas, rule.refusing.get("", NOTHING)))
+    if rule.model_quotas.get(model):
+        scopes.append(_of_model(rule, model))
+    if caller.quotas:
+        scopes.append(_own(caller))
+    return scopes
+
+
+def _of_model(rule: TenantRule, model: str) -> Scope:
+    return Scope(("model", rule.slug, model), rule.model_quotas[model], rule.refusing.get(model, NOTHING))
+
+
+def _own(caller: Caller) -> Scope:
+    return Scope(("api_token", str(caller.token_id)), caller.quotas, caller.refusing)
+
+
+def _refusal(denied: Denied) -> Refused:
+    who = "This API token" if denied.key[0] == "api_token" else "The tenant"
+    whom = f" for {denied.key[2]}" if denied.key[0] == "model" else ""
+    may = f"{who} may {MAY[denied.kind].format(denied.limit)}{whom}"
+    if denied.kind == QUEUED:
+        return QueueFull(f"{may}, and has. This one was not queued.")
+    if denied.kind in MINUTE_KINDS:
+        return RateLimited(f"{may}.", retry_after_ms=denied.retry_ms)
+    if denied.retry_ms is None:
+        return BudgetExhausted(f"{may}, and this request alone may need more.")
+    hours = -(-denied.retry_ms // 3_600_000)
+    return BudgetExhausted(
+        f"{may}, and they are used up. The next period begins within {hours} h, at 0:00 UTC."
     )

@@ -32,6 +32,9 @@ class ApiToken(models.Model):
     class_ceiling = models.ForeignKey(
         "scheduling.PriorityClass", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
     )
+    quotas = models.JSONField(
+        default=dict, blank=True, help_text="Its own limits, by kind, as a file writes them."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -88,6 +91,10 @@ class UsageRecord(models.Model):
     attempt = models.PositiveSmallIntegerField(default=1)
     policy_revision = models.PositiveBigIntegerField(default=0)
     cost = models.BigIntegerField(default=0, help_text="Cost tokens charged: prompt + 2 x completion.")
+    spend = models.BigIntegerField(
+        default=0,
+        help_text="Micro-units of money, at the prices of the time; of a lost request, the estimate.",
+    )
 
     class Meta:
         ordering = ["-ended_at"]

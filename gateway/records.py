@@ -41,6 +41,7 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     outcome: str = ""
     status: int = 0
     attempt: int = 1
+    spend: int = 0
     cost: int = 0
 
 

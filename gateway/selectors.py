@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,11 +16,16 @@ from django.utils import timezone
 from gateway import tokens
 from gateway.callers import Caller, CallerTable
 from gateway.models import ApiToken, UsageRecord
+from gateway.used import used
 from scheduling.core.outcome import Outcome
-from scheduling.models import Change
+from scheduling.core.quota import Key, Scope
+from scheduling.models import Change, Tenant
+from scheduling.quotas import limits_of
 from scheduling.selectors import consistent_read, revision
 
 CHUNK_ROWS = 2000
+NO_QUOTAS: Mapping[str, int] = MappingProxyType({})
+NOTHING: frozenset[str] = frozenset()
 MOST_EDITS = 500  # a process that missed more reads everything
 
 _SUMMED = ("prompt_tokens", "cached_tokens", "completion_tokens", "cost")
@@ -132,6 +138,21 @@ def records(span: Span, outcome: str = "") -> QuerySet[UsageRecord]:
     return rows.filter(outcome=outcome) if outcome else rows
 
 
+def tenant_use(tenant: Tenant) -> dict[str, Mapping[str, int]]:
+    """What a tenant used of its quotas in the open minute, day and month, as far as it is recorded.
+
+    By model, "" for all, and by kind.
+    """
+    limits: dict[str, dict[str, int]] = defaultdict(dict)
+    for quota in tenant.quotas.all():
+        limits[quota.model.name if quota.model else ""][quota.kind] = quota.limit
+    keys: dict[str, Key] = {
+        model: ("model", tenant.slug, model) if model else ("tenant", tenant.slug) for model in limits
+    }
+    found = used([Scope(keys[model], of) for model, of in limits.items()], timezone.now())
+    return {model: found.get(key, {}) for model, key in keys.items()}
+
+
 def _sum(row: Mapping[str, Any]) -> UsageSum:
     return UsageSum(**{name.removeprefix("sum_"): value for name, value in row.items()})
 
@@ -161,7 +182,8 @@ def _edited_since(old: int, new: int) -> set[int] | None:
 
 
 def _caller(row: tuple[Any, ...]) -> tuple[bytes, Caller]:
-    digest, token_id, tenant, name, ceiling, expires_at, scopes, _ = row
+    digest, token_id, tenant, name, ceiling, expires_at, scopes, quotas, _ = row
+    limits, refusing = limits_of(quotas) if quotas else (NO_QUOTAS, NOTHING)
     return bytes(digest), Caller(
         token_id=token_id,
         tenant=tenant,
@@ -169,11 +191,21 @@ def _caller(row: tuple[Any, ...]) -> tuple[bytes, Caller]:
         class_ceiling=ceiling or "",
         expires_at_s=expires_at.timestamp() if expires_at else None,
         scopes=frozenset(scopes),
+        quotas=limits,
+        refusing=refusing,
     )
 
 
 def _caller_rows() -> QuerySet[ApiToken, tuple[Any, ...]]:
     rows = ApiToken.objects.filter(tenant__isnull=False).order_by()
     return rows.values_list(
-        "digest", "id", "tenant__slug", "name", "class_ceiling__name", "expires_at", "scopes", "revoked_at"
+        "digest",
+        "id",
+        "tenant__slug",
+        "name",
+        "class_ceiling__name",
+        "expires_at",
+        "scopes",
+        "quotas",
+        "revoked_at",
     )

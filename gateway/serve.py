@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from time import monotonic
 
 from gateway.answer import pass_on
 from gateway.books import Books
@@ -87,10 +86,12 @@ class Gateway:
         policy, caller = self._in_force(), request.caller
         job = self._parser.parse(request.endpoint, request.headers, request.body, caller, policy)
         tenant = policy.tenants.get(caller.tenant) or TenantRule(caller.tenant)
+        scopes = await self._ledger.scopes(tenant, caller, job.model)
         with (
             Work(job, caller, client, self.books, self.dispatcher) as work,
-            self._ledger.reserve(job, tenant, work.ticket.queued_ms) as reservation,
+            self._ledger.reserve(scopes, work.ticket, work.record) as reservation,
         ):
+            work.hold(reservation)
             while True:
                 try:
                     return await self._run(work, reservation, client)
@@ -129,16 +130,18 @@ class Gateway:
         """Obey these rules from now on, for requests that already wait too."""
         self.policy = policy
         self._doorman.set_policy(policy)
+        self._ledger.set_policy(policy)
         self.dispatcher.set_policy(policy)
 
     def set_callers(self, table: CallerTable) -> None:
         """Admit these callers from now on."""
         self._doorman.set_callers(table)
+        self._ledger.set_callers(table)
 
     @property
     def ready(self) -> bool:
-        """Rules are loaded, and new requests are taken."""
-        return self.policy is not None and not self.draining
+        """Rules and what was used of the quotas are loaded, and new requests are taken."""
+        return self.policy is not None and self._ledger.ready and not self.draining
 
     def start(self) -> None:
         """Begin the chores of the running event loop. Call it as often as you like."""
@@ -175,4 +178,4 @@ class Gateway:
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(TIDY_EVERY_S)
-            self._ledger.forget_idle(int(monotonic() * 1000))
+            self._ledger.forget_idle()

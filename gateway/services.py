@@ -17,6 +17,7 @@ from gateway import tokens
 from gateway.models import ApiToken
 from gateway.scopes import ADMIN_SCOPES, INFERENCE
 from scheduling.models import PriorityClass, Tenant
+from scheduling.quotas import Written, checked_quotas
 from scheduling.services import Missing, Stamp, find, record, referred, save_new, writing
 
 
@@ -31,12 +32,14 @@ class IssuedToken:
 class TokenSettings(TypedDict, total=False):
     """What a tenant's API token may be given besides its name.
 
-    ``class_ceiling`` names the best class it may use. ``secret`` brings a
+    ``class_ceiling`` names the best class it may use, ``quotas`` bound what it
+    may use (scheduling/quotas.py); its tenant's bound it besides. ``secret`` brings a
     secret made elsewhere, in our format.
     """
 
     expires_at: datetime | None
     class_ceiling: str | None
+    quotas: Mapping[str, Written] | None
     scopes: Iterable[str]
     secret: str | None
 
@@ -53,6 +56,7 @@ def issue_token(
                 name=name,
                 scopes=_scopes(settings.get("scopes", (INFERENCE,)), (INFERENCE,)),
                 class_ceiling=referred("class_ceiling", PriorityClass.objects, ceiling) if ceiling else None,
+                quotas=checked_quotas(settings.get("quotas") or {}),
                 expires_at=_future(settings.get("expires_at")),
             ),
             settings.get("secret") or tokens.generate(tokens.INFERENCE),
@@ -161,4 +165,5 @@ def _whole(token: ApiToken) -> dict[str, Any]:
         "scopes": token.scopes,
         "class_ceiling": str(token.class_ceiling or ""),
         "expires_at": token.expires_at.isoformat() if token.expires_at else None,
+        **({"quotas": token.quotas} if token.quotas else {}),
     }

@@ -22,6 +22,7 @@ from gateway.ledger import Reservation
 from gateway.records import Record
 from gateway.relay import EngineCall, Reply
 from scheduling.core.outcome import Outcome
+from scheduling.core.policy import IN_FLIGHT
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import Dispatcher, Lease
@@ -88,6 +89,8 @@ class Work:
             queued_ms=now_ms,
             deadline_ms=now_ms + job.wait_ms,
             streams=job.stream,
+            api_token=str(caller.token_id),
+            api_token_in_flight=caller.quotas.get(IN_FLIGHT),
         )
         self.call = EngineCall(
             request_id=request_id,
@@ -111,9 +114,17 @@ class Work:
         self._client.tell = None
         record = self.record
         outcome, record.status = self._ended(error)
+        if not record.cost:
+            record.spend = 0  # it was only held
         record.outcome = outcome.value
         record.ended_at = time()
         self._books.end(record)
+
+    def hold(self, reservation: Reservation) -> None:
+        """The request has its part of the quotas, or a time at which that comes."""
+        self._granted = reservation
+        if reservation.not_before_ms is not None:
+            self.ticket = replace(self.ticket, not_before_ms=reservation.not_before_ms)
 
     @contextmanager
     def seat(self, lease: Lease, reservation: Reservation) -> Iterator[None]:
@@ -123,7 +134,6 @@ class Work:
         before it left is, and so is a prompt that an engine has read.
         """
         self._seated = True
-        self._granted = reservation
         reservation.seated()
         self._dispatched_s = monotonic()
         record = self.record
@@ -156,7 +166,7 @@ class Work:
         job = self.job
         headers = scheduling_headers(job.priority_class, revision)
         headers += timing_headers(self.queue_ms, int((monotonic() - self._dispatched_s) * 1000))
-        return headers + quota_headers(self._granted.granted) if self._granted else headers
+        return headers + quota_headers(self._granted.left) if self._granted else headers
 
     @property
     def queue_ms(self) -> int:
@@ -200,6 +210,9 @@ class Work:
         record.completion_tokens = usage.completion_tokens
         record.estimated = usage.estimated
         record.cost = 0 if lease.refund else usage.cost_tokens
+        record.spend = self.job.prices.spend(
+            usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+        )
 
     def _remark(self) -> bytes:
         """The comment for a silent stream; nothing in the middle of an event."""
@@ -240,4 +253,5 @@ def _record(ticket: Ticket, job: Job, caller: Caller) -> Record:
         stream=job.stream,
         policy_revision=job.revision,
         estimated_tokens=ticket.cost_tokens,
+        spend=job.prices.spend(ticket.prompt_tokens, 0, ticket.completion_tokens),
     )

@@ -1,3 +1,4 @@
+# over 300 lines: one table of all rows
 """Tenants, pools, backends and the rules between them. Written only through services.py."""
 
 from __future__ import annotations
@@ -84,25 +85,6 @@ class Tenant(models.Model):
         return self.slug
 
 
-class Quota(models.Model):
-    """A limit of one tenant."""
-
-    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="quotas")
-    kind = models.CharField(max_length=30, choices=_choices(policy.QUOTA_KINDS))
-    limit = models.PositiveIntegerField(validators=[MinValueValidator(1)])
-
-    class Meta:
-        ordering = ["kind"]
-        constraints = [
-            models.UniqueConstraint(fields=["tenant", "kind"], name="quota_once_per_tenant_and_kind"),
-            models.CheckConstraint(condition=Q(limit__gte=1), name="quota_limit_from_1"),
-            _one_of("kind", policy.QUOTA_KINDS, "quota_kind_is_known"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.tenant_id} {self.kind} {self.limit}"
-
-
 class Pool(models.Model):
     """Backends that stand in for each other: the scheduling domain."""
 
@@ -121,12 +103,61 @@ class ServedModel(models.Model):
     name = models.CharField(max_length=200, unique=True, validators=[NAME])
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="models")
     created_at = models.DateTimeField(auto_now_add=True)
+    prompt_price = models.PositiveBigIntegerField(
+        default=0, help_text="Micro-units of money per million prompt tokens."
+    )
+    cached_price = models.PositiveBigIntegerField(
+        default=0, help_text="The same for prompt tokens that the engine had in its cache."
+    )
+    completion_price = models.PositiveBigIntegerField(
+        default=0, help_text="Micro-units of money per million completion tokens."
+    )
 
     class Meta:
         ordering = ["name"]
 
     def __str__(self) -> str:
         return self.name
+
+
+class Quota(models.Model):
+    """A limit of one tenant, or, with a model, of its requests for that model."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, related_name="quotas")
+    model = models.ForeignKey(
+        ServedModel, null=True, blank=True, on_delete=models.CASCADE, related_name="quotas"
+    )
+    kind = models.CharField(max_length=30, choices=_choices(policy.QUOTA_KINDS))
+    limit = models.PositiveBigIntegerField(
+        validators=[MinValueValidator(1), MaxValueValidator(policy.MAX_QUOTA)]
+    )
+    waits = models.BooleanField(
+        default=True, help_text="A request waits for the minute's allowance. Otherwise it is refused."
+    )
+
+    class Meta:
+        ordering = ["kind"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "kind"],
+                condition=Q(model__isnull=True),
+                name="quota_once_per_tenant_and_kind",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "model", "kind"],
+                condition=Q(model__isnull=False),
+                name="quota_once_per_tenant_model_and_kind",
+            ),
+            models.CheckConstraint(condition=Q(limit__gte=1), name="quota_limit_from_1"),
+            models.CheckConstraint(
+                condition=Q(waits=True) | Q(kind__in=policy.MINUTE_KINDS),
+                name="quota_refuses_per_minute_only",
+            ),
+            _one_of("kind", policy.QUOTA_KINDS, "quota_kind_is_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant} {self.kind} {self.limit}"
 
 
 class Backend(models.Model):

@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connection, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
 from scheduling import models, secrets
-from scheduling.core.policy import BackendRule, ClassRule, Policy, PoolRule, TenantRule
+from scheduling.core.policy import BackendRule, ClassRule, Policy, PoolRule, Prices, TenantRule
 from scheduling.engines.endpoint import Endpoint
 from scheduling.services.edits import Missing
 
@@ -57,6 +57,7 @@ def policy() -> Policy:
             pools=MappingProxyType(_pool_rules()),
             backends=MappingProxyType(_backend_rules()),
             models=MappingProxyType(dict(models.ServedModel.objects.values_list("name", "pool__name"))),
+            prices=MappingProxyType(_prices()),
         )
 
 
@@ -76,7 +77,7 @@ def unreadable_api_keys() -> list[str]:
 
 def tenants() -> QuerySet[models.Tenant]:
     """Tenants with their class and quotas."""
-    return models.Tenant.objects.select_related("priority_class").prefetch_related("quotas")
+    return models.Tenant.objects.select_related("priority_class").prefetch_related("quotas__model")
 
 
 def classes() -> QuerySet[models.PriorityClass]:
@@ -107,6 +108,12 @@ def policies() -> QuerySet[models.SchedulingPolicy]:
 def changes() -> QuerySet[models.Change]:
     """The audit, newest first."""
     return models.Change.objects.all()
+
+
+def changes_of(tenant: str) -> QuerySet[models.Change]:
+    """The audit of a tenant and its quotas, newest first."""
+    of_models = Q(noun="quota", target__startswith=f"{tenant}/")
+    return models.Change.objects.filter(Q(noun__in=("tenant", "quota"), target=tenant) | of_models)
 
 
 def readings(backend: str, since: datetime) -> QuerySet[models.BackendReading]:
@@ -143,9 +150,9 @@ def found(rows: QuerySet[Row], **key: object) -> Row:
 
 
 def _tenant_rules() -> dict[str, TenantRule]:
-    quotas: dict[int, dict[str, int]] = defaultdict(dict)
-    for tenant_id, kind, limit in models.Quota.objects.values_list("tenant_id", "kind", "limit"):
-        quotas[tenant_id][kind] = limit
+    quotas: dict[int, list[models.Quota]] = defaultdict(list)
+    for quota in models.Quota.objects.select_related("model").order_by():
+        quotas[quota.tenant_id].append(quota)
     rows = models.Tenant.objects.values_list("id", "slug", "weight", "priority_class__name", "state")
     return {
         slug: TenantRule(
@@ -153,10 +160,30 @@ def _tenant_rules() -> dict[str, TenantRule]:
             weight=weight,
             priority_class=priority_class,
             suspended=state == models.Tenant.State.SUSPENDED,
-            quotas=MappingProxyType(quotas.get(key, {})),
+            **(_quota_rules(quotas[key]) if key in quotas else {}),
         )
         for key, slug, weight, priority_class, state in rows
     }
+
+
+def _quota_rules(rows: Iterable[models.Quota]) -> dict[str, Any]:
+    limits: dict[str, dict[str, int]] = defaultdict(dict)
+    refusing: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        model = row.model.name if row.model else ""
+        limits[model][row.kind] = row.limit
+        if not row.waits:
+            refusing[model].add(row.kind)
+    return {
+        "quotas": MappingProxyType(limits.pop("", {})),
+        "model_quotas": MappingProxyType({model: MappingProxyType(of) for model, of in limits.items()}),
+        "refusing": MappingProxyType({model: frozenset(kinds) for model, kinds in refusing.items()}),
+    }
+
+
+def _prices() -> dict[str, Prices]:
+    rows = models.ServedModel.objects.values_list("name", "prompt_price", "cached_price", "completion_price")
+    return {name: Prices(*prices) for name, *prices in rows if any(prices)}
 
 
 def _class_rules() -> dict[str, ClassRule]:

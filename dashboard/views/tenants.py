@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -12,16 +13,17 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 
 from dashboard.boards import tenants as board_of_tenants
-from dashboard.forms import TenantForm, TenantSettingsForm
+from dashboard.forms import ConsoleForm, QuotaForm, TenantForm, TenantSettingsForm
 from dashboard.pages import attempt, back, by, editing, live_page, page, row_answer, viewing
 from dashboard.sources import read_now
 from dashboard.topics import Topic, board_of, listed_tenants
 from gateway import selectors as gateway_selectors
 from scheduling import selectors, services
-from scheduling.core.policy import QUOTA_KINDS
+from scheduling.core.policy import BUDGET_KINDS, MINUTE_KINDS
 
 WEIGHT_ERROR = "Weight is a whole number from 1 to 1000."
 RECENT_CHANGES = 20
+COUNTED = (*MINUTE_KINDS, *BUDGET_KINDS)
 
 
 @viewing
@@ -53,17 +55,16 @@ def new_tenant(request: HttpRequest) -> HttpResponse:
 def tenant(request: HttpRequest, slug: str) -> HttpResponse:
     """One tenant: what it does, what it may, its API tokens, its usage, its changes."""
     row = get_object_or_404(selectors.tenants(), slug=slug)
-    form = TenantSettingsForm(initial=_settings(row))
-    return _tenant_page(request, row, form)
+    return _tenant_page(request, row)
 
 
 @editing
 def tenant_settings(request: HttpRequest, slug: str) -> HttpResponse:
-    """Save name, class and quotas; only what differs is written."""
+    """Save name and class; only what differs is written."""
     row = get_object_or_404(selectors.tenants(), slug=slug)
     form = TenantSettingsForm(request.POST, initial=_settings(row))
     if not form.is_valid():
-        return _tenant_page(request, row, form, status=422)
+        return _tenant_page(request, row, status=422, form=form)
     errors = [
         error
         for name in form.changed_data
@@ -92,6 +93,23 @@ def tenant_weight(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @editing
+def tenant_quota(request: HttpRequest, slug: str) -> HttpResponse:
+    """Set one limit of a tenant, or remove it."""
+    row = get_object_or_404(selectors.tenants(), slug=slug)
+    if gone := request.POST.get("remove"):
+        model = request.POST.get("model", "")
+        change = partial(services.set_quota, slug, gone, None, model=model, by=by(request))
+    else:
+        form = QuotaForm(request.POST)
+        if not form.is_valid():
+            return _tenant_page(request, row, status=422, quota_form=form)
+        change = partial(services.set_quota, slug, by=by(request), **form.values())
+    if error := attempt(request, change):
+        messages.error(request, error)
+    return back(request, "tenant", slug)
+
+
+@editing
 def tenant_state(request: HttpRequest, slug: str) -> HttpResponse:
     """Suspend or resume."""
     service = services.resume_tenant if request.POST.get("state") == "active" else services.suspend_tenant
@@ -115,40 +133,45 @@ def _weight_answer(request: HttpRequest, slug: str, error: str, typed: str) -> H
     return row_answer(request, board, row_id, error=error, typed=typed)
 
 
-def _tenant_page(
-    request: HttpRequest, row: Any, form: TenantSettingsForm, *, status: int = 200
-) -> HttpResponse:
+def _tenant_page(request: HttpRequest, row: Any, *, status: int = 200, **forms: ConsoleForm) -> HttpResponse:
     now = timezone.now()
     day = gateway_selectors.Span(now - timedelta(days=1), now + timedelta(minutes=1), tenant=row.slug)
-    response = live_page(
-        request,
-        "dashboard/tenant.html",
-        Topic("tenant", row.slug),
-        read_now(),
-        tenant=row,
-        form=form,
-        api_tokens=gateway_selectors.api_tokens(row.slug).filter(revoked_at=None),
-        usage=gateway_selectors.usage(day, by=("model",)),
-        changes=selectors.changes().filter(noun__in=("tenant", "quota"), target=row.slug)[:RECENT_CHANGES],
-    )
+    fresh = {"form": TenantSettingsForm(initial=_settings(row)), "quota_form": QuotaForm()}
+    context = {
+        "tenant": row,
+        **(fresh | forms),
+        "quotas": _quotas(row),
+        "api_tokens": gateway_selectors.api_tokens(row.slug).filter(revoked_at=None),
+        "usage": gateway_selectors.usage(day, by=("model",)),
+        "changes": selectors.changes_of(row.slug)[:RECENT_CHANGES],
+    }
+    response = live_page(request, "dashboard/tenant.html", Topic("tenant", row.slug), read_now(), **context)
     response.status_code = status
     return response
 
 
 def _settings(row: Any) -> dict[str, Any]:
-    quotas = {quota.kind: quota.limit for quota in row.quotas.all()}
-    return {"name": row.name, "priority_class": row.priority_class.name, **quotas}
+    return {"name": row.name, "priority_class": row.priority_class.name}
 
 
-def _save_quota(kind: str) -> Any:
-    def save(slug: str, limit: int | None, *, by: str) -> None:
-        services.set_quota(slug, kind, limit, by=by)
+def _quotas(row: Any) -> list[dict[str, Any]]:
+    """A tenant's limits and what was used of them, its own first."""
+    rows = sorted(row.quotas.all(), key=lambda each: (each.model.name if each.model else "", each.kind))
+    use = gateway_selectors.tenant_use(row) if rows else {}
+    return [_quota(each, use[each.model.name if each.model else ""]) for each in rows]
 
-    return save
+
+def _quota(row: Any, use: Mapping[str, int]) -> dict[str, Any]:
+    used = use.get(row.kind, 0) if row.kind in COUNTED else None
+    return {
+        "kind": row.kind,
+        "model": row.model.name if row.model else "",
+        "limit": row.limit,
+        "waits": row.waits,
+        "choice": row.kind in MINUTE_KINDS,
+        "used": used,
+        "left": None if used is None else max(0, row.limit - used),
+    }
 
 
-_SAVE: dict[str, Any] = {
-    "name": services.rename_tenant,
-    "priority_class": services.set_class,
-    **{kind: _save_quota(kind) for kind in QUOTA_KINDS},
-}
+_SAVE: dict[str, Any] = {"name": services.rename_tenant, "priority_class": services.set_class}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from ninja import Schema
 from pydantic import AwareDatetime, ConfigDict, Field
@@ -22,6 +22,29 @@ class Input(Schema):
         return self.dict(exclude_unset=True, exclude={"why", *but})
 
 
+class QuotaIn(Schema):
+    """A quota that may refuse instead of letting requests wait."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    limit: int
+    when_exhausted: Literal["wait", "refuse"]
+
+
+Quotas = dict[str, int | QuotaIn]
+Changes = dict[str, int | QuotaIn | None]
+
+
+class PricesIn(Schema):
+    """Micro-units of money per million tokens of each kind; what is left out is free."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+
+
 class TenantIn(Input):
     """A new tenant."""
 
@@ -29,16 +52,18 @@ class TenantIn(Input):
     name: str = ""
     weight: int = 1
     priority_class: str = "standard"
-    quotas: dict[str, int] = {}
+    quotas: Quotas = {}
+    model_quotas: dict[str, Quotas] = {}
 
 
 class TenantChange(Input):
-    """What to change about a tenant. A quota of null is removed; others stay."""
+    """What to change about a tenant. A quota of null is removed; others stay, of models likewise."""
 
     name: str = Field(default=NOT_WRITTEN)
     weight: int = Field(default=NOT_WRITTEN)
     priority_class: str = Field(default=NOT_WRITTEN)
-    quotas: dict[str, int | None] = Field(default=NOT_WRITTEN)
+    quotas: Changes = Field(default=NOT_WRITTEN)
+    model_quotas: dict[str, Changes] = Field(default=NOT_WRITTEN)
     suspended: bool = Field(default=NOT_WRITTEN)
 
 
@@ -48,6 +73,7 @@ class TokenIn(Input):
     tenant: str
     name: str
     class_ceiling: str | None = None
+    quotas: Quotas = {}
     expires_at: AwareDatetime | None = Field(None, strict=False)
 
 
@@ -62,12 +88,14 @@ class ModelIn(Input):
 
     name: str
     pool: str
+    prices: PricesIn = Field(default=NOT_WRITTEN)
 
 
 class ModelChange(Input):
-    """Where to move a model."""
+    """What to change about a model: where it is served, and what its tokens cost."""
 
-    pool: str
+    pool: str = Field(default=NOT_WRITTEN)
+    prices: PricesIn = Field(default=NOT_WRITTEN)
 
 
 class BackendIn(Input):

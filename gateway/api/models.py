@@ -46,7 +46,7 @@ def list_models(request: HttpRequest, query: Query[PageQuery]) -> object:
 @models.post("", response=answers(ModelOut, 201))
 def create_model(request: HttpRequest, body: ModelIn) -> object:
     """Let clients ask for a model name."""
-    return Status(201, services.create_model(body.name, body.pool, by=by(request), why=body.why))
+    return Status(201, services.create_model(**body.given(), by=by(request), why=body.why))
 
 
 # A model's name may hold slashes, so it is all the rest of the path.
@@ -57,9 +57,16 @@ def read_model(request: HttpRequest, name: str) -> object:
 
 
 @models.patch("/{path:name}", response=answers(ModelOut))
-def move_model(request: HttpRequest, name: str, body: ModelChange) -> object:
-    """Serve a model from another pool."""
-    return services.move_model(name, body.pool, by=by(request), why=body.why)
+def change_model(request: HttpRequest, name: str, body: ModelChange) -> object:
+    """Serve a model from another pool, or change what its tokens cost from the next request on."""
+    stamp = {"by": by(request), "why": body.why}
+    given = body.given()
+    with services.writing():
+        if "pool" in given:
+            services.move_model(name, given["pool"], **stamp)
+        if "prices" in given:
+            services.set_prices(name, given["prices"], **stamp)
+    return selectors.found(selectors.served_models(), name=name)
 
 
 @models.delete("/{path:name}", response=answers(None, 204))

@@ -10,7 +10,11 @@ from pydantic import Field
 
 from gateway.models import ApiToken
 from scheduling.models import Backend, Change, Pool, ServedModel, Tenant
-from scheduling.services import reversible
+from scheduling.quotas import Written
+from scheduling.services import model_quotas_of, prices_of, quotas_of, reversible
+
+Quotas = dict[str, int | dict[str, int | str]]
+"""A limit, or ``{limit, when_exhausted: refuse}``, by kind."""
 
 
 class TenantOut(Schema):
@@ -20,7 +24,8 @@ class TenantOut(Schema):
     name: str
     weight: int
     priority_class: str
-    quotas: dict[str, int]
+    quotas: Quotas
+    model_quotas: dict[str, Quotas]
     suspended: bool
     created_at: datetime
 
@@ -30,9 +35,14 @@ class TenantOut(Schema):
         return row.priority_class.name
 
     @staticmethod
-    def resolve_quotas(row: Tenant) -> dict[str, int]:
+    def resolve_quotas(row: Tenant) -> dict[str, Written]:
         """Its limits by kind."""
-        return {quota.kind: quota.limit for quota in row.quotas.all()}
+        return quotas_of(row)
+
+    @staticmethod
+    def resolve_model_quotas(row: Tenant) -> dict[str, dict[str, Written]]:
+        """Its limits for single models, by model and kind."""
+        return model_quotas_of(row)
 
     @staticmethod
     def resolve_suspended(row: Tenant) -> bool:
@@ -50,6 +60,7 @@ class TokenOut(Schema):
     shown: str = Field(description="The beginning and end of the secret, to tell tokens apart.")
     scopes: list[str]
     class_ceiling: str | None
+    quotas: Quotas
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -106,12 +117,18 @@ class ModelOut(Schema):
 
     name: str
     pool: str
+    prices: dict[str, int]
     created_at: datetime
 
     @staticmethod
     def resolve_pool(row: ServedModel) -> str:
         """Its pool's name."""
         return row.pool.name
+
+    @staticmethod
+    def resolve_prices(row: ServedModel) -> dict[str, int]:
+        """What its tokens cost, without what is free."""
+        return prices_of(row)
 
 
 class BackendOut(Schema):

@@ -42,7 +42,9 @@ def read_tenant(request: HttpRequest, slug: str) -> object:
 def change_tenant(request: HttpRequest, slug: str, body: TenantChange) -> object:
     """Change a tenant. Takes effect on the next dispatch, for requests that already wait too."""
     stamp = {"by": by(request), "why": body.why}
-    given = body.given("quotas", "suspended")
+    given = body.given()
+    quotas = {"": given.pop("quotas", None) or {}, **(given.pop("model_quotas", None) or {})}
+    suspended = given.pop("suspended", None)
     writes: dict[str, Callable[..., Tenant]] = {
         "name": services.rename_tenant,
         "weight": services.set_weight,
@@ -52,10 +54,11 @@ def change_tenant(request: HttpRequest, slug: str, body: TenantChange) -> object
         _found(slug)
         for field, value in given.items():
             writes[field](slug, value, **stamp)
-        for kind, limit in (body.quotas or {}).items():
-            services.set_quota(slug, kind, limit, **stamp)
-        if "suspended" in body.model_fields_set:
-            write = services.suspend_tenant if body.suspended else services.resume_tenant
+        for model, changes in quotas.items():
+            for kind, quota in changes.items():
+                services.set_quota(slug, kind, quota, model=model, **stamp)
+        if suspended is not None:
+            write = services.suspend_tenant if suspended else services.resume_tenant
             write(slug, **stamp)
     return _found(slug)
 

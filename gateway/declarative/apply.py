@@ -16,6 +16,9 @@ from gateway.declarative.plan import Step, plan
 from gateway.declarative.wanted import Wanted
 from gateway.selectors import api_tokens
 from scheduling import selectors, services
+from scheduling.quotas import Written
+
+Nested = Mapping[str, Mapping[str, Written]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +93,25 @@ def _change_tenant(step: Step, errand: _Errand) -> None:
         _TENANT_WRITES[field](step.name, value, errand, step.before[field])
 
 
-def _set_quotas(tenant: str, quotas: Mapping[str, int], errand: _Errand, before: Mapping[str, int]) -> None:
+def _set_quotas(
+    tenant: str, quotas: Mapping[str, Written], errand: _Errand, before: Mapping[str, Written]
+) -> None:
     for kind in dict.fromkeys((*before, *quotas)):
         services.set_quota(tenant, kind, quotas.get(kind), **errand.stamp)
+
+
+def _set_model_quotas(tenant: str, models: Nested, errand: _Errand, before: Nested) -> None:
+    for model in dict.fromkeys((*before, *models)):
+        quotas, was = models.get(model, {}), before.get(model, {})
+        for kind in dict.fromkeys((*was, *quotas)):
+            services.set_quota(tenant, kind, quotas.get(kind), model=model, **errand.stamp)
+
+
+def _change_model(step: Step, errand: _Errand) -> None:
+    if "pool" in step.after:
+        services.move_model(step.name, step.after["pool"], **errand.stamp)
+    if "prices" in step.after:
+        services.set_prices(step.name, step.after["prices"], **errand.stamp)
 
 
 def _set_suspended(tenant: str, suspended: bool, errand: _Errand, _before: Any) -> None:  # noqa: FBT001
@@ -114,6 +133,7 @@ def _issue_token(step: Step, errand: _Errand) -> None:
         name=name,
         secret=secret,
         class_ceiling=step.after.get("class_ceiling"),
+        quotas=step.after.get("quotas"),
         expires_at=step.after.get("expires_at"),
         **errand.stamp,
     )
@@ -123,7 +143,7 @@ def _replace_token(step: Step, errand: _Errand) -> None:
     fixed = [field for field in step.after if field != "digest"]
     if fixed:
         raise ValidationError(
-            dict.fromkeys(fixed, "An API token's class and end are fixed. Use another name.")
+            dict.fromkeys(fixed, "An API token's class, quotas and end are fixed. Use another name.")
         )
     _revoke_token(step, errand)
     _issue_token(step, errand)
@@ -140,6 +160,7 @@ _TENANT_WRITES: dict[str, Callable[[str, Any, _Errand, Any], object]] = {
     "weight": lambda tenant, value, errand, _: services.set_weight(tenant, value, **errand.stamp),
     "priority_class": lambda tenant, value, errand, _: services.set_class(tenant, value, **errand.stamp),
     "quotas": _set_quotas,
+    "model_quotas": _set_model_quotas,
     "suspended": _set_suspended,
 }
 _DOERS: dict[tuple[str, str], Callable[[Step, _Errand], object]] = {
@@ -152,12 +173,8 @@ _DOERS: dict[tuple[str, str], Callable[[Step, _Errand], object]] = {
         step.name, **step.after, **errand.stamp
     ),
     ("classes", "delete"): lambda step, errand: services.delete_priority_class(step.name, **errand.stamp),
-    ("models", "create"): lambda step, errand: services.create_model(
-        step.name, step.after["pool"], **errand.stamp
-    ),
-    ("models", "change"): lambda step, errand: services.move_model(
-        step.name, step.after["pool"], **errand.stamp
-    ),
+    ("models", "create"): lambda step, errand: services.create_model(step.name, **step.after, **errand.stamp),
+    ("models", "change"): _change_model,
     ("models", "delete"): lambda step, errand: services.delete_model(step.name, **errand.stamp),
     ("tenants", "create"): _create_tenant,
     ("tenants", "change"): _change_tenant,

@@ -8,7 +8,7 @@ from typing import Any
 from gateway import selectors as gateway_selectors
 from gateway.declarative.document import ENTRIES, written_name
 from gateway.declarative.plan import LONG_FIELDS, SECRET_FIELDS
-from scheduling import selectors
+from scheduling import selectors, services
 from scheduling.models import SchedulingPolicy, Tenant
 from scheduling.services.pools import CLASS_FIELDS, POLICY_FIELDS
 
@@ -33,7 +33,10 @@ def current() -> dict[str, Rows]:
             "classes": {
                 row.name: {name: getattr(row, name) for name in CLASS_FIELDS} for row in selectors.classes()
             },
-            "models": {row.name: {"pool": row.pool.name} for row in selectors.served_models()},
+            "models": {
+                row.name: {"pool": row.pool.name, "prices": services.prices_of(row)}
+                for row in selectors.served_models()
+            },
             "tenants": {row.slug: _tenant(row) for row in selectors.tenants()},
             "backends": _backends(),
             "policies": {row.pool.name: _policy(row) for row in selectors.policies()},
@@ -85,7 +88,8 @@ def _tenant(row: Tenant) -> dict[str, Any]:
         "name": row.name,
         "weight": row.weight,
         "priority_class": row.priority_class.name,
-        "quotas": {quota.kind: quota.limit for quota in row.quotas.all()},
+        "quotas": services.quotas_of(row),
+        "model_quotas": services.model_quotas_of(row),
         "suspended": row.state == Tenant.State.SUSPENDED,
     }
 
@@ -116,6 +120,7 @@ def _tokens() -> Rows:
         f"{row.tenant}/{row.name}": {
             "digest": bytes(row.digest).hex(),
             "class_ceiling": row.class_ceiling.name if row.class_ceiling else None,
+            "quotas": row.quotas,
             "expires_at": row.expires_at,
         }
         for row in rows

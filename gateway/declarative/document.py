@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 
@@ -25,22 +25,46 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class QuotaEntry(Entry):
+    """A quota in its long form; a number alone is the limit."""
+
+    limit: int
+    when_exhausted: Literal["wait", "refuse"] = "wait"
+
+
+def _long(written: Any) -> Any:
+    return written if isinstance(written, dict) else {"limit": written}
+
+
+Quotas = dict[str, Annotated[QuotaEntry, BeforeValidator(_long)]]
+
+
 class TenantEntry(Entry):
-    """A tenant by its slug. Quotas that are written replace all of its quotas."""
+    """A tenant by its slug. Quotas that are written replace all of its quotas, of models likewise."""
 
     slug: str
     name: str | None = None
     weight: int | None = None
     priority_class: str | None = Field(None, alias="class")
-    quotas: dict[str, int] | None = None
+    quotas: Quotas | None = None
+    model_quotas: dict[str, Quotas] | None = None
     suspended: bool | None = None
 
 
+class PricesEntry(Entry):
+    """Micro-units of money per million tokens of each kind."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+
+
 class ModelEntry(Entry):
-    """A served model and the pool that serves it."""
+    """A served model, the pool that serves it, and what its tokens cost."""
 
     name: str
     pool: str
+    prices: PricesEntry | None = None
 
 
 class BackendEntry(Entry):
@@ -84,6 +108,7 @@ class TokenEntry(Entry):
     name: str
     secret_env: str | None = None
     class_ceiling: str | None = Field(None, alias="class")
+    quotas: Quotas | None = None
     expires_at: AwareDatetime | None = Field(None, strict=False)
 
 
@@ -105,6 +130,11 @@ ENTRIES: dict[str, type[Entry]] = {
     "classes": ClassEntry,
     "policies": PolicyEntry,
     "tokens": TokenEntry,
+}
+INNER: dict[int | str, type[Entry]] = {
+    "quotas": QuotaEntry,
+    "model_quotas": QuotaEntry,
+    "prices": PricesEntry,
 }
 
 
@@ -142,6 +172,8 @@ def _place(location: Sequence[int | str]) -> str:
 
 def _nearest(location: Sequence[int | str]) -> str:
     entry = Document if len(location) == 1 else ENTRIES[str(location[0])]
+    for inner in location[2:-1]:
+        entry = INNER.get(inner, entry)
     valid = [written_name(entry, name) for name in entry.model_fields]
     near = difflib.get_close_matches(str(location[-1]), valid, n=1)
     return f"Did you mean {near[0]}?" if near else f"Use one of: {', '.join(valid)}."

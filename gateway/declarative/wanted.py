@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gateway import tokens
-from gateway.declarative.document import BackendEntry, BadFile, Document, Entry, TokenEntry
+from gateway.declarative.document import (
+    BackendEntry,
+    BadFile,
+    Document,
+    Entry,
+    PricesEntry,
+    QuotaEntry,
+    Quotas,
+    TokenEntry,
+)
+from scheduling.core.policy import MINUTE_KINDS
+from scheduling.quotas import WAIT, Written
 
 Rows = dict[str, dict[str, Any]]
 
@@ -75,6 +86,9 @@ def wanted(document: Document, environ: Mapping[str, str], folder: Path) -> Want
 
 def _row(reader: _Reader, entry: Entry, place: str) -> tuple[str, dict[str, Any]]:
     fields = {name: value for name in entry.model_fields_set if (value := getattr(entry, name)) is not None}
+    for name in ("quotas", "model_quotas", "prices"):
+        if name in fields:
+            fields[name] = _LONG_FORMS[name](fields[name])
     fields.update({name: None for name in ("max_wait_s", "tpot_target_ms") if _is_null(entry, name)})
     if isinstance(entry, BackendEntry):
         return _backend(reader, fields, place)
@@ -82,6 +96,32 @@ def _row(reader: _Reader, entry: Entry, place: str) -> tuple[str, dict[str, Any]
         return _token(reader, fields, place)
     name = fields.pop("slug", None) or fields.pop("name", None) or f"{fields.pop('pool')}"
     return name, fields
+
+
+def _quotas(entries: Quotas) -> dict[str, Written]:
+    return {kind: _quota(kind, entry) for kind, entry in entries.items()}
+
+
+def _quota(kind: str, entry: QuotaEntry) -> Written:
+    chosen = "when_exhausted" in entry.model_fields_set
+    if not chosen or (kind in MINUTE_KINDS and entry.when_exhausted == WAIT):
+        return entry.limit
+    return entry.model_dump()
+
+
+def _model_quotas(models: Mapping[str, Quotas]) -> dict[str, dict[str, Written]]:
+    return {model: quotas for model, entries in models.items() if (quotas := _quotas(entries))}
+
+
+def _prices(entry: PricesEntry) -> dict[str, int]:
+    return {kind: price for kind, price in entry.model_dump().items() if price}
+
+
+_LONG_FORMS: dict[str, Callable[[Any], Any]] = {
+    "quotas": _quotas,
+    "model_quotas": _model_quotas,
+    "prices": _prices,
+}
 
 
 def _is_null(entry: Entry, name: str) -> bool:

@@ -257,10 +257,6 @@ class Gates:
             return False
         return gate.move(limit, self._max_in_flight[gate.name], read_ms)
 
-    def has(self, model: str) -> bool:
-        """Whether any backend of the policy has the model."""
-        return any(model in gate.models and not gate.gone for gate in self._gates.values())
-
     def serving(self, model: str) -> list[Gate]:
         """The backends of the policy that have the model, draining ones too."""
         return [gate for gate in self._gates.values() if model in gate.models and not gate.gone]

@@ -101,7 +101,8 @@ class Bands:
         self._by_name: dict[str, Band] = {}
         self._shape: tuple[str, CostRule, tuple[tuple[int, str], ...]] | None = None
         self._promotions = 0
-        self._shut: dict[str, Container[str]] = {}
+        self.shut: dict[str, Container[str]] = {}
+        """Tenants that are passed over, and for which models."""
         self._front: dict[Lane, OrderedDict[int, Entry]] = {}
 
     def __iter__(self) -> Iterator[Band]:
@@ -119,7 +120,7 @@ class Bands:
             self._by_name = {band.rule.name: band for band in self._bands}
             self._shape = shape
             for band in self._bands:
-                for tenant, models in self._shut.items():
+                for tenant, models in self.shut.items():
                     band.fairness.close(tenant, models)
             self._stand_anew(entries)
         for band, rule in zip(self._bands, ranked, strict=True):
@@ -157,20 +158,11 @@ class Bands:
     def close(self, tenant: str, models: Container[str] | None) -> None:
         """Seat none of the tenant's tickets for ``models`` in any class; None lets it in again."""
         if models is None:
-            self._shut.pop(tenant, None)
+            self.shut.pop(tenant, None)
         else:
-            self._shut[tenant] = models
+            self.shut[tenant] = models
         for band in self._bands:
             band.fairness.close(tenant, models)
-
-    def shut(self, tenant: str) -> Container[str] | None:
-        """The models for which the tenant is passed over."""
-        return self._shut.get(tenant)
-
-    @property
-    def shut_tenants(self) -> Collection[str]:
-        """Who is passed over, at least for some model."""
-        return self._shut.keys()
 
     def put_first(self, entry: Entry) -> None:
         """The ticket, which stands in no line, goes before all others from now on."""
@@ -213,7 +205,7 @@ class Bands:
         for lane, line in self._front.items():
             if gate := choose(lane, 0, now_ms):
                 for entry in line.values():
-                    if lane.model not in self._shut.get(entry.ticket.tenant, ()):
+                    if lane.model not in self.shut.get(entry.ticket.tenant, ()):
                         return entry, gate
         return None
 

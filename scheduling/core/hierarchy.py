@@ -42,8 +42,7 @@ class Tree:
         """Open the accounts of the names on the ticket's path, or hold the ones that are open."""
         level: Level | None = self._tenants
         path: list[Share] = []
-        names = entry.ticket.path
-        for name in names:
+        for name in entry.ticket.path:
             if level is None:
                 level = path[-1].inner = self._order()
             share = level.shares.get(name)
@@ -56,21 +55,22 @@ class Tree:
 
     def push(self, entry: Entry) -> None:
         """Stand in the line of the last name; names that had none in this lane begin to wait."""
-        lane, path = entry.lane, entry.shares
+        lane, path, cost = entry.lane, entry.shares, entry.cost
         last = path[-1]
-        line = last.lines.get(lane)
-        if line is None:
-            line = OrderedDict()
-            if last.lines:
-                last.lines[lane] = line
-            else:
-                last.lines = {lane: line}
-            self._enter(path, lane, retry=entry.place < 0)
-        stand_in(line, entry)
         entry.ordinal = last.left + last.waiting
         for share in path:
             share.waiting += 1
-            share.waiting_cost += entry.cost
+            share.waiting_cost += cost
+        line = last.lines.get(lane)
+        if line is not None:
+            stand_in(line, entry)
+            return
+        line = OrderedDict({entry.place: entry})
+        if last.lines:
+            last.lines[lane] = line
+        else:
+            last.lines = {lane: line}
+        self._enter(path, lane, retry=entry.place < 0)
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The first name of every level, then that name's oldest ticket."""

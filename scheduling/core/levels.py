@@ -10,7 +10,7 @@ from scheduling.core.entry import Entry, Lane, Stamp
 from scheduling.core.position import Curve, Drain
 
 MILLI = 1000  # milli-tokens per cost token: weight 1000 still moves the key by whole steps
-SLACK = 64  # stale index entries a heap may hold before it is worth sweeping
+SLACK = 64  # stale entries that may be there before it is worth sweeping
 
 
 _NO_LINES: dict[Lane, OrderedDict[int, Entry]] = {}  # of names with others inside
@@ -38,7 +38,6 @@ class Share:
         "left",
         "lines",
         "name",
-        "parked",
         "shut",
         "tally",
         "waiting",
@@ -55,7 +54,6 @@ class Share:
         self.tally = 0
         self.wakes = 0
         self.held = 0
-        self.parked: int | None = None
         self.shut: Container[str] | None = None
         self.aside: set[Lane] | None = None
         self.keys: dict[Lane, int] = {}
@@ -80,12 +78,14 @@ class Level:
     """Names side by side, each with a key; the waiting one with the smallest goes first, ties by name.
 
     What the key means, and how it moves, is the order's own (``_woken``,
-    ``charge``, ``adopt``, ``settle``, ``reweigh``). A name is forgotten when
-    it holds no ticket and its key is not above ``now``; when nobody holds
-    one, all are, and ``now`` starts again. Cost: O(log names) per step.
+    ``charge``, ``adopt``, ``settle``, ``reweigh``). A name that holds no
+    ticket and whose key is not above ``now`` has nothing worth remembering;
+    such names are swept when there are many. When nobody holds a
+    ticket, all is forgotten and ``now`` starts again. Cost: O(log names) per
+    step, amortised.
     """
 
-    __slots__ = ("_held", "_idle", "_lanes", "now", "shares", "table")
+    __slots__ = ("_lanes", "_sweep_at", "held", "idle", "now", "shares", "table")
 
     START = 0  # what ``now`` starts at
 
@@ -95,8 +95,9 @@ class Level:
         self.shares: dict[str, Share] = {}
         # Alone in its lane a name needs no index: most tenants have one user.
         self._lanes: dict[Lane, _Index | Share] = {}
-        self._idle: list[tuple[int, str]] = []
-        self._held = 0
+        self._sweep_at = SLACK
+        self.held = 0  # tickets that wait or run
+        self.idle = 0  # names that hold none
 
     # What an order decides
 
@@ -133,28 +134,45 @@ class Level:
     def add(self, name: str, weight: int) -> Share:
         """Begin an account."""
         share = self.shares[name] = Share(name, weight, self.now)
+        self.idle += 1
         return share
 
     def hold(self, share: Share) -> None:
         """Count one more ticket for the name."""
+        if not share.held:
+            self.idle -= 1
         share.held += 1
-        self._held += 1
+        self.held += 1
 
     def release(self, share: Share) -> None:
-        """Count one ticket less; forget what need not be known any more."""
+        """Count one ticket less."""
         share.held -= 1
-        self._held -= 1
-        if not self._held:
-            self.shares.clear()  # nobody waits either, so no lane is left
-            self._idle.clear()
-            self.now = self.START
-            self.table = None
+        self.held -= 1
+        if not self.held:
+            self._begin_anew(share)
         elif not share.held:
-            if share.key <= self.now:
-                del self.shares[share.name]
-            elif share.parked != share.key:
-                share.parked = share.key
-                heappush(self._idle, (share.key, share.name))
+            self.idle += 1
+            if self.idle > self._sweep_at:
+                self._sweep()
+
+    def _begin_anew(self, last: Share) -> None:
+        """Nobody waits or runs. An only name stays, as new: it is most likely to come back."""
+        if len(self.shares) > 1:
+            self.shares = {}
+        else:
+            last.key = self.START
+            last.tally = last.lead = 0
+        self.idle = len(self.shares)
+        self._sweep_at = SLACK
+        self.now = self.START
+        self.table = None
+
+    def _sweep(self) -> None:
+        """Forget the idle names whose key was passed; look again when twice as many as stay are idle."""
+        now = self.now
+        self.shares = {name: share for name, share in self.shares.items() if share.held or share.key > now}
+        self.idle = sum(not share.held for share in self.shares.values())
+        self._sweep_at = 2 * self.idle + SLACK
 
     # Who waits where
 
@@ -250,15 +268,3 @@ class Level:
                 }
             )
             heapify(index.heap)
-
-    def _forget_passed(self) -> None:
-        idle, now = self._idle, self.now
-        while idle and idle[0][0] <= now:
-            share = self.shares.get(heappop(idle)[1])
-            if not share or share.held:
-                continue
-            if share.key <= now:
-                del self.shares[share.name]
-            elif share.parked != share.key:  # a smaller weight has stretched its lead
-                share.parked = share.key
-                heappush(idle, (share.key, share.name))

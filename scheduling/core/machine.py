@@ -56,11 +56,12 @@ class Machine:
 
     def _freed(self, gate: Gate, now_ms: int) -> list[Event]:
         """The same when all that changed is that one gate may have opened: the short way of most inputs."""
-        if self.bands.shut_tenants or self.bands.lends or self._timers.is_due(now_ms):
+        bands = self.bands
+        if bands.shut or bands.lends or self._timers.is_due(now_ms):
             return self._settled(now_ms)  # whoever was passed over may go to any gate
         events: list[Event] = []
-        while self.waiting and gate.is_open(0, now_ms) and (choice := self.bands.next(now_ms)):
-            events.append(self._seat(*choice, now_ms))
+        while self.waiting and gate.is_open(0, now_ms) and (choice := bands.next(now_ms)):
+            events.append(self._seat(choice[0], choice[1], now_ms))
         if self.waiting and not gate.blocked:
             self._mark_blocked(now_ms)
         return events
@@ -71,8 +72,8 @@ class Machine:
             return False
         if entry.aside or self.bands.paused:
             return True
-        shut = self.bands.shut_tenants
-        if shut and entry.lane.model in (self.bands.shut(entry.ticket.tenant) or ()):
+        shut = self.bands.shut
+        if shut and entry.lane.model in shut.get(entry.ticket.tenant, ()):
             return True
         # Others of its class wait for the same backends, and not for their own tenant: the backends are shut.
         return not shut and entry.band.lanes[entry.lane] > 1
@@ -80,10 +81,10 @@ class Machine:
     def _mark(self, tenant: str) -> None:
         """Pass the tenant over, or let it in again, as its pause and its seats in flight say."""
         rule = self.policy.tenants.get(tenant)
-        if rule is None and not self.bands.shut_tenants and not self.roster.paused:
+        if rule is None and not self.bands.shut and not self.roster.paused:
             return
         closed = self.roster.closed(tenant, rule)
-        if closed != self.bands.shut(tenant):
+        if closed != self.bands.shut.get(tenant):
             self.bands.close(tenant, closed)
 
     def _pass_time(self, now_ms: int) -> Iterator[Event]:
@@ -127,8 +128,8 @@ class Machine:
         self.waiting -= 1
         lane = entry.lane
         lane.waiting -= 1
-        if lane.avoid and not lane.waiting:
-            del self._lanes[lane.key]
+        if lane.avoid:
+            self._forget(lane)
 
     def _waiting_entry(self, request_id: str) -> Entry | None:
         entry = self._entries.get(request_id)
@@ -142,9 +143,14 @@ class Machine:
             route(lane, self._gates)
         return lane
 
-    def _is_stranded(self, ticket: Ticket) -> bool:
+    def _forget(self, lane: Lane) -> None:
+        """Drop a lane that nobody waits in, unless the next ticket for its model will use it."""
+        if not lane.waiting and (lane.avoid or not lane.gates):
+            self._lanes.pop(lane.key, None)
+
+    def _is_stranded(self, ticket: Ticket, lane: Lane) -> bool:
         tenant = self.policy.tenants.get(ticket.tenant)
-        return (tenant is not None and tenant.suspended) or not self._gates.has(ticket.model)
+        return (tenant is not None and tenant.suspended) or not lane.gates
 
     def _weight_of(self, tenant: str) -> int:
         return self.roster.weight_of(tenant, self.policy.tenants)
@@ -185,7 +191,7 @@ class Machine:
 
     def _mark_blocked(self, now_ms: int) -> None:
         bands = self.bands
-        shut = bands.shut_tenants
+        shut = bands.shut
         if shut and sum(band.waiting for band in bands) == self.roster.in_line_of(shut):
             return  # nobody waits for a backend
         all_blocked = True

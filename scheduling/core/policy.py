@@ -21,7 +21,16 @@ ADMISSION = ("first_token_window", "static_cap")
 STALE = ("keep", "open", "closed")
 ENGINES = ("vllm", "sglang", "tgi", "llamacpp", "openai")
 IN_FLIGHT = "in_flight"
-QUOTA_KINDS = ("requests_per_minute", IN_FLIGHT, "queued")
+REQUESTS_PER_MINUTE = "requests_per_minute"
+TOKENS_PER_MINUTE = "tokens_per_minute"
+QUEUED = "queued"
+TOKENS_PER_DAY = "tokens_per_day"
+TOKENS_PER_MONTH = "tokens_per_month"
+SPEND_PER_MONTH = "spend_per_month"  # micro-units of the installation's currency
+MINUTE_KINDS = (REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE)  # their allowance comes back within the minute
+BUDGET_KINDS = (TOKENS_PER_DAY, TOKENS_PER_MONTH, SPEND_PER_MONTH)
+MAX_QUOTA = 10**15  # of any kind: far above use, and exact in every language that may count it
+QUOTA_KINDS = (*MINUTE_KINDS, IN_FLIGHT, QUEUED, *BUDGET_KINDS)
 
 MAX_WEIGHT = 1000
 DEFAULT_WEIGHT = 1
@@ -40,7 +49,9 @@ class TenantRule:
     ``in_flight`` is obeyed by the scheduler: a tenant that holds so many
     seats in the pool is passed over until one is free. The other kinds are
     the gateway's, asked before a ticket is made. ``model_quotas`` bound the
-    tenant's requests for one model in the same ways.
+    tenant's requests for one model in the same ways. A minute's quota lets
+    requests wait for it, unless its kind is in ``refusing`` (the tenant's
+    under ``""``, else under the model).
     """
 
     slug: str
@@ -49,11 +60,32 @@ class TenantRule:
     suspended: bool = False
     quotas: Mapping[str, int] = field(default_factory=_empty)
     model_quotas: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
+    refusing: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
 
     def most(self, kind: str, model: str = "") -> int | None:
         """The limit of this kind, for one model if it is named; None when there is none."""
         quotas = self.model_quotas.get(model) if model else self.quotas
         return quotas.get(kind) if quotas else None
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """What a model's tokens cost: micro-units of the installation's currency per million tokens."""
+
+    prompt: int = 0
+    cached: int = 0  # of prompt tokens that the engine had in its cache
+    completion: int = 0
+
+    def spend(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> int:
+        """Micro-units, rounded up. ``prompt_tokens`` include the cached ones."""
+        fresh_tokens = max(0, prompt_tokens - cached_tokens)
+        millionths = (
+            fresh_tokens * self.prompt + cached_tokens * self.cached + completion_tokens * self.completion
+        )
+        return -(-millionths // 1_000_000)
+
+
+FREE = Prices()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +140,4 @@ class Policy:
     pools: Mapping[str, PoolRule] = field(default_factory=lambda: MappingProxyType({}))
     backends: Mapping[str, BackendRule] = field(default_factory=lambda: MappingProxyType({}))
     models: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # model -> pool
+    prices: Mapping[str, Prices] = field(default_factory=lambda: MappingProxyType({}))  # model -> its prices

@@ -1,124 +1,180 @@
-"""A tenant's allowances: what is left, asked once before a request stands in line.
+"""Quotas: what a request needs of every allowance that bounds it, taken at once or not at all.
 
-Pure: ``now_ms`` comes in, a verdict goes out. Requests per minute follow the
-generic cell rate algorithm (ITU-T I.371): one number per tenant, the time at
-which its allowance would be whole again, in integer microseconds.
+The second pure machine beside the scheduler: the time comes in, a verdict
+goes out. ``in_flight`` is not here, because the scheduler obeys it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-MINUTE_US = 60_000_000
-US_PER_MS = 1000
+from scheduling.core.account import (
+    US_PER_MS,
+    Account,
+    Demand,
+    Denied,
+    Hold,
+    Key,
+    Left,
+    Scope,
+    in_ms,
+    period_of,
+)
+from scheduling.core.policy import MINUTE_KINDS
 
-PER_MINUTE = "requests_per_minute"
-QUEUED = "queued"
+__all__ = ["Demand", "Denied", "Granted", "Key", "Left", "Quotas", "Scope", "Verdict", "WaitUntil"]
+
+Pairs = Sequence[tuple[Scope, Account]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Granted:
-    """The request may stand in line. ``step_us`` is what it took of the minute.
+    """What a request holds. ``left`` maps a minute's kind to the scope with the least of it left.
 
-    ``limit`` and ``remaining`` are requests per minute; None without such a quota.
+    Only the machine changes it.
     """
 
-    step_us: int = 0
-    limit: int | None = None
-    remaining: int | None = None
-    reset_ms: int = 0  # until the allowance is whole again
+    demand: Demand
+    left: Mapping[str, Left] = field(default_factory=dict)
+    holds: tuple[Hold, ...] = ()
+    in_line: bool = True
+    open: bool = True
 
 
 @dataclass(frozen=True, slots=True)
-class Denied:
-    """The quota ``kind`` has no room; ``retry_ms`` is when it will have, None when unknown."""
+class WaitUntil:
+    """The allowance is booked, and comes at ``not_before_ms``."""
 
-    kind: str
-    limit: int
-    retry_ms: int | None = None
-
-
-Verdict = Granted | Denied
-
-UNLIMITED = Granted()
+    granted: Granted
+    not_before_ms: int
 
 
-@dataclass(slots=True)
-class _Account:
-    whole_at_us: int = 0
-    queued: int = 0
-
-    def idle(self, now_us: int) -> bool:
-        return self.queued == 0 and self.whole_at_us <= now_us
+Verdict = Granted | WaitUntil | Denied
 
 
-@dataclass(slots=True)
 class Quotas:
-    """All tenants' allowances.
+    """All accounts. Every grant ends by ``settle`` or ``give_back``; a second end changes nothing."""
 
-    Every ``reserve`` that was granted is followed by exactly one of
-    ``seated`` (it got its turn: the minute's allowance is spent) or
-    ``give_back`` (it never ran: everything returns). A requeued request
-    calls ``requeued`` and is then again followed by one of the two.
-    """
+    def __init__(self) -> None:
+        self._accounts: dict[Key, Account] = {}
 
-    _accounts: dict[str, _Account] = field(default_factory=dict)
+    def __len__(self) -> int:
+        return len(self._accounts)
 
-    def reserve(self, tenant: str, limits: Mapping[str, int], now_ms: int) -> Verdict:
-        """Take one request's worth of every quota, or nothing at all."""
-        account = self._accounts.get(tenant)
-        if account is None:
-            account = self._accounts[tenant] = _Account()
-        most_queued = limits.get(QUEUED)
-        if most_queued is not None and account.queued >= most_queued:
-            return Denied(QUEUED, most_queued)
-        per_minute = limits.get(PER_MINUTE)
-        verdict = UNLIMITED if per_minute is None else _take(account, per_minute, now_ms * US_PER_MS)
-        if isinstance(verdict, Granted):
-            account.queued += 1
-        return verdict
+    def reserve(
+        self, scopes: Sequence[Scope], demand: Demand, now_ms: int, now_s: int, deadline_ms: int | None
+    ) -> Verdict:
+        """Take what the request needs of every scope, or nothing at all.
 
-    def seated(self, tenant: str) -> None:
+        ``now_ms`` is monotonic, ``now_s`` Unix time. Where a minute's
+        allowance comes later but before the deadline, it is booked ahead.
+        A request larger than a whole minute waits until the allowance is
+        whole and leaves a debt (see ``Allowance.wait_us``).
+        """
+        pairs = [(scope, self._accounts.get(scope.key) or Account()) for scope in scopes]
+        for scope, account in pairs:
+            if denied := account.used_up(scope, demand, now_s):
+                return denied
+        wait_ms = _wait_ms(pairs, demand, now_ms, deadline_ms)
+        if isinstance(wait_ms, Denied):
+            return wait_ms
+        now_us = now_ms * US_PER_MS
+        for scope, account in pairs:
+            self._accounts[scope.key] = account
+        holds = tuple(account.book(scope, demand, now_us, now_s) for scope, account in pairs)
+        granted = Granted(demand, _least_left(pairs, now_us), holds)
+        return WaitUntil(granted, now_ms + wait_ms) if wait_ms else granted
+
+    def seated(self, granted: Granted) -> None:
         """The request left the line for a backend."""
-        self._accounts[tenant].queued -= 1
+        _count(granted, in_line=False)
 
-    def requeued(self, tenant: str) -> None:
+    def requeued(self, granted: Granted) -> None:
         """The engine was busy: the request stands in line again. It is not asked for room twice."""
-        self._accounts.setdefault(tenant, _Account()).queued += 1
+        _count(granted, in_line=True)
 
-    def give_back(self, tenant: str, granted: Granted) -> None:
-        """The request left the line without having run."""
-        account = self._accounts[tenant]
-        account.queued -= 1
-        account.whole_at_us -= granted.step_us
+    def settle(self, granted: Granted, used: Demand, now_ms: int) -> None:
+        """Replace the estimate by what it was, in the minute and period of the reservation."""
+        for hold in _end(granted):
+            for booking in hold.bookings:
+                booking.settle(used.of(booking.kind), now_ms * US_PER_MS)
+            hold.correct(granted.demand, used)
 
-    def queued(self, tenant: str) -> int:
-        """How many of the tenant's requests stand in line."""
-        account = self._accounts.get(tenant)
+    def give_back(self, granted: Granted) -> None:
+        """The request did not run, or its engine did nothing: all returns."""
+        for hold in _end(granted):
+            for booking in hold.bookings:
+                booking.give_back()
+            hold.correct(granted.demand, None)
+
+    def seed(self, scope: Scope, used: Mapping[str, int], now_ms: int, now_s: int) -> None:
+        """Take over what was used before, by kind: in the last minute, and in the open day and month.
+
+        Never lowers anything.
+        """
+        account = self._accounts.setdefault(scope.key, Account())
+        account.seed(scope, used, now_ms * US_PER_MS, now_s)
+
+    def forget_idle(self, now_ms: int, now_s: int) -> None:
+        """Drop accounts that hold nothing, owe nothing, and have used nothing of an open period."""
+        now_us = now_ms * US_PER_MS
+        for key in [key for key, account in self._accounts.items() if account.idle(now_us, now_s)]:
+            del self._accounts[key]
+
+    def queued(self, key: Key) -> int:
+        """How many requests of this key stand in line."""
+        account = self._accounts.get(key)
         return account.queued if account else 0
 
-    def forget_idle(self, now_ms: int) -> None:
-        """Drop the accounts of tenants whose allowance is whole and who wait for nothing."""
-        now_us = now_ms * US_PER_MS
-        for tenant in [name for name, account in self._accounts.items() if account.idle(now_us)]:
-            del self._accounts[tenant]
+    def used(self, key: Key, kind: str, now_s: int) -> int:
+        """What is used of a budget's open period, held estimates included."""
+        account = self._accounts.get(key)
+        if account is None or account.budgets[kind].period < period_of(kind, now_s):
+            return 0
+        return account.budgets[kind].used
 
 
-def _take(account: _Account, per_minute: int, now_us: int) -> Verdict:
-    """One request of ``per_minute``; a whole minute's worth may come at once."""
-    if per_minute < 1:
-        return Denied(PER_MINUTE, per_minute)
-    step_us = max(1, MINUTE_US // per_minute)
-    whole_at_us = max(account.whole_at_us, now_us) + step_us
-    over_us = whole_at_us - now_us - step_us * per_minute
-    if over_us > 0:
-        return Denied(PER_MINUTE, per_minute, retry_ms=-(-over_us // US_PER_MS))
-    account.whole_at_us = whole_at_us
-    used_us = whole_at_us - now_us
-    return Granted(
-        step_us=step_us,
-        limit=per_minute,
-        remaining=per_minute - -(-used_us // step_us),
-        reset_ms=-(-used_us // US_PER_MS),
-    )
+def _wait_ms(pairs: Pairs, demand: Demand, now_ms: int, deadline_ms: int | None) -> int | Denied:
+    """How long until every minute's quota has room, or the one that refuses."""
+    refused: Denied | None = None
+    longest_ms = 0
+    for scope, account in pairs:
+        for kind, limit, need_us in scope.minutes(demand):
+            if limit < 1:
+                return Denied(kind, scope.key, limit)
+            wait_ms = in_ms(account.allowances[kind].wait_us(need_us, now_ms * US_PER_MS))
+            late = deadline_ms is not None and now_ms + wait_ms >= deadline_ms
+            if wait_ms and (late or kind in scope.refusing) and (refused is None or wait_ms > longest_ms):
+                refused = Denied(kind, scope.key, limit, wait_ms)
+            longest_ms = max(longest_ms, wait_ms)
+    if refused is None:
+        return longest_ms
+    return Denied(refused.kind, refused.key, refused.limit, longest_ms)
+
+
+def _least_left(pairs: Pairs, now_us: int) -> dict[str, Left]:
+    found: dict[str, Left] = {}
+    for scope, account in pairs:
+        for kind in MINUTE_KINDS:
+            left = account.left(scope, kind, now_us)
+            if left and (kind not in found or left.remaining < found[kind].remaining):
+                found[kind] = left
+    return found
+
+
+def _count(granted: Granted, *, in_line: bool) -> None:
+    if granted.in_line != in_line:
+        granted.in_line = in_line
+        for hold in granted.holds:
+            hold.account.queued += 1 if in_line else -1
+
+
+def _end(granted: Granted) -> Iterable[Hold]:
+    if not granted.open:
+        return ()
+    _count(granted, in_line=False)
+    granted.open = False
+    for hold in granted.holds:
+        hold.account.held -= 1
+    return granted.holds

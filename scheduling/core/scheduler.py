@@ -46,16 +46,18 @@ class Scheduler(Machine):
         """Put the ticket in line. Raises ValueError when its request is in the machine already."""
         if ticket.request_id in self._entries:
             raise ValueError(f"request {ticket.request_id} is already waiting or running in pool {self.pool}")
-        if self._is_stranded(ticket):
+        lane = self._lane(ticket)
+        if self._is_stranded(ticket, lane):
+            self._forget(lane)
             return [Stranded(ticket, now_ms)]
         self._arrivals += 1
         place = self._arrivals if ticket.attempt <= 1 else -self._arrivals
         # A ticket that costs nothing would be next for ever.
         cost = self._rule.cost.of(ticket.prompt_tokens, ticket.completion_tokens) or 1
-        entry = Entry(ticket, cost, place, self._lane(ticket))
+        entry = Entry(ticket, cost, place, lane)
         self._entries[ticket.request_id] = entry
         self.waiting += 1
-        entry.lane.waiting += 1
+        lane.waiting += 1
         self.roster.join(entry)
         self._line.join(entry, now_ms)
         self._timers.watch(entry, entry.band.rule.max_wait_ms)
@@ -101,7 +103,7 @@ class Scheduler(Machine):
         self._line.finish(entry, 0 if refund else cost_tokens or 1)
         if gate.gone:
             self._gates.forget_if_gone(gate)
-        if self.bands.shut_tenants or entry.ticket.api_token_in_flight is not None:
+        if self.bands.shut or entry.ticket.api_token_in_flight is not None:
             self._mark(entry.ticket.tenant)
             return self._settled(now_ms)  # whoever was passed over may go to any backend
         return self._freed(gate, now_ms)
@@ -132,11 +134,11 @@ class Scheduler(Machine):
         self._obey(policy)
         events: list[Event] = []
         for entry in list(self._entries.values()):
-            if entry.waiting and self._is_stranded(entry.ticket):
+            if entry.waiting and self._is_stranded(entry.ticket, entry.lane):
                 self._give_up(entry)
                 events.append(Stranded(entry.ticket, now_ms))
-        for key in [key for key, lane in self._lanes.items() if not lane.gates and not lane.waiting]:
-            del self._lanes[key]
+        for lane in list(self._lanes.values()):
+            self._forget(lane)
         return events + self._settled(now_ms)
 
     def throttle(self, backend: str, now_ms: int) -> list[Event]:

@@ -27,8 +27,6 @@ class StartTags(Level):
         start = share.key
         if start > self.now:
             self.now = start
-            if self._idle:
-                self._forget_passed()
         elif start < self.now - LAG_LIMIT:
             start = self.now - LAG_LIMIT
         weight = share.weight
@@ -70,12 +68,11 @@ class StartTags(Level):
         return Drain(share.key, max(1, mean * MILLI // share.weight), share.waiting)
 
     def _woken(self, share: Share, *, retry: bool) -> None:
-        floor = self._floor()
-        share.key = max(share.key, floor)
-        share.lead = share.key - floor
-
-    def _floor(self) -> int:
-        return self.now
+        if share.key <= self.now:
+            share.key = self.now
+            share.lead = 0
+        else:
+            share.lead = share.key - self.now
 
 
 class EqualTags(StartTags):
@@ -125,6 +122,9 @@ class Counters(StartTags):
         self.settle(share, stamp, price)
         return (price // share.weight, share.weight, share.wakes)
 
-    def _floor(self) -> int:
+    def _woken(self, share: Share, *, retry: bool) -> None:
+        super()._woken(share, retry=retry)
         lowest = self.lowest()
-        return self.now if lowest is None else lowest
+        if lowest is not None and lowest > self.now:
+            share.key = max(share.key, lowest)
+            share.lead = share.key - lowest

@@ -84,10 +84,7 @@ class Rounds(Ring):
 
     def charge(self, share: Share, price: int) -> Stamp:
         """Spend the estimate; time moves to the name's round."""
-        now = share.key | ((1 << TURN_BITS) - 1)
-        if now > self.now:
-            self.now = now
-            self._forget_passed()
+        self.now = max(self.now, share.key | ((1 << TURN_BITS) - 1))
         return self.adopt(share, price)
 
     def adopt(self, share: Share, price: int) -> Stamp:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict, Unpack
 
+from django.core.exceptions import ValidationError
+
 from scheduling.models import Backend, Pool, PriorityClass, SchedulingPolicy, ServedModel
 from scheduling.services.edits import (
     Conflict,
@@ -37,8 +39,17 @@ class ClassFields(TypedDict, total=False):
     max_wait_s: int | None
 
 
+class Prices(TypedDict, total=False):
+    """Micro-units of money per million tokens of each kind. What is not given costs nothing."""
+
+    prompt: int
+    cached: int
+    completion: int
+
+
 POLICY_FIELDS = tuple(PolicyFields.__annotations__)
 CLASS_FIELDS = tuple(ClassFields.__annotations__)
+PRICE_FIELDS = tuple(f"{kind}_price" for kind in Prices.__annotations__)
 
 
 def create_pool(name: str, *, by: str, why: str = "") -> Pool:
@@ -61,12 +72,20 @@ def delete_pool(name: str, *, by: str, why: str = "") -> None:
         record("pool", name, Stamp(by, why, "delete"), before={"name": name})
 
 
-def create_model(name: str, pool: str, *, by: str, why: str = "") -> ServedModel:
-    """Let clients ask for a model name, served by a pool."""
+def create_model(
+    name: str, pool: str, *, by: str, why: str = "", prices: Prices | None = None
+) -> ServedModel:
+    """Let clients ask for a model name, served by a pool at these prices."""
     with writing():
-        model = save_new(ServedModel(name=name, pool=referred("pool", Pool.objects, pool)))
-        record("model", name, Stamp(by, why, "create"), after={"pool": pool})
+        fields = price_fields(prices or {})
+        model = save_new(ServedModel(name=name, pool=referred("pool", Pool.objects, pool), **fields))
+        record("model", name, Stamp(by, why, "create"), after=_model(model))
     return model
+
+
+def set_prices(name: str, prices: Prices, *, by: str, why: str = "") -> ServedModel:
+    """Change what a model's tokens cost, for requests that come from now on. What is left out is free."""
+    return put_model(name, price_fields(prices), Stamp(by, why))
 
 
 def move_model(name: str, pool: str, *, by: str, why: str = "") -> ServedModel:
@@ -81,7 +100,7 @@ def move_model(name: str, pool: str, *, by: str, why: str = "") -> ServedModel:
 
 
 def delete_model(name: str, *, by: str, why: str = "") -> None:
-    """Stop serving a model name. Raises Conflict while a backend lists it.
+    """Stop serving a model name; tenants' quotas for it go too. Raises Conflict while a backend lists it.
 
     A backend without listed models serves its whole pool, so taking its last
     model away in silence would widen what it serves.
@@ -89,9 +108,11 @@ def delete_model(name: str, *, by: str, why: str = "") -> None:
     with writing():
         model = find(ServedModel.objects, name=name)
         _refuse_if_listed(model)
-        pool = model.pool.name
+        before = _model(model)
+        if lost := [str(quota) for quota in model.quotas.select_related("tenant")]:
+            before["quotas"] = lost
         remove(model)
-        record("model", name, Stamp(by, why, "delete"), before={"pool": pool})
+        record("model", name, Stamp(by, why, "delete"), before=before)
 
 
 def set_policy(pool: str, *, by: str, why: str = "", **fields: Unpack[PolicyFields]) -> SchedulingPolicy:
@@ -142,6 +163,34 @@ def put_class(name: str, fields: dict[str, Any], stamp: Stamp) -> PriorityClass:
         row = find(PriorityClass.objects, name=name)
         set_fields("class", row, fields, stamp)
     return row
+
+
+def put_model(name: str, fields: dict[str, Any], stamp: Stamp) -> ServedModel:
+    """Set fields of a model under any verb of the audit."""
+    with writing():
+        row = find(ServedModel.objects, name=name)
+        set_fields("model", row, fields, stamp)
+    return row
+
+
+def price_fields(prices: Prices) -> dict[str, Any]:
+    """Prices as the fields of a model."""
+    unknown = set(prices) - set(Prices.__annotations__)
+    if unknown:
+        known = ", ".join(Prices.__annotations__)
+        raise ValidationError({"prices": f"Unknown: {', '.join(sorted(unknown))}. Use: {known}."})
+    return {f"{kind}_price": prices.get(kind, 0) for kind in Prices.__annotations__}
+
+
+def prices_of(model: ServedModel) -> dict[str, int]:
+    """What a model's tokens cost, without what is free."""
+    found = {kind: getattr(model, f"{kind}_price") for kind in Prices.__annotations__}
+    return {kind: price for kind, price in found.items() if price}
+
+
+def _model(model: ServedModel) -> dict[str, Any]:
+    prices = prices_of(model)
+    return {"pool": model.pool.name, **({"prices": prices} if prices else {})}
 
 
 def _refuse_if_listed(model: ServedModel) -> None:

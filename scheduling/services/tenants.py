@@ -1,30 +1,30 @@
-"""Writes about tenants: share, class, quotas, suspension."""
+"""Writes about tenants: share, class, suspension."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, TypedDict, Unpack
 
-from django.core.exceptions import ValidationError
-
 from scheduling.core import policy
-from scheduling.models import PriorityClass, Quota, Tenant
-from scheduling.services.edits import Stamp, clean, find, record, referred, save_new, set_fields, writing
+from scheduling.models import PriorityClass, Tenant
+from scheduling.quotas import Written
+from scheduling.services.edits import Stamp, find, record, referred, save_new, set_fields, writing
+from scheduling.services.quotas import model_quotas_of, quotas_of, save_quotas
 
 
 class TenantSettings(TypedDict, total=False):
-    """What a new tenant may be given besides its name. Quotas map a kind to its limit."""
+    """What a new tenant may be given besides its name. Quotas are as scheduling/quotas.py has them."""
 
     weight: int
     priority_class: str
-    quotas: Mapping[str, int] | None
+    quotas: Mapping[str, Written] | None
+    model_quotas: Mapping[str, Mapping[str, Written]] | None
 
 
 def create_tenant(
     slug: str, name: str = "", *, by: str, why: str = "", **settings: Unpack[TenantSettings]
 ) -> Tenant:
     """Make a tenant. Raises ValidationError by field."""
-    quotas = settings.get("quotas") or {}
     with writing():
         tenant = save_new(
             Tenant(
@@ -34,8 +34,7 @@ def create_tenant(
                 priority_class=_class(settings.get("priority_class", policy.DEFAULT_CLASS)),
             )
         )
-        for kind, limit in quotas.items():
-            save_new(_quota(tenant, kind, limit))
+        save_quotas(tenant, settings.get("quotas") or {}, settings.get("model_quotas") or {})
         record("tenant", slug, Stamp(by, why, "create"), after=_whole(tenant))
     return tenant
 
@@ -56,11 +55,6 @@ def set_weight(tenant: str, weight: int, *, by: str, why: str = "") -> Tenant:
 def set_class(tenant: str, priority_class: str, *, by: str, why: str = "") -> Tenant:
     """Change the class of a tenant's requests that name none."""
     return put_tenant(tenant, {"priority_class": priority_class}, Stamp(by, why))
-
-
-def set_quota(tenant: str, kind: str, limit: int | None, *, by: str, why: str = "") -> None:
-    """Set one limit of a tenant, or remove it with None."""
-    put_quota(tenant, kind, limit, Stamp(by, why))
 
 
 def suspend_tenant(tenant: str, *, by: str, why: str = "") -> Tenant:
@@ -92,32 +86,6 @@ def put_tenant(slug: str, values: Mapping[str, Any], stamp: Stamp) -> Tenant:
     return tenant
 
 
-def put_quota(tenant: str, kind: str, limit: int | None, stamp: Stamp) -> None:
-    """Set or remove one quota under any verb of the audit."""
-    with writing():
-        row = find(Tenant.objects, slug=tenant)
-        quota = Quota.objects.filter(tenant=row, kind=kind).first() or _quota(row, kind)
-        before = quota.limit if quota.pk else None
-        if limit is not None:
-            quota.limit = limit
-            clean(quota)
-            limit = quota.limit
-        if limit == before:
-            return
-        if limit is None:
-            quota.delete()
-        else:
-            quota.save()
-        record("quota", tenant, stamp, field=kind, before=before, after=limit)
-
-
-def _quota(tenant: Tenant, kind: str, limit: int = 1) -> Quota:
-    if kind not in policy.QUOTA_KINDS:
-        known = ", ".join(policy.QUOTA_KINDS)
-        raise ValidationError({"quotas": f"{kind!r} is no quota. Use one of: {known}."})
-    return Quota(tenant=tenant, kind=kind, limit=limit)
-
-
 def _class(name: str) -> PriorityClass:
     return referred("priority_class", PriorityClass.objects, name)
 
@@ -128,5 +96,6 @@ def _whole(tenant: Tenant) -> dict[str, Any]:
         "weight": tenant.weight,
         "priority_class": str(tenant.priority_class),
         "state": str(tenant.state),
-        "quotas": {quota.kind: quota.limit for quota in tenant.quotas.all()},
+        "quotas": quotas_of(tenant),
+        **({"model_quotas": found} if (found := model_quotas_of(tenant)) else {}),
     }

@@ -6,11 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from scheduling.core import policy
-from scheduling.models import Backend, Change, Pool, PriorityClass, Quota, Tenant
+from scheduling.models import Backend, Change, Pool, PriorityClass, ServedModel, Tenant
 from scheduling.services.backends import put_backend
 from scheduling.services.edits import Conflict, Missing, Stamp, find, plain, writing
-from scheduling.services.pools import CLASS_FIELDS, POLICY_FIELDS, put_class, put_policy
-from scheduling.services.tenants import put_quota, put_tenant
+from scheduling.services.pools import (
+    CLASS_FIELDS,
+    POLICY_FIELDS,
+    PRICE_FIELDS,
+    put_class,
+    put_model,
+    put_policy,
+)
+from scheduling.services.quotas import model_quotas_of, put_quota, quotas_of
+from scheduling.services.tenants import put_tenant
 
 TENANT_FIELDS = ("name", "weight", "priority_class", "state")
 BACKEND_FIELDS = ("state", "max_in_flight")
@@ -74,7 +82,9 @@ def _refuse_if_moved_on(change: Change, after: Values) -> None:
 
 def _now(change: Change, names: tuple[str, ...]) -> dict[str, Any]:
     if change.noun == "quota":
-        quotas = dict(Quota.objects.filter(tenant__slug=change.target).values_list("kind", "limit"))
+        slug, _, model = change.target.partition("/")
+        tenant = find(Tenant.objects, slug=slug)
+        quotas = model_quotas_of(tenant).get(model, {}) if model else quotas_of(tenant)
         return {name: quotas.get(name) for name in names}
     row = _READERS[change.noun](change.target)
     return {name: plain(getattr(row, name)) for name in names}
@@ -82,8 +92,8 @@ def _now(change: Change, names: tuple[str, ...]) -> dict[str, Any]:
 
 def _put(change: Change, before: Values, stamp: Stamp) -> None:
     if change.noun == "quota":
-        for kind, limit in before.items():
-            put_quota(change.target, kind, limit, stamp)
+        for kind, quota in before.items():
+            put_quota(change.target, kind, quota, stamp)
         return
     _WRITERS[change.noun](change.target, dict(before), stamp)
 
@@ -93,17 +103,20 @@ _REVERSIBLE: dict[str, tuple[str, ...]] = {
     "quota": policy.QUOTA_KINDS,
     "policy": POLICY_FIELDS,
     "class": CLASS_FIELDS,
+    "model": PRICE_FIELDS,
     "backend": BACKEND_FIELDS,
 }
 _READERS: dict[str, Callable[[str], Any]] = {
     "tenant": lambda name: find(Tenant.objects, slug=name),
     "policy": lambda name: find(Pool.objects, name=name).policy,
     "class": lambda name: find(PriorityClass.objects, name=name),
+    "model": lambda name: find(ServedModel.objects, name=name),
     "backend": lambda name: find(Backend.objects, name=name),
 }
 _WRITERS: dict[str, Callable[[str, dict[str, Any], Stamp], Any]] = {
     "tenant": put_tenant,
     "policy": put_policy,
     "class": put_class,
+    "model": put_model,
     "backend": put_backend,
 }

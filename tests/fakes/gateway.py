@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,10 +61,12 @@ class Cast:
         self,
         backends: tuple[str, ...] = ("gpu-0",),
         quotas: Mapping[str, int] | None = None,
+        refusing: Collection[str] = (),
         revision: int = 1,
         **backend,
     ) -> Policy:
-        tenants = {name: TenantRule(name, quotas=MappingProxyType(quotas or {})) for name in self.secrets}
+        limits = {"quotas": MappingProxyType(quotas or {}), "refusing": {"": frozenset(refusing)}}
+        tenants = {name: TenantRule(name, **limits) for name in self.secrets}
         return Policy(
             revision=revision,
             tenants=MappingProxyType(tenants),

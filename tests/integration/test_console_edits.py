@@ -7,11 +7,14 @@ import re
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from gateway import selectors as gateway_selectors
 from gateway import services as gateway_services
-from scheduling import selectors
+from gateway.models import UsageRecord
+from scheduling import selectors, services
 from tests import scenes
+from tests.fakes.usage import used
 from tests.scenes import text
 
 pytestmark = pytest.mark.django_db
@@ -22,6 +25,7 @@ EDITS = {
     "tenant-weight": ("greedy",),
     "tenant-state": ("greedy",),
     "tenant-settings": ("greedy",),
+    "tenant-quota": ("greedy",),
     "new-tenant": (),
     "tokens": (),
     "queue-fairness": ("main",),
@@ -159,15 +163,51 @@ def test_a_tenant_that_exists_is_refused_at_its_field(console):
 
 
 def test_a_tenants_settings_write_only_what_differs(console):
-    form = {"name": "Greedy", "priority_class": "batch", "queued": "50"}
+    form = {"name": "Greedy", "priority_class": "batch"}
     before = selectors.revision()
 
     console.post(reverse("tenant-settings", args=["greedy"]), form)
     console.post(reverse("tenant-settings", args=["greedy"]), form)
 
     rule = selectors.policy().tenants["greedy"]
-    assert (rule.priority_class, dict(rule.quotas)) == ("batch", {"queued": 50})
-    assert selectors.revision() == before + 3
+    assert rule.priority_class == "batch"
+    assert selectors.revision() == before + 2
+
+
+def test_a_quota_is_set_changed_and_removed_on_the_tenants_page(console):
+    address = reverse("tenant-quota", args=["greedy"])
+    set_one = {"kind": "tokens_per_minute", "model": "", "limit": "600", "when_exhausted": "refuse"}
+
+    console.post(address, set_one)
+    console.post(address, {**set_one, "model": scenes.MODEL, "limit": "90", "when_exhausted": "wait"})
+    rule = selectors.policy().tenants["greedy"]
+    assert dict(rule.quotas) == {"tokens_per_minute": 600}
+    assert dict(rule.model_quotas[scenes.MODEL]) == {"tokens_per_minute": 90}
+    assert dict(rule.refusing) == {"": frozenset({"tokens_per_minute"})}
+    shown = text(console.get(reverse("tenant", args=["greedy"])))
+    assert 'aria-label="Limit of tokens per minute for ' in shown
+    assert "tokens per minute" in shown
+
+    console.post(address, {"model": "", "kind": "tokens_per_minute", "remove": "tokens_per_minute"})
+    assert not selectors.policy().tenants["greedy"].quotas
+
+
+def test_a_quota_without_a_limit_is_refused_at_its_field(console):
+    answer = console.post(reverse("tenant-quota", args=["greedy"]), {"kind": "queued", "limit": "0"})
+
+    assert answer.status_code == 422
+    assert 'id="id_limit_error"' in text(answer)
+
+
+def test_a_tenants_page_says_what_was_used_of_a_budget(console):
+    services.set_quota("greedy", "tokens_per_day", 1000, by="cli")
+    UsageRecord.objects.bulk_create(
+        [used("a", "greedy", "m", timezone.now()), used("b", "tiny", "m", timezone.now())]
+    )
+
+    assert '<td class="num" data-label="Used" title="15">15</td>' in text(
+        console.get(reverse("tenant", args=["greedy"]))
+    )
 
 
 def test_a_suspended_tenant_is_said_to_be_suspended_until_it_is_resumed(console):

@@ -16,6 +16,7 @@ from django.utils.dateparse import parse_datetime
 
 from gateway import selectors, services, tokens
 from gateway.scopes import ADMIN_SCOPES
+from scheduling.core.policy import QUOTA_KINDS
 from scheduling.services import Conflict, Missing
 
 BY = "cli"
@@ -41,6 +42,14 @@ class Command(BaseCommand):
         )
         issue.add_argument(
             "--class", dest="priority_class", metavar="CLASS", help="The best class it may use."
+        )
+        issue.add_argument(
+            "--quota",
+            action="append",
+            default=[],
+            type=_quota,
+            metavar="KIND=LIMIT",
+            help=f"A limit of its own, repeatable: {', '.join(QUOTA_KINDS)}.",
         )
         issue.add_argument("--expires", type=_end, metavar="90d", help="A span (12h, 90d, 4w) or a moment.")
         issue.add_argument("--quiet", action="store_true", help="The secret alone on stdout, nothing else.")
@@ -93,6 +102,7 @@ class Command(BaseCommand):
                 "shown": str(row),
                 "scopes": row.scopes,
                 "class": str(row.class_ceiling or ""),
+                "quotas": row.quotas,
                 "expires_at": row.expires_at.isoformat() if row.expires_at else None,
             }
             for row in selectors.api_tokens(options["tenant"]).filter(revoked_at=None)
@@ -113,6 +123,8 @@ def _issued(options: dict[str, Any]) -> services.IssuedToken:
     if options["admin"]:
         if options["priority_class"]:
             raise CommandError("--class is for a tenant's API token; an admin's has none.")
+        if options["quota"]:
+            raise CommandError("--quota is for a tenant's API token; an admin's has none.")
         return services.issue_admin_token(
             admin=options["admin"], name=name, scopes=options["scope"], by=BY, expires_at=options["expires"]
         )
@@ -123,8 +135,18 @@ def _issued(options: dict[str, Any]) -> services.IssuedToken:
         name=name,
         by=BY,
         class_ceiling=options["priority_class"],
+        quotas=dict(options["quota"]),
         expires_at=options["expires"],
     )
+
+
+def _quota(text: str) -> tuple[str, int]:
+    kind, _, limit = text.partition("=")
+    if kind not in QUOTA_KINDS or not limit.isdecimal():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no quota; write KIND=LIMIT with one of: {', '.join(QUOTA_KINDS)}"
+        )
+    return kind, int(limit)
 
 
 def _end(text: str) -> datetime:

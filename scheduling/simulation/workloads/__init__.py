@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import wraps
 from types import MappingProxyType
 from typing import Any
 
 from scheduling.simulation.scenario import Workload
+from scheduling.simulation.vtc import workloads as vtc
 from scheduling.simulation.workloads import own, public
-from scheduling.simulation.workloads.generate import by_popularity, dice
+from scheduling.simulation.workloads.generate import at_pace, by_popularity, dice, until
 
 # Called with a seed, and with ``seconds`` and ``requests_per_s`` where they are not to be its own.
 Maker = Callable[..., Workload]
 
+
+def published(name: str) -> Maker:
+    """A workload of the VTC paper, which may be cut short or played at another rate."""
+    made = vtc.WORKLOADS[name]
+
+    @wraps(made)
+    def make_it(seed: int, *, seconds: int | None = None, requests_per_s: float | None = None) -> Workload:
+        workload = made(seed)
+        if requests_per_s is not None:
+            asked = 1000 * len(workload.arrivals) / workload.to_ms
+            workload = at_pace(workload, asked / requests_per_s)
+        return workload if seconds is None else until(workload, seconds * 1000)
+
+    return make_it
+
+
 WORKLOADS: Mapping[str, Maker] = MappingProxyType(
     {
         "flood": own.flood,
-        "overload": own.overload,
         "weighted": own.weighted,
         "short-answers": own.short_answers,
         "kv-tight": own.kv_tight,
@@ -29,6 +46,7 @@ WORKLOADS: Mapping[str, Maker] = MappingProxyType(
         "cancel-storm": own.cancel_storm,
         "azure": public.azure,
         **{trace.name: public.maker(trace) for trace in public.TRACES},
+        **{name: published(name) for name in vtc.WORKLOADS if name != "overload-600s"},
     }
 )
 

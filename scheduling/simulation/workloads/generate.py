@@ -101,3 +101,21 @@ def in_order(arrivals: Iterable[Arrival]) -> tuple[Arrival, ...]:
 
 def _order(arrival: Arrival) -> tuple[int, str]:
     return (arrival.at_ms, arrival.tenant)
+
+
+def at_pace(workload: Workload, stretch: float) -> Workload:
+    """The same requests, ``stretch`` times as far apart."""
+    arrivals = tuple(replace(one, at_ms=round(one.at_ms * stretch)) for one in workload.arrivals)
+    return replace(
+        workload,
+        arrivals=arrivals,
+        from_ms=round(workload.from_ms * stretch),
+        to_ms=round(workload.to_ms * stretch),
+    )
+
+
+def until(workload: Workload, to_ms: int) -> Workload:
+    """The same, cut off there; a short one is measured from a third of its time on."""
+    arrivals = tuple(one for one in workload.arrivals if one.at_ms < to_ms)
+    end_ms = min(to_ms, workload.to_ms)
+    return replace(workload, arrivals=arrivals, from_ms=min(workload.from_ms, end_ms // 3), to_ms=end_ms)

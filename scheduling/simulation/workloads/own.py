@@ -36,16 +36,6 @@ def flood(seed: int, *, seconds: int = 90, requests_per_s: float = 40.0) -> Work
     return workload("flood", arrivals, began, ends)
 
 
-def overload(seed: int, *, seconds: int = 180, requests_per_s: float = 4.5) -> Workload:
-    """Two tenants ask for more than there is, one for twice as much as the other (VTC's overload)."""
-    rng = dice(seed)
-    arrivals = [
-        *uniform(rng, "calm", requests_per_s / 3, seconds, fixed(256, 256)),
-        *uniform(rng, "greedy", requests_per_s * 2 / 3, seconds, fixed(256, 256)),
-    ]
-    return replace(workload("overload", arrivals, 30, seconds), engines=(EngineSpec("a10g-7b"),))
-
-
 def weighted(seed: int, *, seconds: int = 120, requests_per_s: float = 103.0) -> Workload:
     """Weights 3:1, both ask for more than their share; one with many short requests, one with few long."""
     rng = dice(seed)

@@ -41,6 +41,7 @@ def test_a_tenant_is_made_changed_read_and_removed(api) -> None:
         "weight": 5,
         "priority_class": "batch",
         "quotas": {"in_flight": 3},
+        "model_quotas": {},
         "suspended": True,
     }
 
@@ -48,6 +49,29 @@ def test_a_tenant_is_made_changed_read_and_removed(api) -> None:
     is_problem(api("GET", "tenants/lab"), 404)
     first = Change.objects.get(noun="tenant", verb="create")
     assert (first.by, first.why) == ("token:ada/ci", "a pilot")
+
+
+def test_a_model_has_prices_and_a_tenant_quotas_for_it(shop) -> None:
+    prices = {"prompt": 150_000, "completion": 600_000}
+    assert (
+        shop("POST", "models", {"name": "small", "pool": "main", "prices": prices}).json()["prices"] == prices
+    )
+    assert shop("PATCH", "models/small", {"prices": {"prompt": 9}}).json()["prices"] == {"prompt": 9}
+    refusing = {"limit": 600, "when_exhausted": "refuse"}
+    body = {
+        "quotas": {"tokens_per_minute": refusing},
+        "model_quotas": {"small": {"queued": 5, "in_flight": 2}},
+    }
+    assert shop("PATCH", "tenants/chat", body).status_code == 200
+    shop("PATCH", "tenants/chat", {"model_quotas": {"small": {"queued": None}}})
+
+    tenant = shop("GET", "tenants/chat").json()
+    assert tenant["quotas"] == {"in_flight": 8, "tokens_per_minute": refusing}
+    assert tenant["model_quotas"] == {"small": {"in_flight": 2}}
+    issued = shop("POST", "tokens", {"tenant": "chat", "name": "ci", "quotas": {"tokens_per_day": 70}})
+    assert issued.json()["token"]["quotas"] == {"tokens_per_day": 70}
+    problem = is_problem(shop("POST", "tokens", {"tenant": "chat", "name": "b", "quotas": {"gold": 7}}), 422)
+    assert problem["errors"][0]["field"] == "quotas"
 
 
 def test_a_change_of_several_fields_is_all_or_nothing(shop) -> None:

@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from gateway import selectors as gateway_selectors
 from gateway import tokens
 from scheduling import selectors, services
+from scheduling.core.policy import Prices
 from scheduling.models import Change, Tenant
 from tests.integration.declarative.installation import ENGINE_KEY, FILE, SECRET, run
 
@@ -76,6 +77,51 @@ def test_written_quotas_replace_all_of_a_tenants_quotas(file) -> None:
     run("apply", "-f", file())
     run("apply", "-f", file("tenants: [{slug: research, quotas: {queued: 5}}]"))
     assert dict(selectors.policy().tenants["research"].quotas) == {"queued": 5}
+
+
+QUOTAS = """
+tenants:
+  - slug: research
+    quotas: {tokens_per_minute: {limit: 60000, when_exhausted: refuse}, tokens_per_day: {limit: 9000000}}
+    model_quotas: {llama-3.1-8b: {requests_per_minute: {limit: 60, when_exhausted: wait}}}
+models: [{name: llama-3.1-8b, pool: main, prices: {prompt: 200000, completion: 600000}}]
+"""
+
+
+def test_quotas_of_models_and_prices_go_in_by_file_and_come_out_the_same(file) -> None:
+    run("apply", "-f", file())
+    run("apply", "-f", file(QUOTAS))
+
+    policy = selectors.policy()
+    rule = policy.tenants["research"]
+    assert dict(rule.quotas) == {"tokens_per_minute": 60_000, "tokens_per_day": 9_000_000}
+    assert dict(rule.model_quotas["llama-3.1-8b"]) == {"requests_per_minute": 60}
+    assert dict(rule.refusing) == {"": frozenset({"tokens_per_minute"})}
+    assert policy.prices["llama-3.1-8b"] == Prices(200_000, 0, 600_000)
+    assert "Nothing to change" in run("apply", "-f", file(QUOTAS))[1]
+    exported = yaml.safe_load(run("export")[0])
+    assert exported["tenants"][1]["quotas"]["tokens_per_minute"] == {
+        "limit": 60_000,
+        "when_exhausted": "refuse",
+    }
+    exported.pop("tokens")
+    assert "Nothing to change" in run("apply", "-f", file(yaml.safe_dump(exported)))[1]
+
+    run("apply", "-f", file("tenants: [{slug: research, quotas: {}, model_quotas: {}}]"))
+    assert selectors.policy().tenants["research"].model_quotas == {}
+
+
+def test_an_api_tokens_own_quotas_are_made_by_the_file_and_then_fixed(file) -> None:
+    own = FILE.replace("secret_env: CHAT_TOKEN", "secret_env: CHAT_TOKEN, quotas: {tokens_per_day: 500}")
+    run("apply", "-f", file(own))
+
+    caller = gateway_selectors.callers().by_digest[tokens.digest(SECRET)]
+    assert caller.quotas == {"tokens_per_day": 500}
+    assert "Nothing to change" in run("apply", "-f", file(own))[1]
+    with pytest.raises(
+        CommandError, match=r"tokens\[0\]\.quotas: An API token's class, quotas and end are fixed"
+    ):
+        run("apply", "-f", file(own.replace("500", "600")))
 
 
 def test_a_tenant_is_suspended_and_resumed_by_the_file(file) -> None:

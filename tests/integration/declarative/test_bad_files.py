@@ -21,6 +21,18 @@ BAD = {
     "too heavy": ("weight: 3", "weight: 2000", r"tenants\[0\]\.weight: .*less than"),
     "class": ("class: interactive", "class: vip", r"tenants\[1\]\.class: .*interactive"),
     "quota kind": ("in_flight: 64}", "gold: 64}", r"tenants\[0\]\.quotas: 'gold'.*in_flight"),
+    "quota form": ("in_flight: 64}", "queued: {limt: 4}}", r"quotas\.queued\.limt: .*mean limit"),
+    "quota text": ("in_flight: 64}", "queued: many}", r"quotas\.queued\.limit: .*integer, not 'many'"),
+    "quota that cannot refuse": (
+        "in_flight: 64}",
+        "queued: {limit: 4, when_exhausted: refuse}}",
+        r"tenants\[0\]\.quotas: when_exhausted is for requests_per_minute",
+    ),
+    "quota of no model": (
+        "in_flight: 64}",
+        "queued: 4}, model_quotas: {gpt: {queued: 4}}",
+        "no served model 'gpt'",
+    ),
     "alias": ("engine_queue_target: 3", "engine_queue_target: -1", r"policies\[0\]\.engine_queue_target"),
     "fairness": ("fairness: token_fair", "fairness: lifo", r"policies\[0\]\.fairness: .*fifo"),
     "url": ("http://10.0.0.5:8000", "ftp://h", r"backends\[0\]\.url: .*http://"),

@@ -35,6 +35,17 @@ def test_a_token_is_issued_with_its_secret_alone_on_stdout() -> None:
     assert not gateway_selectors.callers().by_digest
 
 
+def test_a_token_is_issued_with_limits_of_its_own() -> None:
+    services.create_tenant("chat", by="cli")
+    limits = ("--quota", "tokens_per_minute=600", "--quota", "in_flight=2")
+    secret, _ = run("token", "issue", "chat", *limits, "--quiet")
+
+    caller = gateway_selectors.callers().by_digest[tokens.digest(secret.strip())]
+    assert (caller.quotas, caller.refusing) == ({"tokens_per_minute": 600, "in_flight": 2}, frozenset())
+    with pytest.raises(CommandError, match="no quota; write KIND=LIMIT"):
+        run("token", "issue", "chat", "--quota", "gold=4")
+
+
 def test_an_admins_token_is_issued_with_scopes() -> None:
     get_user_model().objects.create_user("ada")
     secret, _ = run("token", "issue", "--admin", "ada", "--scope", "tenants:write", "--scope", "usage:read")

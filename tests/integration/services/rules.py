@@ -18,5 +18,6 @@ def rules():
         policy.classes,
         policy.pools,
         policy.backends,
+        policy.prices,
         list(models.Tenant.objects.values_list("name", flat=True)),
     )

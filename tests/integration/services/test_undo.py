@@ -13,6 +13,11 @@ UNDOABLE = {
     "weight": lambda: services.set_weight("chat", 9, by=BY),
     "class": lambda: services.set_class("chat", "batch", by=BY),
     "new quota": lambda: services.set_quota("chat", "queued", 5, by=BY),
+    "quota that refuses": lambda: services.set_quota(
+        "chat", "tokens_per_minute", {"limit": 5, "when_exhausted": "refuse"}, by=BY
+    ),
+    "quota of a model": lambda: services.set_quota("chat", "queued", 5, model="qwen", by=BY),
+    "prices": lambda: services.set_prices("qwen", {"prompt": 5, "completion": 9}, by=BY),
     "gone quota": lambda: services.set_quota("research", "in_flight", None, by=BY),
     "name": lambda: services.rename_tenant("chat", "C", by=BY),
     "suspension": lambda: services.suspend_tenant("chat", by=BY),

@@ -17,6 +17,8 @@ WRITES = {
     "set_weight": lambda: services.set_weight("chat", 9, by=BY),
     "set_class": lambda: services.set_class("chat", "batch", by=BY),
     "set_quota": lambda: services.set_quota("chat", "queued", 5, by=BY),
+    "quota of a model": lambda: services.set_quota("chat", "queued", 5, model="qwen", by=BY),
+    "set_prices": lambda: services.set_prices("qwen", {"prompt": 5, "completion": 9}, by=BY),
     "remove quota": lambda: services.set_quota("research", "in_flight", None, by=BY),
     "suspend_tenant": lambda: services.suspend_tenant("chat", by=BY),
     "delete_tenant": lambda: services.delete_tenant("chat", by=BY),
@@ -89,6 +91,21 @@ def backend(**fields):
             id="quota kind",
         ),
         pytest.param(lambda: services.set_quota("chat", "queued", 0, by=BY), "limit", "1", id="quota 0"),
+        pytest.param(
+            lambda: services.set_quota("chat", "queued", {"limit": 5, "when_exhausted": "refuse"}, by=BY),
+            "quotas",
+            "when_exhausted is for requests_per_minute and tokens_per_minute",
+            id="refusing queue",
+        ),
+        pytest.param(
+            lambda: services.set_quota("chat", "queued", 5, model="gpt", by=BY),
+            "model",
+            "qwen",
+            id="quota model",
+        ),
+        pytest.param(
+            lambda: services.set_prices("qwen", {"promt": 5}, by=BY), "prices", "prompt", id="price kind"
+        ),
         pytest.param(
             lambda: services.create_tenant("chat", by=BY), "slug", "already exists", id="slug taken"
         ),
@@ -177,6 +194,7 @@ def test_what_does_not_exist_is_missing(shop, write) -> None:
         "UPDATE scheduling_backend SET engine = 'x'",
         'UPDATE scheduling_quota SET "limit" = 0',
         "UPDATE scheduling_quota SET kind = 'x'",
+        "UPDATE scheduling_quota SET waits = false",
         "UPDATE scheduling_schedulingpolicy SET window_requests = 129",
         "UPDATE scheduling_schedulingpolicy SET fairness = 'x'",
         "INSERT INTO scheduling_revision (id, number) VALUES (2, 1)",
@@ -206,3 +224,11 @@ def test_the_policy_has_every_rule_under_its_revision(shop) -> None:
 def test_a_backend_that_lists_models_serves_only_these(shop) -> None:
     services.change_backend("gpu-0", by=BY, models=["qwen"])
     assert selectors.policy().backends["gpu-0"].models == {"qwen"}
+
+
+def test_the_audit_of_a_removed_model_names_the_quotas_that_went_with_it(shop) -> None:
+    services.set_quota("chat", "queued", 5, model="qwen", by=BY)
+    services.delete_model("qwen", by=BY)
+
+    assert selectors.changes()[0].before == {"pool": "main", "quotas": ["chat queued 5"]}
+    assert not models.Quota.objects.filter(tenant__slug="chat").exists()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 from dataclasses import replace
-from types import MappingProxyType
 
 import pytest
 
@@ -17,14 +16,12 @@ from gateway.doorman import Doorman
 from gateway.engine_errors import EngineRefused, engine_failed, outcome_of
 from gateway.errors import Forbidden, Invalid, QueueFull, RateLimited, Refused, Suspended, Unauthenticated
 from gateway.headers import RequestId, duration, quota_headers, refusal_headers
-from gateway.jobs import ENDPOINTS, Parser
-from gateway.ledger import Ledger
 from gateway.settings import Settings
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import TenantRule
 from scheduling.core.prediction import Estimates
-from scheduling.core.quota import Granted
-from tests.fakes.gateway import MODEL, Cast
+from scheduling.core.quota import Left
+from tests.fakes.gateway import Cast
 
 CAST = Cast.of("research", "chat")
 SECRET = CAST.secrets["research"]
@@ -138,36 +135,6 @@ def test_an_unknown_class_is_refused_with_the_known_ones():
     assert refused.value.param == "x-priority-class"
 
 
-def reserve(ledger, now_ms=0, **quotas):
-    policy, caller = CAST.policy(), Caller(1, "research", "ci")
-    body = json.dumps({"model": MODEL, "messages": [{}]}).encode()
-    job = Parser(b"", Estimates(), 60).parse(ENDPOINTS["/v1/chat/completions"], {}, body, caller, policy)
-    return ledger.reserve(job, TenantRule("research", quotas=MappingProxyType(quotas)), now_ms)
-
-
-def test_a_request_that_never_ran_gives_its_allowance_back():
-    ledger = Ledger()
-    for _ in range(3):
-        with pytest.raises(ZeroDivisionError), reserve(ledger, requests_per_minute=1):
-            raise ZeroDivisionError
-    with reserve(ledger, requests_per_minute=1) as reservation:
-        reservation.seated()
-    with pytest.raises(RateLimited) as refused:
-        reserve(ledger, requests_per_minute=1)
-    assert refused.value.retry_after_ms == 60_000
-
-
-def test_a_requeued_request_counts_as_waiting_again():
-    ledger = Ledger()
-    with reserve(ledger, queued=1) as reservation:
-        reservation.seated()
-        reservation.requeued()
-        with pytest.raises(QueueFull):
-            reserve(ledger, queued=1)
-    with reserve(ledger, queued=1):
-        pass
-
-
 def refusals():
     found = [value for module in (errors, engine_errors) for _, value in inspect.getmembers(module)]
     return sorted(
@@ -251,8 +218,18 @@ def test_durations_are_in_openais_style(span_ms, text):
 
 
 def test_only_a_tenant_with_a_quota_hears_of_it():
-    assert quota_headers(Granted()) == []
-    assert dict(quota_headers(Granted(1, 60, 59, 1000)))[b"x-ratelimit-remaining-requests"] == b"59"
+    assert quota_headers({}) == []
+    headers = quota_headers(
+        {"requests_per_minute": Left(60, 59, 1000), "tokens_per_minute": Left(500, 7, 90_000)}
+    )
+    assert dict(headers) == {
+        b"x-ratelimit-limit-requests": b"60",
+        b"x-ratelimit-remaining-requests": b"59",
+        b"x-ratelimit-reset-requests": b"1s",
+        b"x-ratelimit-limit-tokens": b"500",
+        b"x-ratelimit-remaining-tokens": b"7",
+        b"x-ratelimit-reset-tokens": b"1m30s",
+    }
 
 
 def test_estimates_follow_a_tenants_latest_answers():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scheduling.core.events import Cancelled, Dispatched, Event, Expired, Stranded
 from scheduling.core.fairness import Fifo
+from scheduling.core.levels import SLACK
 from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
@@ -128,7 +129,7 @@ class Referee(Rules):
         assert self.machine.is_idle
         assert not self.machine.view(self.now).tenants
         assert all(not footprint(band.fairness) for band in self.machine.bands)
-        assert not self.machine.bands.shut_tenants
+        assert not self.machine.bands.shut
         assert all(not band.lanes and not band.overdue for band in self.machine.bands)
         assert not self.machine._line._caps._tokens
         assert not self.machine.bands._front
@@ -232,10 +233,10 @@ class Referee(Rules):
 
     def _check_memory(self) -> None:
         for level in levels(self.machine):
-            for share in level.shares.values():
-                assert share.held or (share.parked is not None and share.parked > level.now), (
-                    "an idle name that is still known"
-                )
+            idle = [share for share in level.shares.values() if not share.held]
+            ahead = [share for share in idle if share.key > level.now]
+            assert level.idle == len(idle)
+            assert len(idle) <= 2 * len(ahead) + SLACK, "idle names that are still known"
 
     def _check_nobody_is_late(self) -> None:
         for one in self.waiting.values():
@@ -278,4 +279,4 @@ def footprint(fairness) -> int:
     if isinstance(fairness, Fifo):
         return len(fairness._lines) + len(fairness._waiting) + len(fairness._aside)
     level = fairness._tenants
-    return len(level.shares) + len(level._lanes) + len(level._idle)
+    return max(0, len(level.shares) - 1) + len(level._lanes) + level.held

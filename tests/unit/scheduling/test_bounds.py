@@ -201,4 +201,19 @@ def test_when_all_is_over_no_order_remembers_anybody(fairness):
     (band,) = machine.bands
     tree = vars(band.fairness)
     assert machine.is_idle
-    assert not (tree["_tenants"].shares if "_tenants" in tree else tree["_waiting"])
+    assert len(tree["_tenants"].shares if "_tenants" in tree else tree["_waiting"]) <= 1
+
+
+@pytest.mark.parametrize("fairness", SHARING)
+def test_a_thousand_tenants_that_came_and_went_leave_hardly_an_account_behind(fairness):
+    machine = Scheduler(POOL, policy(fairness, seats=3))
+    machine.submit(ticket("stays-0", cost=300), 0)
+    for n in range(1000):
+        for name in (f"guest{n}-0", f"stays-{n + 1}"):
+            assert dispatched(machine.submit(ticket(name, cost=300), 0)) == [name]
+        machine.finish(f"guest{n}-0", 300, 0)
+        machine.finish(f"stays-{n}", 300, 0)
+
+    (band,) = machine.bands
+
+    assert len(band.fairness._tenants.shares) < 150

@@ -74,22 +74,6 @@ def test_time_does_not_go_back_with_who_is_served_in_an_earlier_round():
     assert level.now >> TURN_BITS == begun + 2
 
 
-def test_names_whose_rounds_have_passed_are_forgotten():
-    level = Rounds()
-    gone, ann = opened(level, "gone"), waiting(level, "ann")
-    level.enter(gone, OTHER)
-    level.charge(gone, QUANTUM)
-    level.leave(gone, OTHER)
-    level.release(gone)
-    assert "gone" in level.shares
-
-    for _ in range(2):
-        level.charge(ann, QUANTUM)
-    level.charge(ann, QUANTUM)
-
-    assert "gone" not in level.shares
-
-
 def test_the_real_cost_takes_the_place_of_the_estimate_in_the_deficit():
     level = Rounds()
     ann, _ = waiting(level, "ann", 2), waiting(level, "bob")

@@ -37,7 +37,7 @@ MUTANTS = [
     ),
     pytest.param(machine, "Machine._pass_time", "self._give_up(entry)", "pass", id="expired ticket kept"),
     pytest.param(machine, "Machine._seat", "self._no_longer_waiting(entry)", "pass", id="seated twice"),
-    pytest.param(machine, "Machine._no_longer_waiting", "lane.avoid and", "False and", id="retry lanes leak"),
+    pytest.param(machine, "Machine._no_longer_waiting", "lane.avoid", "False", id="retry lanes leak"),
     pytest.param(machine, "route", "others or serving", "serving", id="failed backends not avoided"),
     pytest.param(machine, "Machine._must_wait", "not shut and", "", id="peers of a full tenant wait"),
     pytest.param(
@@ -47,12 +47,12 @@ MUTANTS = [
         "line.in_flight > most",
         id="one seat too many for a tenant",
     ),
-    pytest.param(classes, "Bands.close", "self._shut.pop(tenant, None)", "pass", id="full for ever"),
-    pytest.param(machine, "Machine._freed", "self.bands.lends or", "", id="lent seats not seen elsewhere"),
+    pytest.param(classes, "Bands.close", "self.shut.pop(tenant, None)", "pass", id="full for ever"),
+    pytest.param(machine, "Machine._freed", "bands.lends or", "", id="lent seats not seen elsewhere"),
     pytest.param(classes, "Band.next", "hold, now_ms, since", "hold, now_ms, 0", id="promoted without end"),
     pytest.param(classes, "Bands._aged", "best is None or turn < best[0]", "True", id="aged out of turn"),
     pytest.param(
-        classes, "Bands._first_moved", "not in self._shut", "not in {} and self._shut", id="front is free"
+        classes, "Bands._first_moved", "not in self.shut", "not in {} and self.shut", id="front is free"
     ),
     pytest.param(
         line, "Line.stand", "not self._caps.admit(entry)", "False", id="caps of API tokens forgotten"
@@ -65,8 +65,8 @@ MUTANTS = [
     pytest.param(tags, "StartTags.charge", "self.now = start", "pass", id="time stands still"),
     pytest.param(levels, "Level.first", "share.key > key", "False", id="stale keys trusted"),
     pytest.param(levels, "Level._set", "key < known", "False", id="refunds not seen by the index"),
-    pytest.param(levels, "Level.release", "del self.shares[share.name]", "pass", id="idle flows kept"),
-    pytest.param(tags, "StartTags._woken", "max(share.key, self._floor())", "share.key", id="idle credit"),
+    pytest.param(levels, "Level._begin_anew", "self.shares = {}", "pass", id="idle flows kept"),
+    pytest.param(tags, "StartTags._woken", "share.key = self.now", "pass", id="idle credit"),
     pytest.param(tags, "StartTags.settle", "- charge", "", id="estimate and usage both charged"),
     pytest.param(tags, "StartTags.charge", "price // weight", "price", id="weights ignored"),
 ]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from scheduling.core.turns import LOAD, TURN_BITS, Loads, Turns
-from tests.unit.scheduling.accounts import LANE, away_and_back, opened, turns, waiting
+from tests.unit.scheduling.accounts import LANE, away_and_back, turns, waiting
 
 # One turn each
 
@@ -82,15 +80,6 @@ def test_a_ticket_out_of_turn_takes_no_turn_and_gives_none_back():
 
     assert ann.key == key
     assert turns(level, 1, 2) == ["ann", "bob"]
-
-
-def test_who_runs_but_does_not_wait_is_remembered_until_it_ends():
-    level = Turns()
-    ann, _ = opened(level, "ann", tickets=1), waiting(level, "bob")
-
-    level.release(ann)
-
-    assert "ann" not in level.shares
 
 
 def test_a_line_of_turns_drains_one_ticket_a_round():
@@ -177,15 +166,3 @@ def test_a_line_of_loads_drains_by_weight():
 
     assert level.drain(ann) == (0, 250, 5)
     assert level.drain(bob).step == 1
-
-
-@pytest.mark.parametrize("order", [Turns, Loads])
-def test_who_holds_no_ticket_leaves_nothing_behind(order):
-    level = order()
-    ann, _ = waiting(level, "ann", tickets=1), waiting(level, "bob")
-    level.leave(ann, LANE)
-
-    level.settle(ann, level.charge(ann, 1), 1)
-    level.release(ann)
-
-    assert list(level.shares) == ["bob"]

@@ -159,19 +159,6 @@ def test_a_price_above_the_estimate_counts_in_full_after_a_time_away():
     assert (share.key, share.lead) == (700, 100)
 
 
-def test_a_name_without_lead_is_forgotten_when_time_has_passed_it():
-    level = StartTags()
-    gone, busy = opened(level, "gone"), waiting(level, "busy")
-    level.adopt(gone, 400)
-    level.release(gone)
-    assert "gone" in level.shares
-
-    level.charge(busy, 400)
-    level.charge(busy, 400)
-
-    assert "gone" not in level.shares
-
-
 @pytest.mark.parametrize(("waiting_cost", "tickets", "step"), [(900, 3, 150_000), (0, 3, 1), (0, 0, 1)])
 def test_a_line_of_tokens_drains_by_its_mean_price_over_the_weight(waiting_cost, tickets, step):
     level = StartTags()

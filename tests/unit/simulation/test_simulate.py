@@ -11,7 +11,8 @@ from scheduling.simulation.scenario import UNLIMITED
 from scheduling.simulation.service import jain
 from scheduling.simulation.sharing import max_min
 from scheduling.simulation.simulate import simulate
-from scheduling.simulation.workloads.own import flood, overload, weighted
+from scheduling.simulation.workloads import Overrides, make
+from scheduling.simulation.workloads.own import flood, weighted
 from scheduling.simulation.workloads.public import azure
 from tests.unit.scheduling.fair_play import water_fill
 
@@ -76,7 +77,7 @@ def test_round_robin_gives_most_tokens_to_whoever_sends_the_longest_requests():
 
 
 def test_two_overloading_tenants_get_the_same_however_much_they_ask():
-    result, tenants = run(overload(1, seconds=90))
+    result, tenants = run(make("overload", 1, Overrides(seconds=90)))
 
     assert tenants["calm"].share == pytest.approx(0.5, abs=0.01)
     assert result.jain > 0.999

@@ -6,7 +6,7 @@ CHOICES = [(name, name.replace("_", " ")) for name in FAIRNESS]
 
 
 class Migration(migrations.Migration):
-    dependencies = [("scheduling", "0002_defaults")]
+    dependencies = [("scheduling", "0003_quotas")]
     operations = [
         migrations.RemoveConstraint(model_name="schedulingpolicy", name="policy_fairness_is_known"),
         migrations.AlterField(

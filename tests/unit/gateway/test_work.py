@@ -1,0 +1,84 @@
+"""What a request's ticket and record say of its quotas."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from gateway.books import Books
+from gateway.callers import Caller
+from gateway.headers import RequestId
+from gateway.jobs import ENDPOINTS, Parser
+from gateway.ledger import Ledger
+from gateway.work import Work
+from scheduling.core.policy import Prices, TenantRule
+from scheduling.core.prediction import Estimates
+from scheduling.core.usage import Usage
+from tests.fakes.gateway import MODEL, Cast
+
+CALLER = Caller(7, "research", "ci", quotas={"in_flight": 2})
+PRICES = Prices(prompt=1_000_000, cached=100_000, completion=2_000_000)
+
+
+class Written(list):
+    """A journal in memory."""
+
+    accept = end = list.append
+
+
+def work(max_tokens=50):
+    policy = replace(Cast.of("research").policy(), prices={MODEL: PRICES})
+    body = json.dumps({"model": MODEL, "messages": [{}], "max_tokens": max_tokens}).encode()
+    job = Parser(b"", Estimates(), 60).parse(ENDPOINTS["/v1/chat/completions"], {}, body, CALLER, policy)
+    client = SimpleNamespace(request_id=RequestId({}), tell=None, gone=True, slow=False, began=False)
+    return Work(job, CALLER, client, Books(Written()), SimpleNamespace())
+
+
+def reserve(ledger, one, **quotas):
+    scopes = asyncio.run(
+        ledger.scopes(TenantRule("research", quotas=quotas), replace(CALLER, quotas={}), MODEL)
+    )
+    return ledger.reserve(scopes, one.ticket, one.record)
+
+
+def serve(ledger, usage, **quotas):
+    """A request whose engine answered this."""
+    with work() as one, reserve(ledger, one, **quotas) as reservation:
+        one.hold(reservation)
+        one.usage = usage
+        with one.seat(SimpleNamespace(backend="gpu-0", refund=False), reservation):
+            pass
+    return one.record
+
+
+def test_a_ticket_says_whose_it_is_and_has_no_start_when_its_allowance_is_here():
+    one = work()
+    one.hold(reserve(Ledger(), one, requests_per_minute=2))
+    assert (one.ticket.api_token, one.ticket.api_token_in_flight) == ("7", 2)
+    assert one.ticket.not_before_ms is None
+
+
+def test_a_parked_ticket_starts_before_its_deadline():
+    ledger = Ledger()
+    serve(ledger, Usage(10, 0, 40, estimated=False), tokens_per_minute=100)
+    one = work(max_tokens=95)
+    one.hold(reserve(ledger, one, tokens_per_minute=100))
+    assert one.ticket.queued_ms < one.ticket.not_before_ms < one.ticket.deadline_ms
+
+
+def test_a_record_holds_the_estimated_money_until_it_knows_better():
+    one = work(max_tokens=50)
+    assert one.record.spend == PRICES.spend(one.ticket.prompt_tokens, 0, 50) > 100
+    record = serve(Ledger(), Usage(30, 20, 5, estimated=False))
+    assert record.spend == 10 + 2 + 10
+
+
+def test_a_request_that_never_ran_spent_nothing():
+    one = work()
+    with pytest.raises(asyncio.CancelledError), one, reserve(Ledger(), one, spend_per_month=10**6):
+        raise asyncio.CancelledError
+    assert (one.record.spend, one.record.cost) == (0, 0)
