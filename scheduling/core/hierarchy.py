@@ -70,7 +70,7 @@ class Tree:
             last.lines[lane] = line
         else:
             last.lines = {lane: line}
-        self._enter(path, lane, retry=entry.place < 0)
+        self._enter(path, lane, retry=entry.retry)
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The first name of every level, then that name's oldest ticket."""
