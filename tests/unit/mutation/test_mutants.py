@@ -36,6 +36,8 @@ def bugs_of(folder, statement: str) -> set[str]:
         ("yield a", {"pass"}),
         ("a = b", set()),
         ("raise ValueError(9)", {"pass"}),
+        ("raise", {"pass"}),
+        ("raise NotImplementedError", set()),
     ],
 )
 def test_every_small_change_of_a_statement_is_made_once(tmp_path, statement, bugs):

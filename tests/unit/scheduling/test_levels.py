@@ -263,19 +263,6 @@ def test_the_lowest_key_is_that_of_who_waits_longest_unserved_in_any_lane():
     assert level.lowest() == 300
 
 
-def test_an_index_does_not_grow_with_the_number_of_refunds():
-    level = StartTags()
-    ann, bob = waiting(level, "ann"), waiting(level, "bob")
-
-    for _ in range(10 * SLACK):
-        level.settle(ann, level.charge(ann, 900), 0)
-        level.charge(bob, 1)
-        level.first(LANE)
-
-    assert len(level._lanes[LANE].heap) <= 2 * 2 + SLACK
-    assert turns(level, 100_000, 2) == ["ann", "bob"]
-
-
 def test_only_who_has_tickets_in_line_is_counted_as_waiting():
     level = StartTags()
     ann, _ = waiting(level, "ann"), opened(level, "bob")
