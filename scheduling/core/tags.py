@@ -125,6 +125,6 @@ class Counters(StartTags):
     def _woken(self, share: Share, *, retry: bool) -> None:
         super()._woken(share, retry=retry)
         lowest = self.lowest()
-        if lowest is not None and lowest > share.key:
-            share.key = lowest
-            share.lead = lowest - self.now
+        if lowest is not None and lowest > self.now:
+            share.key = max(share.key, lowest)
+            share.lead = share.key - lowest

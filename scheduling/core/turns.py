@@ -95,9 +95,10 @@ class Rounds(Ring):
 
     def settle(self, share: Share, stamp: Stamp, price: int) -> None:
         """Put the real cost in the place of the estimate; a name that was away since gets no credit."""
+        away = stamp[2] != share.wakes
         share.tally += stamp[0] - price
-        self._place(share)
-        if stamp[2] != share.wakes:
+        self._place(share, away=away)
+        if away:
             share.tally = min(share.tally, QUANTUM * share.weight)
 
     def reweigh(self, share: Share, weight: int) -> None:
@@ -116,15 +117,17 @@ class Rounds(Ring):
         start = ((share.key >> TURN_BITS) - (self.now >> TURN_BITS)) * MILLI
         return Drain(max(0, start), max(1, mean * MILLI * MILLI // (QUANTUM * share.weight)), share.waiting)
 
-    def _place(self, share: Share) -> None:
+    def _place(self, share: Share, *, away: bool = False) -> None:
         """Rounds to sit out while the deficit is not positive, or to win back when it is too large."""
         quantum = QUANTUM * share.weight
         here = share.key >> TURN_BITS
         if share.tally <= 0:
             rounds = -share.tally // quantum + 1
         elif share.tally > quantum:
-            # Back to the round it would be in without the estimate, but not before the round under way.
-            rounds = -min((share.tally - 1) // quantum, max(0, here - (self.now >> TURN_BITS)))
+            # Back to the round it would be in without the estimate, but not before the round under way,
+            # and who was away not before the next: there it began to wait.
+            soonest = (self.now >> TURN_BITS) + away
+            rounds = -min((share.tally - 1) // quantum, max(0, here - soonest))
         else:
             rounds = 0
         if rounds:

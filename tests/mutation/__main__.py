@@ -96,7 +96,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{len(mutants)} of {len(every)} mutants, {options.jobs} at a time", flush=True)
     began, trials = time.monotonic(), Run(mutants, options.jobs)
     # for a few mutants it does not pay to note who reaches what
-    paths = set() if options.sample else {str(path) for path in CORE.glob("*.py")}
+    paths = set() if options.sample else {str(CORE / mutant.file) for mutant in mutants}
     if not run(paths, trials.work):
         print("The tests cannot judge: they do not pass, or could not be collected.")
         return 2

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 
@@ -27,26 +27,31 @@ class Reach:
     noted: bool = False
 
     def touches(self, path: str, lines: Collection[int]) -> bool:
-        """Whether it runs one of these lines; without lines, whether it runs any mutated file."""
-        if not self.noted:
-            return True
-        return not self.lines.get(path, set()).isdisjoint(lines) if lines else bool(self.lines)
+        """Whether it runs one of these lines; what stands outside functions may reach anybody."""
+        return not (self.noted and lines) or not self.lines.get(path, set()).isdisjoint(lines)
 
 
 @contextmanager
 def lines_of(paths: Collection[str], reach: Reach) -> Iterator[None]:
-    """Note in ``reach`` what runs inside."""
+    """Note in ``reach`` what runs inside. A function all whose lines have run is not followed any more."""
+    unseen: dict[CodeType, set[int]] = {}
 
     def enter(frame: FrameType, _event: str, _arg: object) -> Callable[..., Any] | None:
-        path = frame.f_code.co_filename
-        if path not in paths:
+        code = frame.f_code
+        if code.co_filename not in paths:
             return None
-        lines = reach.lines.setdefault(path, set())
+        left = unseen.get(code)
+        if left is None:
+            left = unseen[code] = {line for _, _, line in code.co_lines() if line}
+        if not left:
+            return None
+        lines = reach.lines.setdefault(code.co_filename, set())
         lines.add(frame.f_lineno)
 
-        def step(frame: FrameType, _event: str, _arg: object) -> Callable[..., Any]:
+        def step(frame: FrameType, _event: str, _arg: object) -> Callable[..., Any] | None:
             lines.add(frame.f_lineno)
-            return step
+            left.discard(frame.f_lineno)
+            return step if left else None
 
         return step
 

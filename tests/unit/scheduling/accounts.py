@@ -1,0 +1,40 @@
+"""Accounts on one level, without a machine around them: who waits, who is charged what."""
+
+from __future__ import annotations
+
+from scheduling.core.entry import Lane
+from scheduling.core.levels import Level, Share
+
+LANE = Lane(("llama", frozenset()))
+OTHER = Lane(("qwen", frozenset()))
+
+
+def opened(level: Level, name: str, weight: int = 1, tickets: int = 1) -> Share:
+    """An account that holds tickets, none of which waits."""
+    share = level.add(name, weight)
+    for _ in range(tickets):
+        level.hold(share)
+    return share
+
+
+def waiting(level: Level, name: str, weight: int = 1, tickets: int = 9, lane: Lane = LANE) -> Share:
+    """An account all whose tickets wait in one lane."""
+    share = opened(level, name, weight, tickets)
+    level.enter(share, lane)
+    return share
+
+
+def away_and_back(level: Level, share: Share, *, retry: bool = False) -> None:
+    """The name stops to wait and begins again."""
+    level.leave(share, LANE)
+    level.enter(share, LANE, retry=retry)
+
+
+def turns(level: Level, price: int, times: int) -> list[str]:
+    """Who is served when everybody who waits goes on waiting."""
+    order = []
+    for _ in range(times):
+        share = level.first(LANE)
+        level.charge(share, price)
+        order.append(share.name)
+    return order

@@ -1,0 +1,84 @@
+"""Which open backend takes the next request, and which backends a lane has at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from scheduling.core.admission import Gate, Gates
+from scheduling.core.entry import Lane
+from scheduling.core.routing import choose, route
+from tests.unit.scheduling.machines import POOL, backend, policy
+
+
+def gate(name: str, in_flight: int = 0, cap: int = 10, pending: int = 0, **fields) -> Gate:
+    made = Gate(name)
+    made.in_flight, made.cap, made.pending, made.window = in_flight, cap, pending, 99
+    for field, value in fields.items():
+        setattr(made, field, value)
+    return made
+
+
+def lane(*gates: Gate, avoid: tuple[str, ...] = ()) -> Lane:
+    made = Lane(("llama", frozenset(avoid)))
+    made.gates = gates
+    return made
+
+
+@pytest.mark.parametrize(
+    ("gates", "chosen"),
+    [
+        pytest.param([gate("a", pending=2), gate("b", in_flight=9, pending=1)], "b", id="pending"),
+        pytest.param([gate("a", 4, 10), gate("b", 5, 20)], "b", id="load"),
+        pytest.param([gate("a", 5, 20), gate("b", 4, 10)], "a", id="load of the first"),
+        pytest.param([gate("b", 1), gate("a", 1)], "a", id="name"),
+        pytest.param([gate("a", 1_000, 2_000_000), gate("b", 999, 2_000_000)], "b", id="fine load"),
+        pytest.param([gate("a", 10, 10), gate("b", 9, 10, pending=5)], "b", id="open"),
+        pytest.param([gate("a", 10, 10), gate("b", 10, 10)], None, id="none"),
+        pytest.param([], None, id="nobody"),
+    ],
+)
+def test_the_open_backend_with_the_shortest_queue_is_chosen_then_the_least_loaded(gates, chosen):
+    found = choose(lane(*gates), 0, 0)
+
+    assert (found and found.name) == chosen
+
+
+def test_seats_that_are_held_back_are_not_given():
+    one = gate("a", 8, 10)
+
+    assert choose(lane(one), 1, 0) is one
+    assert choose(lane(one), 2, 0) is None
+
+
+def test_a_promotion_goes_only_where_enough_seats_were_given_since_the_last():
+    recent, ripe = gate("a", since_promoted=2), gate("b", 5, since_promoted=3)
+
+    assert choose(lane(recent, ripe), 0, 0, 3) is ripe
+    assert choose(lane(recent, ripe), 0, 0, 4) is None
+    assert choose(lane(recent, ripe), 0, 0) is recent
+
+
+def routed(*avoid: str, **changes) -> list[str]:
+    rules = [backend(name, draining=name in changes.get("draining", ())) for name in ("a", "b", "c")]
+    gates = Gates(POOL)
+    gates.obey(policy(backends=[*rules, backend("d", models=("qwen",))]))
+    for name in changes.get("shut", ()):
+        gates.get(name).cap = 0
+    made = lane(avoid=avoid)
+    route(made, gates)
+    return [each.name for each in made.gates]
+
+
+def test_a_lane_has_the_backends_that_serve_its_model_also_while_they_drain():
+    assert routed() == ["a", "b", "c"]
+    assert routed(draining=("b",), shut=("c",)) == ["a", "b", "c"]
+
+
+def test_what_failed_a_request_is_avoided_unless_no_other_remains():
+    assert routed("a") == ["b", "c"]
+    assert routed("a", "b", "c") == ["a", "b", "c"]
+
+
+def test_a_backend_that_drains_or_is_shut_does_not_count_as_remaining():
+    assert routed("a", draining=("b",)) == ["c"]
+    assert routed("a", draining=("b",), shut=("c",)) == ["a", "b", "c"]

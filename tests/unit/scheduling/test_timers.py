@@ -1,0 +1,116 @@
+"""What falls due by itself, when, and in which order; and that nothing piles up."""
+
+from __future__ import annotations
+
+from scheduling.core.entry import Entry
+from scheduling.core.timers import SLACK, Due, Timers
+from tests.unit.scheduling.accounts import LANE
+from tests.unit.scheduling.machines import ticket
+
+
+def entry(place: int = 1, deadline_ms: int | None = None, queued_ms: int = 0) -> Entry:
+    one = ticket(f"acme-{place}", deadline_ms=deadline_ms, queued_ms=queued_ms)
+    return Entry(one, 100, place, LANE)
+
+
+def test_a_ticket_expires_at_its_deadline_and_is_promoted_so_long_after_it_queued():
+    timers = Timers()
+    one = entry(deadline_ms=900, queued_ms=100)
+
+    timers.watch(one, 500)
+
+    assert timers.next_ms() == 600
+    assert not timers.is_due(599)
+    assert list(timers.due(600)) == [(Due.PROMOTE, one)]
+    assert timers.next_ms() == 900
+    assert list(timers.due(10_000)) == [(Due.EXPIRE, one)]
+    assert timers.next_ms() is None
+    assert not timers.is_due(10_000)
+
+
+def test_without_deadline_and_bound_nothing_falls_due():
+    timers = Timers()
+
+    timers.watch(entry(), None)
+
+    assert timers.next_ms() is None
+
+
+def test_what_is_due_comes_in_the_order_of_time_then_of_arrival_then_as_listed():
+    timers = Timers()
+    second, first = entry(2, deadline_ms=50), entry(1, deadline_ms=50)
+    timers.unpark_at(first, 50)
+    timers.watch(second, 10)
+    timers.watch(first, 50)
+
+    assert list(timers.due(50)) == [
+        (Due.PROMOTE, second),
+        (Due.EXPIRE, first),
+        (Due.PROMOTE, first),
+        (Due.UNPARK, first),
+        (Due.EXPIRE, second),
+    ]
+
+
+def test_who_has_left_falls_due_no_more():
+    timers = Timers()
+    gone, here = entry(1, deadline_ms=50), entry(2, deadline_ms=50)
+    timers.watch(gone, None)
+    timers.watch(here, None)
+
+    gone.waiting = False
+
+    assert list(timers.due(50)) == [(Due.EXPIRE, here)]
+
+
+def test_an_instant_to_look_at_is_due_and_names_nobody():
+    timers = Timers()
+    timers.look_at(70)
+
+    assert timers.next_ms() == 70
+    assert timers.is_due(70)
+    assert list(timers.due(70)) == []
+    assert not timers.is_due(70)
+
+
+def test_what_was_cleared_falls_due_no_more():
+    timers = Timers()
+    timers.look_at(70)
+
+    timers.clear()
+
+    assert timers.next_ms() is None
+
+
+def test_tickets_that_have_left_are_swept_when_there_are_many():
+    timers = Timers()
+    here = entry(1, deadline_ms=5_000)
+    timers.watch(here, None)
+    timers.look_at(6_000)
+    for n in range(SLACK - 2):
+        gone = entry(n + 2, deadline_ms=9_000)
+        timers.watch(gone, None)
+        gone.waiting = False
+    assert len(timers._heap) == SLACK
+
+    timers.watch(entry(0, deadline_ms=1_000), None)
+
+    assert len(timers._heap) == 3
+    assert timers.next_ms() == 1_000
+    assert [what for what, _ in timers.due(9_000)] == [Due.EXPIRE, Due.EXPIRE]
+
+
+def test_a_sweep_that_finds_little_lets_twice_as_many_gather_before_the_next():
+    timers = Timers()
+    for n in range(SLACK + 1):
+        timers.watch(entry(n + 1, deadline_ms=1_000 + n), None)
+    for n in range(2 * SLACK + 1):
+        gone = entry(1_000 + n, deadline_ms=9_000)
+        timers.watch(gone, None)
+        gone.waiting = False
+    assert len(timers._heap) == 3 * SLACK + 2
+
+    timers.look_at(9_000)
+
+    assert len(timers._heap) == SLACK + 2
+    assert [one.place for _, one in timers.due(5_000)] == list(range(1, SLACK + 2))
