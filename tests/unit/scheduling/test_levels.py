@@ -7,7 +7,7 @@ import pytest
 from scheduling.core.levels import SLACK, Level
 from scheduling.core.tags import Counters, EqualTags, StartTags
 from scheduling.core.turns import Loads, Rounds, Turns
-from tests.unit.scheduling.accounts import LANE, OTHER, opened, turns, waiting
+from tests.unit.scheduling.accounts import LANE, OTHER, hold, opened, release, turns, waiting
 
 ORDERS = pytest.mark.parametrize("order", [StartTags, EqualTags, Counters, Turns, Rounds, Loads])
 
@@ -17,7 +17,7 @@ def ended(level: Level, name: str, price: int) -> None:
     share = opened(level, name)
     stamp = level.adopt(share, price)
     level.settle(share, stamp, price)
-    level.release(share)
+    release(level, share)
 
 
 def test_idle_names_are_swept_when_there_are_many_but_for_those_that_still_owe():
@@ -92,12 +92,12 @@ def test_an_only_name_is_as_new_when_its_last_ticket_has_ended(order):
     level.leave(ann, LANE)
     level.settle(ann, level.charge(ann, 9_000_000), 9_000_000)
 
-    level.release(ann)
+    release(level, ann)
 
     assert list(level.shares) == ["ann"]
     assert (ann.key, ann.tally, ann.lead, ann.held) == (order.START, 0, 0, 0)
     assert (level.now, level.idle) == (order.START, 1)
-    level.hold(ann)
+    hold(level, ann)
     level.enter(ann, LANE)
     bob = waiting(level, "bob")
     assert {level.first(LANE).name, *turns(level, 5_000_000, 2)} == {"ann", bob.name}
