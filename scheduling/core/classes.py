@@ -92,13 +92,14 @@ class Bands:
     all that time. So no class starves, and none of them takes over.
     """
 
+    lends: bool
+    """Whether a class lends reserved seats, so that who waits in it opens and shuts gates to others."""
+    _bands: list[Band]  # these three are as ``obey`` made them last
+    _by_name: dict[str, Band]
+
     def __init__(self) -> None:
         self.paused = False
         """Nothing is seated while the pool is paused."""
-        self.lends = False
-        """Whether a class lends reserved seats, so that who waits in it opens and shuts gates to others."""
-        self._bands: list[Band] = []
-        self._by_name: dict[str, Band] = {}
         self._shape: tuple[str, CostRule, tuple[tuple[int, str], ...]] | None = None
         self._promotions = 0
         self.shut: dict[str, Container[str]] = {}

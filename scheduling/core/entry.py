@@ -64,6 +64,7 @@ class Entry:
         "overdue",
         "pending",
         "place",
+        "retry",
         "roster",
         "seated_ms",
         "shares",
@@ -86,6 +87,7 @@ class Entry:
         self.ticket = ticket
         self.cost = cost
         self.place = place
+        self.retry = place < 0
         self.lane = lane
         self.waiting = True
         self.aside = Aside.NO

@@ -50,9 +50,10 @@ def _wait_ms(machine: Machine, entry: Entry, place: int, now_ms: int) -> int | N
     if entry.aside is Aside.HELD or machine.bands.paused or entry.ticket.tenant in machine.roster.paused:
         return None
     wait_ms = machine.pace.wait_ms(place, now_ms)
-    if wait_ms is not None and entry.aside is Aside.PARKED:
-        return max(wait_ms, (entry.ticket.not_before_ms or 0) - now_ms)
-    return wait_ms
+    allowance_ms = entry.ticket.not_before_ms
+    if wait_ms is None or allowance_ms is None:
+        return wait_ms
+    return max(wait_ms, allowance_ms - now_ms)
 
 
 def _reasons(machine: Machine, entry: Entry, now_ms: int) -> Iterator[Reason]:

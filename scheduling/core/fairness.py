@@ -109,7 +109,7 @@ class Fifo:
         """Stand by arrival; a retry before all first attempts."""
         ticket = entry.ticket
         self._waiting[ticket.tenant] = self._waiting.get(ticket.tenant, 0) + 1
-        if entry.place > 0:
+        if not entry.retry:
             entry.ordinal = self._pushed
             self._pushed += 1
         if ticket.tenant in self._shut and ticket.model in self._shut[ticket.tenant]:
@@ -208,12 +208,12 @@ def head(line: OrderedDict[int, Entry]) -> Entry:
 def stand_in(line: OrderedDict[int, Entry], entry: Entry) -> None:
     """Join at the end; a retry at the head, because it has waited already."""
     line[entry.place] = entry
-    if entry.place < 0:
+    if entry.retry:
         line.move_to_end(entry.place, last=False)
 
 
 def index_of(entry: Entry, left: int, waiting: int) -> int:
     """About how many stand before the ticket in its own line."""
-    if entry.place < 0:
+    if entry.retry:
         return 0
     return max(0, min(entry.ordinal - left, waiting - 1))

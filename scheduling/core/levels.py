@@ -71,7 +71,7 @@ class _Index:
 
     def __init__(self) -> None:
         self.heap: list[tuple[int, str]] = []
-        self.active = 0
+        self.active = 1  # who had the lane alone
 
 
 class Level:
@@ -183,7 +183,6 @@ class Level:
         if isinstance(index, Share):
             sole, index = index, _Index()
             self._lanes[lane] = index
-            index.active = 1
             self._push(index, sole, lane)
         index.active += 1
         self._push(index, share, lane)

@@ -69,7 +69,6 @@ class Line:
         """It has a seat, and its flow pays."""
         if entry.aside is Aside.FRONT:
             self._bands.not_first(entry)
-            entry.aside = Aside.NO
             entry.band.fairness.adopt(entry)
         else:
             entry.band.fairness.serve(entry)

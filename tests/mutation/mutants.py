@@ -124,8 +124,14 @@ class _Site:
         """What stands in the statement's place."""
         return getattr(self.holder, self.field)[self.index]
 
+    def _is_last_and_empty(self) -> bool:
+        """Whether it is a function's last ``return None``: without it the function returns None as well."""
+        function = isinstance(self.holder, ast.FunctionDef | ast.AsyncFunctionDef)
+        last = function and self.index == len(self.holder.body) - 1
+        return last and ast.unparse(self.statement) in ("return", "return None")
+
     def changes(self) -> Iterator[Change]:
-        if self.in_function:
+        if self.in_function and not self._is_last_and_empty():
             for other in statements(self.statement):
                 yield Change(self.holder, self.field, self.index, other)
         for other in expressions(self.statement):

@@ -28,7 +28,7 @@ def bugs_of(folder, statement: str) -> set[str]:
         ),
         ("return a if b else c", {"return None", "return a if not b else c"}),
         ("return True", {"return None", "return False"}),
-        ("return", {"pass"}),
+        ("return None", set()),  # as without it
         ("a.b += c", {"pass", "a.b -= c"}),
         ("a.b = c", {"pass"}),
         ("del a.b", {"pass"}),
@@ -36,6 +36,8 @@ def bugs_of(folder, statement: str) -> set[str]:
         ("yield a", {"pass"}),
         ("a = b", set()),
         ("raise ValueError(9)", {"pass"}),
+        ("raise", {"pass"}),
+        ("raise NotImplementedError", set()),
     ],
 )
 def test_every_small_change_of_a_statement_is_made_once(tmp_path, statement, bugs):
@@ -45,6 +47,10 @@ def test_every_small_change_of_a_statement_is_made_once(tmp_path, statement, bug
 @pytest.mark.parametrize(("word", "bugs"), [("break", {"pass", "continue"}), ("continue", {"pass", "break"})])
 def test_a_loop_may_end_too_late_or_too_early(tmp_path, word, bugs):
     assert {*bugs_of(tmp_path, f"for n in a: {word}")} == bugs
+
+
+def test_an_early_return_may_be_missed(tmp_path):
+    assert bugs_of(tmp_path, "while a: return") == {"while not a:", "pass"}
 
 
 @pytest.mark.parametrize(

@@ -45,18 +45,22 @@ def test_quotas_of_seats_are_named_when_they_are_used_up_and_not_before():
     tenants = {
         "acme": TenantRule("acme", quotas={"in_flight": 2}, model_quotas={"llama": {"in_flight": 3}}),
         "beta": TenantRule("beta", model_quotas={"llama": {"in_flight": 1}, "qwen": {"in_flight": 1}}),
+        "gamma": TenantRule("gamma", quotas={"in_flight": 2}, model_quotas={"qwen": {"in_flight": 0}}),
     }
     rules = policy(backends=[backend("gpu-0", 4, ("llama", "qwen"))])
     machine = Scheduler(POOL, replace(rules, tenants=tenants))
     for name in ("acme-0", "acme-1", "acme-2", "beta-0", "beta-1"):
         machine.submit(ticket(name), 0)
-    for name in ("plug-0", "beta-2"):
+    for name in ("plug-0", "beta-2", "gamma-0"):
         machine.submit(ticket(name, model="qwen"), 0)
+    machine.submit(ticket("gamma-1"), 0)
 
     assert texts(machine, "acme-2")[0] == "tenant acme has 2 requests in flight, as many as it may"
     assert not any("llama" in text for text in texts(machine, "acme-2"))
     assert texts(machine, "beta-1")[0] == "tenant beta has 1 requests for llama in flight, as many as it may"
     assert not any("qwen" in text for text in texts(machine, "beta-2"))
+    assert texts(machine, "gamma-0")[0] == "tenant gamma has 0 requests for qwen in flight, as many as it may"
+    assert not any("gamma has" in text and "in flight" in text for text in texts(machine, "gamma-1"))
 
 
 def test_every_backend_says_for_itself_why_it_takes_nobody():

@@ -76,6 +76,8 @@ def test_a_shut_tenant_can_be_shut_for_other_models_at_once():
     assert served(fifo, LANE, OTHER) == [1]
     fifo.push(entry(3, lane=OTHER))
     assert fifo.pick([OTHER]) is None
+    fifo.push(entry(4))
+    assert fifo.pick([LANE]).place == 4
 
 
 def test_who_stands_aside_can_leave_and_nothing_stays_behind():

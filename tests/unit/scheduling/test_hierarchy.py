@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from zlib import crc32
 
 import pytest
@@ -255,16 +256,6 @@ def test_a_place_counts_the_own_line_and_those_of_all_rivals():
     assert [stand.tree.ahead(each, 0) for each in mine[1:4]] == [1, 3, 5]
 
 
-def test_a_place_reckons_with_the_users_inside_the_tenant():
-    stand = Stand()
-    for _ in range(5):
-        stand.push("acme", "ann")
-    bob = [stand.push("acme", "bob") for _ in range(3)]
-    stand.serve()
-
-    assert [stand.tree.ahead(each, 0) for each in bob] == [0, 1, 3]
-
-
 def test_places_are_read_from_a_table_for_half_a_second():
     stand = Stand()
     last = [stand.push("acme") for _ in range(4)][-1]
@@ -286,3 +277,19 @@ def test_rivals_are_other_tenants_with_something_in_line():
     stand.tree.serve(runs)
 
     assert stand.tree.rivals(mine) == 1
+
+
+def test_a_third_name_has_a_line_and_a_place_of_its_own():
+    tree = Tree(StartTags, lambda entry: entry.cost, lambda tenant: 1)
+    agents = [("acme", "ann", "writer"), ("acme", "ann", "reader"), ("acme", "bob", "coder")]
+    lines = {path: [Entry(SimpleNamespace(path=path), 100, 0, LANE) for _ in range(4)] for path in agents}
+    for place in range(4):
+        for number, path in enumerate(agents):
+            entry = lines[path][place]
+            entry.place = 1 + 3 * place + number
+            tree.join(entry)
+            tree.push(entry)
+
+    assert [entry.shares[-1].waiting for entry in (lines[path][0] for path in agents)] == [4, 4, 4]
+    assert [tree.ahead(entry, 0) for entry in lines["acme", "bob", "coder"]] == [0, 2, 4, 6]
+    assert [tree.ahead(entry, 0) for entry in lines["acme", "ann", "writer"]] == [0, 4, 8, 10]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scheduling.core.levels import SLACK, Level
+from scheduling.core.position import Curve
 from scheduling.core.tags import Counters, EqualTags, StartTags
 from scheduling.core.turns import Loads, Rounds, Turns
 from tests.unit.scheduling.accounts import LANE, OTHER, hold, opened, release, turns, waiting
@@ -61,6 +62,35 @@ def test_a_sweep_that_finds_little_lets_twice_as_many_gather_before_the_next():
     ended(level, "even-more", 0)
 
     assert len(level.shares) == 1 + (SLACK + 1)
+    assert level.idle == SLACK + 1
+
+
+def test_the_next_sweep_is_due_as_early_as_ever_when_all_was_forgotten():
+    level = StartTags()
+    busy = waiting(level, "busy", tickets=1)
+    for n in range(SLACK + 1):
+        ended(level, f"owes-{n}", 700)
+    level.leave(busy, LANE)
+    level.release(busy)
+    waiting(level, "busy")
+
+    for n in range(SLACK + 1):
+        ended(level, f"even-{n}", 0)
+
+    assert set(level.shares) == {"busy"}
+
+
+def test_a_name_that_was_forgotten_is_no_candidate():
+    level = StartTags()
+    gone = waiting(level, "ann", tickets=1)
+    bob, _ = waiting(level, "bob"), waiting(level, "cat")
+    level.leave(gone, LANE)
+    level.release(gone)
+    for n in range(SLACK):
+        ended(level, f"even-{n}", 0)
+    assert "ann" not in level.shares
+
+    assert level.first(LANE) is bob
 
 
 def test_a_name_that_holds_a_ticket_is_never_swept():
@@ -77,8 +107,12 @@ def test_a_name_that_holds_a_ticket_is_never_swept():
 @ORDERS
 def test_when_nobody_holds_a_ticket_all_begins_anew(order):
     level = order()
-    for name in ("ann", "bob"):
-        ended(level, name, 9_000_000)
+    both = [opened(level, name) for name in ("ann", "bob")]
+    for share in both:
+        level.settle(share, level.adopt(share, 9_000_000), 9_000_000)
+    level.table = (5, Curve([]))
+    for share in both:
+        level.release(share)
     fresh = order()
 
     assert not level.shares
@@ -227,19 +261,6 @@ def test_the_lowest_key_is_that_of_who_waits_longest_unserved_in_any_lane():
     level.charge(bob, 300)
 
     assert level.lowest() == 300
-
-
-def test_an_index_does_not_grow_with_the_number_of_refunds():
-    level = StartTags()
-    ann, bob = waiting(level, "ann"), waiting(level, "bob")
-
-    for _ in range(10 * SLACK):
-        level.settle(ann, level.charge(ann, 900), 0)
-        level.charge(bob, 1)
-        level.first(LANE)
-
-    assert len(level._lanes[LANE].heap) <= 2 * 2 + SLACK
-    assert turns(level, 100_000, 2) == ["ann", "bob"]
 
 
 def test_only_who_has_tickets_in_line_is_counted_as_waiting():

@@ -82,6 +82,16 @@ def test_a_ticket_out_of_turn_takes_no_turn_and_gives_none_back():
     assert turns(level, 1, 2) == ["ann", "bob"]
 
 
+def test_another_weight_is_remembered_and_changes_nobodys_turn():
+    level = Turns()
+    ann, bob = waiting(level, "ann"), waiting(level, "bob")
+
+    level.reweigh(bob, 900)
+
+    assert bob.weight == 900
+    assert level.first(LANE) is ann
+
+
 def test_a_line_of_turns_drains_one_ticket_a_round():
     level = Turns()
     ann = waiting(level, "ann")

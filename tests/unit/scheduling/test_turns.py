@@ -200,3 +200,18 @@ def test_a_place_reckons_with_weights_and_the_length_of_requests():
     order = serve_all(machine, running)[1:]
 
     assert said == pytest.approx(order.index("poor-9") + 1, abs=4)
+
+
+@pytest.mark.parametrize("fairness", FAIRNESS)
+def test_a_retry_that_was_the_first_to_come_of_all_goes_to_the_head_again_after_it_was_held(fairness):
+    machine = Scheduler(POOL, policy(fairness))
+    machine.pause(None, 0)
+    machine.submit(ticket("acme-again", attempt=2), 0)
+    machine.hold("acme-again", 0)
+    for n in range(3):
+        machine.submit(ticket(f"acme-{n}"), 0)
+
+    machine.release("acme-again", 0)
+
+    assert machine.position("acme-again", 0) == 1
+    assert dispatched(machine.resume(None, 0)) == ["acme-again"]
