@@ -17,8 +17,9 @@ class Estimates:
 
     The mean of the latest: every answer moves it by 1/2, 1/3 … and later by
     1/16. The pool's median counts as the first answer of a pair that never
-    answered; where nobody ever did, the first guess is 256. Answers of one tenant differ widely, so a mean over few of them is
-    wrong by more, and by so much its flow is charged too early or too late.
+    answered; where nobody ever did, the first guess is 256. Answers of one
+    tenant differ widely, so a mean over few of them is wrong by more, and by
+    so much its flow is charged too early or too late.
     """
 
     def __init__(self) -> None:

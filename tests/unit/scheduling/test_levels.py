@@ -71,7 +71,7 @@ def test_the_next_sweep_is_due_as_early_as_ever_when_all_was_forgotten():
     for n in range(SLACK + 1):
         ended(level, f"owes-{n}", 700)
     level.leave(busy, LANE)
-    level.release(busy)
+    release(level, busy)
     waiting(level, "busy")
 
     for n in range(SLACK + 1):
@@ -85,7 +85,7 @@ def test_a_name_that_was_forgotten_is_no_candidate():
     gone = waiting(level, "ann", tickets=1)
     bob, _ = waiting(level, "bob"), waiting(level, "cat")
     level.leave(gone, LANE)
-    level.release(gone)
+    release(level, gone)
     for n in range(SLACK):
         ended(level, f"even-{n}", 0)
     assert "ann" not in level.shares
@@ -112,7 +112,7 @@ def test_when_nobody_holds_a_ticket_all_begins_anew(order):
         level.settle(share, level.adopt(share, 9_000_000), 9_000_000)
     level.table = (5, Curve([]))
     for share in both:
-        level.release(share)
+        release(level, share)
     fresh = order()
 
     assert not level.shares
