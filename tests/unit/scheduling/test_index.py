@@ -61,7 +61,7 @@ def test_a_sweep_drops_whoever_was_forgotten_or_waits_no_more():
     level.leave(gone, LANE)
     release(level, gone)
     for n in range(SLACK):
-        level.release(opened(level, f"even-{n}"))
+        release(level, opened(level, f"even-{n}"))
     assert "zoe-gone" not in level.shares
 
     churn(level, 3 * SLACK)
