@@ -1,8 +1,9 @@
 """How long one request keeps the machine busy: submit, dispatch, first token, finish.
 
-Prints one JSON line. Every flow always has a request waiting, so each cycle
-decides among all flows. CPU time, best of the rounds: on a shared
-machine the others measure the neighbours.
+Prints one JSON line: per policy and number of flows, and once more with
+100,000 requests queued by 1,000 flows. Every flow always has a request
+waiting, so each cycle decides among all flows. CPU time, best of the rounds:
+on a shared machine the others measure the neighbours.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 
 FLOWS = (10, 1_000, 10_000)
+QUEUED, QUEUED_BY = 100_000, 1_000
 CYCLES = 10_000
 ROUNDS = 5
 DEADLINE_MS = 600_000
@@ -50,12 +52,12 @@ def ticket(name: str, flow: int, prompt_tokens: int) -> Ticket:
     )
 
 
-def cycle_us(fairness: str, flows: int) -> float:
-    """Microseconds per request with this many flows waiting."""
+def cycle_us(fairness: str, flows: int, queued: int = 0) -> float:
+    """Microseconds per request with this many flows waiting, and so many requests, if more."""
     scheduler = Scheduler("main", policy(fairness))
     running: deque[Event] = deque()
-    for flow in range(flows):
-        running.extend(scheduler.submit(ticket(f"first-{flow}", flow, 100), 0))
+    for number in range(max(flows, queued)):
+        running.extend(scheduler.submit(ticket(f"first-{number}", number % flows, 100), 0))
     best = float("inf")
     for number in range(ROUNDS):
         tickets = [ticket(f"{number}-{n}", n % flows, 100 + n % 97) for n in range(CYCLES)]
@@ -70,7 +72,11 @@ def cycle_us(fairness: str, flows: int) -> float:
 
 
 def main() -> None:
-    result = {fairness: {str(flows): cycle_us(fairness, flows) for flows in FLOWS} for fairness in FAIRNESS}
+    result = {
+        fairness: {str(flows): cycle_us(fairness, flows) for flows in FLOWS}
+        | {f"{QUEUED_BY}, {QUEUED} queued": cycle_us(fairness, QUEUED_BY, QUEUED)}
+        for fairness in FAIRNESS
+    }
     print(json.dumps({"benchmark": "dispatch", "unit": "us_per_request", "cycles": CYCLES, **result}))
 
 

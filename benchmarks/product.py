@@ -49,7 +49,16 @@ class Product:
 
     def manage(self, *arguments: str, **environ: str) -> str:
         """Run a management command against this product; its standard output."""
-        done = subprocess.run(
+        done = self.attempt(*arguments, **environ)
+        if done.returncode:
+            raise RuntimeError(
+                f"manage.py {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}"
+            )
+        return done.stdout
+
+    def attempt(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """The same, however it ends."""
+        return subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
             env=_environ(self.folder, environ),
@@ -58,11 +67,17 @@ class Product:
             check=False,
             timeout=START_S,
         )
-        if done.returncode:
-            raise RuntimeError(
-                f"manage.py {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}"
-            )
-        return done.stdout
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a management command against this product; the caller ends it."""
+        return subprocess.Popen(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=_environ(self.folder, {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def apply(self, document: Mapping[str, Any], **environ: str) -> None:
         """`manage.py apply` of this document."""
@@ -91,7 +106,8 @@ def running_product(
     """Start engines and the product, apply ``tenants``, and stop everything after.
 
     ``tenants`` are rows of the declarative file's ``tenants`` list; each gets
-    one API token. Raises RuntimeError with the log's end if it does not come up.
+    one API token. Without tenants nothing is configured. Raises RuntimeError
+    with the log's end if it does not come up.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fairlane-")))
@@ -115,7 +131,8 @@ def running_product(
             backends,
             {"serve": serve.pid} | dict(zip(backends, (p.pid for p in running), strict=True)),
         )
-        _fill(product, tenants, ports, max_in_flight)
+        if tenants:
+            _fill(product, tenants, ports, max_in_flight)
         yield product
 
 

@@ -30,6 +30,7 @@ from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
 from gateway.settings import Settings
 from gateway.snapshots import SnapshotPublisher
+from gateway.steering import act
 from gateway.used import used
 from scheduling import selectors as scheduling_selectors
 from scheduling.control_feed import ControlFeed
@@ -183,11 +184,10 @@ class DataPlane:
         return self._dispatcher.position(request_id) is not None
 
     async def _act(self, command: Command) -> dict[str, Any]:
-        if command.kind == Command.Kind.CANCEL:
-            done = self._dispatcher.cancel(command.target)
+        result = act(self._dispatcher, command.kind, command.target)
+        if command.kind != Command.Kind.EXPLAIN:
             await self._publisher.announce()
-            return {"done": done}
-        return {"done": False, "error": f"this gateway does not know the command {command.kind}"}
+        return result
 
 
 def load_rules(previous: Rules | None = None) -> Rules:

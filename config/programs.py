@@ -81,13 +81,18 @@ def background(drain_s: float) -> list[Program]:
     ]
 
 
+def engine(port: int, model: str, seats: int) -> tuple[str, ...]:
+    """The command line of one simulated engine."""
+    line = (*PYTHON, "-m", "config.cli", "engine")
+    return (*line, "--port", str(port), "--model", model, "--max-num-seqs", str(seats))
+
+
 def engines(ports: Mapping[str, int]) -> list[Program]:
     """Simulated engines, by backend name."""
-    engine = (*PYTHON, "-m", "config.cli", "engine")
     return [
         Program(
             name,
-            (*engine, "--port", str(port), "--model", MODEL, "--max-num-seqs", str(ENGINE_SEATS)),
+            engine(port, MODEL, ENGINE_SEATS),
             Stage.ENGINES,
             ENGINE_STOP_S,
         )
@@ -121,9 +126,13 @@ def environment(data: Path, listen: Listen) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "FAIRLANE_DATA_DIR": str(data),
         "FAIRLANE_GATEWAY_URL": listen.local_url,
-        # Children find the code from whatever folder `manage.py` was started in.
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(settings.BASE_DIR), os.environ.get("PYTHONPATH")))),
+        "PYTHONPATH": code_path(),
     }
+
+
+def code_path() -> str:
+    """Where children find the code, from whatever folder `manage.py` was started in."""
+    return os.pathsep.join(filter(None, (str(settings.BASE_DIR), os.environ.get("PYTHONPATH"))))
 
 
 def _web(name: str, role: str, host: str, port: int, drain_s: float) -> Program:

@@ -218,8 +218,11 @@ class Work:
         """The comment for a silent stream; nothing in the middle of an event."""
         if self._reply is not None:
             return b": working\n\n" if self._reply.at_boundary else b""
-        position = self._dispatcher.position(self.ticket.request_id)
-        return b": working\n\n" if position is None else b": queued position=%d\n\n" % position
+        told = self._dispatcher.explain(self.ticket.request_id)
+        if told is None:
+            return b": working\n\n"
+        eta = b"" if told.wait_ms is None else b" eta=%.1fs" % (told.wait_ms / 1000)
+        return b": queued position=%d%b\n\n" % (told.position, eta)
 
     def _ended(self, error: BaseException | None) -> tuple[Outcome, int]:
         client = self._client

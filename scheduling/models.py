@@ -286,6 +286,8 @@ class Command(models.Model):
     class Kind(models.TextChoices):
         CANCEL = "cancel"
         MOVE_TO_FRONT = "move_to_front"
+        HOLD = "hold"
+        RELEASE = "release"
         EXPLAIN = "explain"
 
     kind = models.CharField(max_length=20, choices=Kind.choices)
@@ -301,7 +303,8 @@ class Command(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(kind__in=["cancel", "move_to_front", "explain"]), name="command_kind_is_known"
+                condition=Q(kind__in=["cancel", "move_to_front", "hold", "release", "explain"]),
+                name="command_kind_is_known",
             ),
             models.CheckConstraint(
                 condition=Q(done_at__isnull=True) | ~Q(claimed_by=""), name="command_is_done_by_somebody"

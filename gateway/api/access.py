@@ -32,6 +32,7 @@ RESOURCES = {
     "queues": "queues",
     "usage": "usage",
     "changes": "changes",
+    "requests": "requests",
 }
 
 

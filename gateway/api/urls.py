@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest
 from ninja import NinjaAPI, Router
 from ninja.openapi.schema import OpenAPISchema
 
-from gateway.api import backends, changes, live, models, policies, tenants, tokens
+from gateway.api import backends, changes, live, models, policies, requests, tenants, tokens
 from gateway.api.access import AdminToken
 from gateway.api.docs import LocalDocs
 from gateway.api.problems import MEDIA_TYPE, add_handlers
@@ -59,6 +59,7 @@ api.add_router("/backends", backends.router)
 api.add_router("/policies", policies.policies)
 api.add_router("/classes", policies.classes)
 api.add_router("/queues", live.queues)
+api.add_router("/requests", requests.router)
 api.add_router("/usage", live.usage)
 api.add_router("/changes", changes.router)
 api.add_router("", unknown)  # last: it takes every address that is left

@@ -110,11 +110,13 @@ class Gate:
     def is_open(self, hold: int, now_ms: int) -> bool:
         """Whether one more may go in, leaving ``hold`` seats to better classes.
 
-        An empty backend is open to every class, however much is held back.
+        As many places of the window stay free, or a better class would find
+        a free seat and three long prompts before it. An empty backend is open
+        to every class, and one place of the window, however much is held back.
         """
         if self.in_flight >= self.cap - hold and (self.in_flight or not self.cap):
             return False
-        if self.pending >= self.window and self._windowed:
+        if self._windowed and self.pending >= self.window - hold and (self.pending or not self.window):
             return False
         return not self.draining and not self.gone and now_ms >= self.paused_until_ms
 

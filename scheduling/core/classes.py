@@ -144,7 +144,8 @@ class Bands:
             overdue += len(band.overdue)
             if choice is None and band.waiting:
                 choice = band.next(band.lanes, hold, now_ms)
-            hold += band.held_back
+            if band.rule.reserved_seats:
+                hold += band.held_back
         if overdue and (aged := self._aged(choice, now_ms)):
             return aged
         if choice:

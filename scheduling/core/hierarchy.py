@@ -48,7 +48,10 @@ class Tree:
             share = level.shares.get(name)
             if share is None:
                 share = self._open(level, name, len(path))
-            level.hold(share)
+            if not share.held:
+                level.idle -= 1
+            share.held += 1
+            level.held += 1
             path.append(share)
             level = share.inner
         entry.shares = path
@@ -70,7 +73,7 @@ class Tree:
             last.lines[lane] = line
         else:
             last.lines = {lane: line}
-        self._enter(path, lane, retry=entry.retry)
+        self._enter(path, lane, entry.place)
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The first name of every level, then that name's oldest ticket."""
@@ -120,7 +123,10 @@ class Tree:
         for share in entry.shares:
             inner = share.inner
             if level:
-                level.release(share)
+                share.held -= 1
+                level.held -= 1
+                if not share.held:
+                    level.rest(share)
             level = inner
 
     def adopt(self, entry: Entry) -> None:
@@ -143,7 +149,10 @@ class Tree:
             inner = share.inner
             if level:
                 level.settle(share, stamp, price)
-                level.release(share)
+                share.held -= 1
+                level.held -= 1
+                if not share.held:
+                    level.rest(share)
             level = inner
 
     def reweigh(self, tenants: Iterable[str] | None = None) -> None:
@@ -197,15 +206,15 @@ class Tree:
             name = f"{SHARED_PREFIX}{line}"
         return level.shares.get(name) or level.add(name, 1)
 
-    def _enter(self, path: list[Share], lane: Lane, *, retry: bool) -> None:
+    def _enter(self, path: list[Share], lane: Lane, place: int) -> None:
         for depth in range(len(path) - 1, 0, -1):
             inner = path[depth - 1].inner
             if inner:
                 others = inner.serves(lane)
-                inner.enter(path[depth], lane, retry=retry)
+                inner.enter(path[depth], lane, place)
                 if others:
                     return
-        self._tenants.enter(path[0], lane, retry=retry)
+        self._tenants.enter(path[0], lane, place)
 
     def _leave(self, path: list[Share], lane: Lane) -> None:
         for depth in range(len(path) - 1, 0, -1):

@@ -101,8 +101,8 @@ class Level:
 
     # What an order decides
 
-    def _woken(self, share: Share, *, retry: bool) -> None:
-        """The name begins to wait."""
+    def _woken(self, share: Share, place: int) -> None:
+        """The name begins to wait, with a ticket of this place: a negative one is a retry."""
         raise NotImplementedError
 
     def charge(self, share: Share, price: int) -> Stamp:
@@ -137,23 +137,14 @@ class Level:
         self.idle += 1
         return share
 
-    def hold(self, share: Share) -> None:
-        """Count one more ticket for the name."""
-        if not share.held:
-            self.idle -= 1
-        share.held += 1
-        self.held += 1
-
-    def release(self, share: Share) -> None:
-        """Count one ticket less."""
-        share.held -= 1
-        self.held -= 1
+    def rest(self, share: Share) -> None:
+        """The name's last ticket is gone."""
         if not self.held:
             self._begin_anew(share)
-        elif not share.held:
-            self.idle += 1
-            if self.idle > self._sweep_at:
-                self._sweep()
+            return
+        self.idle += 1
+        if self.idle > self._sweep_at:
+            self._sweep()
 
     def _begin_anew(self, last: Share) -> None:
         """Nobody waits or runs. An only name stays, as new: it is most likely to come back."""
@@ -176,14 +167,14 @@ class Level:
 
     # Who waits where
 
-    def enter(self, share: Share, lane: Lane, *, retry: bool = False) -> None:
-        """The name has its first waiting ticket in this lane."""
+    def enter(self, share: Share, lane: Lane, place: int = 1) -> None:
+        """The name has its first waiting ticket in this lane; ``place`` is the ticket's."""
         if share.shut is not None and lane.model in share.shut:
             share.aside = {lane} if share.aside is None else share.aside | {lane}
             return
         if not share.keys:
             share.wakes += 1
-            self._woken(share, retry=retry)
+            self._woken(share, place)
         index = self._lanes.get(lane)
         if index is None:
             share.keys[lane] = share.key

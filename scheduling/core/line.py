@@ -29,7 +29,9 @@ class Line:
     def stand(self, entry: Entry, now_ms: int) -> None:
         """Stand in line, or aside while an allowance is to come or the API token's cap is reached."""
         ticket = entry.ticket
-        if ticket.not_before_ms is not None and ticket.not_before_ms > now_ms:
+        if ticket.not_before_ms is None and ticket.api_token_in_flight is None:
+            self._push(entry)  # nearly always
+        elif ticket.not_before_ms is not None and ticket.not_before_ms > now_ms:
             entry.aside = Aside.PARKED
             self._timers.unpark_at(entry, ticket.not_before_ms)
         elif not self._caps.admit(entry):

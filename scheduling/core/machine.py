@@ -45,7 +45,7 @@ class Machine:
     def _settled(self, now_ms: int) -> list[Event]:
         """Let time do its part, then seat whoever can go."""
         events: list[Event] = []
-        if self._timers.is_due(now_ms):
+        if self._timers.due_ms <= now_ms:
             events.extend(self._pass_time(now_ms))
         if self.waiting:
             bands = self.bands
@@ -58,7 +58,7 @@ class Machine:
     def _freed(self, gate: Gate, now_ms: int) -> list[Event]:
         """The same when all that changed is that one gate may have opened: the short way of most inputs."""
         bands = self.bands
-        if bands.lends or self._timers.is_due(now_ms):
+        if bands.lends or self._timers.due_ms <= now_ms:
             return self._settled(now_ms)  # whoever was passed over may go to any gate
         events: list[Event] = []
         while self.waiting and gate.is_open(0, now_ms) and (choice := bands.next(now_ms)):
@@ -69,7 +69,7 @@ class Machine:
 
     def _must_wait(self, entry: Entry, now_ms: int) -> bool:
         """Whether a ticket that just came surely changes nothing: a shorter way for long lines."""
-        if self._timers.is_due(now_ms):
+        if self._timers.due_ms <= now_ms:
             return False
         if entry.aside or self.bands.paused:
             return True

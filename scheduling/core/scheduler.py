@@ -88,7 +88,7 @@ class Scheduler(Machine):
             return []
         cost = self._rule.cost.of(entry.ticket.prompt_tokens, completion_tokens)
         entry.band.fairness.progress(entry, cost)
-        return self._settled(now_ms) if self._timers.is_due(now_ms) else []
+        return self._settled(now_ms) if self._timers.due_ms <= now_ms else []
 
     def finish(self, request_id: str, cost_tokens: int, now_ms: int, *, refund: bool = False) -> list[Event]:
         """Free the seat and charge what it really cost, or nothing if ``refund``."""

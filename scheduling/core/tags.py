@@ -54,7 +54,9 @@ class StartTags(Level):
         if moved < 0 and wakes != share.wakes:
             moved = -min(-moved, share.lead)
             share.lead += moved
-        self._set(share, share.key + moved)
+        share.key += moved
+        if moved < 0 and share.keys:
+            self._set(share, share.key)  # it may be next now
 
     def reweigh(self, share: Share, weight: int) -> None:
         """Scale the lead, so that the next pick already obeys the new weight."""
@@ -67,7 +69,7 @@ class StartTags(Level):
         mean = share.waiting_cost // max(1, share.waiting)
         return Drain(share.key, max(1, mean * MILLI // share.weight), share.waiting)
 
-    def _woken(self, share: Share, *, retry: bool) -> None:
+    def _woken(self, share: Share, place: int) -> None:
         if share.key <= self.now:
             share.key = self.now
             share.lead = 0
@@ -122,8 +124,8 @@ class Counters(StartTags):
         self.settle(share, stamp, price)
         return (price // share.weight, share.weight, share.wakes)
 
-    def _woken(self, share: Share, *, retry: bool) -> None:
-        super()._woken(share, retry=retry)
+    def _woken(self, share: Share, place: int) -> None:
+        super()._woken(share, place)
         lowest = self.lowest()
         if lowest is not None and lowest > self.now:
             share.key = max(share.key, lowest)

@@ -11,6 +11,9 @@ from scheduling.core.entry import Entry
 SLACK = 64  # entries of tickets that have left are swept when they outnumber the living
 
 
+NEVER_MS = 1 << 62
+
+
 class Due(IntEnum):
     """What happens; at the same instant, in this order."""
 
@@ -23,9 +26,10 @@ class Due(IntEnum):
 class Timers:
     """A heap of instants. A ticket that has left keeps its entry until it is swept."""
 
-    __slots__ = ("_heap", "_sweep_at")
+    __slots__ = ("_heap", "_sweep_at", "due_ms")
 
     def __init__(self) -> None:
+        self.due_ms = NEVER_MS  # when something may fall due: asked at every input
         self._heap: list[tuple[int, int, Due, Entry | None]] = []
         self._sweep_at = SLACK
 
@@ -48,26 +52,26 @@ class Timers:
     def clear(self) -> None:
         """Forget all."""
         self._heap.clear()
+        self.due_ms = NEVER_MS
 
     def next_ms(self) -> int | None:
         """The next instant at which something may fall due."""
         return self._heap[0][0] if self._heap else None
 
-    def is_due(self, now_ms: int) -> bool:
-        """Whether anything may have fallen due."""
-        return bool(self._heap) and self._heap[0][0] <= now_ms
-
     def due(self, now_ms: int) -> Iterator[tuple[Due, Entry]]:
         """Every waiting ticket with something due by now."""
-        heap = self._heap
-        while heap and heap[0][0] <= now_ms:
-            _, _, what, entry = heappop(heap)
+        while self.due_ms <= now_ms:
+            _, _, what, entry = heappop(self._heap)
+            self.due_ms = self._heap[0][0] if self._heap else NEVER_MS
             if entry is not None and entry.waiting:
                 yield what, entry
 
     def _push(self, item: tuple[int, int, Due, Entry | None]) -> None:
         heappush(self._heap, item)
+        if item[0] < self.due_ms:
+            self.due_ms = item[0]
         if len(self._heap) > self._sweep_at:
             self._heap = [kept for kept in self._heap if kept[3] is None or kept[3].waiting]
             heapify(self._heap)
+            self.due_ms = self._heap[0][0]
             self._sweep_at = 2 * len(self._heap) + SLACK

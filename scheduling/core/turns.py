@@ -59,10 +59,10 @@ class Turns(Ring):
         """One ticket a round."""
         return Drain(0, 1, share.waiting)
 
-    def _woken(self, share: Share, *, retry: bool) -> None:
+    def _woken(self, share: Share, place: int) -> None:
         # A retry has had its turn already and lost it to a broken backend.
         turn = self._next_turn()
-        share.key = -turn if retry else turn
+        share.key = -turn if place < 0 else turn
 
 
 class Rounds(Ring):
@@ -134,7 +134,7 @@ class Rounds(Ring):
             share.tally += rounds * quantum
             self._set(share, (here + rounds) << TURN_BITS | self._next_turn())
 
-    def _woken(self, share: Share, *, retry: bool) -> None:
+    def _woken(self, share: Share, place: int) -> None:
         behind = (self.now >> TURN_BITS) + 1
         if share.key >> TURN_BITS < behind:
             share.tally = QUANTUM * share.weight
@@ -178,8 +178,8 @@ class Loads(Ring):
         """Tickets per round, a round being one for each unit of weight."""
         return Drain(0, max(1, MILLI // share.weight), share.waiting)
 
-    def _woken(self, share: Share, *, retry: bool) -> None:
-        share.key = self._key(share, 0 if retry else self._next_turn())
+    def _woken(self, share: Share, place: int) -> None:
+        share.key = self._key(share, 0 if place < 0 else self._next_turn())
 
     def _key(self, share: Share, turn: int) -> int:
         return (share.tally * LOAD // share.weight) << TURN_BITS | turn

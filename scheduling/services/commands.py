@@ -17,7 +17,7 @@ LIFE_S = 5.0  # the caller gives up after 2 s; what nobody took by then must not
 def send_command(
     kind: str, target: str, arguments: dict[str, Any] | None = None, *, by: str, life_s: float = LIFE_S
 ) -> Command:
-    """Ask the gateways to cancel, move_to_front or explain the request ``target``."""
+    """Ask the gateways to cancel, move_to_front, hold, release or explain the request ``target``."""
     command = Command(
         kind=kind,
         target=target,

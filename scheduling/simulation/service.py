@@ -186,16 +186,20 @@ def jain(values: Sequence[float]) -> float:
 
 
 def convergence_s(
-    service: Mapping[str, Curve], target: Mapping[str, float], changed_ms: float, end_ms: float
+    service: Mapping[str, Curve],
+    target: Mapping[str, float],
+    changed_ms: float,
+    end_ms: float,
+    window_ms: int = CONVERGENCE_WINDOW_MS,
 ) -> float | None:
     """How long after a change of weights the shares were right: the first t with all within 5 points.
 
-    Shares are those of the 10 s that begin at t, looked at every 0.1 s;
+    Shares are those of the window that begins at t, looked at every 0.1 s;
     ``target`` is 0..1 by tenant. None when it never happened by ``end_ms``.
     """
     at_ms = changed_ms
-    while at_ms + CONVERGENCE_WINDOW_MS <= end_ms:
-        got = {name: service[name].within(at_ms, at_ms + CONVERGENCE_WINDOW_MS) for name in target}
+    while at_ms + window_ms <= end_ms:
+        got = {name: service[name].within(at_ms, at_ms + window_ms) for name in target}
         total = sum(got.values())
         if total and all(abs(got[name] / total - target[name]) <= CONVERGED for name in target):
             return (at_ms - changed_ms) / 1000

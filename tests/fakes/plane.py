@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
 from django.db import connection
 
 from config.doors import GatewayDoors, Lifespan, NoDoor
@@ -48,6 +49,11 @@ class Plane:
     async def write(self, service: Callable[..., Any], *args, **kwargs) -> Any:
         """Call a service in a thread, as a view would."""
         return await sync_to_async(_closing)(service, *args, by=BY, **kwargs)
+
+    async def write_admin_token(self, *scopes: str) -> Any:
+        """An API token of an admin's, for the control API."""
+        await sync_to_async(_closing)(User.objects.create_user, "ada")
+        return await self.write(gateway_services.issue_admin_token, admin="ada", name="script", scopes=scopes)
 
     async def setup(
         self, engines, tenants: dict[str, dict[str, Any]], *, fairness="token_fair", seats=2, **backend

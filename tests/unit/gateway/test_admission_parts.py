@@ -239,7 +239,7 @@ def test_estimates_follow_a_tenants_latest_answers():
         estimates.learn("a", "m", "p", 40)
     assert estimates.completion_tokens("a", "m", "p") == 40
     assert estimates.completion_tokens("b", "m", "p") == 40, "a newcomer starts from its pool's median"
-    for _ in range(6):
+    for _ in range(32):
         estimates.learn("a", "m", "p", 1000)
     assert estimates.completion_tokens("a", "m", "p") > 850
 

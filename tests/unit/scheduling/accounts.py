@@ -13,8 +13,23 @@ def opened(level: Level, name: str, weight: int = 1, tickets: int = 1) -> Share:
     """An account that holds tickets, none of which waits."""
     share = level.add(name, weight)
     for _ in range(tickets):
-        level.hold(share)
+        hold(level, share)
     return share
+
+
+def hold(level: Level, share: Share) -> None:
+    """One more ticket, counted as the hierarchy counts it."""
+    level.idle -= not share.held
+    share.held += 1
+    level.held += 1
+
+
+def release(level: Level, share: Share) -> None:
+    """One ticket less."""
+    share.held -= 1
+    level.held -= 1
+    if not share.held:
+        level.rest(share)
 
 
 def waiting(level: Level, name: str, weight: int = 1, tickets: int = 9, lane: Lane = LANE) -> Share:
@@ -27,7 +42,7 @@ def waiting(level: Level, name: str, weight: int = 1, tickets: int = 9, lane: La
 def away_and_back(level: Level, share: Share, *, retry: bool = False) -> None:
     """The name stops to wait and begins again."""
     level.leave(share, LANE)
-    level.enter(share, LANE, retry=retry)
+    level.enter(share, LANE, -1 if retry else 1)
 
 
 def turns(level: Level, price: int, times: int) -> list[str]:

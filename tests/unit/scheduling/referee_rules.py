@@ -28,7 +28,8 @@ class Rules:
         gate = self.gates[name]
         here = self._at(name)
         pending = self.pending.intersection(here)
-        if self.policy.pools[POOL].admission == "first_token_window" and len(pending) >= gate.window:
+        windowed = self.policy.pools[POOL].admission == "first_token_window"
+        if windowed and len(pending) >= (max(1, gate.window - hold) if gate.window else 0):
             return False
         if not here:
             return gate.cap > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scheduling.core.levels import SLACK, Level
 from scheduling.core.tags import StartTags
-from tests.unit.scheduling.accounts import LANE, opened, turns, waiting
+from tests.unit.scheduling.accounts import LANE, opened, release, turns, waiting
 
 NAMES = [f"name-{n:02}" for n in range(12)]
 
@@ -59,9 +59,9 @@ def test_a_sweep_drops_whoever_was_forgotten_or_waits_no_more():
     level.adopt(level.shares[NAMES[3]], -90_000)
     level.leave(out, LANE)
     level.leave(gone, LANE)
-    level.release(gone)
+    release(level, gone)
     for n in range(SLACK):
-        level.release(opened(level, f"even-{n}"))
+        release(level, opened(level, f"even-{n}"))
     assert "zoe-gone" not in level.shares
 
     churn(level, 3 * SLACK)

@@ -8,7 +8,7 @@ from scheduling.core.levels import SLACK, Level
 from scheduling.core.position import Curve
 from scheduling.core.tags import Counters, EqualTags, StartTags
 from scheduling.core.turns import Loads, Rounds, Turns
-from tests.unit.scheduling.accounts import LANE, OTHER, opened, turns, waiting
+from tests.unit.scheduling.accounts import LANE, OTHER, hold, opened, release, turns, waiting
 
 ORDERS = pytest.mark.parametrize("order", [StartTags, EqualTags, Counters, Turns, Rounds, Loads])
 
@@ -18,7 +18,7 @@ def ended(level: Level, name: str, price: int) -> None:
     share = opened(level, name)
     stamp = level.adopt(share, price)
     level.settle(share, stamp, price)
-    level.release(share)
+    release(level, share)
 
 
 def test_idle_names_are_swept_when_there_are_many_but_for_those_that_still_owe():
@@ -71,7 +71,7 @@ def test_the_next_sweep_is_due_as_early_as_ever_when_all_was_forgotten():
     for n in range(SLACK + 1):
         ended(level, f"owes-{n}", 700)
     level.leave(busy, LANE)
-    level.release(busy)
+    release(level, busy)
     waiting(level, "busy")
 
     for n in range(SLACK + 1):
@@ -85,7 +85,7 @@ def test_a_name_that_was_forgotten_is_no_candidate():
     gone = waiting(level, "ann", tickets=1)
     bob, _ = waiting(level, "bob"), waiting(level, "cat")
     level.leave(gone, LANE)
-    level.release(gone)
+    release(level, gone)
     for n in range(SLACK):
         ended(level, f"even-{n}", 0)
     assert "ann" not in level.shares
@@ -112,7 +112,7 @@ def test_when_nobody_holds_a_ticket_all_begins_anew(order):
         level.settle(share, level.adopt(share, 9_000_000), 9_000_000)
     level.table = (5, Curve([]))
     for share in both:
-        level.release(share)
+        release(level, share)
     fresh = order()
 
     assert not level.shares
@@ -126,12 +126,12 @@ def test_an_only_name_is_as_new_when_its_last_ticket_has_ended(order):
     level.leave(ann, LANE)
     level.settle(ann, level.charge(ann, 9_000_000), 9_000_000)
 
-    level.release(ann)
+    release(level, ann)
 
     assert list(level.shares) == ["ann"]
     assert (ann.key, ann.tally, ann.lead, ann.held) == (order.START, 0, 0, 0)
     assert (level.now, level.idle) == (order.START, 1)
-    level.hold(ann)
+    hold(level, ann)
     level.enter(ann, LANE)
     bob = waiting(level, "bob")
     assert {level.first(LANE).name, *turns(level, 5_000_000, 2)} == {"ann", bob.name}

@@ -19,7 +19,7 @@ from tests.unit.scheduling.histories import play, play_readings, play_siege
 
 MUTANTS = [
     pytest.param(admission, "Gate.is_open", "self.cap - hold and", "self.cap + 1 - hold and", id="cap + 1"),
-    pytest.param(admission, "Gate.is_open", ">= self.window", "> self.window", id="window + 1"),
+    pytest.param(admission, "Gate.is_open", ">= self.window -", "> self.window -", id="window + 1"),
     pytest.param(admission, "Gate.is_open", "- hold", "", id="reserved seats forgotten"),
     pytest.param(admission, "Gate.leave", "entry.pending", "True", id="pending miscounted"),
     pytest.param(admission, "Gate.seat", "streams or self._is_read", "True", id="answers always held"),

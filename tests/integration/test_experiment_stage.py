@@ -1,0 +1,101 @@
+"""What an experiment makes in the product, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from gateway.experiments import stage
+from gateway.models import ApiToken
+from scheduling import selectors, services
+from scheduling.models import Change, PriorityClass, Tenant
+from scheduling.simulation.experiments.registry import EXPERIMENTS
+from scheduling.simulation.experiments.trial import LIVE
+
+ENGINE = "http://127.0.0.1:9"
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def trials():
+    return EXPERIMENTS["classes"].trials(LIVE, 1)
+
+
+def rules():
+    """All rows that the data plane obeys, and the API tokens."""
+    policy = selectors.policy()
+    return (policy.tenants, policy.classes, policy.pools, policy.backends, policy.models), set(
+        ApiToken.objects.values_list("tenant__slug", flat=True)
+    )
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_can_be_staged_and_leaves_nothing(name) -> None:
+    before = rules()
+    played = EXPERIMENTS[name].trials(LIVE, 1)
+
+    with stage.stage(ENGINE, played) as made:
+        changed = [made.set(trial) for trial in played]
+        during = rules()
+
+    assert any(changed)
+    assert during != before
+    assert rules() == before
+    assert set(Change.objects.values_list("by", flat=True)) == {"experiment"}
+
+
+def test_a_trial_puts_its_rules_in_force(trials) -> None:
+    with stage.stage(ENGINE, trials) as made:
+        made.set(trials[-1])
+        policy = selectors.policy()
+        unchanged = made.set(trials[-1])
+
+    pool, backend = policy.pools[stage.NAME], policy.backends[stage.NAME]
+    assert (pool.fairness, pool.admission, backend.max_in_flight) == (
+        "token_fair",
+        "first_token_window",
+        LIVE.seats,
+    )
+    assert policy.classes["experiment-interactive"].reserved_seats == 1
+    assert made.class_of(trials[-1], "interactive") == "experiment-interactive"
+    assert made.class_of(trials[0], "interactive") == ""
+    assert not unchanged
+
+
+def test_classes_of_an_experiment_stand_behind_all_others_so_that_nobody_else_is_held_back(trials) -> None:
+    with stage.stage(ENGINE, trials):
+        ranks = dict(PriorityClass.objects.values_list("name", "rank"))
+
+    mine = [ranks.pop("experiment-interactive"), ranks.pop("experiment-batch")]
+    assert max(ranks.values()) < mine[0] < mine[1]
+
+
+def test_an_experiment_that_breaks_leaves_nothing(trials) -> None:
+    before = rules()
+
+    with pytest.raises(KeyboardInterrupt), stage.stage(ENGINE, trials):
+        raise KeyboardInterrupt
+
+    assert rules() == before
+
+
+def test_what_a_killed_experiment_left_goes_with_the_next_one(trials) -> None:
+    before = rules()
+    stage.Stage(ENGINE, trials)  # made, and nobody there to remove it
+
+    with stage.stage(ENGINE, trials):
+        names = {arrival.tenant for trial in trials for arrival in trial.workload.arrivals}
+        assert set(Tenant.objects.values_list("slug", flat=True)) >= {stage.PREFIX + name for name in names}
+
+    assert rules() == before
+
+
+def test_rows_that_others_made_are_not_touched(trials) -> None:
+    services.create_pool("experiment", by="admin:ada")
+    services.create_tenant("experiment-rocket", by="admin:ada")
+
+    with pytest.raises(ValidationError, match="already exists"), stage.stage(ENGINE, trials):
+        pass
+
+    assert selectors.pools().filter(name="experiment").exists()
+    assert selectors.tenants().filter(slug="experiment-rocket").exists()

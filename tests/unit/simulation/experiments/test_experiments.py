@@ -1,0 +1,169 @@
+"""Every experiment shows what the article says, in a sentence that can say the opposite."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from scheduling.simulation.experiments import (
+    bare_engine,
+    classes,
+    power_user,
+    pretend,
+    round_robin,
+    token_cost,
+    weights,
+)
+from scheduling.simulation.experiments.conduct import conduct
+from scheduling.simulation.experiments.registry import EXPERIMENTS
+from tests.unit.simulation.experiments.short import SHORT, numbers, run, with_figures
+
+ALLOWED = {"p99": "99", "times longer": "8"}  # figures that name what is measured
+
+
+@pytest.fixture(scope="module")
+def reports():
+    return {name: run(name) for name in EXPERIMENTS}
+
+
+def test_the_registry_tells_the_parts_in_the_articles_order():
+    assert list(EXPERIMENTS) == [
+        "bare-engine",
+        "power-user",
+        "round-robin",
+        "weights",
+        "token-cost",
+        "classes",
+    ]
+    assert [each.part for each in EXPERIMENTS.values()] == ["1", "2", "3", "3.1", "3.1", "3.1"]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_a_run_shows_what_the_article_says(reports, name):
+    assert reports[name].finding.shown, reports[name].finding.sentence
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_number_of_the_sentence_stands_in_the_table(reports, name):
+    report = reports[name]
+    cells = [cell for line in report.table.lines() for cell in line]
+    known = set(numbers(" ".join(cells))) | set(ALLOWED.values())
+
+    assert set(numbers(report.finding.sentence)) <= known
+    assert len(set(numbers(report.finding.sentence)) - set(ALLOWED.values())) >= 3
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_one_sentence_is_one_sentence(reports, name):
+    sentence = reports[name].finding.sentence
+
+    assert sentence.endswith(".")
+    assert ". " not in sentence
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_same_seed_gives_the_same_trials_and_another_one_others(name):
+    experiment = EXPERIMENTS[name]
+
+    assert experiment.trials(SHORT, 1) == experiment.trials(SHORT, 1)
+    if name != "bare-engine":  # nothing there is left to chance
+        assert experiment.trials(SHORT, 1) != experiment.trials(SHORT, 2)
+
+
+def found(report, changes):
+    return report.experiment.find(with_figures(report.table, changes))
+
+
+def test_without_harm_the_power_users_sentence_says_so(reports):
+    calm = {label: {"p99": 0.02, "factor": 1.0} for label in (power_user.ENGINE, power_user.GATEWAY)}
+    finding = found(reports["power-user"], calm)
+
+    assert not finding.shown
+    assert "stays about the same" in finding.sentence
+    assert "block" not in finding.sentence
+
+
+def test_a_round_robin_that_cures_nothing_is_told_as_that(reports):
+    finding = found(reports["round-robin"], {round_robin.IN_TURN: {"p99": 900.0, "factor": 90_000.0}})
+
+    assert not finding.shown
+    assert "does not bring" in finding.sentence
+
+
+def test_a_round_robin_that_is_fair_to_all_sizes_is_told_as_that(reports):
+    finding = found(reports["round-robin"], {round_robin.UNEQUAL: {"long": 0.5}})
+
+    assert not finding.shown
+    assert "yet" not in finding.sentence
+
+
+def test_weights_that_do_not_act_are_told_as_that(reports):
+    finding = found(reports["weights"], {"d": {"share_before": 0.1}, weights.ALL: {"arrived": None}})
+
+    assert not finding.shown
+    assert "do not share as they should" in finding.sentence
+    assert "not all reach" in finding.sentence
+
+
+def test_counting_tokens_is_not_called_fairer_when_it_is_not(reports):
+    finding = found(reports["token-cost"], {token_cost.BY_TOKENS: {"jain": 0.5}})
+
+    assert not finding.shown
+    assert "is not fairer here" in finding.sentence
+
+
+def test_classes_that_help_nobody_are_told_as_that(reports):
+    finding = found(reports["classes"], {classes.RESERVED: {"factor": 90.0}})
+
+    assert not finding.shown
+    assert "not every step helps" in finding.sentence
+
+
+def test_an_engine_that_does_not_batch_is_told_as_that(reports):
+    label = bare_engine.FULL
+    finding = found(reports["bare-engine"], {label: {"written": 90.0, "p99": 99.0}})
+
+    assert not finding.shown
+    assert "leave that at" in finding.sentence
+    assert "do not wait longer" in finding.sentence
+
+
+def test_a_power_user_harms_the_quiet_tenant_under_fifo_and_turns_and_tokens_cure_it(reports):
+    harm = reports["power-user"].table
+    cure = {"round-robin": round_robin.IN_TURN, "classes": classes.NO_CLASSES}
+
+    assert min(harm.value(label, "factor") for label in (power_user.ENGINE, power_user.GATEWAY)) > 50
+    for name, label in cure.items():
+        assert reports[name].table.value(label, "factor") < 20
+
+
+def test_seats_kept_free_bring_an_interactive_tenant_near_to_being_alone(reports):
+    table = reports["classes"].table
+
+    assert table.value(classes.RESERVED, "factor") <= 4
+    assert table.value(classes.RESERVED, "kept") > 0.85
+
+
+def test_medians_over_seeds_are_shown_and_each_seed_is_kept():
+    report = run("power-user", seconds=10)
+
+    assert report.by_seed[1] == report.table.rows
+
+
+def test_requests_that_fail_prove_nothing():
+    def broken(trial):
+        return replace(pretend.play(trial), failed=1)
+
+    experiment = EXPERIMENTS["power-user"]
+    report = conduct(experiment, replace(SHORT, seconds=5), [1], broken, lambda _: None, live=True)
+
+    assert report.failed == len(experiment.trials(SHORT, 1))
+    assert not report.finding.shown
+
+
+def test_a_run_too_short_to_hear_the_quiet_tenant_is_refused():
+    silent = replace(SHORT, seconds=1, quiet_per_s=0.01)
+
+    with pytest.raises(ValueError, match="quiet sent nothing in the measured time"):
+        conduct(EXPERIMENTS["power-user"], silent, [1], pretend.play, lambda _: None)
