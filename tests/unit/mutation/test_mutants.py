@@ -28,6 +28,7 @@ def bugs_of(folder, statement: str) -> set[str]:
         ),
         ("return a if b else c", {"return None", "return a if not b else c"}),
         ("return True", {"return False"}),
+        ("return zip(a, b, strict=True)", {"return None"}),
         ("return None", set()),  # as without it
         ("a.b += c", {"pass", "a.b -= c"}),
         ("a.b = c", {"pass"}),
