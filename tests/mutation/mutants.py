@@ -113,6 +113,9 @@ class _Site:
 
     @property
     def lines(self) -> frozenset[int]:
+        if isinstance(self.statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            # Its defaults, which matter to whoever runs it.
+            return frozenset(range(self.statement.body[0].lineno, (self.statement.end_lineno or 0) + 1))
         if not self.in_function:
             return frozenset()
         body = getattr(self.statement, "body", None)
