@@ -34,7 +34,7 @@ def test_a_gate_that_an_aged_class_fills_while_others_wait_is_blocked():
 def test_only_gates_that_somebody_waits_for_are_blocked():
     backends = [backend("gpu-0"), *(backend(name, models=["qwen"]) for name in ("gpu-1", "gpu-2"))]
     machine = Scheduler(POOL, policy(backends=backends))
-    for name, model in (("acme-0", "llama"), ("beta-0", "qwen"), ("beta-1", "qwen"), ("acme-1", "llama")):
+    for name, model in (("beta-0", "qwen"), ("acme-0", "llama"), ("beta-1", "qwen"), ("acme-1", "llama")):
         machine.submit(ticket(name, model=model), 0)
     assert blocked(machine) == ["gpu-0"]
 
@@ -65,6 +65,7 @@ def test_a_gate_is_not_blocked_by_a_paused_tenant_but_by_any_other():
     machine.submit(ticket("plug-0"), 0)
     machine.submit(ticket("acme-0"), 0)
     machine.submit(ticket("acme-1"), 0)
+    machine.begin_period(0)
     assert blocked(machine) == []
 
     machine.submit(ticket("beta-0"), 0)

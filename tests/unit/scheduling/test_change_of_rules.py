@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from scheduling.core.events import BoostEnded, Stranded, Unparked
+from scheduling.core.limits import Limit
 from scheduling.core.policy import ClassRule
 from scheduling.core.scheduler import Scheduler
 from tests.unit.scheduling.machines import CLASSES, POOL, backend, dispatched, policy, ticket
@@ -52,7 +53,7 @@ def test_deadlines_and_allowances_outlive_a_change_of_classes():
     machine.submit(parked, 0)
     machine.submit(ticket("late-0", deadline_ms=800), 0)
 
-    machine.set_policy(policy(classes=PATIENT, revision=2), 100)
+    assert machine.set_policy(policy(classes=PATIENT, revision=2), 100) == []
 
     assert machine.next_due_ms() == 500
     assert machine.expire(500) == [Unparked(parked, 500)]
@@ -115,6 +116,18 @@ def test_a_model_that_left_the_rules_leaves_no_lane_behind_and_one_in_use_keeps_
     assert dispatched(machine.finish("acme-0", 1, 0)) == ["acme-2"]
 
 
+def test_a_retry_is_sent_elsewhere_also_when_another_one_left_its_lane():
+    machine = Scheduler(POOL, policy(backends=[backend("gpu-0"), backend("gpu-1")]))
+    machine.submit(ticket("plug-0"), 0)
+    machine.submit(ticket("plug-1"), 0)
+    for n in range(2):
+        machine.submit(ticket(f"again-{n}", "acme", attempt=2, avoid=frozenset({"gpu-0"})), 0)
+    machine.cancel("again-1", 0)
+    machine.finish("plug-0", 1, 0)
+
+    assert dispatched(machine.set_limit(Limit("gpu-1", 0, 0, "shut", 0, 1.0), 0)) == ["again-0"]
+
+
 def test_a_lane_of_retries_is_there_while_any_of_them_waits():
     machine = Scheduler(POOL, policy(backends=[backend("gpu-0"), backend("gpu-1")]))
     machine.submit(ticket("plug-0"), 0)
@@ -123,6 +136,8 @@ def test_a_lane_of_retries_is_there_while_any_of_them_waits():
         machine.submit(ticket(f"again-{n}", "acme", attempt=2, avoid=frozenset({"gpu-0"})), 0)
 
     machine.cancel("again-1", 0)
+    machine.set_limit(Limit("gpu-1", 0, 0, "shut", 0, 1.0), 0)
+    machine.set_limit(Limit("gpu-1", 1, 1, "back", 0, 2.0), 0)
 
     assert dispatched(machine.finish("plug-0", 1, 0)) == []
     assert dispatched(machine.finish("plug-1", 1, 0)) == ["again-0"]
