@@ -178,6 +178,17 @@ def test_an_answer_that_cost_nothing_had_its_turn_all_the_same():
     assert dispatched(machine.finish("acme-0", 0, 0)) == ["beta-0"]
 
 
+def test_an_answer_that_cost_nothing_is_charged_one_cost_token():
+    machine = Scheduler(POOL, policy())
+    machine.submit(ticket("acme-0", cost=700), 0)
+    machine.submit(ticket("acme-1"), 0)
+    acme = machine._entries["acme-1"].shares[0]
+
+    machine.finish("acme-0", 0, 0)
+
+    assert acme.key == (1 + 100) * 1000
+
+
 def test_requests_estimated_at_nothing_share_as_others_do():
     machine = Scheduler(POOL, policy())
     machine.submit(ticket("plug-0"), 0)

@@ -53,7 +53,7 @@ def test_seats_that_are_held_back_are_not_given():
 
 
 def test_a_promotion_goes_only_where_enough_seats_were_given_since_the_last():
-    recent, ripe = gate("a", since_promoted=2), gate("b", 5, since_promoted=3)
+    recent, ripe = gate("a", since_promoted=0), gate("b", 5, since_promoted=3)
 
     assert choose(lane(recent, ripe), 0, 0, 3) is ripe
     assert choose(lane(recent, ripe), 0, 0, 4) is None

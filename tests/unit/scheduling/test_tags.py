@@ -133,6 +133,19 @@ def test_who_was_forgiven_while_away_gets_back_only_what_it_still_owes():
     assert (share.key, share.lead) == (500, 0)
 
 
+def test_not_even_the_smallest_charge_comes_back_as_credit():
+    level = StartTags()
+    share, busy = waiting(level, "acme", 1000), waiting(level, "busy")
+    stamp = level.charge(share, 1)
+    level.charge(busy, 500)
+    level.charge(busy, 500)
+    away_and_back(level, share)
+
+    level.settle(share, stamp, 0)
+
+    assert (share.key, share.lead) == (500, 0)
+
+
 def test_what_is_still_owed_is_scaled_with_the_weight():
     level = StartTags()
     share, busy = waiting(level, "acme", 2), waiting(level, "busy")
