@@ -146,6 +146,18 @@ def test_not_even_the_smallest_charge_comes_back_as_credit():
     assert (share.key, share.lead) == (500, 0)
 
 
+def test_the_smallest_refund_acts_on_the_next_pick():
+    level = StartTags()
+    zoe, bob = waiting(level, "zoe"), waiting(level, "bob")
+    stamp = level.charge(zoe, 1)
+    level.charge(bob, 1)
+    assert level.first(LANE) is bob
+
+    level.settle(zoe, stamp, 0)
+
+    assert level.first(LANE) is zoe
+
+
 def test_what_is_still_owed_is_scaled_with_the_weight():
     level = StartTags()
     share, busy = waiting(level, "acme", 2), waiting(level, "busy")
