@@ -80,6 +80,9 @@ def test_what_was_cleared_falls_due_no_more():
     timers.clear()
 
     assert timers.next_ms() is None
+    assert list(timers.due(70)) == []
+    timers.look_at(90)
+    assert timers.next_ms() == 90
 
 
 def test_tickets_that_have_left_are_swept_when_there_are_many():
