@@ -94,14 +94,14 @@ def test_a_burst_of_a_moment_is_not_called_unfair():
 
 
 def test_a_tenant_at_its_in_flight_quota_is_said_to_be_so():
-    board = queues.build(rules(), picture(line("chat", queued=3, in_flight=4)), "main")
+    board = queues.build(rules(), picture(line("chat", queued=3, in_flight=4)), "main", NOW.now_s)
 
     assert board.rows[0].text["state"] == "at its in-flight quota"
 
 
 def test_small_shares_are_drawn_on_a_smaller_scale():
     many = [line(f"t{n}", queued=1, entitled=0.02, served_1m=0.02) for n in range(50)]
-    board = queues.build(rules(), picture(*many), "main")
+    board = queues.build(rules(), picture(*many), "main", NOW.now_s)
 
     assert board.text["queue_scale"] == "5%"
     assert board.rows[1].attrs["bar_1m"] == {"width": "40.0"}
@@ -110,7 +110,7 @@ def test_small_shares_are_drawn_on_a_smaller_scale():
 def test_of_very_many_tenants_those_with_work_are_shown_and_the_rest_counted():
     tenants = {f"t{n:04}": TenantRule(f"t{n:04}") for n in range(1_000)}
     policy = Policy(1, tenants=MappingProxyType(tenants), pools=MappingProxyType({"main": PoolRule("main")}))
-    board = queues.build(policy, picture(line("t0999", queued=1)), "main")
+    board = queues.build(policy, picture(line("t0999", queued=1)), "main", NOW.now_s)
 
     assert len(board.rows) == queues.MOST_ROWS
     assert board.rows[-1].id == "q-t0999"
@@ -118,8 +118,8 @@ def test_of_very_many_tenants_those_with_work_are_shown_and_the_rest_counted():
 
 
 def test_only_what_is_fixed_in_a_row_makes_new_html():
-    first = queues.build(rules(), picture(line("chat", queued=1)), "main").rows[0]
-    later = queues.build(rules(), picture(line("chat", queued=2)), "main").rows[0]
+    first = queues.build(rules(), picture(line("chat", queued=1)), "main", NOW.now_s).rows[0]
+    later = queues.build(rules(), picture(line("chat", queued=2)), "main", NOW.now_s).rows[0]
     suspended = Policy(
         2,
         tenants=MappingProxyType({"chat": TenantRule("chat", suspended=True)}),
@@ -128,4 +128,4 @@ def test_only_what_is_fixed_in_a_row_makes_new_html():
 
     assert first.sign == later.sign
     assert first.text != later.text
-    assert queues.build(suspended, picture(line("chat")), "main").rows[0].sign != first.sign
+    assert queues.build(suspended, picture(line("chat")), "main", NOW.now_s).rows[0].sign != first.sign
