@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
 
+from dashboard import words
 from dashboard.boards import overview, queues
+from dashboard.boards import tenants as tenants_board
 from dashboard.boards.backends import Moment
 from gateway.pictures import BackendPicture, Picture, PoolPicture, TenantPicture
 from scheduling.core.control import BackendState
@@ -85,6 +88,31 @@ def test_who_waits_long_below_its_share_is_named_with_the_policy():
     assert "quiet waits for 4.7 s in main" in text
     assert "1.9 %" in text
     assert "fifo" in text
+
+
+def test_a_paused_pool_is_no_injustice_and_is_named():
+    quiet = line("quiet", queued=5, oldest_wait_ms=47_000, entitled=0.5, served_1m=0.01)
+    word, text = say(seen=picture(quiet, queued=5, oldest_wait_ms=47_000, paused=True))
+
+    assert (word, text) == ("Paused", "Nothing is seated in main until it is resumed: 5 requests waiting.")
+
+
+def test_who_is_paused_and_who_is_boosted_is_said_in_the_queue():
+    tenants = {
+        "chat": TenantRule("chat", paused=True),
+        "research": TenantRule("research", boost=3, boost_until_s=NOW.now_s + 60),
+        "past": TenantRule("past", boost=3, boost_until_s=NOW.now_s),
+    }
+    policy = replace(rules(), tenants=tenants, pools={"main": PoolRule("main", "fifo", paused=True)})
+    board = queues.build(policy, picture(line("chat", queued=1)), "main", NOW.now_s)
+
+    chat, past, research = board.rows
+    assert (chat.text["state"], past.text["boost"]) == ("paused", "")
+    assert research.text["boost"] == f"{words.TIMES}3 until 00:17\N{NO-BREAK SPACE}UTC"
+    assert (board.text["pool_state"], board.text["pool_pause"]) == ("paused", "Resume pool")
+    assert board.text["pool_in_force"] == "The gateway still seats requests."
+    own = tenants_board.build_one(policy, picture(), "past", NOW.now_s + 120)
+    assert own.text["tenant_boost"] == f"{words.TIMES}3 ended 2\N{NO-BREAK SPACE}m ago"
 
 
 def test_a_burst_of_a_moment_is_not_called_unfair():

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.books import Books
 from gateway.callers import Caller
+from gateway.failures import ConnectFailed
 from gateway.headers import RequestId
 from gateway.jobs import ENDPOINTS, Parser
 from gateway.ledger import Ledger
@@ -36,7 +37,9 @@ def work(max_tokens=50, cost=DEFAULT_COST):
     policy = replace(policy, prices={MODEL: PRICES}, pools=pools)
     body = json.dumps({"model": MODEL, "messages": [{}], "max_tokens": max_tokens}).encode()
     job = Parser(b"", Estimates(), 60).parse(ENDPOINTS["/v1/chat/completions"], {}, body, CALLER, policy)
-    client = SimpleNamespace(request_id=RequestId({}), tell=None, gone=True, slow=False, began=False)
+    client = SimpleNamespace(
+        request_id=RequestId({}), tell=None, gone=True, slow=False, began=False, answered=False
+    )
     return Work(job, CALLER, client, Books(Written()), SimpleNamespace())
 
 
@@ -99,7 +102,7 @@ def test_the_estimate_in_a_record_and_every_attempt_go_by_the_pools_cost_rule():
     one = work(max_tokens=50, cost=CostRule(3, 7))
 
     assert one.record.estimated_tokens == 3 * one.ticket.prompt_tokens + 7 * 50
-    one.try_again(BackendFailure(Outcome.CONNECT_FAIL, retryable=True))
+    one.try_again(ConnectFailed())
     assert one.usage == Usage(rule=CostRule(3, 7))
 
 
