@@ -10,6 +10,7 @@ from itertools import combinations
 import pytest
 
 from scheduling.core.scheduler import Scheduler
+from scheduling.core.usage import cost_of
 from scheduling.simulation import front
 from scheduling.simulation.scenario import Scenario
 from scheduling.simulation.simulate import play
@@ -51,7 +52,8 @@ class Watched(Scheduler):
         )
 
     def _unit(self, ticket):
-        return 1 if self._rule.fairness == "weighted_round_robin" else ticket.cost_tokens
+        turns = self._rule.fairness == "weighted_round_robin"
+        return 1 if turns else cost_of(ticket.prompt_tokens, ticket.completion_tokens)
 
     def _reach(self, name):
         """How far ahead the card lets one of two tenants be, per weight."""
