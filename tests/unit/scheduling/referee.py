@@ -227,11 +227,12 @@ class Referee(Rules):
                 assert gate.window <= limit.window
         for line in view.tenants:
             assert line.queued == sum(one.tenant == line.tenant for one in self.waiting.values())
-            assert line.queued_tokens == sum(
+            costs = [
                 max(1, cost_of(one.prompt_tokens, one.completion_tokens))
                 for one in self.waiting.values()
                 if one.tenant == line.tenant
-            )
+            ]
+            assert line.queued_tokens == sum(costs)
             assert line.in_flight == sum(one.tenant == line.tenant for one, _ in self.running.values())
 
     def _check_memory(self) -> None:
