@@ -58,23 +58,25 @@ class Gate:
         "window",
     )
 
+    # As ``obey`` set them last.
+    models: frozenset[str]
+    draining: bool
+    gone: bool
+    window: int
+    cap: int
+    _full_window: int
+    _full_cap: int
+    _windowed: bool
+
     def __init__(self, name: str) -> None:
         self.name = name
-        self.models: frozenset[str] = frozenset()
-        self.draining = False
-        self.gone = False
         self.in_flight = 0
         self.pending = 0
         self.streaming = 0  # past their first token
-        self.window = 0
-        self.cap = 0
         self.limit: Limit | None = None
         self.paused_until_ms = 0
         self.blocked = False
         self.since_promoted = PROMOTED_ONE_IN - 1  # seats given since the last out of the order of classes
-        self._full_window = 0
-        self._full_cap = 0
-        self._windowed = True
         self._is_read = False
         # Oldest first: who is in flight, and who of them is pending and does not stream.
         self._seated: dict[Entry, None] = {}

@@ -36,10 +36,11 @@ class Lane:
 
     __slots__ = ("avoid", "gates", "key", "model", "waiting")
 
+    gates: tuple[Gate, ...]  # as they were routed last
+
     def __init__(self, key: LaneKey) -> None:
         self.key = key
         self.model, self.avoid = key
-        self.gates: tuple[Gate, ...] = ()
         self.waiting = 0
 
 
@@ -76,6 +77,7 @@ class Entry:
     )
 
     band: Band
+    aside: Aside  # while it waits
     roster: TenantLine
     shares: list[Share]  # this and the next, while an order keeps accounts
     stamps: list[Stamp]
@@ -90,7 +92,6 @@ class Entry:
         self.retry = place < 0
         self.lane = lane
         self.waiting = True
-        self.aside = Aside.NO
         self.first = False  # an admin wants it before all others
         self.overdue = False
         self.pending = False

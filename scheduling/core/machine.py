@@ -24,6 +24,9 @@ class Machine:
     go; nothing else seats anybody.
     """
 
+    _rule: PoolRule  # in force
+    _all_blocked: bool  # every gate is marked as blocked already
+
     def __init__(self, pool: str, policy: Policy) -> None:
         self.pool = pool
         self.policy = policy
@@ -32,13 +35,11 @@ class Machine:
         self.roster = Roster(self._entries)
         self.pace = Pace()
         self.waiting = 0
-        self._rule = PoolRule(pool)
         self._gates = Gates(pool)
         self._timers = Timers()
         self._line = Line(self.bands, self._timers)
         self._lanes: dict[LaneKey, Lane] = {}
         self._arrivals = 0
-        self._all_blocked = False  # every gate is marked as blocked already
         self._obey(policy)
 
     def _settled(self, now_ms: int) -> list[Event]:
@@ -57,7 +58,7 @@ class Machine:
     def _freed(self, gate: Gate, now_ms: int) -> list[Event]:
         """The same when all that changed is that one gate may have opened: the short way of most inputs."""
         bands = self.bands
-        if bands.shut or bands.lends or self._timers.due_ms <= now_ms:
+        if bands.lends or self._timers.due_ms <= now_ms:
             return self._settled(now_ms)  # whoever was passed over may go to any gate
         events: list[Event] = []
         while self.waiting and gate.is_open(0, now_ms) and (choice := bands.next(now_ms)):
@@ -192,7 +193,7 @@ class Machine:
     def _mark_blocked(self, now_ms: int) -> None:
         bands = self.bands
         shut = bands.shut
-        if shut and sum(band.waiting for band in bands) == self.roster.in_line_of(shut):
+        if bands.paused or (shut and bands.in_line == self.roster.in_line_of(shut)):
             return  # nobody waits for a backend
         all_blocked = True
         for lane in self._lanes.values():

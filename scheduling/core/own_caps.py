@@ -10,8 +10,9 @@ from scheduling.core.entry import Entry
 class _Token:
     __slots__ = ("going", "limit", "waiting")
 
+    limit: int  # as the latest ticket has it
+
     def __init__(self) -> None:
-        self.limit = 0
         self.going = 0  # in line or in flight
         self.waiting: OrderedDict[int, Entry] = OrderedDict()
 

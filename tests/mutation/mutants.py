@@ -113,6 +113,9 @@ class _Site:
 
     @property
     def lines(self) -> frozenset[int]:
+        if isinstance(self.statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            # Its defaults, which matter to whoever runs it.
+            return frozenset(range(self.statement.body[0].lineno, (self.statement.end_lineno or 0) + 1))
         if not self.in_function:
             return frozenset()
         body = getattr(self.statement, "body", None)
@@ -188,10 +191,15 @@ def _inside(node: ast.AST) -> Iterator[Change]:
             continue
         places = enumerate(value) if isinstance(value, list) else [(None, value)]
         for index, child in places:
-            if isinstance(child, ast.AST) and not isinstance(child, UNTOUCHED):
+            if isinstance(child, ast.AST) and not isinstance(child, UNTOUCHED) and not _only_checks(child):
                 for other in expressions(child):
                     yield Change(node, field, index, other)
                 yield from _inside(child)
+
+
+def _only_checks(node: ast.AST) -> bool:
+    """The ``strict`` of a ``zip`` says that both are equally long; nothing may hang on it."""
+    return isinstance(node, ast.keyword) and node.arg == "strict"
 
 
 def _head(statement: ast.stmt) -> str:

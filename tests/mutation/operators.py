@@ -42,8 +42,10 @@ def expressions(node: ast.AST) -> Iterator[ast.AST]:
 def statements(node: ast.stmt) -> Iterator[ast.stmt]:
     """What may stand in the place of a statement: nothing, mostly."""
     if isinstance(node, ast.Return):
-        empty = node.value is None or _is_none(node.value)
-        yield ast.Pass() if empty else ast.Return(ast.Constant(None))
+        if node.value is None or _is_none(node.value):
+            yield ast.Pass()
+        elif not _is_bool(node.value):  # True and False have each other
+            yield ast.Return(ast.Constant(None))
     elif isinstance(node, ast.Break | ast.Continue):
         yield ast.Pass()
         yield ast.Continue() if isinstance(node, ast.Break) else ast.Break()
@@ -128,6 +130,10 @@ def _slice(node: ast.Slice) -> Iterator[ast.AST]:
         yield ast.Slice(None, node.upper, node.step)
     if node.upper:
         yield ast.Slice(node.lower, None, node.step)
+
+
+def _is_bool(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, bool)
 
 
 def _is_none(node: ast.expr) -> bool:

@@ -13,6 +13,9 @@ LIST = Path(__file__).with_name("survivors.toml")
 KINDS = ("equivalent: ", "speed: ", "view: ")
 """No behaviour differs; only the time that it takes; only what people are shown as a forecast."""
 DECISIONS = {
+    "account.py",
+    "allowance.py",
+    "budget.py",
     "classes.py",
     "fairness.py",
     "hierarchy.py",

@@ -27,7 +27,8 @@ def bugs_of(folder, statement: str) -> set[str]:
             {"return None", "return [n for n in a]", "return [n for n in a if not b]"},
         ),
         ("return a if b else c", {"return None", "return a if not b else c"}),
-        ("return True", {"return None", "return False"}),
+        ("return True", {"return False"}),
+        ("return zip(a, b, strict=True)", {"return None"}),
         ("return None", set()),  # as without it
         ("a.b += c", {"pass", "a.b -= c"}),
         ("a.b = c", {"pass"}),
@@ -96,3 +97,10 @@ def test_the_sample_does_not_depend_on_who_else_is_there(tmp_path):
 
     assert chosen == {mutant.key for mutant in longer if mutant.chosen(3) and mutant.owner != "more"}
     assert 0 < len(chosen) < len(longer)
+
+
+def test_a_default_is_reached_by_whoever_runs_the_function(tmp_path):
+    (first, *_) = mutants(tmp_path, "class A:\n    def f(self, n=1):\n        a = n\n        return a\n")
+
+    assert first.becomes == "def f(self, n=2):"
+    assert first.lines == {3, 4}

@@ -293,3 +293,8 @@ def test_a_third_name_has_a_line_and_a_place_of_its_own():
     assert [entry.shares[-1].waiting for entry in (lines[path][0] for path in agents)] == [4, 4, 4]
     assert [tree.ahead(entry, 0) for entry in lines["acme", "bob", "coder"]] == [0, 2, 4, 6]
     assert [tree.ahead(entry, 0) for entry in lines["acme", "ann", "writer"]] == [0, 4, 8, 10]
+    for _ in range(4):
+        tree.serve(tree.pick([LANE]))
+    left = {path: [one for one in lines[path] if one.place in one.shares[-1].lines[LANE]] for path in agents}
+
+    assert [[tree.ahead(one, 900) for one in left[path]] for path in agents] == [[0, 4, 6], [0, 4, 6], [0, 2]]

@@ -104,6 +104,18 @@ def test_when_the_last_inside_left_those_outside_are_still_known():
     assert not caps._tokens
 
 
+def test_a_cap_that_was_lowered_to_nothing_keeps_those_outside_known():
+    caps = OwnCaps()
+    one, two = entry(1, 1), entry(2, 0)
+    caps.admit(one)
+    caps.admit(two)
+
+    assert caps.leave(one) == []
+    assert "ci" in caps._tokens
+    caps.give_up(two)
+    assert not caps._tokens
+
+
 def capped(machine: Scheduler, *names: str, **fields) -> list[str]:
     """Who of these, which share an API token that may have one going, is seated at once."""
     fields = {"api_token": "ci", "api_token_in_flight": 1, **fields}

@@ -6,13 +6,15 @@ import pytest
 
 from scheduling.core.admission import Gate, Gates
 from scheduling.core.entry import Lane
+from scheduling.core.policy import PoolRule
 from scheduling.core.routing import choose, route
 from tests.unit.scheduling.machines import POOL, backend, policy
 
 
 def gate(name: str, in_flight: int = 0, cap: int = 10, pending: int = 0, **fields) -> Gate:
     made = Gate(name)
-    made.in_flight, made.cap, made.pending, made.window = in_flight, cap, pending, 99
+    made.obey(backend(name, cap), PoolRule(POOL, window_requests=99), frozenset({"llama"}))
+    made.in_flight, made.pending = in_flight, pending
     for field, value in fields.items():
         setattr(made, field, value)
     return made

@@ -1,0 +1,108 @@
+"""A gate is blocked when work waited for it while it was shut: what the control law steps up on."""
+
+from __future__ import annotations
+
+from scheduling.core.policy import ClassRule
+from scheduling.core.scheduler import Scheduler
+from tests.unit.scheduling.machines import POOL, backend, dispatched, policy, ticket
+
+
+def blocked(machine: Scheduler, now_ms: int = 0) -> list[str]:
+    return [gate.backend for gate in machine.view(now_ms).backends if gate.blocked]
+
+
+def test_a_gate_that_an_aged_class_fills_while_others_wait_is_blocked():
+    classes = {
+        "interactive": ClassRule("interactive", 0, reserved_seats=1),
+        "batch": ClassRule("batch", 2, max_wait_ms=10),
+    }
+    machine = Scheduler(POOL, policy(classes=classes, seats=2))
+    for n in range(9):
+        machine.submit(ticket(f"batch-{n}", "acme", priority_class="batch"), 0)
+    assert dispatched(machine.expire(100)) == ["batch-1"]  # promoted onto the reserved seat
+    machine.finish("batch-0", 1, 100)
+    machine.begin_period(100)
+    for n in range(1, 3):
+        machine.finish(f"batch-{n}", 1, 100)
+        assert blocked(machine) == []  # one of two seats is free, and reserved
+
+    assert dispatched(machine.finish("batch-3", 1, 100)) == ["batch-4", "batch-5"]
+
+    assert blocked(machine) == ["gpu-0"]
+
+
+def test_only_gates_that_somebody_waits_for_are_blocked():
+    backends = [backend("gpu-0"), *(backend(name, models=["qwen"]) for name in ("gpu-1", "gpu-2"))]
+    machine = Scheduler(POOL, policy(backends=backends))
+    for name, model in (("beta-0", "qwen"), ("acme-0", "llama"), ("beta-1", "qwen"), ("acme-1", "llama")):
+        machine.submit(ticket(name, model=model), 0)
+    assert blocked(machine) == ["gpu-0"]
+
+    machine.submit(ticket("beta-2", model="qwen"), 0)
+
+    assert blocked(machine) == ["gpu-0", "gpu-1", "gpu-2"]
+
+
+def test_a_gate_is_not_blocked_by_those_who_wait_for_something_of_their_own():
+    machine = Scheduler(POOL, policy())
+    machine.submit(ticket("plug-0"), 0)
+    machine.submit(ticket("parked-0", not_before_ms=900), 0)
+    machine.submit(ticket("capped-0", api_token="ci", api_token_in_flight=0), 0)
+    assert blocked(machine) == []
+    machine.submit(ticket("acme-0"), 0)
+    machine.begin_period(0)
+    assert blocked(machine) == ["gpu-0"]
+
+    machine.hold("acme-0", 0)
+    machine.begin_period(0)
+
+    assert blocked(machine) == []
+
+
+def test_a_gate_is_not_blocked_by_a_paused_tenant_but_by_any_other():
+    machine = Scheduler(POOL, policy())
+    machine.pause("acme", 0)
+    machine.submit(ticket("plug-0"), 0)
+    machine.submit(ticket("acme-0"), 0)
+    machine.submit(ticket("acme-1"), 0)
+    machine.begin_period(0)
+    assert blocked(machine) == []
+
+    machine.submit(ticket("beta-0"), 0)
+
+    assert blocked(machine) == ["gpu-0"]
+
+
+def test_a_paused_pool_blocks_no_gate():
+    machine = Scheduler(POOL, policy())
+    machine.submit(ticket("plug-0"), 0)
+    machine.pause(None, 0)
+    machine.submit(ticket("acme-0"), 0)
+    machine.begin_period(0)
+    assert blocked(machine) == []
+
+    machine.resume(None, 0)
+
+    assert blocked(machine) == ["gpu-0"]
+
+
+def test_a_new_period_begins_with_who_waits_now():
+    machine = Scheduler(POOL, policy())
+    machine.submit(ticket("plug-0"), 0)
+    machine.submit(ticket("acme-0"), 0)
+
+    assert [gate.blocked for gate in machine.begin_period(0)] == [True]
+    assert [gate.blocked for gate in machine.begin_period(0)] == [True]
+    machine.cancel("acme-0", 0)
+    assert [gate.blocked for gate in machine.begin_period(0)] == [True]
+    assert [gate.blocked for gate in machine.begin_period(0)] == [False]
+
+
+def test_a_backend_that_joins_while_all_are_blocked_is_blocked_in_its_turn():
+    machine = Scheduler(POOL, policy(backends=[backend("gpu-0")]))
+    machine.submit(ticket("plug-0"), 0)
+    for n in range(3):
+        machine.submit(ticket(f"acme-{n}"), 0)
+    machine.set_policy(policy(backends=[backend("gpu-0"), backend("gpu-1")], revision=2), 0)
+
+    assert blocked(machine) == ["gpu-0", "gpu-1"]
