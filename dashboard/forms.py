@@ -13,7 +13,7 @@ from django.utils import timezone
 from scheduling import selectors
 from scheduling.core import policy
 from scheduling.quotas import REFUSE, WAIT, written_quota
-from scheduling.services import Conflict, Missing
+from scheduling.services import MOST_BOOST_MINUTES, Conflict, Missing
 
 Choices = list[tuple[str, str]]
 
@@ -46,6 +46,11 @@ def _price(of: str) -> forms.IntegerField:
     return forms.IntegerField(
         required=False, min_value=0, label=f"Price of {of}", help_text="Micro-units per million. Empty: free."
     )
+
+
+def _cost_weight(kind: str) -> forms.IntegerField:
+    label = f"Cost of a {kind} token"
+    return forms.IntegerField(label=label, min_value=1, max_value=100, help_text="In cost tokens, 1 to 100.")
 
 
 class ConsoleForm(forms.Form):
@@ -120,6 +125,17 @@ class TenantSettingsForm(ConsoleForm):
 
     name = forms.CharField(max_length=200)
     priority_class = forms.ChoiceField(label="Class", choices=_classes)
+
+
+class BoostForm(ConsoleForm):
+    """A boost of a tenant's weight, with its end."""
+
+    factor = forms.IntegerField(
+        min_value=2, max_value=policy.MAX_BOOST, initial=2, help_text="So many times the weight counts."
+    )
+    minutes = forms.IntegerField(
+        min_value=1, max_value=MOST_BOOST_MINUTES, initial=15, help_text="Then it ends by itself."
+    )
 
 
 class QuotaForm(ConsoleForm):
@@ -240,6 +256,14 @@ class PolicyForm(ConsoleForm):
     stale = forms.ChoiceField(
         label="When metrics are stale",
         choices=[("keep", "keep the limits"), ("open", "only the cap"), ("closed", "dispatch nothing")],
+    )
+    prompt_weight = _cost_weight("prompt")
+    completion_weight = _cost_weight("completion")
+    cached_discount_percent = forms.IntegerField(
+        label="Discount for cached prompt tokens, %",
+        min_value=0,
+        max_value=100,
+        help_text="Where the engine reports them. 0: they cost as all others.",
     )
 
 

@@ -56,17 +56,17 @@ def _overview(topic: Topic, scene: Scene) -> Board:
 
 
 def _queue(topic: Topic, scene: Scene) -> Board:
-    return queues.build(scene.policy, scene.picture, topic.name)
+    return queues.build(scene.policy, scene.picture, topic.name, scene.moment.now_s)
 
 
 def _tenants(topic: Topic, scene: Scene) -> Board:
     begin = (topic.page - 1) * tenants.PAGE_ROWS
     slugs = listed_tenants(scene, topic.search)[begin : begin + tenants.PAGE_ROWS]
-    return tenants.build(scene.policy, scene.picture, slugs)
+    return tenants.build(scene.policy, scene.picture, slugs, scene.moment.now_s)
 
 
 def _tenant(topic: Topic, scene: Scene) -> Board:
-    return tenants.build_one(scene.policy, scene.picture, topic.name)
+    return tenants.build_one(scene.policy, scene.picture, topic.name, scene.moment.now_s)
 
 
 def _backends(topic: Topic, scene: Scene) -> Board:

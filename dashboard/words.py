@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+
+from scheduling.core.usage import CostRule
 
 NBSP = "\N{NO-BREAK SPACE}"
+TIMES = "\N{MULTIPLICATION SIGN}"
 UNKNOWN = "\N{EM DASH}"
 _STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -74,6 +77,26 @@ def _coarse(seconds: float) -> str:
     if seconds < 172_800:
         return f"{int(seconds // 3600)}{NBSP}h"
     return f"{timedelta(seconds=seconds).days}{NBSP}d"
+
+
+def boost(factor: int, until_s: float, now_s: float) -> str:
+    """A weight's boost, by its end in Unix time: "x3 until 14:05 UTC". It is never longer than a day."""
+    if factor == 1:
+        return ""
+    until = datetime.fromtimestamp(until_s, UTC)
+    if now_s < until_s:
+        return f"{TIMES}{factor} until {until:%H:%M}{NBSP}UTC"
+    return f"{TIMES}{factor} ended {_coarse(now_s - until_s)} ago"
+
+
+def cost(rule: CostRule) -> str:
+    """What a token counts: the prompt's and the completion's tokens with their weights, and the discount."""
+    parts = [
+        name if weight == 1 else f"{weight} {TIMES} {name}"
+        for name, weight in (("prompt", rule.prompt_weight), ("completion", rule.completion_weight))
+    ]
+    off = rule.cached_discount_percent
+    return " + ".join(parts) + (f", cached prompt tokens {off}{NBSP}% off" if off else "")
 
 
 def plural(number: int, one: str, many: str = "") -> str:

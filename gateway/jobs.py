@@ -20,6 +20,7 @@ from gateway.classes import choose_class
 from gateway.errors import Invalid, InvalidJson, ModelNotFound
 from scheduling.core.policy import FREE, Policy, Prices, TenantRule
 from scheduling.core.prediction import CHARS_PER_TOKEN, Estimates
+from scheduling.core.usage import DEFAULT_COST, CostRule
 
 Members = dict[str, msgspec.Raw]
 
@@ -76,6 +77,7 @@ class Job:
     user_is_token: bool  # the client named no user
     revision: int  # of the policy it was read under
     prices: Prices = FREE
+    cost: CostRule = DEFAULT_COST  # of its pool
 
 
 class Parser:
@@ -120,6 +122,7 @@ class Parser:
             user_is_token=not user,
             revision=policy.revision,
             prices=policy.prices.get(model, FREE),
+            cost=policy.pools[pool].cost if pool in policy.pools else DEFAULT_COST,
         )
 
     def _user(self, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:

@@ -25,6 +25,13 @@ class TenantSnapshot(msgspec.Struct):
     served_tokens_1m: int = 0
     served_tokens_5m: int = 0
     classes: list[str] = []
+    boost: int = 1
+    paused: bool = False
+
+    @property
+    def counted_weight(self) -> int:
+        """The weight with its boost."""
+        return self.weight * self.boost
 
 
 class PoolSnapshot(msgspec.Struct):
@@ -36,6 +43,7 @@ class PoolSnapshot(msgspec.Struct):
     in_flight: int
     tenants: list[TenantSnapshot]
     backends: list[BackendView]
+    paused: bool = False
 
 
 class Snapshot(msgspec.Struct):
@@ -68,11 +76,12 @@ def entitled_shares(tenants: Sequence[TenantSnapshot]) -> dict[str, float]:
     than it is given, so it may have all it is entitled to by weight. Any
     other asks only for what it was served in the last minute, and what it
     leaves goes to those by weight. Bertsekas and Gallager, Data Networks, 6.5.2.
+    A boosted weight counts as it is boosted, and who is paused asks for nothing more.
     """
     total = sum(tenant.served_tokens_1m for tenant in tenants)
-    hungry = {t.tenant: t.weight for t in tenants if t.queued and (_waits(t) or not total)}
+    hungry = {t.tenant: t.counted_weight for t in tenants if _is_hungry(t, total)}
     modest = {
-        t.tenant: (t.weight, t.served_tokens_1m / total if total else 0.0)
+        t.tenant: (t.counted_weight, t.served_tokens_1m / total if total else 0.0)
         for t in tenants
         if t.tenant not in hungry and (t.queued or t.in_flight or t.served_tokens_1m)
     }
@@ -89,8 +98,10 @@ def entitled_shares(tenants: Sequence[TenantSnapshot]) -> dict[str, float]:
     return shares
 
 
-def _waits(tenant: TenantSnapshot) -> bool:
-    return (tenant.oldest_wait_ms or 0) >= WAITS_MS
+def _is_hungry(tenant: TenantSnapshot, total: int) -> bool:
+    if not tenant.queued or tenant.paused:
+        return False
+    return not total or (tenant.oldest_wait_ms or 0) >= WAITS_MS
 
 
 def jain(served: Iterable[float], entitled: Iterable[float]) -> float | None:
@@ -137,10 +148,13 @@ def _pool(parts: Sequence[PoolSnapshot]) -> PoolPicture:
                 served_tokens_1m=tenant.served_tokens_1m,
                 served_tokens_5m=tenant.served_tokens_5m,
                 classes=tuple(tenant.classes),
+                boost=tenant.boost,
+                paused=tenant.paused,
             )
             for tenant in tenants
         ),
         backends=_backends(parts),
+        paused=any(part.paused for part in parts),
     )
 
 
@@ -149,6 +163,8 @@ def _tenants(parts: Sequence[PoolSnapshot]) -> list[TenantSnapshot]:
     for part in parts:
         for line in part.tenants:
             row = rows.setdefault(line.tenant, TenantSnapshot(tenant=line.tenant, weight=line.weight))
+            row.boost = max(row.boost, line.boost)
+            row.paused = row.paused or line.paused
             row.queued += line.queued
             row.queued_tokens += line.queued_tokens
             row.in_flight += line.in_flight

@@ -21,6 +21,8 @@ class TenantPicture:
     served_tokens_1m: int
     served_tokens_5m: int
     classes: tuple[str, ...]
+    boost: int = 1  # how many times the weight counts now
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class PoolPicture:
     jain: float | None  # Jain's index of served over entitled, over the last minute
     tenants: tuple[TenantPicture, ...]
     backends: tuple[BackendPicture, ...]
+    paused: bool = False  # at one gateway at least
 
 
 @dataclass(frozen=True, slots=True)

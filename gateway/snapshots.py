@@ -101,11 +101,11 @@ def take(dispatcher: Dispatcher, policy: Policy, gateway_id: str, now_s: float) 
         gateway=gateway_id,
         at_s=now_s,
         revision=policy.revision,
-        pools=[_pool(view, policy, served) for view in dispatcher.view()],
+        pools=[_pool(view, policy, served, now_s) for view in dispatcher.view()],
     )
 
 
-def _pool(view: PoolView, policy: Policy, served: Any) -> PoolSnapshot:
+def _pool(view: PoolView, policy: Policy, served: Any, now_s: float) -> PoolSnapshot:
     tenants: dict[str, TenantSnapshot] = {}
     for line in view.tenants:
         tenants[line.tenant] = TenantSnapshot(
@@ -116,12 +116,17 @@ def _pool(view: PoolView, policy: Policy, served: Any) -> PoolSnapshot:
             oldest_wait_ms=line.oldest_wait_ms,
             in_flight=line.in_flight,
             classes=list(line.classes),
+            boost=line.boost,
+            paused=line.paused,
         )
     for (pool, tenant), (last_1m, last_5m) in served.items():
         if pool != view.pool or not last_5m:
             continue
-        weight = policy.tenants.get(tenant, TenantRule(tenant)).weight
-        row = tenants.setdefault(tenant, TenantSnapshot(tenant=tenant, weight=weight))
+        rule = policy.tenants.get(tenant, TenantRule(tenant))
+        resting = TenantSnapshot(
+            tenant=tenant, weight=rule.weight, boost=rule.boost_at(now_s), paused=rule.paused
+        )
+        row = tenants.setdefault(tenant, resting)
         row.served_tokens_1m, row.served_tokens_5m = last_1m, last_5m
     busiest = sorted(tenants.values(), key=lambda row: (-row.queued, -row.served_tokens_5m, row.tenant))
     return PoolSnapshot(
@@ -131,6 +136,7 @@ def _pool(view: PoolView, policy: Policy, served: Any) -> PoolSnapshot:
         in_flight=view.in_flight,
         tenants=busiest[:MOST_TENANTS],
         backends=list(view.backends),
+        paused=view.paused,
     )
 
 

@@ -74,7 +74,7 @@ class Work:
         self._reply: Reply | None = None
         self._seated = False
         self.failure: EngineFailed | None = None
-        self.usage = Usage()
+        self.usage = Usage(rule=job.cost)
         request_id = client.request_id.own
         now_ms = int(self._began_s * 1000)
         self.ticket = Ticket(
@@ -195,7 +195,7 @@ class Work:
             if self._failed >= most:
                 raise self.failure
             avoid |= {self.record.backend}
-        self.usage = Usage()
+        self.usage = Usage(rule=self.job.cost)
         self.ticket = replace(self.ticket, attempt=self.ticket.attempt + 1, avoid=avoid)
         self.record.attempt = self.ticket.attempt
         self.record.dispatched_at = None  # it waits again
@@ -255,6 +255,6 @@ def _record(ticket: Ticket, job: Job, caller: Caller) -> Record:
         endpoint=job.path,
         stream=job.stream,
         policy_revision=job.revision,
-        estimated_tokens=ticket.cost_tokens,
+        estimated_tokens=job.cost.of(ticket.prompt_tokens, ticket.completion_tokens),
         spend=job.prices.spend(ticket.prompt_tokens, 0, ticket.completion_tokens),
     )

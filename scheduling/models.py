@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 
-from scheduling.core import policy
+from scheduling.core import policy, usage
 
 NAME = RegexValidator(
     r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]{0,199}$",
     "Use letters, digits and . _ : / @ + - only, beginning with a letter or digit.",
 )
+MAX_COST_WEIGHT = 100  # cost tokens of one token: a pool may weigh one kind a hundred times the other
+COST_WEIGHT = [MinValueValidator(1), MaxValueValidator(MAX_COST_WEIGHT)]
 
 
 def _one_of(field: str, values: tuple[str, ...], name: str) -> models.CheckConstraint:
@@ -43,15 +46,29 @@ class PriorityClass(models.Model):
     reserved_seats = models.PositiveSmallIntegerField(
         default=0, help_text="Seats of every backend kept for this class and better ones."
     )
+    lent_seats = models.PositiveSmallIntegerField(
+        default=0, help_text="Reserved seats that worse classes may borrow while nobody of this one waits."
+    )
     max_wait_s = models.PositiveIntegerField(
         null=True, blank=True, help_text="A request that waited this long is promoted. Empty: never."
     )
 
     class Meta:
         ordering = ["rank"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(lent_seats__lte=F("reserved_seats")), name="class_lends_only_what_it_reserves"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Refuse to lend what is not there, with the mend at the field."""
+        if self.lent_seats > self.reserved_seats:
+            most = f"At most the reserved_seats can be lent: {self.reserved_seats}, not {self.lent_seats}."
+            raise ValidationError({"lent_seats": f"{most} Lend fewer, or reserve more."})
 
 
 class Tenant(models.Model):
@@ -59,6 +76,7 @@ class Tenant(models.Model):
 
     class State(models.TextChoices):
         ACTIVE = "active"
+        PAUSED = "paused"
         SUSPENDED = "suspended"
 
     slug = models.SlugField(max_length=63, unique=True)
@@ -70,6 +88,12 @@ class Tenant(models.Model):
     )
     priority_class = models.ForeignKey(PriorityClass, on_delete=models.PROTECT, related_name="tenants")
     state = models.CharField(max_length=10, choices=State.choices, default=State.ACTIVE)
+    boost = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(policy.MAX_BOOST)],
+        help_text="How many times the weight counts until boost_until.",
+    )
+    boost_until = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -78,7 +102,13 @@ class Tenant(models.Model):
             models.CheckConstraint(
                 condition=Q(weight__gte=1, weight__lte=1000), name="tenant_weight_from_1_to_1000"
             ),
-            _one_of("state", ("active", "suspended"), "tenant_state_is_known"),
+            models.CheckConstraint(
+                condition=Q(boost__gte=1, boost__lte=policy.MAX_BOOST), name="tenant_boost_from_1_to_100"
+            ),
+            models.CheckConstraint(
+                condition=Q(boost=1) | Q(boost_until__isnull=False), name="tenant_boost_has_an_end"
+            ),
+            _one_of("state", ("active", "paused", "suspended"), "tenant_state_is_known"),
         ]
 
     def __str__(self) -> str:
@@ -219,9 +249,32 @@ class SchedulingPolicy(models.Model):
         null=True, blank=True, help_text="Keep the time per output token under this. Empty: no guard."
     )
     stale = models.CharField(max_length=10, choices=_choices(policy.STALE), default="keep")
+    paused = models.BooleanField(default=False, help_text="Nothing is seated; what runs goes on.")
+    prompt_weight = models.PositiveSmallIntegerField(
+        default=usage.PROMPT_WEIGHT, validators=COST_WEIGHT, help_text="Cost of one prompt token."
+    )
+    completion_weight = models.PositiveSmallIntegerField(
+        default=usage.COMPLETION_WEIGHT, validators=COST_WEIGHT, help_text="Cost of one completion token."
+    )
+    cached_discount_percent = models.PositiveSmallIntegerField(
+        default=0,
+        validators=[MaxValueValidator(100)],
+        help_text="Taken off prompt tokens that the engine had in its cache.",
+    )
 
     class Meta:
         constraints = [
+            models.CheckConstraint(
+                condition=Q(prompt_weight__gte=1, prompt_weight__lte=MAX_COST_WEIGHT),
+                name="policy_prompt_weight_from_1_to_100",
+            ),
+            models.CheckConstraint(
+                condition=Q(completion_weight__gte=1, completion_weight__lte=MAX_COST_WEIGHT),
+                name="policy_completion_weight_from_1_to_100",
+            ),
+            models.CheckConstraint(
+                condition=Q(cached_discount_percent__lte=100), name="policy_cached_discount_up_to_100"
+            ),
             models.CheckConstraint(
                 condition=Q(window_requests__gte=1, window_requests__lte=128),
                 name="policy_window_from_1_to_128",

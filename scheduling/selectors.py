@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from scheduling import models, secrets
 from scheduling.core.policy import BackendRule, ClassRule, Policy, PoolRule, Prices, TenantRule
+from scheduling.core.usage import CostRule
 from scheduling.engines.endpoint import Endpoint
 from scheduling.services.edits import Missing
 
@@ -153,16 +154,21 @@ def _tenant_rules() -> dict[str, TenantRule]:
     quotas: dict[int, list[models.Quota]] = defaultdict(list)
     for quota in models.Quota.objects.select_related("model").order_by():
         quotas[quota.tenant_id].append(quota)
-    rows = models.Tenant.objects.values_list("id", "slug", "weight", "priority_class__name", "state")
+    rows = models.Tenant.objects.values_list(
+        "id", "slug", "weight", "priority_class__name", "state", "boost", "boost_until"
+    )
     return {
         slug: TenantRule(
             slug=slug,
             weight=weight,
             priority_class=priority_class,
             suspended=state == models.Tenant.State.SUSPENDED,
+            paused=state == models.Tenant.State.PAUSED,
+            boost=boost,
+            boost_until_s=until.timestamp() if until else 0.0,
             **(_quota_rules(quotas[key]) if key in quotas else {}),
         )
-        for key, slug, weight, priority_class, state in rows
+        for key, slug, weight, priority_class, state, boost, until in rows
     }
 
 
@@ -192,6 +198,7 @@ def _class_rules() -> dict[str, ClassRule]:
             name=row.name,
             rank=row.rank,
             reserved_seats=row.reserved_seats,
+            lent_seats=row.lent_seats,
             max_wait_ms=None if row.max_wait_s is None else row.max_wait_s * 1000,
         )
         for row in models.PriorityClass.objects.all()
@@ -209,6 +216,8 @@ def _pool_rules() -> dict[str, PoolRule]:
             engine_queue_target_requests=row.engine_queue_target_requests,
             tpot_target_ms=row.tpot_target_ms,
             stale=row.stale,
+            paused=row.paused,
+            cost=CostRule(row.prompt_weight, row.completion_weight, row.cached_discount_percent),
         )
     return rules
 

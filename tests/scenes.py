@@ -52,6 +52,8 @@ def _pool(queued: int) -> PoolSnapshot:
         TenantSnapshot(
             tenant=slug,
             weight=rules.tenants[slug].weight,
+            boost=rules.tenants[slug].boost_at(time.time()),
+            paused=rules.tenants[slug].paused,
             queued=waiting,
             queued_tokens=waiting * 400,
             oldest_wait_ms=1_100 + waiting * 110 if waiting else None,
@@ -74,8 +76,8 @@ def _pool(queued: int) -> PoolSnapshot:
         )
         for name in ("gpu-0", "gpu-1")
     ]
-    fairness = rules.pools["main"].fairness
-    return PoolSnapshot("main", fairness, queued + 3, 9, tenants, gates)
+    rule = rules.pools["main"]
+    return PoolSnapshot("main", rule.fairness, queued + 3, 9, tenants, gates, rule.paused)
 
 
 def _state(name: str, now: float) -> BackendState:

@@ -9,7 +9,7 @@ from dashboard.boards import backends
 from dashboard.boards.backends import Moment, States
 from dashboard.boards.board import Board, Row, state
 from gateway.pictures import Picture, PoolPicture
-from scheduling.core.policy import Policy
+from scheduling.core.policy import Policy, PoolRule
 
 PICTURE_STALE_S = 3.0  # a gateway publishes twice a second
 LONG_WAIT_MS = 30_000  # a person at a chat gives up by then
@@ -79,6 +79,10 @@ def _queue_verdict(picture: Picture) -> Verdict | None:
     line = f"{slowest.pool} has {words.plural(slowest.queued, 'request')} waiting, the oldest for {waits}"
     if starved := _starved(picture):
         return "busy", "Unfair", starved
+    if stopped := [pool for pool in picture.pools if pool.paused and pool.queued]:
+        names = ", ".join(pool.pool for pool in stopped)
+        waiting = words.plural(sum(pool.queued for pool in stopped), "request")
+        return "busy", "Paused", f"Nothing is seated in {names} until it is resumed: {waiting} waiting."
     if (slowest.oldest_wait_ms or 0) > LONG_WAIT_MS:
         return "busy", "Saturated", f"{line}."
     return "ok", "Busy", f"{line}."
@@ -90,7 +94,7 @@ def _starved(picture: Picture) -> str:
         ((line.served_1m or 0.0) / line.entitled, line, pool)
         for pool in picture.pools
         for line in pool.tenants
-        if line.entitled and (line.oldest_wait_ms or 0) > STARVED_MS
+        if not pool.paused and line.entitled and (line.oldest_wait_ms or 0) > STARVED_MS
     ]
     ratio, line, pool = min(below, key=lambda each: each[0], default=(1.0, None, None))
     if line is None or pool is None or ratio >= STARVED_SHARE:
@@ -127,7 +131,7 @@ def _tiles(pools: Sequence[PoolPicture]) -> dict[str, str]:
 
 def _pool_row(policy: Policy, name: str, seen: PoolPicture | None) -> Row:
     gates = [gate for gate in (seen.backends if seen else ()) if not gate.draining]
-    kind, word = _pool_state(seen)
+    kind, word = _pool_state(seen, policy.pools[name])
     return Row(
         id=f"p-{name}",
         table=POOL_TABLE,
@@ -147,7 +151,9 @@ def _pool_row(policy: Policy, name: str, seen: PoolPicture | None) -> Row:
     )
 
 
-def _pool_state(seen: PoolPicture | None) -> tuple[str, str]:
+def _pool_state(seen: PoolPicture | None, rule: PoolRule) -> tuple[str, str]:
+    if rule.paused:
+        return "warn", "paused"
     if seen is None:
         return "quiet", "no gateway"
     if not seen.backends:

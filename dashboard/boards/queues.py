@@ -17,17 +17,20 @@ SCALES = (0.05, 0.1, 0.25, 0.5, 1.0)  # a bar's full width, so that 100 small sh
 BAR_WIDTH = 100
 
 
-def build(policy: Policy, picture: Picture, pool: str) -> Board:
-    """The board of a pool. A pool that no gateway knows yet shows its tenants idle."""
+def build(policy: Policy, picture: Picture, pool: str, now_s: float) -> Board:
+    """The board of a pool at a Unix time. A pool that no gateway knows yet shows its tenants idle."""
     seen = picture.pool(pool)
     lines = {line.tenant: line for line in seen.tenants} if seen else {}
     shown = _shown(policy, lines)
     scale = _scale(lines[slug] for slug in shown if slug in lines)
-    rows = tuple(_row(policy, pool, lines.get(slug) or slug, scale) for slug in shown)
+    rows = tuple(_row(policy, pool, lines.get(slug) or slug, (scale, now_s)) for slug in shown)
     hidden = len(policy.tenants) - len(shown)
     return Board(
         text={**_head(policy, pool, seen), "queue_more": _more(hidden), "queue_scale": f"{scale:.0%}"},
-        attrs={f"fairness_{name}": _pressed(policy, pool, name) for name in FAIRNESS},
+        attrs={
+            **{f"fairness_{name}": _pressed(policy, pool, name) for name in FAIRNESS},
+            **_pause_attributes(_is_paused(policy, pool)),
+        },
         rows=rows or (Row(id="queue-empty", table=TABLE, template=EMPTY_TEMPLATE, fixed={}),),
     )
 
@@ -49,6 +52,7 @@ def _scale(lines: Iterable[TenantPicture]) -> float:
 
 
 def _head(policy: Policy, pool: str, seen: PoolPicture | None) -> dict[str, str]:
+    paused = _is_paused(policy, pool)
     backends = seen.backends if seen else ()
     open_gates = [gate for gate in backends if not gate.draining]
     pending = sum(gate.pending_first_token for gate in open_gates)
@@ -61,15 +65,33 @@ def _head(policy: Policy, pool: str, seen: PoolPicture | None) -> dict[str, str]
         "pool_jain": words.index(seen.jain if seen else None),
         "pool_window": f"{pending} of {sum(gate.window for gate in open_gates)}",
         "pool_in_force": _in_force(policy, pool, seen),
+        "pool_state": "paused" if paused else "",
+        "pool_pause": "Resume pool" if paused else "Pause pool",
     }
 
 
 def _in_force(policy: Policy, pool: str, seen: PoolPicture | None) -> str:
-    """Says when a gateway still shares by another policy than the one that was chosen."""
+    """Says when a gateway still obeys another policy than the one that was chosen."""
     rule = policy.pools.get(pool)
-    if seen is None or rule is None or seen.fairness == rule.fairness:
+    if seen is None or rule is None:
         return ""
-    return f"The gateway still uses {seen.fairness.replace('_', ' ')}."
+    if seen.fairness != rule.fairness:
+        return f"The gateway still uses {seen.fairness.replace('_', ' ')}."
+    if seen.paused != rule.paused:
+        return f"The gateway {'is still paused' if seen.paused else 'still seats requests'}."
+    return ""
+
+
+def _is_paused(policy: Policy, pool: str) -> bool:
+    rule = policy.pools.get(pool)
+    return rule is not None and rule.paused
+
+
+def _pause_attributes(paused: bool) -> dict[str, Attributes]:  # noqa: FBT001
+    return {
+        "pool_state": state("warn") if paused else {"class": ""},
+        "pool_pause": {"value": "no" if paused else "yes"},
+    }
 
 
 def _pressed(policy: Policy, pool: str, fairness: str) -> Attributes:
@@ -81,7 +103,8 @@ def _more(hidden: int) -> str:
     return f"{words.plural(hidden, 'more tenant')} not shown: see Tenants." if hidden > 0 else ""
 
 
-def _row(policy: Policy, pool: str, shown: TenantPicture | str, scale: float) -> Row:
+def _row(policy: Policy, pool: str, shown: TenantPicture | str, drawn: tuple[float, float]) -> Row:
+    scale, now_s = drawn
     line, slug = (None, shown) if isinstance(shown, str) else (shown, shown.tenant)
     rule = policy.tenants.get(slug, TenantRule(slug, weight=line.weight if line else 1))
     kind, word = activity(rule, line)
@@ -106,6 +129,7 @@ def _row(policy: Policy, pool: str, shown: TenantPicture | str, scale: float) ->
             "entitled": words.percent(entitled),
             "served_1m": words.percent(line.served_1m if line else None),
             "served_5m": words.percent(line.served_5m if line else None),
+            "boost": words.boost(rule.boost_at(now_s), rule.boost_until_s, now_s),
             "applying": f"{line.weight} in force" if line and line.weight != rule.weight else "",
         },
         attrs={
@@ -122,6 +146,8 @@ def activity(rule: TenantRule, line: TenantPicture | None) -> tuple[str, str]:
     """What a tenant does now: the kind of its state, and the word."""
     if rule.suspended:
         return "warn", "suspended"
+    if rule.paused:
+        return "warn", "paused"
     if line is None or not (line.queued or line.in_flight):
         return "quiet", "idle"
     at_quota = rule.quotas.get("in_flight")

@@ -15,13 +15,14 @@ TABLE = "tenant-rows"
 PAGE_ROWS = 100
 
 
-def build(policy: Policy, picture: Picture, slugs: Iterable[str]) -> Board:
-    """Rows of these tenants, over all pools."""
+def build(policy: Policy, picture: Picture, slugs: Iterable[str], now_s: float) -> Board:
+    """Rows of these tenants at a Unix time, over all pools."""
     lines = _lines(picture)
-    return Board(rows=tuple(row(policy.tenants[s], lines.get(s, [])) for s in slugs if s in policy.tenants))
+    known = (policy.tenants[slug] for slug in slugs if slug in policy.tenants)
+    return Board(rows=tuple(row(rule, lines.get(rule.slug, []), now_s) for rule in known))
 
 
-def row(rule: TenantRule, lines: list[TenantPicture]) -> Row:
+def row(rule: TenantRule, lines: list[TenantPicture], now_s: float) -> Row:
     """One tenant's row."""
     busiest = max(lines, key=lambda line: (line.queued, line.in_flight), default=None)
     kind, word = activity(rule, busiest)
@@ -42,20 +43,24 @@ def row(rule: TenantRule, lines: list[TenantPicture]) -> Row:
             "queued": words.count(sum(line.queued for line in lines)),
             "oldest": words.milliseconds(max(waits, default=None)),
             "in_flight": words.count(sum(line.in_flight for line in lines)),
+            "boost": words.boost(rule.boost_at(now_s), rule.boost_until_s, now_s),
         },
         attrs={"state": state(kind)},
     )
 
 
-def build_one(policy: Policy, picture: Picture, slug: str) -> Board:
+def build_one(policy: Policy, picture: Picture, slug: str, now_s: float) -> Board:
     """One tenant's page: what it does in each pool."""
     rule = policy.tenants.get(slug)
     if rule is None:
         return Board()
     lines = [(pool.pool, line) for pool in picture.pools for line in pool.tenants if line.tenant == slug]
-    shown = row(rule, [line for _, line in lines])
+    shown = row(rule, [line for _, line in lines], now_s)
     return Board(
-        text={"tenant_state": shown.text["state"]},
+        text={
+            "tenant_state": shown.text["state"],
+            "tenant_boost": words.boost(rule.boost, rule.boost_until_s, now_s),
+        },
         attrs={"tenant_state": shown.attrs["state"]},
         rows=tuple(_pool_row(pool, line) for pool, line in lines)
         or (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from django.contrib import messages
@@ -9,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
+from dashboard import words
 from dashboard.pages import attempt, back, by, editing, live_page, page, viewing
 from dashboard.sources import demo_now, read_now
 from dashboard.topics import Topic
@@ -40,6 +42,7 @@ def queue(request: HttpRequest, pool: str) -> HttpResponse:
         pool=pool,
         pools=sorted(scene.policy.pools),
         fairness=[(name, name == scene.policy.pools[pool].fairness) for name in FAIRNESS],
+        cost=words.cost(scene.policy.pools[pool].cost),
         demo=demo_now(),
     )
 
@@ -48,8 +51,18 @@ def queue(request: HttpRequest, pool: str) -> HttpResponse:
 def set_fairness(request: HttpRequest, pool: str) -> HttpResponse:
     """Change how the pool shares, from the next dispatch on."""
     wanted = request.POST.get("fairness", "")
-    error = attempt(request, partial(services.set_policy, pool, by=by(request), fairness=wanted))
-    if error:
+    return _change(request, pool, partial(services.set_policy, pool, by=by(request), fairness=wanted))
+
+
+@editing
+def pool_state(request: HttpRequest, pool: str) -> HttpResponse:
+    """Pause or resume."""
+    service = services.resume_pool if request.POST.get("paused") == "no" else services.pause_pool
+    return _change(request, pool, partial(service, pool, by=by(request)))
+
+
+def _change(request: HttpRequest, pool: str, change: Callable[[], object]) -> HttpResponse:
+    if error := attempt(request, change):
         messages.error(request, error)
     if request.headers.get("HX-Request"):
         return page(request, "dashboard/partials/toasts.html", status=422 if error else 200)

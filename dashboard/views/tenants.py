@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 
 from dashboard.boards import tenants as board_of_tenants
-from dashboard.forms import ConsoleForm, QuotaForm, TenantForm, TenantSettingsForm
+from dashboard.forms import BoostForm, ConsoleForm, QuotaForm, TenantForm, TenantSettingsForm
 from dashboard.pages import attempt, back, by, editing, live_page, page, row_answer, viewing
 from dashboard.sources import read_now
 from dashboard.topics import Topic, board_of, listed_tenants
@@ -24,6 +24,7 @@ from scheduling.core.policy import BUDGET_KINDS, MINUTE_KINDS
 WEIGHT_ERROR = "Weight is a whole number from 1 to 1000."
 RECENT_CHANGES = 20
 COUNTED = (*MINUTE_KINDS, *BUDGET_KINDS)
+STATES = {"active": services.resume_tenant, "paused": services.pause_tenant}
 
 
 @viewing
@@ -111,10 +112,26 @@ def tenant_quota(request: HttpRequest, slug: str) -> HttpResponse:
 
 @editing
 def tenant_state(request: HttpRequest, slug: str) -> HttpResponse:
-    """Suspend or resume."""
-    service = services.resume_tenant if request.POST.get("state") == "active" else services.suspend_tenant
+    """Suspend, pause or resume."""
+    service = STATES.get(request.POST.get("state", ""), services.suspend_tenant)
     why = request.POST.get("why", "")[:500]
     if error := attempt(request, partial(service, slug, by=by(request), why=why)):
+        messages.error(request, error)
+    return back(request, "tenant", slug)
+
+
+@editing
+def tenant_boost(request: HttpRequest, slug: str) -> HttpResponse:
+    """Boost a tenant for a while, or end its boost."""
+    row = get_object_or_404(selectors.tenants(), slug=slug)
+    if request.POST.get("end"):
+        change = partial(services.end_boost, slug, by=by(request))
+    else:
+        form = BoostForm(request.POST)
+        if not form.is_valid():
+            return _tenant_page(request, row, status=422, boost_form=form)
+        change = partial(services.boost_tenant, slug, by=by(request), **form.values())
+    if error := attempt(request, change):
         messages.error(request, error)
     return back(request, "tenant", slug)
 
@@ -129,17 +146,23 @@ def _weight_answer(request: HttpRequest, slug: str, error: str, typed: str) -> H
     if pool := request.POST.get("pool", ""):
         board, row_id = board_of(Topic("queue", pool), scene), f"q-{slug}"
     else:
-        board, row_id = board_of_tenants.build(scene.policy, scene.picture, [slug]), f"t-{slug}"
+        board = board_of_tenants.build(scene.policy, scene.picture, [slug], scene.moment.now_s)
+        row_id = f"t-{slug}"
     return row_answer(request, board, row_id, error=error, typed=typed)
 
 
 def _tenant_page(request: HttpRequest, row: Any, *, status: int = 200, **forms: ConsoleForm) -> HttpResponse:
     now = timezone.now()
     day = gateway_selectors.Span(now - timedelta(days=1), now + timedelta(minutes=1), tenant=row.slug)
-    fresh = {"form": TenantSettingsForm(initial=_settings(row)), "quota_form": QuotaForm()}
+    fresh = {
+        "form": TenantSettingsForm(initial=_settings(row)),
+        "quota_form": QuotaForm(),
+        "boost_form": BoostForm(),
+    }
     context = {
         "tenant": row,
         **(fresh | forms),
+        "boosted": row.boost_until is not None and now < row.boost_until,
         "quotas": _quotas(row),
         "api_tokens": gateway_selectors.api_tokens(row.slug).filter(revoked_at=None),
         "usage": gateway_selectors.usage(day, by=("model",)),

@@ -65,6 +65,14 @@ class TenantChange(Input):
     quotas: Changes = Field(default=NOT_WRITTEN)
     model_quotas: dict[str, Changes] = Field(default=NOT_WRITTEN)
     suspended: bool = Field(default=NOT_WRITTEN)
+    paused: bool = Field(default=NOT_WRITTEN)
+
+
+class BoostIn(Input):
+    """How many times a tenant's weight is to count, and for how long: at most a day."""
+
+    factor: int
+    minutes: int
 
 
 class TokenIn(Input):
@@ -128,6 +136,7 @@ class ClassChange(Input):
 
     rank: int = Field(default=NOT_WRITTEN)
     reserved_seats: int = Field(default=NOT_WRITTEN)
+    lent_seats: int = Field(default=NOT_WRITTEN)
     max_wait_s: int | None = None
 
 
@@ -140,6 +149,10 @@ class PolicyChange(Input):
     engine_queue_target_requests: int = Field(default=NOT_WRITTEN)
     tpot_target_ms: int | None = None
     stale: str = Field(default=NOT_WRITTEN)
+    paused: bool = Field(default=NOT_WRITTEN)
+    prompt_weight: int = Field(default=NOT_WRITTEN)
+    completion_weight: int = Field(default=NOT_WRITTEN)
+    cached_discount_percent: int = Field(default=NOT_WRITTEN)
 
 
 class Why(Input):

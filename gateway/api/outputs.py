@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.utils import timezone
 from ninja import Schema
 from pydantic import Field
 
@@ -27,6 +28,9 @@ class TenantOut(Schema):
     quotas: Quotas
     model_quotas: dict[str, Quotas]
     suspended: bool
+    paused: bool
+    boost: int = Field(description="How many times the weight counts now; 1 without a boost.")
+    boost_until: datetime | None = Field(description="When the last boost ends, or ended.")
     created_at: datetime
 
     @staticmethod
@@ -48,6 +52,16 @@ class TenantOut(Schema):
     def resolve_suspended(row: Tenant) -> bool:
         """Whether its new requests are refused."""
         return row.state == Tenant.State.SUSPENDED
+
+    @staticmethod
+    def resolve_paused(row: Tenant) -> bool:
+        """Whether its requests stay queued."""
+        return row.state == Tenant.State.PAUSED
+
+    @staticmethod
+    def resolve_boost(row: Tenant) -> int:
+        """The boost in force."""
+        return row.boost if row.boost_until and timezone.now() < row.boost_until else 1
 
 
 class TokenOut(Schema):
@@ -186,6 +200,7 @@ class ClassOut(Schema):
     name: str
     rank: int
     reserved_seats: int
+    lent_seats: int
     max_wait_s: int | None
 
 
@@ -199,6 +214,10 @@ class PolicyOut(Schema):
     engine_queue_target_requests: int
     tpot_target_ms: int | None
     stale: str
+    paused: bool
+    prompt_weight: int
+    completion_weight: int
+    cached_discount_percent: int
 
     @staticmethod
     def resolve_pool(row: Any) -> str:

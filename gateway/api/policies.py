@@ -42,5 +42,5 @@ def list_classes(request: HttpRequest, query: Query[PageQuery]) -> object:
 
 @classes.patch("/{name}", response=answers(ClassOut))
 def change_class(request: HttpRequest, name: str, body: ClassChange) -> object:
-    """Change a class's rank, reserved seats or longest wait."""
+    """Change a class's rank, its reserved and lent seats, or its longest wait."""
     return services.set_priority_class(name, **body.given(), by=by(request), why=body.why)

@@ -9,7 +9,7 @@ from ninja import Query, Router
 from ninja.responses import Status
 
 from gateway.api.access import by
-from gateway.api.inputs import TenantChange, TenantIn
+from gateway.api.inputs import BoostIn, TenantChange, TenantIn
 from gateway.api.outputs import TenantOut
 from gateway.api.paging import Page, PageQuery, page
 from gateway.api.problems import answers
@@ -44,7 +44,7 @@ def change_tenant(request: HttpRequest, slug: str, body: TenantChange) -> object
     stamp = {"by": by(request), "why": body.why}
     given = body.given()
     quotas = {"": given.pop("quotas", None) or {}, **(given.pop("model_quotas", None) or {})}
-    suspended = given.pop("suspended", None)
+    suspended, paused = given.pop("suspended", None), given.pop("paused", None)
     writes: dict[str, Callable[..., Tenant]] = {
         "name": services.rename_tenant,
         "weight": services.set_weight,
@@ -57,9 +57,21 @@ def change_tenant(request: HttpRequest, slug: str, body: TenantChange) -> object
         for model, changes in quotas.items():
             for kind, quota in changes.items():
                 services.set_quota(slug, kind, quota, model=model, **stamp)
-        if suspended is not None:
-            write = services.suspend_tenant if suspended else services.resume_tenant
-            write(slug, **stamp)
+        services.set_state(slug, suspended=suspended, paused=paused, **stamp)
+    return _found(slug)
+
+
+@router.post("/{slug}/boost", response=answers(TenantOut))
+def boost_tenant(request: HttpRequest, slug: str, body: BoostIn) -> object:
+    """Count the tenant's weight ``factor`` times for so many minutes, from the next dispatch on."""
+    services.boost_tenant(slug, body.factor, body.minutes, by=by(request), why=body.why)
+    return _found(slug)
+
+
+@router.delete("/{slug}/boost", response=answers(TenantOut))
+def end_boost(request: HttpRequest, slug: str) -> object:
+    """Count the tenant's weight once again."""
+    services.end_boost(slug, by=by(request))
     return _found(slug)
 
 

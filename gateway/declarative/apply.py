@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
@@ -19,6 +20,8 @@ from scheduling import selectors, services
 from scheduling.quotas import Written
 
 Nested = Mapping[str, Mapping[str, Written]]
+
+STATE_FIELDS = ("suspended", "paused")  # one column, so they are written together
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +85,20 @@ def _problems(error: ValidationError, place: str, step: Step) -> list[str]:
 
 def _create_tenant(step: Step, errand: _Errand) -> None:
     fields = dict(step.after)
-    suspended = fields.pop("suspended", False)
+    state = {field: fields.pop(field) for field in STATE_FIELDS if field in fields}
+    boost = fields.pop("boost", None)
     services.create_tenant(step.name, fields.pop("name", ""), **fields, **errand.stamp)
-    if suspended:
-        services.suspend_tenant(step.name, **errand.stamp)
+    services.set_state(step.name, **state, **errand.stamp)
+    if boost:
+        _set_boost(step.name, boost, errand, None)
 
 
 def _change_tenant(step: Step, errand: _Errand) -> None:
-    for field, value in step.after.items():
-        _TENANT_WRITES[field](step.name, value, errand, step.before[field])
+    state = {field: step.after[field] for field in STATE_FIELDS if field in step.after}
+    for field in step.after.keys() - state.keys():
+        _TENANT_WRITES[field](step.name, step.after[field], errand, step.before[field])
+    if state:
+        services.set_state(step.name, **state, **errand.stamp)
 
 
 def _set_quotas(
@@ -114,9 +122,12 @@ def _change_model(step: Step, errand: _Errand) -> None:
         services.set_prices(step.name, step.after["prices"], **errand.stamp)
 
 
-def _set_suspended(tenant: str, suspended: bool, errand: _Errand, _before: Any) -> None:  # noqa: FBT001
-    write = services.suspend_tenant if suspended else services.resume_tenant
-    write(tenant, **errand.stamp)
+def _set_boost(tenant: str, boost: Mapping[str, Any] | None, errand: _Errand, _before: Any) -> None:
+    if boost:
+        until = datetime.fromisoformat(boost["until"])
+        services.set_boost(tenant, boost["factor"], until, **errand.stamp)
+    else:
+        services.end_boost(tenant, **errand.stamp)
 
 
 def _set_policy(step: Step, errand: _Errand) -> None:
@@ -161,7 +172,7 @@ _TENANT_WRITES: dict[str, Callable[[str, Any, _Errand, Any], object]] = {
     "priority_class": lambda tenant, value, errand, _: services.set_class(tenant, value, **errand.stamp),
     "quotas": _set_quotas,
     "model_quotas": _set_model_quotas,
-    "suspended": _set_suspended,
+    "boost": _set_boost,
 }
 _DOERS: dict[tuple[str, str], Callable[[Step, _Errand], object]] = {
     ("pools", "create"): lambda step, errand: services.create_pool(step.name, **errand.stamp),

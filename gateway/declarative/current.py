@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+from django.utils import timezone
 
 from gateway import selectors as gateway_selectors
 from gateway.declarative.document import ENTRIES, written_name
@@ -45,8 +48,14 @@ def current() -> dict[str, Rows]:
 
 
 def export() -> Export:
-    """Everything that a file may hold. Secrets and certificates are left out, and named."""
+    """Everything that a file may hold. Secrets and certificates are left out, and named.
+
+    So are boosts that have ended, without a word.
+    """
     state = current()
+    for fields in state["tenants"].values():
+        if (boost := fields["boost"]) and datetime.fromisoformat(boost["until"]) <= timezone.now():
+            fields["boost"] = None
     left_out = [
         *(
             f"backends: the API key of {name}; add api_key_env"
@@ -91,6 +100,8 @@ def _tenant(row: Tenant) -> dict[str, Any]:
         "quotas": services.quotas_of(row),
         "model_quotas": services.model_quotas_of(row),
         "suspended": row.state == Tenant.State.SUSPENDED,
+        "paused": row.state == Tenant.State.PAUSED,
+        "boost": {"factor": row.boost, "until": row.boost_until.isoformat()} if row.boost_until else None,
     }
 
 

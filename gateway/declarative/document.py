@@ -39,6 +39,13 @@ def _long(written: Any) -> Any:
 Quotas = dict[str, Annotated[QuotaEntry, BeforeValidator(_long)]]
 
 
+class BoostEntry(Entry):
+    """A factor on a tenant's weight until a moment; ``boost: null`` ends it."""
+
+    factor: int
+    until: AwareDatetime = Field(strict=False)
+
+
 class TenantEntry(Entry):
     """A tenant by its slug. Quotas that are written replace all of its quotas, of models likewise."""
 
@@ -49,6 +56,8 @@ class TenantEntry(Entry):
     quotas: Quotas | None = None
     model_quotas: dict[str, Quotas] | None = None
     suspended: bool | None = None
+    paused: bool | None = None
+    boost: BoostEntry | None = None
 
 
 class PricesEntry(Entry):
@@ -86,6 +95,7 @@ class ClassEntry(Entry):
     name: str
     rank: int | None = None
     reserved_seats: int | None = None
+    lent_seats: int | None = None
     max_wait_s: int | None = None
 
 
@@ -99,6 +109,10 @@ class PolicyEntry(Entry):
     engine_queue_target_requests: int | None = Field(None, alias="engine_queue_target")
     tpot_target_ms: int | None = None
     stale: str | None = None
+    paused: bool | None = None
+    prompt_weight: int | None = None
+    completion_weight: int | None = None
+    cached_discount_percent: int | None = None
 
 
 class TokenEntry(Entry):
@@ -132,6 +146,7 @@ ENTRIES: dict[str, type[Entry]] = {
     "tokens": TokenEntry,
 }
 INNER: dict[int | str, type[Entry]] = {
+    "boost": BoostEntry,
     "quotas": QuotaEntry,
     "model_quotas": QuotaEntry,
     "prices": PricesEntry,

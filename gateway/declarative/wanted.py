@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from gateway import tokens
 from gateway.declarative.document import (
     BackendEntry,
     BadFile,
+    BoostEntry,
     Document,
     Entry,
     PricesEntry,
@@ -86,10 +88,10 @@ def wanted(document: Document, environ: Mapping[str, str], folder: Path) -> Want
 
 def _row(reader: _Reader, entry: Entry, place: str) -> tuple[str, dict[str, Any]]:
     fields = {name: value for name in entry.model_fields_set if (value := getattr(entry, name)) is not None}
-    for name in ("quotas", "model_quotas", "prices"):
-        if name in fields:
-            fields[name] = _LONG_FORMS[name](fields[name])
-    fields.update({name: None for name in ("max_wait_s", "tpot_target_ms") if _is_null(entry, name)})
+    fields.update({name: long(fields[name]) for name, long in _LONG_FORMS.items() if name in fields})
+    fields.update({name: None for name in ("max_wait_s", "tpot_target_ms", "boost") if _is_null(entry, name)})
+    if fields.get("suspended") and fields.get("paused"):
+        reader.problems.append(f"{place}.paused: A tenant is paused or suspended, not both. Leave one out.")
     if isinstance(entry, BackendEntry):
         return _backend(reader, fields, place)
     if isinstance(entry, TokenEntry):
@@ -117,7 +119,12 @@ def _prices(entry: PricesEntry) -> dict[str, int]:
     return {kind: price for kind, price in entry.model_dump().items() if price}
 
 
+def _boost(entry: BoostEntry) -> dict[str, Any]:
+    return {"factor": entry.factor, "until": entry.until.astimezone(UTC).isoformat()}
+
+
 _LONG_FORMS: dict[str, Callable[[Any], Any]] = {
+    "boost": _boost,
     "quotas": _quotas,
     "model_quotas": _model_quotas,
     "prices": _prices,

@@ -51,7 +51,9 @@ class Stage:
                 PREFIX + tenant, trial.workload.weights.get(tenant, DEFAULT_WEIGHT), by=BY, why=why
             )
         for rule in scenario.classes.values():
-            services.set_priority_class(PREFIX + rule.name, by=BY, reserved_seats=rule.reserved_seats)
+            services.set_priority_class(
+                PREFIX + rule.name, by=BY, reserved_seats=rule.reserved_seats, lent_seats=rule.lent_seats
+            )
         return selectors.revision() != before
 
     def reweigh(self, tenant: str, weight: int) -> None:

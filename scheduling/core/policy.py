@@ -51,7 +51,9 @@ class TenantRule:
     the gateway's, asked before a ticket is made. ``model_quotas`` bound the
     tenant's requests for one model in the same ways. A minute's quota lets
     requests wait for it, unless its kind is in ``refusing`` (the tenant's
-    under ``""``, else under the model).
+    under ``""``, else under the model). Of a paused tenant nothing is seated;
+    of a boosted one the weight counts ``boost`` times until ``boost_until_s``
+    (Unix time).
     """
 
     slug: str
@@ -61,6 +63,13 @@ class TenantRule:
     quotas: Mapping[str, int] = field(default_factory=_empty)
     model_quotas: Mapping[str, Mapping[str, int]] = field(default_factory=lambda: MappingProxyType({}))
     refusing: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
+    paused: bool = False
+    boost: int = 1
+    boost_until_s: float = 0.0
+
+    def boost_at(self, now_s: float) -> int:
+        """How many times the weight counts at that Unix time; 1 once the boost has ended."""
+        return self.boost if now_s < self.boost_until_s else 1
 
     def most(self, kind: str, model: str = "") -> int | None:
         """The limit of this kind, for one model if it is named; None when there is none."""
@@ -116,6 +125,7 @@ class PoolRule:
     tpot_target_ms: int | None = None  # article part 5: or its time per output token under 150
     stale: str = "keep"
     cost: CostRule = DEFAULT_COST
+    paused: bool = False  # nothing is seated; what runs goes on
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scheduling.core.usage import cost_of
-
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
@@ -36,8 +34,3 @@ class Ticket:
     def path(self) -> tuple[str, ...]:
         """The names that share service, from the outermost in: whose turn it is, then whose inside it."""
         return (self.tenant, self.user)
-
-    @property
-    def cost_tokens(self) -> int:
-        """The estimate that the flow is charged at dispatch."""
-        return cost_of(self.prompt_tokens, self.completion_tokens)

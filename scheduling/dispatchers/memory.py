@@ -18,6 +18,7 @@ from scheduling.core.usage import Usage
 from scheduling.core.view import BackendView, Explanation, PoolView
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Lease, NoBackend, Unseated
 from scheduling.dispatchers.served import Served
+from scheduling.dispatchers.steering import Orders, Steering
 
 METER_EVERY_S = 0.25  # so often a policy that charges as answers stream is told how far they are
 
@@ -34,6 +35,7 @@ class MemoryDispatcher:
         self._policy = policy
         self._clock_ms = clock_ms
         self._schedulers: dict[str, Scheduler] = {}
+        self._steering: dict[str, Steering] = {}
         self._seats: dict[str, _Seat] = {}
         self._served = Served()
         self._timer: asyncio.TimerHandle | None = None
@@ -61,13 +63,16 @@ class MemoryDispatcher:
             return
         self._policy = policy
         pools = {*policy.pools, *(rule.pool for rule in policy.backends.values())}
-        now_ms = self._clock_ms()
+        now_ms, orders = self._clock_ms(), Orders.of(policy, time.time())
         for name, scheduler in list(self._schedulers.items()):
-            self.deliver(scheduler, scheduler.set_policy(policy, now_ms))
+            events = scheduler.set_policy(policy, now_ms)
+            self.deliver(scheduler, events + self._steering[name].obey(orders, now_ms))
             if name not in pools and scheduler.is_idle:
-                del self._schedulers[name]
+                del self._schedulers[name], self._steering[name]
         for name in pools - self._schedulers.keys():
-            self._schedulers[name] = Scheduler(name, policy)
+            scheduler = self._schedulers[name] = Scheduler(name, policy)
+            steering = self._steering[name] = Steering(scheduler)
+            self.deliver(scheduler, steering.obey(orders, now_ms))
 
     def set_limits(self, limits: Sequence[Limit]) -> None:
         """Move the gates; a limit not newer than the one in force, or of no known backend, is ignored."""

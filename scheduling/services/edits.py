@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -145,7 +146,9 @@ def record_fields(
 
 
 def plain(value: Any) -> Any:
-    """A value as the audit keeps it: a row by its name."""
+    """A value as the audit keeps it: a row by its name, a moment as text."""
+    if isinstance(value, datetime):
+        return value.isoformat()
     return str(value) if isinstance(value, models.Model) else value
 
 

@@ -21,7 +21,7 @@ from scheduling.services.edits import (
 
 
 class PolicyFields(TypedDict, total=False):
-    """The fields of a pool's policy. Requests are counts per backend."""
+    """The fields of a pool's policy. Requests are counts per backend, weights cost tokens per token."""
 
     fairness: str
     admission: str
@@ -29,6 +29,10 @@ class PolicyFields(TypedDict, total=False):
     engine_queue_target_requests: int
     tpot_target_ms: int | None
     stale: str
+    paused: bool
+    prompt_weight: int
+    completion_weight: int
+    cached_discount_percent: int
 
 
 class ClassFields(TypedDict, total=False):
@@ -36,6 +40,7 @@ class ClassFields(TypedDict, total=False):
 
     rank: int
     reserved_seats: int
+    lent_seats: int
     max_wait_s: int | None
 
 
@@ -120,6 +125,16 @@ def set_policy(pool: str, *, by: str, why: str = "", **fields: Unpack[PolicyFiel
     return put_policy(pool, dict(fields), Stamp(by, why))
 
 
+def pause_pool(pool: str, *, by: str, why: str = "") -> SchedulingPolicy:
+    """Seat nothing in a pool until it is resumed: requests stay queued, what runs goes on."""
+    return put_policy(pool, {"paused": True}, Stamp(by, why))
+
+
+def resume_pool(pool: str, *, by: str, why: str = "") -> SchedulingPolicy:
+    """Seat again in a pool that was paused."""
+    return put_policy(pool, {"paused": False}, Stamp(by, why))
+
+
 def create_priority_class(
     name: str, *, by: str, why: str = "", **fields: Unpack[ClassFields]
 ) -> PriorityClass:
@@ -135,7 +150,7 @@ def create_priority_class(
 
 
 def set_priority_class(name: str, *, by: str, why: str = "", **fields: Unpack[ClassFields]) -> PriorityClass:
-    """Change a class's rank, reserved seats or longest wait."""
+    """Change a class's rank, its reserved and lent seats, or its longest wait."""
     return put_class(name, dict(fields), Stamp(by, why))
 
 

@@ -1,15 +1,22 @@
-"""Writes about tenants: share, class, suspension."""
+"""Writes about tenants: share, class, state, boost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, TypedDict, Unpack
+
+from django.core.exceptions import ValidationError
+from django.utils import timezone
 
 from scheduling.core import policy
 from scheduling.models import PriorityClass, Tenant
 from scheduling.quotas import Written
 from scheduling.services.edits import Stamp, find, record, referred, save_new, set_fields, writing
 from scheduling.services.quotas import model_quotas_of, quotas_of, save_quotas
+
+MOST_BOOST_MINUTES = 24 * 60  # what should hold longer is a weight
+FACTOR_ERROR = f"The factor of a boost is from 2 to {policy.MAX_BOOST}. End the boost instead of one of 1."
 
 
 class TenantSettings(TypedDict, total=False):
@@ -62,9 +69,65 @@ def suspend_tenant(tenant: str, *, by: str, why: str = "") -> Tenant:
     return put_tenant(tenant, {"state": Tenant.State.SUSPENDED}, Stamp(by, why))
 
 
+def pause_tenant(tenant: str, *, by: str, why: str = "") -> Tenant:
+    """Seat none of the tenant's requests until it is resumed: they stay queued, new ones too."""
+    return put_tenant(tenant, {"state": Tenant.State.PAUSED}, Stamp(by, why))
+
+
 def resume_tenant(tenant: str, *, by: str, why: str = "") -> Tenant:
-    """Let a suspended tenant in again."""
+    """Let a suspended tenant in, or a paused one go on."""
     return put_tenant(tenant, {"state": Tenant.State.ACTIVE}, Stamp(by, why))
+
+
+def set_state(
+    tenant: str, *, by: str, why: str = "", suspended: bool | None = None, paused: bool | None = None
+) -> Tenant:
+    """Suspend or pause a tenant, or end the one of both that is False; None says nothing.
+
+    Raises ValidationError for both at once.
+    """
+    if suspended and paused:
+        raise ValidationError({"paused": "A tenant is paused or suspended, not both. Leave one out."})
+    with writing():
+        state = find(Tenant.objects, slug=tenant).state
+        for wanted, told in ((Tenant.State.SUSPENDED, suspended), (Tenant.State.PAUSED, paused)):
+            if told is False and state == wanted:
+                state = Tenant.State.ACTIVE
+        if suspended or paused:
+            state = Tenant.State.SUSPENDED if suspended else Tenant.State.PAUSED
+        return put_tenant(tenant, {"state": state}, Stamp(by, why))
+
+
+def boost_tenant(tenant: str, factor: int, minutes: int, *, by: str, why: str = "") -> Tenant:
+    """Count the tenant's weight ``factor`` times for so many minutes, for what waits already too.
+
+    Raises ValidationError for a factor outside 2..100, or minutes outside 1..1440.
+    """
+    if not 1 <= minutes <= MOST_BOOST_MINUTES:
+        raise ValidationError(
+            {"minutes": f"A boost takes from 1 to {MOST_BOOST_MINUTES} minutes (24 hours)."}
+        )
+    if not _is_boost(factor):
+        raise ValidationError({"factor": FACTOR_ERROR})
+    until = timezone.now().replace(microsecond=0) + timedelta(minutes=minutes)
+    return put_tenant(tenant, {"boost": factor, "boost_until": until}, Stamp(by, why))
+
+
+def set_boost(tenant: str, factor: int, until: datetime, *, by: str, why: str = "") -> Tenant:
+    """Boost a tenant until a moment. One that has passed is kept and not in force.
+
+    Raises ValidationError for a factor outside 2..100, or an end that is more than 24 hours away.
+    """
+    if not _is_boost(factor):
+        raise ValidationError({"boost": FACTOR_ERROR})
+    if until > timezone.now() + timedelta(minutes=MOST_BOOST_MINUTES):
+        raise ValidationError({"boost": f"It ends at {until}. Let it end within 24 hours from now."})
+    return put_tenant(tenant, {"boost": factor, "boost_until": until}, Stamp(by, why))
+
+
+def end_boost(tenant: str, *, by: str, why: str = "") -> Tenant:
+    """Count the tenant's weight once again."""
+    return put_tenant(tenant, {"boost": 1, "boost_until": None}, Stamp(by, why))
 
 
 def delete_tenant(tenant: str, *, by: str, why: str = "") -> None:
@@ -84,6 +147,10 @@ def put_tenant(slug: str, values: Mapping[str, Any], stamp: Stamp) -> Tenant:
             values = {**values, "priority_class": _class(name)}
         set_fields("tenant", tenant, values, stamp)
     return tenant
+
+
+def _is_boost(factor: int) -> bool:
+    return 1 < factor <= policy.MAX_BOOST
 
 
 def _class(name: str) -> PriorityClass:

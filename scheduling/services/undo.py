@@ -20,7 +20,7 @@ from scheduling.services.pools import (
 from scheduling.services.quotas import model_quotas_of, put_quota, quotas_of
 from scheduling.services.tenants import put_tenant
 
-TENANT_FIELDS = ("name", "weight", "priority_class", "state")
+TENANT_FIELDS = ("name", "weight", "priority_class", "state", "boost", "boost_until")
 BACKEND_FIELDS = ("state", "max_in_flight")
 
 Values = Mapping[str, Any]

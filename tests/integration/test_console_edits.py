@@ -9,10 +9,12 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from dashboard.words import TIMES
 from gateway import selectors as gateway_selectors
 from gateway import services as gateway_services
 from gateway.models import UsageRecord
 from scheduling import selectors, services
+from scheduling.core.usage import CostRule
 from tests import scenes
 from tests.fakes.usage import used
 from tests.scenes import text
@@ -26,6 +28,8 @@ EDITS = {
     "tenant-state": ("greedy",),
     "tenant-settings": ("greedy",),
     "tenant-quota": ("greedy",),
+    "tenant-boost": ("greedy",),
+    "pool-state": ("main",),
     "new-tenant": (),
     "tokens": (),
     "queue-fairness": ("main",),
@@ -210,15 +214,6 @@ def test_a_tenants_page_says_what_was_used_of_a_budget(console):
     )
 
 
-def test_a_suspended_tenant_is_said_to_be_suspended_until_it_is_resumed(console):
-    console.post(reverse("tenant-state", args=["greedy"]), {"state": "suspended", "why": "unpaid"})
-    assert "suspended" in text(console.get(reverse("queue", args=["main"])))
-    assert selectors.changes()[0].why == "unpaid"
-
-    console.post(reverse("tenant-state", args=["greedy"]), {"state": "active"})
-    assert not selectors.policy().tenants["greedy"].suspended
-
-
 def test_an_api_token_is_shown_once_and_then_only_by_its_ends(console):
     answer = console.post(reverse("tokens"), {"tenant": "greedy", "name": "ci", "life": "90"})
     secret = re.search(r'id="secret">(fl_\w+)<', text(answer)).group(1)
@@ -275,6 +270,9 @@ def test_a_policy_is_saved_and_a_bad_one_is_refused(console):
         "main-engine_queue_target_requests": "3",
         "main-tpot_target_ms": "150",
         "main-stale": "keep",
+        "main-prompt_weight": "1",
+        "main-completion_weight": "3",
+        "main-cached_discount_percent": "90",
     }
     address = reverse("change-policy", args=["main"])
 
@@ -283,6 +281,10 @@ def test_a_policy_is_saved_and_a_bad_one_is_refused(console):
 
     rule = selectors.policy().pools["main"]
     assert (rule.fairness, rule.window_requests, rule.tpot_target_ms) == ("round_robin", 5, 150)
+    assert rule.cost == CostRule(1, 3, 90)
+    assert f"3 {TIMES} completion, cached prompt tokens 90" in text(
+        console.get(reverse("queue", args=["main"]))
+    )
     assert refused.status_code == 422
     assert 'id="id_main-window_requests_error"' in text(refused)
 

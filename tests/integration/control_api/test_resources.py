@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -43,6 +43,9 @@ def test_a_tenant_is_made_changed_read_and_removed(api) -> None:
         "quotas": {"in_flight": 3},
         "model_quotas": {},
         "suspended": True,
+        "paused": False,
+        "boost": 1,
+        "boost_until": None,
     }
 
     assert api("DELETE", "tenants/lab").status_code == 204
@@ -72,6 +75,43 @@ def test_a_model_has_prices_and_a_tenant_quotas_for_it(shop) -> None:
     assert issued.json()["token"]["quotas"] == {"tokens_per_day": 70}
     problem = is_problem(shop("POST", "tokens", {"tenant": "chat", "name": "b", "quotas": {"gold": 7}}), 422)
     assert problem["errors"][0]["field"] == "quotas"
+
+
+def test_a_tenant_is_paused_boosted_and_let_go_on(shop) -> None:
+    assert shop("PATCH", "tenants/chat", {"paused": True}).json()["paused"] is True
+    both = is_problem(shop("PATCH", "tenants/chat", {"paused": True, "suspended": True}), 422)
+    assert both["errors"][0]["field"] == "paused"
+    suspended = shop("PATCH", "tenants/chat", {"suspended": True}).json()
+    assert (suspended["suspended"], suspended["paused"]) == (True, False)
+    assert shop("PATCH", "tenants/chat", {"paused": False}).json()["suspended"] is True
+    assert shop("PATCH", "tenants/chat", {"suspended": False}).json()["suspended"] is False
+
+    boosted = shop("POST", "tenants/chat/boost", {"factor": 3, "minutes": 5, "why": "a demo"}).json()
+    assert boosted["boost"] == 3
+    assert datetime.fromisoformat(boosted["boost_until"]) > timezone.now()
+    problem = is_problem(shop("POST", "tenants/chat/boost", {"factor": 3, "minutes": 2000}), 422)
+    assert (problem["errors"][0]["field"], "1440" in str(problem)) == ("minutes", True)
+    assert shop("DELETE", "tenants/chat/boost").json()["boost"] == 1
+
+    services.set_boost("chat", 3, timezone.now() - timedelta(minutes=1), by="cli")
+    assert shop("GET", "tenants/chat").json()["boost"] == 1
+
+
+def test_a_pool_is_paused_and_costs_what_its_rule_says(shop) -> None:
+    change = {"paused": True, "prompt_weight": 2, "completion_weight": 5, "cached_discount_percent": 80}
+    policy = shop("PATCH", "policies/main", change).json()
+    assert {name: policy[name] for name in change} == change
+    problem = is_problem(shop("PATCH", "policies/main", {"completion_weight": 101}), 422)
+    assert problem["errors"][0]["field"] == "completion_weight"
+
+
+def test_a_class_lends_no_more_than_it_reserves(shop) -> None:
+    lending = {"reserved_seats": 4, "lent_seats": 2}
+    answer = shop("PATCH", "classes/interactive", lending).json()
+    assert {name: answer[name] for name in lending} == lending
+    problem = is_problem(shop("PATCH", "classes/interactive", {"reserved_seats": 1}), 422)
+    assert problem["errors"][0]["field"] == "lent_seats"
+    assert "reserve more" in str(problem)
 
 
 def test_a_change_of_several_fields_is_all_or_nothing(shop) -> None:

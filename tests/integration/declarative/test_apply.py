@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import timedelta
 
 import pytest
 import yaml
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from gateway import selectors as gateway_selectors
 from gateway import tokens
 from scheduling import selectors, services
 from scheduling.core.policy import Prices
+from scheduling.core.usage import CostRule
 from scheduling.models import Change, Tenant
 from tests.integration.declarative.installation import ENGINE_KEY, FILE, SECRET, run
 
@@ -128,6 +131,51 @@ def test_a_tenant_is_suspended_and_resumed_by_the_file(file) -> None:
     for suspended in (True, False):
         run("apply", "-f", file(f"tenants: [{{slug: chat, suspended: {str(suspended).lower()}}}]"))
         assert selectors.policy().tenants["chat"].suspended is suspended
+
+
+def test_pauses_boosts_lending_and_costs_go_in_by_file_and_come_out_the_same(file) -> None:
+    until = timezone.now().replace(microsecond=0) + timedelta(hours=1)
+    steered = f"""
+tenants:
+  - {{slug: chat, paused: true}}
+  - {{slug: research, boost: {{factor: 3, until: "{until.isoformat()}"}}}}
+classes: [{{name: interactive, reserved_seats: 4, lent_seats: 2}}]
+policies: [{{pool: main, paused: true, prompt_weight: 2, completion_weight: 5, cached_discount_percent: 50}}]
+"""
+    run("apply", "-f", file())
+    run("apply", "-f", file(steered))
+
+    policy = selectors.policy()
+    assert policy.tenants["chat"].paused
+    assert (policy.tenants["research"].boost, policy.tenants["research"].boost_until_s) == (
+        3,
+        until.timestamp(),
+    )
+    assert policy.classes["interactive"].lent_seats == 2
+    assert (policy.pools["main"].paused, policy.pools["main"].cost) == (True, CostRule(2, 5, 50))
+    exported = yaml.safe_load(run("export")[0])
+    exported.pop("tokens")
+    for again in (steered, yaml.safe_dump(exported)):
+        assert "Nothing to change" in run("apply", "-f", file(again))[1]
+
+    run("apply", "-f", file("tenants: [{slug: research, boost: null}, {slug: chat, suspended: true}]"))
+    tenants = selectors.policy().tenants
+    assert (tenants["research"].boost, tenants["chat"].paused, tenants["chat"].suspended) == (1, False, True)
+
+
+def test_a_tenant_that_was_suspended_is_paused_by_the_file_instead(file) -> None:
+    run("apply", "-f", file("tenants: [{slug: chat, suspended: true}]"))
+    run("apply", "-f", file("tenants: [{slug: chat, suspended: false, paused: true}]"))
+    assert Tenant.objects.get(slug="chat").state == "paused"
+
+
+def test_a_boost_that_has_ended_is_applied_without_effect_and_not_exported(file) -> None:
+    ended = file("tenants: [{slug: chat, boost: {factor: 3, until: 2026-01-01T00:00:00+02:00}}]")
+    run("apply", "-f", ended)
+
+    assert "Nothing to change" in run("apply", "-f", ended)[1]
+    assert selectors.policy().tenants["chat"].boost_at(timezone.now().timestamp()) == 1
+    assert "boost" not in run("export")[0]
 
 
 def test_only_prune_removes_and_only_in_sections_of_the_file(file) -> None:

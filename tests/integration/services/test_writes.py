@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 
 from scheduling import models, selectors, services
+from scheduling.core.usage import CostRule
 from tests.integration.services.rules import BY, written
 
 pytestmark = pytest.mark.django_db
@@ -20,6 +24,9 @@ WRITES = {
     "quota of a model": lambda: services.set_quota("chat", "queued", 5, model="qwen", by=BY),
     "set_prices": lambda: services.set_prices("qwen", {"prompt": 5, "completion": 9}, by=BY),
     "remove quota": lambda: services.set_quota("research", "in_flight", None, by=BY),
+    "pause_tenant": lambda: services.pause_tenant("chat", by=BY),
+    "boost_tenant": lambda: services.boost_tenant("chat", 3, 30, by=BY),
+    "pause_pool": lambda: services.pause_pool("main", by=BY),
     "suspend_tenant": lambda: services.suspend_tenant("chat", by=BY),
     "delete_tenant": lambda: services.delete_tenant("chat", by=BY),
     "create_pool": lambda: services.create_pool("side", by=BY),
@@ -57,6 +64,9 @@ def test_a_write_makes_exactly_one_revision_and_one_change(shop, write) -> None:
         pytest.param(lambda: services.set_policy("main", by=BY, window_requests=3), id="policy"),
         pytest.param(lambda: services.change_backend("gpu-0", by=BY, models=[], api_key=""), id="backend"),
         pytest.param(lambda: services.resume_tenant("chat", by=BY), id="resume"),
+        pytest.param(lambda: services.resume_pool("main", by=BY), id="resume pool"),
+        pytest.param(lambda: services.end_boost("chat", by=BY), id="no boost"),
+        pytest.param(lambda: services.set_state("chat", by=BY, paused=False), id="not paused"),
     ],
 )
 def test_a_write_that_changes_nothing_leaves_no_trace(shop, write) -> None:
@@ -69,6 +79,14 @@ def weight(value):
     return lambda: services.set_weight("chat", value, by=BY)
 
 
+def boost(factor, minutes):
+    return lambda: services.boost_tenant("chat", factor, minutes, by=BY)
+
+
+def cost(**fields):
+    return lambda: services.set_policy("main", by=BY, **fields)
+
+
 def backend(**fields):
     return lambda: services.change_backend("gpu-0", by=BY, **fields)
 
@@ -78,6 +96,31 @@ def backend(**fields):
     [
         pytest.param(weight(0), "weight", "greater than or equal to 1", id="weight 0"),
         pytest.param(weight(1001), "weight", "less than or equal to 1000", id="weight 1001"),
+        pytest.param(boost(1, 5), "factor", "from 2 to 100", id="boost of 1"),
+        pytest.param(boost(101, 5), "factor", "from 2 to 100", id="boost of 101"),
+        pytest.param(boost(2, 0), "minutes", "from 1 to 1440", id="boost without an end"),
+        pytest.param(boost(2, 1441), "minutes", "24 hours", id="boost of more than a day"),
+        pytest.param(
+            lambda: services.set_boost("chat", 2, timezone.now() + timedelta(hours=25), by=BY),
+            "boost",
+            "within 24 hours",
+            id="boost until after tomorrow",
+        ),
+        pytest.param(
+            lambda: services.set_state("chat", by=BY, suspended=True, paused=True),
+            "paused",
+            "not both",
+            id="paused and suspended",
+        ),
+        pytest.param(
+            lambda: services.set_priority_class("interactive", by=BY, reserved_seats=1, lent_seats=2),
+            "lent_seats",
+            "Lend fewer",
+            id="lent seats",
+        ),
+        pytest.param(cost(prompt_weight=0), "prompt_weight", "greater than or equal to 1", id="free prompts"),
+        pytest.param(cost(completion_weight=101), "completion_weight", "100", id="dear completions"),
+        pytest.param(cost(cached_discount_percent=101), "cached_discount_percent", "100", id="discount"),
         pytest.param(
             lambda: services.set_class("chat", "vip", by=BY),
             "priority_class",
@@ -189,6 +232,12 @@ def test_what_does_not_exist_is_missing(shop, write) -> None:
         "UPDATE scheduling_tenant SET weight = 0",
         "UPDATE scheduling_tenant SET weight = 1001",
         "UPDATE scheduling_tenant SET state = 'gone'",
+        "UPDATE scheduling_tenant SET boost = 101, boost_until = now()",
+        "UPDATE scheduling_tenant SET boost = 2",
+        "UPDATE scheduling_priorityclass SET lent_seats = reserved_seats + 1",
+        "UPDATE scheduling_schedulingpolicy SET prompt_weight = 0",
+        "UPDATE scheduling_schedulingpolicy SET completion_weight = 101",
+        "UPDATE scheduling_schedulingpolicy SET cached_discount_percent = 101",
         "UPDATE scheduling_backend SET url = 'ftp://x'",
         "UPDATE scheduling_backend SET max_in_flight = 0",
         "UPDATE scheduling_backend SET engine = 'x'",
@@ -219,6 +268,22 @@ def test_the_policy_has_every_rule_under_its_revision(shop) -> None:
     assert (policy.pools["main"].fairness, policy.pools["main"].tpot_target_ms) == ("round_robin", 150)
     assert policy.backends["gpu-0"].models == {"llama", "qwen"}  # none listed: all of its pool
     assert dict(policy.models) == {"llama": "main", "qwen": "main"}
+
+
+def test_the_policy_says_who_is_paused_boosted_and_what_tokens_cost(shop) -> None:
+    services.pause_tenant("chat", by=BY)
+    services.boost_tenant("research", 4, 10, by=BY)
+    services.pause_pool("main", by=BY)
+    services.set_policy("main", by=BY, completion_weight=4, cached_discount_percent=50)
+    services.set_priority_class("interactive", by=BY, reserved_seats=3, lent_seats=2)
+
+    policy, now_s = selectors.policy(), timezone.now().timestamp()
+
+    assert (policy.tenants["chat"].paused, policy.tenants["chat"].suspended) == (True, False)
+    assert [policy.tenants["research"].boost_at(now_s + later_s) for later_s in (0, 590, 601)] == [4, 4, 1]
+    assert policy.pools["main"].paused
+    assert policy.pools["main"].cost == CostRule(1, 4, 50)
+    assert (policy.classes["interactive"].reserved_seats, policy.classes["interactive"].lent_seats) == (3, 2)
 
 
 def test_a_backend_that_lists_models_serves_only_these(shop) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
 
+from dashboard import words
 from dashboard.boards import overview, queues
+from dashboard.boards import tenants as tenants_board
 from dashboard.boards.backends import Moment
 from gateway.pictures import BackendPicture, Picture, PoolPicture, TenantPicture
 from scheduling.core.control import BackendState
@@ -87,6 +90,31 @@ def test_who_waits_long_below_its_share_is_named_with_the_policy():
     assert "fifo" in text
 
 
+def test_a_paused_pool_is_no_injustice_and_is_named():
+    quiet = line("quiet", queued=5, oldest_wait_ms=47_000, entitled=0.5, served_1m=0.01)
+    word, text = say(seen=picture(quiet, queued=5, oldest_wait_ms=47_000, paused=True))
+
+    assert (word, text) == ("Paused", "Nothing is seated in main until it is resumed: 5 requests waiting.")
+
+
+def test_who_is_paused_and_who_is_boosted_is_said_in_the_queue():
+    tenants = {
+        "chat": TenantRule("chat", paused=True),
+        "research": TenantRule("research", boost=3, boost_until_s=NOW.now_s + 60),
+        "past": TenantRule("past", boost=3, boost_until_s=NOW.now_s),
+    }
+    policy = replace(rules(), tenants=tenants, pools={"main": PoolRule("main", "fifo", paused=True)})
+    board = queues.build(policy, picture(line("chat", queued=1)), "main", NOW.now_s)
+
+    chat, past, research = board.rows
+    assert (chat.text["state"], past.text["boost"]) == ("paused", "")
+    assert research.text["boost"] == f"{words.TIMES}3 until 00:17\N{NO-BREAK SPACE}UTC"
+    assert (board.text["pool_state"], board.text["pool_pause"]) == ("paused", "Resume pool")
+    assert board.text["pool_in_force"] == "The gateway still seats requests."
+    own = tenants_board.build_one(policy, picture(), "past", NOW.now_s + 120)
+    assert own.text["tenant_boost"] == f"{words.TIMES}3 ended 2\N{NO-BREAK SPACE}m ago"
+
+
 def test_a_burst_of_a_moment_is_not_called_unfair():
     quiet = line("quiet", queued=1, oldest_wait_ms=9, entitled=0.5, served_1m=0.02)
 
@@ -94,14 +122,14 @@ def test_a_burst_of_a_moment_is_not_called_unfair():
 
 
 def test_a_tenant_at_its_in_flight_quota_is_said_to_be_so():
-    board = queues.build(rules(), picture(line("chat", queued=3, in_flight=4)), "main")
+    board = queues.build(rules(), picture(line("chat", queued=3, in_flight=4)), "main", NOW.now_s)
 
     assert board.rows[0].text["state"] == "at its in-flight quota"
 
 
 def test_small_shares_are_drawn_on_a_smaller_scale():
     many = [line(f"t{n}", queued=1, entitled=0.02, served_1m=0.02) for n in range(50)]
-    board = queues.build(rules(), picture(*many), "main")
+    board = queues.build(rules(), picture(*many), "main", NOW.now_s)
 
     assert board.text["queue_scale"] == "5%"
     assert board.rows[1].attrs["bar_1m"] == {"width": "40.0"}
@@ -110,7 +138,7 @@ def test_small_shares_are_drawn_on_a_smaller_scale():
 def test_of_very_many_tenants_those_with_work_are_shown_and_the_rest_counted():
     tenants = {f"t{n:04}": TenantRule(f"t{n:04}") for n in range(1_000)}
     policy = Policy(1, tenants=MappingProxyType(tenants), pools=MappingProxyType({"main": PoolRule("main")}))
-    board = queues.build(policy, picture(line("t0999", queued=1)), "main")
+    board = queues.build(policy, picture(line("t0999", queued=1)), "main", NOW.now_s)
 
     assert len(board.rows) == queues.MOST_ROWS
     assert board.rows[-1].id == "q-t0999"
@@ -118,8 +146,8 @@ def test_of_very_many_tenants_those_with_work_are_shown_and_the_rest_counted():
 
 
 def test_only_what_is_fixed_in_a_row_makes_new_html():
-    first = queues.build(rules(), picture(line("chat", queued=1)), "main").rows[0]
-    later = queues.build(rules(), picture(line("chat", queued=2)), "main").rows[0]
+    first = queues.build(rules(), picture(line("chat", queued=1)), "main", NOW.now_s).rows[0]
+    later = queues.build(rules(), picture(line("chat", queued=2)), "main", NOW.now_s).rows[0]
     suspended = Policy(
         2,
         tenants=MappingProxyType({"chat": TenantRule("chat", suspended=True)}),
@@ -128,4 +156,4 @@ def test_only_what_is_fixed_in_a_row_makes_new_html():
 
     assert first.sign == later.sign
     assert first.text != later.text
-    assert queues.build(suspended, picture(line("chat")), "main").rows[0].sign != first.sign
+    assert queues.build(suspended, picture(line("chat")), "main", NOW.now_s).rows[0].sign != first.sign

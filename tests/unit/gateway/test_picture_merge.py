@@ -66,6 +66,32 @@ def test_a_quiet_tenant_that_waits_for_seconds_is_entitled_to_its_weight() -> No
     assert shares == {"greedy": 0.5, "quiet": 0.5}
 
 
+def test_a_boosted_tenant_is_entitled_by_the_weight_that_counts() -> None:
+    shares = entitled_shares([row("research", boost=3, queued=5), row("chat", queued=5)])
+
+    assert shares == {"research": 0.75, "chat": 0.25}
+
+
+def test_a_paused_tenant_that_waits_leaves_its_share_to_the_others() -> None:
+    shares = entitled_shares(
+        [
+            row("greedy", queued=50, served=900, oldest_wait_ms=5000),
+            row("held", queued=9, served=100, oldest_wait_ms=60_000, paused=True),
+        ]
+    )
+
+    assert shares == {"held": pytest.approx(0.1), "greedy": pytest.approx(0.9)}
+
+
+def test_a_boost_or_a_pause_at_one_gateway_is_in_the_picture() -> None:
+    told = [snapshot("a", row("chat", queued=1)), snapshot("b", row("chat", queued=1, boost=3, paused=True))]
+    told[1].pools[0].paused = True
+
+    pool = merge(told).pools[0]
+    assert (pool.paused, pool.tenants[0].boost, pool.tenants[0].paused) == (True, 3, True)
+    assert not merge(told[:1]).pools[0].paused
+
+
 def test_an_idle_tenant_is_entitled_to_nothing_now() -> None:
     assert "idle" not in entitled_shares([row("greedy", queued=1), row("idle")])
 

@@ -11,13 +11,14 @@ import pytest
 
 from gateway.books import Books
 from gateway.callers import Caller
+from gateway.failures import ConnectFailed
 from gateway.headers import RequestId
 from gateway.jobs import ENDPOINTS, Parser
 from gateway.ledger import Ledger
 from gateway.work import Work
 from scheduling.core.policy import Prices, TenantRule
 from scheduling.core.prediction import Estimates
-from scheduling.core.usage import Usage
+from scheduling.core.usage import DEFAULT_COST, CostRule, Usage
 from tests.fakes.gateway import MODEL, Cast
 
 CALLER = Caller(7, "research", "ci", quotas={"in_flight": 2})
@@ -30,11 +31,15 @@ class Written(list):
     accept = end = list.append
 
 
-def work(max_tokens=50):
-    policy = replace(Cast.of("research").policy(), prices={MODEL: PRICES})
+def work(max_tokens=50, cost=DEFAULT_COST):
+    policy = Cast.of("research").policy()
+    pools = {name: replace(rule, cost=cost) for name, rule in policy.pools.items()}
+    policy = replace(policy, prices={MODEL: PRICES}, pools=pools)
     body = json.dumps({"model": MODEL, "messages": [{}], "max_tokens": max_tokens}).encode()
     job = Parser(b"", Estimates(), 60).parse(ENDPOINTS["/v1/chat/completions"], {}, body, CALLER, policy)
-    client = SimpleNamespace(request_id=RequestId({}), tell=None, gone=True, slow=False, began=False)
+    client = SimpleNamespace(
+        request_id=RequestId({}), tell=None, gone=True, slow=False, began=False, answered=False
+    )
     return Work(job, CALLER, client, Books(Written()), SimpleNamespace())
 
 
@@ -75,6 +80,30 @@ def test_a_record_holds_the_estimated_money_until_it_knows_better():
     assert one.record.spend == PRICES.spend(one.ticket.prompt_tokens, 0, 50) > 100
     record = serve(Ledger(), Usage(30, 20, 5, estimated=False))
     assert record.spend == 10 + 2 + 10
+
+
+def test_a_pool_with_a_discount_charges_cached_prompt_tokens_less():
+    answered = {"prompt_tokens": 100, "cached_tokens": 80, "completion_tokens": 10, "estimated": False}
+    dear, discounted = work(cost=CostRule(2, 5)), work(cost=CostRule(2, 5, cached_discount_percent=75))
+    charged = []
+    for one in (dear, discounted):
+        with one, reserve(Ledger(), one) as reservation:
+            one.hold(reservation)
+            for name, value in answered.items():
+                setattr(one.usage, name, value)
+            with one.seat(SimpleNamespace(backend="gpu-0", refund=False), reservation):
+                pass
+        charged.append(one.record.cost)
+
+    assert charged == [2 * 100 + 5 * 10, 2 * 100 + 5 * 10 - 2 * 80 * 75 // 100]
+
+
+def test_the_estimate_in_a_record_and_every_attempt_go_by_the_pools_cost_rule():
+    one = work(max_tokens=50, cost=CostRule(3, 7))
+
+    assert one.record.estimated_tokens == 3 * one.ticket.prompt_tokens + 7 * 50
+    one.try_again(ConnectFailed())
+    assert one.usage == Usage(rule=CostRule(3, 7))
 
 
 def test_a_request_that_never_ran_spent_nothing():

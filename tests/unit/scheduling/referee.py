@@ -9,6 +9,7 @@ from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
+from scheduling.core.usage import cost_of
 from tests.unit.scheduling.desk import Desk
 from tests.unit.scheduling.machines import POOL
 from tests.unit.scheduling.referee_rules import Rules
@@ -226,9 +227,12 @@ class Referee(Rules):
                 assert gate.window <= limit.window
         for line in view.tenants:
             assert line.queued == sum(one.tenant == line.tenant for one in self.waiting.values())
-            assert line.queued_tokens == sum(
-                max(1, one.cost_tokens) for one in self.waiting.values() if one.tenant == line.tenant
-            )
+            costs = [
+                max(1, cost_of(one.prompt_tokens, one.completion_tokens))
+                for one in self.waiting.values()
+                if one.tenant == line.tenant
+            ]
+            assert line.queued_tokens == sum(costs)
             assert line.in_flight == sum(one.tenant == line.tenant for one, _ in self.running.values())
 
     def _check_memory(self) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from scheduling.core.usage import CostRule, Usage, cost_of
-from tests.unit.scheduling.machines import ticket
 
 
 def test_a_completion_token_costs_twice_a_prompt_token():
     assert cost_of(100, 7) == 114
-    assert ticket("acme-0", prompt_tokens=30, completion_tokens=4).cost_tokens == 38
 
 
 def test_a_pool_may_have_weights_of_its_own():

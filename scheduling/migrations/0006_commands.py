@@ -4,7 +4,7 @@ KINDS = ["cancel", "move_to_front", "hold", "release", "explain"]
 
 
 class Migration(migrations.Migration):
-    dependencies = [("scheduling", "0004_fairness")]
+    dependencies = [("scheduling", "0005_steering")]
     operations = [
         migrations.RemoveConstraint(model_name="command", name="command_kind_is_known"),
         migrations.AlterField(
