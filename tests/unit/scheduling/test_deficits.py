@@ -25,9 +25,9 @@ def test_who_begins_to_wait_is_last_in_its_round():
     level = Rounds()
     for name in ("zoe", "ann", "mia"):
         waiting(level, name)
-    away_and_back(level, level.shares["zoe"])
+    away_and_back(level, level.shares["ann"])
 
-    assert turns(level, QUANTUM, 6) == ["ann", "mia", "zoe"] * 2
+    assert turns(level, QUANTUM, 6) == ["zoe", "mia", "ann"] * 2
 
 
 def test_a_name_with_something_left_is_served_and_may_overdraw_it():
@@ -108,6 +108,21 @@ def test_a_refund_wins_back_the_rounds_that_the_estimate_cost():
     level.settle(ann, stamp, 0)
 
     assert (rounds(ann), ann.tally) == (begun, QUANTUM)
+
+
+@pytest.mark.parametrize(
+    ("used", "won", "left"), [(3 * QUANTUM, 1, QUANTUM), (2 * QUANTUM + 1, 2, QUANTUM - 1)]
+)
+def test_no_more_rounds_are_won_back_than_were_not_used(used, won, left):
+    level = Rounds()
+    ann, bob = waiting(level, "ann"), waiting(level, "bob")
+    begun = rounds(ann)
+    level.charge(bob, 1)
+    stamp = level.charge(ann, 4 * QUANTUM)
+
+    level.settle(ann, stamp, used)
+
+    assert (rounds(ann), ann.tally) == (begun + 4 - won, left)
 
 
 def test_a_refund_wins_back_no_round_that_is_over():

@@ -150,7 +150,7 @@ def test_an_odd_load_is_no_part_of_the_place_among_equals():
     stamps = [level.adopt(ann, 1) for _ in range(5)]
     assert ann.key == (5 * LOAD // 3) << TURN_BITS | place
 
-    for weight in (7, 9, 11):
+    for weight in (7, 3, 9, 6, 11):
         level.reweigh(ann, weight)
         assert ann.key == (5 * LOAD // weight) << TURN_BITS | place
     for n, stamp in enumerate(stamps):
