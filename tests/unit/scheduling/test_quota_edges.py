@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from scheduling.core.allowance import MINUTE_US
+from scheduling.core.allowance import MINUTE_US, Allowance, width_us
 from scheduling.core.quota import Demand, Quotas, Scope
 
 TENANT = ("tenant", "a")
@@ -18,6 +18,16 @@ HALF_A_DAY_S, HALF_A_MONTH_S = 12 * 3600, 16 * 86_400 + 12 * 3600
 def ask(quotas: Quotas, limits: dict[str, int], now_ms: int = 0, *, tokens: int = 1):
     scope = Scope(TENANT, limits, frozenset({RPM, TPM}))
     return quotas.reserve([scope], Demand(tokens), now_ms, IDES_S, None)
+
+
+def test_the_smallest_part_of_a_minute_is_a_microsecond():
+    assert [width_us(n, 10**12) for n in (0, 1, 10**5)] == [1, 1, 6]
+
+
+def test_where_there_is_room_there_is_no_wait():
+    fresh = Allowance()
+
+    assert fresh.wait_us(1, 0) == fresh.wait_us(MINUTE_US, 0) == 0
 
 
 def test_an_account_that_took_over_nothing_owes_nothing():
