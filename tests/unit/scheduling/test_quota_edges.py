@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
+from scheduling.core.budget import month_begins_s, month_of
 from scheduling.core.quota import Demand, Quotas, Scope
 
 TENANT = ("tenant", "a")
@@ -66,3 +68,12 @@ def test_a_days_budget_comes_back_at_midnight_and_a_months_with_the_next_month(k
     ask(quotas, {kind: 10}, tokens=10)
 
     assert ask(quotas, {kind: 10}).retry_ms == retry_s * 1000
+
+
+def test_every_month_of_four_hundred_years_begins_and_ends_as_in_the_calendar():
+    begins = [datetime(year, month, 1, tzinfo=UTC) for year in range(1999, 2402) for month in range(1, 13)]
+
+    for first, following in pairwise(begins):
+        number, begin_s = 12 * first.year + first.month - 1, int(first.timestamp())
+        assert month_begins_s(number) == begin_s
+        assert month_of(begin_s) == month_of(int(following.timestamp()) - 1) == number
