@@ -77,3 +77,27 @@ def test_every_month_of_four_hundred_years_begins_and_ends_as_in_the_calendar():
         number, begin_s = 12 * first.year + first.month - 1, int(first.timestamp())
         assert month_begins_s(number) == begin_s
         assert month_of(begin_s) == month_of(int(following.timestamp()) - 1) == number
+
+
+def two_scopes(first: dict[str, int], second: dict[str, int]) -> list[Scope]:
+    refusing = frozenset({RPM, TPM})
+    return [Scope(TENANT, first, refusing), Scope(("api_token", "7"), second, refusing)]
+
+
+def test_of_two_quotas_with_as_much_left_the_first_is_told():
+    quotas = Quotas()
+    quotas.reserve(two_scopes({RPM: 10}, {}), Demand(1), 0, IDES_S, None)
+
+    granted = quotas.reserve(two_scopes({RPM: 10}, {RPM: 9}), Demand(1), 0, IDES_S, None)
+
+    assert (granted.left[RPM].limit, granted.left[RPM].remaining) == (10, 8)
+
+
+def test_of_two_quotas_that_come_back_at_once_the_first_is_named():
+    quotas = Quotas()
+    scopes = two_scopes({RPM: 1}, {RPM: 1})
+    quotas.reserve(scopes, Demand(1), 0, IDES_S, None)
+
+    denied = quotas.reserve(scopes, Demand(1), 0, IDES_S, None)
+
+    assert (denied.key, denied.retry_ms) == (TENANT, 60_000)
