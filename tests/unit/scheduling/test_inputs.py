@@ -238,3 +238,13 @@ def test_a_backend_that_nobody_knows_is_left_alone():
 
     assert machine.throttle("ghost", 0) == []
     assert machine.next_due_ms() is None
+
+
+def test_a_dispatch_says_how_long_the_request_waited():
+    machine = full()
+    machine.submit(ticket("acme-1", queued_ms=120), 120)
+    machine.cancel("acme-0", 200)
+
+    (event,) = machine.finish("plug-0", 1, 500)
+
+    assert event.waited_ms == 380

@@ -57,11 +57,18 @@ def test_what_no_rule_says_is_as_the_manual_has_it():
     backend, rank = policy.BackendRule("gpu-0", "main", frozenset()), policy.ClassRule("batch", 2)
 
     assert (tenant.weight, tenant.priority_class, tenant.suspended) == (1, "standard", False)
+    assert (tenant.paused, tenant.boost, tenant.boost_until_s) == (False, 1, 0.0)
     assert (pool.window_requests, pool.engine_queue_target_requests, pool.tpot_target_ms) == (3, 3, None)
     assert (backend.max_in_flight, backend.draining) == (32, False)
     assert (rank.reserved_seats, rank.lent_seats, rank.max_wait_ms) == (0, 0, None)
     assert usage.CostRule().cached_discount_percent == 0
     assert usage.Usage() == usage.Usage(0, 0, 0, estimated=True, rule=usage.DEFAULT_COST)
+
+
+def test_a_boost_counts_until_its_end_and_not_at_it():
+    tenant = policy.TenantRule("acme", boost=7, boost_until_s=50.0)
+
+    assert [tenant.boost_at(now_s) for now_s in (0.0, 49.9, 50.0, 51.0)] == [7, 7, 1, 1]
 
 
 @pytest.mark.parametrize(
