@@ -50,7 +50,7 @@ class Run:
         for mutant in mutants:
             path = str(CORE / mutant.file)
             reaching = [check for check in checks if check.reaches(path, mutant.lines)]
-            if not mutant.lines and not reaching:
+            if not mutant.lines and not any(path in check.reach.lines for check in checks):
                 reaching = list(checks)  # a file of rules alone, without functions
             reaching.sort(key=_price)  # first who kills many in little time
             if not reaching:
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{len(mutants)} of {len(every)} mutants, {options.jobs} at a time", flush=True)
     began, trials = time.monotonic(), Run(mutants, options.jobs)
     # for a few mutants it does not pay to note who reaches what
-    paths = set() if options.sample else {str(CORE / mutant.file) for mutant in mutants}
+    paths = set() if options.sample else {str(path) for path in CORE.glob("*.py")}
     if not run(paths, trials.work):
         print("The tests cannot judge: they do not pass, or could not be collected.")
         return 2

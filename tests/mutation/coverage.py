@@ -27,10 +27,12 @@ class Reach:
     noted: bool = False
 
     def touches(self, path: str, lines: Collection[int]) -> bool:
-        """Whether it runs one of these lines; without lines, whether it runs any function of the file."""
+        """Whether it runs one of these lines; without lines, any function of the file, or of no file at all."""
         if not self.noted:
             return True
-        return not self.lines.get(path, set()).isdisjoint(lines) if lines else path in self.lines
+        if not lines:
+            return path in self.lines or not self.lines  # who runs nothing looks at numbers
+        return not self.lines.get(path, set()).isdisjoint(lines)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from scheduling.core import (
     turns,
     usage,
 )
+from tests.unit.scheduling.machines import ticket
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,7 @@ from scheduling.core import (
         pytest.param(routing, "LOAD_SCALE", 1_000_000, id="a full backend, in millionths"),
         pytest.param(usage, "PROMPT_WEIGHT", 1, id="cost of a prompt token"),
         pytest.param(usage, "COMPLETION_WEIGHT", 2, id="cost of a completion token"),
+        pytest.param(policy, "MAX_QUOTA", 1_000_000_000_000_000, id="largest quota"),
         pytest.param(policy, "MAX_WEIGHT", 1_000, id="largest weight"),
         pytest.param(policy, "DEFAULT_WEIGHT", 1, id="weight of an unknown tenant"),
         pytest.param(policy, "MAX_BOOST", 100, id="largest boost"),
@@ -61,6 +63,8 @@ def test_what_no_rule_says_is_as_the_manual_has_it():
     assert (pool.window_requests, pool.engine_queue_target_requests, pool.tpot_target_ms) == (3, 3, None)
     assert (backend.max_in_flight, backend.draining) == (32, False)
     assert (rank.reserved_seats, rank.lent_seats, rank.max_wait_ms) == (0, 0, None)
+    assert ticket("acme-0").attempt == 1
+    assert policy.Prices() == policy.Prices(0, 0, 0)
     assert usage.CostRule().cached_discount_percent == 0
     assert usage.Usage() == usage.Usage(0, 0, 0, estimated=True, rule=usage.DEFAULT_COST)
 

@@ -61,15 +61,15 @@ def test_an_answer_is_never_expected_to_be_empty():
 
 
 def test_the_pools_median_follows_at_once_at_first_and_then_every_eighth_answer():
-    estimates = taught(*[10] * REFRESH_EVERY)
+    estimates = taught(10, 10, 10, 10, 70, 70, 70, 70)
     assert REFRESH_EVERY == 8
     for _ in range(7):
-        estimates.learn("acme", "llama", "main", 70)
+        estimates.learn("acme", "llama", "main", 10)
+        assert estimates.completion_tokens("beta", "llama", "main") == 70
+
+    estimates.learn("acme", "llama", "main", 10)
+
     assert estimates.completion_tokens("beta", "llama", "main") == 10
-
-    estimates.learn("acme", "llama", "main", 70)
-
-    assert estimates.completion_tokens("beta", "llama", "main") == 70
 
 
 def test_the_eighth_answer_of_a_pool_still_counts_at_once():

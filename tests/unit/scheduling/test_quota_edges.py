@@ -9,6 +9,7 @@ import pytest
 
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
 from scheduling.core.budget import month_begins_s, month_of
+from scheduling.core.policy import Prices
 from scheduling.core.quota import Demand, Quotas, Scope
 
 TENANT = ("tenant", "a")
@@ -101,3 +102,21 @@ def test_of_two_quotas_that_come_back_at_once_the_first_is_named():
     denied = quotas.reserve(scopes, Demand(1), 0, IDES_S, None)
 
     assert (denied.key, denied.retry_ms) == (TENANT, 60_000)
+
+
+def test_a_quota_that_refuses_does_so_though_another_one_lets_requests_wait_for_longer():
+    quotas = Quotas()
+    waits, refuses = Scope(TENANT, {RPM: 1}), Scope(("api_token", "7"), {RPM: 2}, frozenset({RPM}))
+    for _ in range(2):
+        quotas.reserve([refuses], Demand(1), 0, IDES_S, None)
+    quotas.reserve([waits], Demand(1), 0, IDES_S, None)
+
+    denied = quotas.reserve([waits, refuses], Demand(1), 0, IDES_S, None)
+
+    assert (denied.kind, denied.key, denied.retry_ms) == (RPM, ("api_token", "7"), 60_000)
+
+
+def test_more_cached_tokens_than_the_prompt_has_cost_no_less():
+    prices = Prices(prompt=1_000_000, cached=2_000_000)
+
+    assert prices.spend(3, 5, 0) == 10

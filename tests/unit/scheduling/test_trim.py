@@ -55,6 +55,7 @@ def test_a_queue_that_is_not_ours_holds_the_window():
 
 def test_a_queue_of_which_nothing_is_said_holds_the_window():
     assert window(9.0, waiting=None) == (9.0, "window holds")
+    assert window(9.0, target=0, waiting=None, own=OwnCounts(pending=9, blocked=True))[0] == 9.0
 
 
 def test_a_gate_that_held_nothing_back_holds_its_window():
