@@ -27,7 +27,7 @@ class Reach:
     noted: bool = False
 
     def touches(self, path: str, lines: Collection[int]) -> bool:
-        """Whether it runs one of these lines; without lines, any function of the file, or of no file at all."""
+        """Whether it runs one of these lines; without lines, any function of the file, or of none at all."""
         if not self.noted:
             return True
         if not lines:

@@ -64,6 +64,15 @@ def test_a_failed_reading_is_no_news_until_the_stale_rule_changes_something():
     assert states[10].limit().window == 6
 
 
+def test_new_rules_are_news_for_an_engine_that_was_never_read():
+    controller = Controller()
+    assert decided(controller.fails()) == decided(controller.fails()) == 1000.0
+
+    controller.pool = replace(POOL, window_requests=5)
+
+    assert decided(controller.fails()) == 1002.0
+
+
 def test_limits_are_kept_for_as_long_as_a_reading_is_fresh_enough():
     controller = Controller()
     windows(controller, 3)
