@@ -76,8 +76,10 @@ def test_a_gate_is_not_blocked_by_a_paused_tenant_but_by_any_other():
 def test_a_paused_pool_blocks_no_gate():
     machine = Scheduler(POOL, policy())
     machine.submit(ticket("plug-0"), 0)
-    machine.pause(None, 0)
     machine.submit(ticket("acme-0"), 0)
+    assert blocked(machine) == ["gpu-0"]
+    machine.pause(None, 0)
+    machine.submit(ticket("beta-0"), 0)
     machine.begin_period(0)
     assert blocked(machine) == []
 

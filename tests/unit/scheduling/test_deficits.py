@@ -21,6 +21,15 @@ def test_a_round_gives_every_name_a_quantum_times_its_weight():
     assert turns(level, QUANTUM // 2, 16) == (["ann"] * 2 + ["bob"] * 6) * 2
 
 
+def test_who_begins_to_wait_is_last_in_its_round():
+    level = Rounds()
+    for name in ("zoe", "ann", "mia"):
+        waiting(level, name)
+    away_and_back(level, level.shares["ann"])
+
+    assert turns(level, QUANTUM, 6) == ["zoe", "mia", "ann"] * 2
+
+
 def test_a_name_with_something_left_is_served_and_may_overdraw_it():
     level = Rounds()
     ann, _ = waiting(level, "ann"), waiting(level, "bob")
@@ -101,6 +110,21 @@ def test_a_refund_wins_back_the_rounds_that_the_estimate_cost():
     assert (rounds(ann), ann.tally) == (begun, QUANTUM)
 
 
+@pytest.mark.parametrize(
+    ("used", "won", "left"), [(3 * QUANTUM, 1, QUANTUM), (2 * QUANTUM + 1, 2, QUANTUM - 1)]
+)
+def test_no_more_rounds_are_won_back_than_were_not_used(used, won, left):
+    level = Rounds()
+    ann, bob = waiting(level, "ann"), waiting(level, "bob")
+    begun = rounds(ann)
+    level.charge(bob, 1)
+    stamp = level.charge(ann, 4 * QUANTUM)
+
+    level.settle(ann, stamp, used)
+
+    assert (rounds(ann), ann.tally) == (begun + 4 - won, left)
+
+
 def test_a_refund_wins_back_no_round_that_is_over():
     level = Rounds()
     ann, bob = waiting(level, "ann"), waiting(level, "bob")
@@ -113,6 +137,50 @@ def test_a_refund_wins_back_no_round_that_is_over():
 
     assert rounds(ann) == begun + 2
     assert ann.tally == 3 * QUANTUM
+
+
+@pytest.mark.parametrize(
+    ("used", "won", "left"), [(0, 1, QUANTUM), (QUANTUM - 1, 1, 1), (QUANTUM, 0, QUANTUM)]
+)
+def test_a_round_is_won_back_by_whoever_has_something_left_of_it(used, won, left):
+    level = Rounds()
+    ann, bob = waiting(level, "ann"), waiting(level, "bob")
+    begun = rounds(ann)
+    level.charge(bob, 1)
+    stamp = level.charge(ann, QUANTUM)
+
+    level.settle(ann, stamp, used)
+
+    assert (rounds(ann), ann.tally) == (begun + 1 - won, left)
+
+
+def test_in_the_round_under_way_refunds_pile_up():
+    level = Rounds()
+    ann, bob = waiting(level, "ann"), waiting(level, "bob")
+    begun = rounds(ann)
+    stamps = [level.charge(ann, QUANTUM // 2), level.charge(ann, QUANTUM)]
+    for _ in range(2):
+        level.charge(bob, QUANTUM)
+
+    for stamp in stamps:
+        level.settle(ann, stamp, 0)
+
+    assert (rounds(ann), ann.tally) == (begun + 1, 2 * QUANTUM)
+
+
+def test_a_refund_after_a_time_away_moves_nobody_back_when_its_round_has_come():
+    level = Rounds()
+    ann, bob = waiting(level, "ann"), waiting(level, "bob")
+    begun = rounds(ann)
+    stamp = level.charge(ann, 1)
+    away_and_back(level, ann)
+    for _ in range(2):
+        level.charge(bob, QUANTUM)
+    assert rounds(ann) == level.now >> TURN_BITS == begun + 1
+
+    level.settle(ann, stamp, 0)
+
+    assert (rounds(ann), ann.tally) == (begun + 1, QUANTUM)
 
 
 def test_who_was_away_meanwhile_gets_no_more_than_a_quantum_back():
@@ -163,6 +231,29 @@ def test_rounds_still_to_sit_out_shrink_with_a_larger_weight():
     assert ann.weight == 4
     assert rounds(ann) - (level.now >> TURN_BITS) == 2
     assert ann.tally == QUANTUM
+
+
+def test_who_comes_back_into_the_round_that_it_waits_for_has_no_more_than_it_had_left():
+    level = Rounds()
+    ann, _ = waiting(level, "ann"), waiting(level, "bob")
+    begun = rounds(ann)
+    level.charge(ann, QUANTUM + 7)
+
+    away_and_back(level, ann)
+
+    assert (rounds(ann), ann.tally) == (begun + 1, QUANTUM - 7)
+
+
+@pytest.mark.parametrize(("weight", "left"), [(4, 4 * QUANTUM), (1, QUANTUM)])
+def test_who_sits_out_one_round_has_the_quantum_of_its_new_weight_in_the_next(weight, left):
+    level = Rounds()
+    ann, _ = waiting(level, "ann", 2), waiting(level, "bob")
+    begun = rounds(ann)
+    level.charge(ann, 2 * QUANTUM)
+
+    level.reweigh(ann, weight)
+
+    assert (rounds(ann), ann.tally) == (begun + 1, left)
 
 
 def test_a_smaller_weight_leaves_no_more_than_its_own_quantum():

@@ -43,6 +43,15 @@ def test_what_is_said_of_a_request_that_runs_as_if_it_waited_changes_nothing(fai
     assert dispatched(machine.finish("plug-0", 100, 1)) == ["acme-0"]
 
 
+def test_of_a_request_that_nobody_knows_nothing_is_said():
+    machine = full()
+
+    for said in (machine.start, machine.cancel, machine.hold, machine.release, machine.move_to_front):
+        assert said("ghost", 1) == []
+    assert machine.progress("ghost", 5, 1) == machine.finish("ghost", 5, 1) == []
+    assert machine.position("ghost", 1) is machine.explain("ghost", 1) is None
+
+
 def test_a_held_request_is_held_once_and_only_a_held_one_is_released():
     machine = full()
 
@@ -176,6 +185,17 @@ def test_an_answer_that_cost_nothing_had_its_turn_all_the_same():
     machine.finish("plug-0", 100, 0)
 
     assert dispatched(machine.finish("acme-0", 0, 0)) == ["beta-0"]
+
+
+def test_an_answer_that_cost_nothing_is_charged_one_cost_token():
+    machine = Scheduler(POOL, policy())
+    machine.submit(ticket("acme-0", cost=700), 0)
+    machine.submit(ticket("acme-1"), 0)
+    acme = machine._entries["acme-1"].shares[0]
+
+    machine.finish("acme-0", 0, 0)
+
+    assert acme.key == (1 + 100) * 1000
 
 
 def test_requests_estimated_at_nothing_share_as_others_do():

@@ -128,14 +128,44 @@ def test_an_end_takes_a_request_out_of_flight_and_keeps_the_place_among_equals()
 
 def test_a_ticket_out_of_turn_is_in_flight_like_any_other():
     level = Loads()
-    ann, bob = waiting(level, "ann"), waiting(level, "bob")
+    ann, bob = waiting(level, "ann", 3), waiting(level, "bob", 3)
     place = ann.key
 
-    stamp = level.adopt(ann, 1)
+    stamps = [level.adopt(ann, 1), level.adopt(ann, 1)]
+
+    assert ann.key == (2 * LOAD // 3) << TURN_BITS | place
+    assert level.first(LANE) is bob
+    level.settle(ann, stamps[0], 1)
+    assert ann.key == (LOAD // 3) << TURN_BITS | place
+    level.reweigh(ann, 7)
+    assert ann.key == (LOAD // 7) << TURN_BITS | place
+    level.settle(ann, stamps[1], 1)
+    assert ann.key == place
+
+
+def test_an_odd_load_is_no_part_of_the_place_among_equals():
+    level = Loads()
+    ann = waiting(level, "ann", 3)
+    place = ann.key
+    stamps = [level.adopt(ann, 1) for _ in range(5)]
+    assert ann.key == (5 * LOAD // 3) << TURN_BITS | place
+
+    for weight in (7, 3, 9, 6, 11):
+        level.reweigh(ann, weight)
+        assert ann.key == (5 * LOAD // weight) << TURN_BITS | place
+    for n, stamp in enumerate(stamps):
+        level.settle(ann, stamp, 1)
+        assert ann.key == ((4 - n) * LOAD // 11) << TURN_BITS | place
+
+
+def test_a_retry_goes_before_its_equals_and_not_before_those_with_less_in_flight():
+    level = Loads()
+    ann, bob = waiting(level, "ann"), waiting(level, "bob")
+    level.charge(ann, 1)
+
+    away_and_back(level, ann, retry=True)
 
     assert level.first(LANE) is bob
-    level.settle(ann, stamp, 1)
-    assert ann.key == place
 
 
 def test_another_weight_is_another_load_at_the_same_place():
@@ -171,7 +201,7 @@ def test_who_begins_to_wait_is_last_among_those_with_the_same_load():
 
 def test_a_line_of_loads_drains_by_weight():
     level = Loads()
-    ann, bob = waiting(level, "ann", 4), waiting(level, "bob", 1000)
+    ann, bob = waiting(level, "ann", 4), waiting(level, "bob", 100_000)
     ann.waiting = 5
 
     assert level.drain(ann) == (0, 250, 5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scheduling.core.admission import Gate, Gates
+from scheduling.core.admission import PROMOTED_ONE_IN, Gate, Gates
 from scheduling.core.entry import Lane
 from scheduling.core.policy import PoolRule
 from scheduling.core.routing import choose, route
@@ -53,11 +53,17 @@ def test_seats_that_are_held_back_are_not_given():
 
 
 def test_a_promotion_goes_only_where_enough_seats_were_given_since_the_last():
-    recent, ripe = gate("a", since_promoted=2), gate("b", 5, since_promoted=3)
+    recent, ripe = gate("a", since_promoted=0), gate("b", 5, since_promoted=3)
 
     assert choose(lane(recent, ripe), 0, 0, 3) is ripe
     assert choose(lane(recent, ripe), 0, 0, 4) is None
     assert choose(lane(recent, ripe), 0, 0) is recent
+
+
+def test_a_backend_that_has_given_no_seat_yet_owes_its_first_to_an_aged_class():
+    fresh = gate("a")
+
+    assert choose(lane(fresh), 0, 0, PROMOTED_ONE_IN - 1) is fresh
 
 
 def routed(*avoid: str, **changes) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scheduling.core.tags import LAG_LIMIT, TURN, Counters, EqualTags, StartTags
-from tests.unit.scheduling.accounts import LANE, away_and_back, opened, turns, waiting
+from tests.unit.scheduling.accounts import LANE, OTHER, away_and_back, opened, turns, waiting
 
 
 def test_a_charge_is_the_price_over_the_weight_and_time_moves_to_its_start():
@@ -133,6 +133,31 @@ def test_who_was_forgiven_while_away_gets_back_only_what_it_still_owes():
     assert (share.key, share.lead) == (500, 0)
 
 
+def test_not_even_the_smallest_charge_comes_back_as_credit():
+    level = StartTags()
+    share, busy = waiting(level, "acme", 1000), waiting(level, "busy")
+    stamp = level.charge(share, 1)
+    level.charge(busy, 500)
+    level.charge(busy, 500)
+    away_and_back(level, share)
+
+    level.settle(share, stamp, 0)
+
+    assert (share.key, share.lead) == (500, 0)
+
+
+def test_the_smallest_refund_acts_on_the_next_pick():
+    level = StartTags()
+    zoe, bob = waiting(level, "zoe"), waiting(level, "bob")
+    stamp = level.charge(zoe, 1)
+    level.charge(bob, 1)
+    assert level.first(LANE) is bob
+
+    level.settle(zoe, stamp, 0)
+
+    assert level.first(LANE) is zoe
+
+
 def test_what_is_still_owed_is_scaled_with_the_weight():
     level = StartTags()
     share, busy = waiting(level, "acme", 2), waiting(level, "busy")
@@ -190,6 +215,15 @@ def test_weighted_turns_cost_the_same_whatever_the_ticket_costs():
     assert share.key == 250_000
 
 
+def test_a_weighted_turn_that_is_given_back_leaves_no_trace():
+    level = EqualTags()
+    share = waiting(level, "acme")
+
+    level.settle(share, level.charge(share, 5), 0)
+
+    assert share.key == 0
+
+
 def test_a_line_of_weighted_turns_drains_a_ticket_a_turn():
     level = EqualTags()
     share = waiting(level, "acme", 4)
@@ -223,6 +257,19 @@ def test_what_was_said_before_a_time_away_is_not_given_back_as_credit():
     level.settle(share, stamp, 0)
 
     assert share.key == 5000
+
+
+def test_a_counter_above_the_time_owes_what_is_above_it_though_somebody_lags_behind():
+    level = Counters()
+    waiting(level, "lags", lane=OTHER)
+    acme, busy = waiting(level, "acme"), waiting(level, "busy")
+    level.charge(acme, 700)
+    level.charge(busy, 500)
+    level.charge(busy, 500)
+
+    away_and_back(level, acme)
+
+    assert (level.now, acme.key, acme.lead) == (500, 700, 200)
 
 
 def test_a_counter_that_begins_to_wait_is_lifted_to_the_lowest_of_those_who_wait():

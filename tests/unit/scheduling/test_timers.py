@@ -80,6 +80,9 @@ def test_what_was_cleared_falls_due_no_more():
     timers.clear()
 
     assert timers.next_ms() is None
+    assert list(timers.due(70)) == []
+    timers.look_at(90)
+    assert timers.next_ms() == 90
 
 
 def test_tickets_that_have_left_are_swept_when_there_are_many():
@@ -114,3 +117,22 @@ def test_a_sweep_that_finds_little_lets_twice_as_many_gather_before_the_next():
 
     assert len(timers._heap) == SLACK + 2
     assert [one.place for _, one in timers.due(5_000)] == list(range(1, SLACK + 2))
+
+
+def test_after_a_sweep_everything_still_falls_due_in_its_time_and_nothing_before():
+    timers = Timers()
+    early = entry(900, deadline_ms=5)
+    timers.watch(early, None)
+    early.waiting = False
+    kept = {}
+    for n in range(SLACK):
+        one = entry(n + 1, deadline_ms=1_000 + n * 37 % 101)
+        timers.watch(one, None)  # the last of them sweeps
+        one.waiting = n % 3 == 0
+        if one.waiting:
+            kept[one.place] = 1_000 + n * 37 % 101
+
+    assert len(timers._heap) == len(kept)
+    assert timers.due_ms == timers.next_ms() == min(kept.values())
+    assert list(timers.due(999)) == []
+    assert [one.place for _, one in timers.due(8_000)] == sorted(kept, key=kept.get)
