@@ -27,8 +27,10 @@ class Reach:
     noted: bool = False
 
     def touches(self, path: str, lines: Collection[int]) -> bool:
-        """Whether it runs one of these lines; what stands outside functions may reach anybody."""
-        return not (self.noted and lines) or not self.lines.get(path, set()).isdisjoint(lines)
+        """Whether it runs one of these lines; without lines, whether it runs any function of the file."""
+        if not self.noted:
+            return True
+        return not self.lines.get(path, set()).isdisjoint(lines) if lines else path in self.lines
 
 
 @contextmanager

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
-from scheduling.core.admission import Gate, Gates
+from scheduling.core.admission import Gate
 from scheduling.core.entry import Entry
 from scheduling.core.limits import Limit
-from scheduling.core.policy import BackendRule, PoolRule
+from scheduling.core.policy import PoolRule
 from tests.unit.scheduling.accounts import LANE
-from tests.unit.scheduling.machines import POOL, backend, policy, ticket
+from tests.unit.scheduling.machines import POOL, backend, ticket
 
 
 def gate(seats: int = 4, window: int = 3, admission: str = "first_token_window", **rules) -> Gate:
@@ -92,6 +90,17 @@ def test_the_most_lasting_cause_is_named_first():
     assert made.view().draining
 
 
+def test_a_backend_that_drains_or_left_is_shut_though_it_is_empty():
+    drains, left = gate(draining=True), gate()
+    left.gone = True
+
+    assert not drains.is_open(0, 0)
+    assert not left.is_open(0, 0)
+    assert drains.view().draining
+    assert left.view().draining
+    assert not gate().view().draining
+
+
 def test_a_throttle_halves_the_window_and_while_nothing_is_read_the_cap_too():
     made = gate(seats=9, window=5)
     seen = []
@@ -113,6 +122,7 @@ def test_a_throttle_opens_no_gate_that_was_shut():
 def test_a_read_engine_keeps_its_cap_and_one_without_window_its_window():
     read, capped = gate(seats=8), gate(seats=8, admission="static_cap")
     read.move(Limit("gpu-0", 6, 8, "read", 0, 1.0, running=0), 8, None)
+    capped.move(Limit("gpu-0", 3, 8, "read", 0, 1.0, running=0), 8, None)
     for made in (read, capped):
         made.throttle(0)
 
@@ -159,6 +169,7 @@ def test_the_view_counts_who_is_past_its_first_token():
     made.leave(first, refund=False)
     made.leave(whole, refund=False)
     assert (made.view().in_flight, made.view().pending_first_token, made.view().streaming) == (2, 1, 1)
+    assert len(made._seated) == 2
 
 
 def reading(at_s: int, running: int | None) -> Limit:
@@ -195,7 +206,7 @@ def test_who_was_dispatched_at_the_time_of_the_reading_or_later_is_not_in_it():
 def test_those_past_their_first_token_are_what_a_reading_shows_first():
     made, _ = read_gate(3)
     streams = [entry(n) for n in range(20, 23)]
-    for each, at_ms in zip(streams, (20, 30, 700), strict=True):
+    for each, at_ms in zip(streams, (20, 30, 600), strict=True):
         made.seat(each, at_ms)
         made.started(each)
 
@@ -223,52 +234,3 @@ def test_when_readings_end_all_answers_leave_the_window_and_none_enters_it():
     seated(made, 2, streams=False)
 
     assert made.pending == 0
-
-
-def gates(*rules, models: dict[str, str] | None = None) -> Gates:
-    made = Gates(POOL)
-    made.obey(replace(policy(backends=rules), models=models or {}))
-    return made
-
-
-def test_backends_stand_by_name_and_those_of_other_pools_are_not_ours():
-    made = gates(backend("b"), backend("a"), BackendRule("c", "elsewhere", frozenset({"llama"})))
-
-    assert [each.name for each in made] == ["a", "b"]
-    assert made.get("c") is None
-
-
-def test_a_backend_that_left_is_dropped_when_it_is_empty_and_not_before():
-    made = gates(backend("a"), backend("b"))
-    runs = entry()
-    made.get("a").seat(runs, 0)
-
-    made.obey(policy(backends=[backend("c")]))
-    assert [(each.name, each.gone) for each in made] == [("a", True), ("c", False)]
-    assert made.serving("llama") == [made.get("c")]
-    assert not made.move(Limit("a", 1, 1, "late", 0, 9.0), None)
-    made.forget_if_gone(made.get("a"))
-    assert made.get("a")
-    made.get("a").leave(runs, refund=False)
-    made.forget_if_gone(made.get("a"))
-
-    assert made.get("a") is None
-    assert set(made._max_in_flight) == {"c"}
-
-
-def test_a_backend_that_comes_back_has_its_gate_again():
-    made = gates(backend("a", 7))
-    known = made.get("a")
-    made.get("a").seat(entry(), 0)
-    made.obey(policy(backends=[]))
-
-    made.obey(policy(backends=[backend("a", 5)]))
-
-    assert made.get("a") is known
-    assert (known.gone, known.cap) == (False, 5)
-    assert made.move(Limit("a", 9, 9, "read", 0, 1.0), None)
-    assert known.cap == 5
-
-
-def test_a_limit_for_a_backend_that_nobody_knows_is_not_taken():
-    assert not gates(backend("a")).move(Limit("ghost", 1, 1, "?", 0, 1.0), None)

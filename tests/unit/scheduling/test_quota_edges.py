@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
-from scheduling.core.allowance import MINUTE_US
+from scheduling.core.allowance import MINUTE_US, Allowance, width_us
+from scheduling.core.budget import month_begins_s, month_of
 from scheduling.core.quota import Demand, Quotas, Scope
 
 TENANT = ("tenant", "a")
@@ -18,6 +20,16 @@ HALF_A_DAY_S, HALF_A_MONTH_S = 12 * 3600, 16 * 86_400 + 12 * 3600
 def ask(quotas: Quotas, limits: dict[str, int], now_ms: int = 0, *, tokens: int = 1):
     scope = Scope(TENANT, limits, frozenset({RPM, TPM}))
     return quotas.reserve([scope], Demand(tokens), now_ms, IDES_S, None)
+
+
+def test_the_smallest_part_of_a_minute_is_a_microsecond():
+    assert [width_us(n, 10**12) for n in (0, 1, 10**5)] == [1, 1, 6]
+
+
+def test_where_there_is_room_there_is_no_wait():
+    fresh = Allowance()
+
+    assert fresh.wait_us(1, 0) == fresh.wait_us(MINUTE_US, 0) == 0
 
 
 def test_an_account_that_took_over_nothing_owes_nothing():
@@ -56,3 +68,36 @@ def test_a_days_budget_comes_back_at_midnight_and_a_months_with_the_next_month(k
     ask(quotas, {kind: 10}, tokens=10)
 
     assert ask(quotas, {kind: 10}).retry_ms == retry_s * 1000
+
+
+def test_every_month_of_four_hundred_years_begins_and_ends_as_in_the_calendar():
+    begins = [datetime(year, month, 1, tzinfo=UTC) for year in range(1999, 2402) for month in range(1, 13)]
+
+    for first, following in pairwise(begins):
+        number, begin_s = 12 * first.year + first.month - 1, int(first.timestamp())
+        assert month_begins_s(number) == begin_s
+        assert month_of(begin_s) == month_of(int(following.timestamp()) - 1) == number
+
+
+def two_scopes(first: dict[str, int], second: dict[str, int]) -> list[Scope]:
+    refusing = frozenset({RPM, TPM})
+    return [Scope(TENANT, first, refusing), Scope(("api_token", "7"), second, refusing)]
+
+
+def test_of_two_quotas_with_as_much_left_the_first_is_told():
+    quotas = Quotas()
+    quotas.reserve(two_scopes({RPM: 10}, {}), Demand(1), 0, IDES_S, None)
+
+    granted = quotas.reserve(two_scopes({RPM: 10}, {RPM: 9}), Demand(1), 0, IDES_S, None)
+
+    assert (granted.left[RPM].limit, granted.left[RPM].remaining) == (10, 8)
+
+
+def test_of_two_quotas_that_come_back_at_once_the_first_is_named():
+    quotas = Quotas()
+    scopes = two_scopes({RPM: 1}, {RPM: 1})
+    quotas.reserve(scopes, Demand(1), 0, IDES_S, None)
+
+    denied = quotas.reserve(scopes, Demand(1), 0, IDES_S, None)
+
+    assert (denied.key, denied.retry_ms) == (TENANT, 60_000)
