@@ -60,7 +60,7 @@ class Trial:
     def _suffer(self, infect: Callable[[], None], checks: Sequence[Check]) -> None:
         status = KILLED  # whatever is raised on the way
         try:
-            _be_quiet()
+            be_quiet()
             infect()
             if all(self._passes(place, check) for place, check in enumerate(checks)):
                 status = SURVIVED
@@ -81,8 +81,8 @@ def verdict_of(status: int) -> Verdict:
     return Verdict.SURVIVED if os.WEXITSTATUS(status) == SURVIVED else Verdict.KILLED
 
 
-def _be_quiet() -> None:
-    """Say nothing, and take no more memory or time than allowed."""
+def be_quiet() -> None:
+    """What a child does first: it says nothing, and takes no more memory or time than allowed."""
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(nowhere, stream)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tests.mutation import trial
-from tests.mutation.__main__ import sick_on_trial
 from tests.mutation.coverage import Reach, in_a_child, lines_of
 from tests.mutation.transplant import transplant
 from tests.mutation.trial import Trial, Verdict, verdict_of
@@ -24,7 +23,6 @@ class Claim:
 
     claim: Any
     cpu_s: float = 0.0
-    name: str = "claim"
 
     def passes(self) -> bool:
         return self.claim()
@@ -128,13 +126,6 @@ def test_a_constant_is_changed_where_it_was_imported_to(tmp_path, monkeypatch):
         return user.LIMIT
 
     assert (user.LIMIT, in_a_child(infected)) == (3, 4)
-
-
-def test_a_check_that_fails_on_trial_without_a_bug_may_not_judge():
-    sound, sick = Claim(lambda: True), Claim(lambda: False, name="sick")
-
-    assert sick_on_trial([sound]) == []
-    assert sick_on_trial([sound, sick]) == ["sick"]
 
 
 def test_a_check_reaches_the_lines_that_it_runs(tmp_path, monkeypatch):
