@@ -67,6 +67,7 @@ def test_what_no_rule_says_is_as_the_manual_has_it():
     assert policy.Prices() == policy.Prices(0, 0, 0)
     assert usage.CostRule().cached_discount_percent == 0
     assert usage.Usage() == usage.Usage(0, 0, 0, estimated=True, rule=usage.DEFAULT_COST)
+    assert (usage.Usage().cost_tokens, usage.CostRule(cached_discount_percent=100).of(100, 10)) == (0, 120)
 
 
 def test_a_boost_counts_until_its_end_and_not_at_it():
