@@ -20,6 +20,8 @@ class OwnCounts:
     in_flight: int = 0
     blocked: bool = False  # work waited while this gate was shut
     streaming: int = 0  # past their first token
+    answered: int = 0  # got their first token since the last step (an answer that is no stream: its end),
+    answer_ms: int = 0  # and the time from dispatch to it, summed
 
 
 @dataclass(frozen=True, slots=True)

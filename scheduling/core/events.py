@@ -18,9 +18,14 @@ class TicketEvent:
 
 @dataclass(slots=True)
 class Dispatched(TicketEvent):
-    """The ticket has a seat at ``backend`` from now on."""
+    """The ticket has a seat at ``backend`` from now on.
+
+    ``engine_order`` is its place among all requests inside engines, lower
+    first; None unless the pool sends its order on.
+    """
 
     backend: str
+    engine_order: int | None = None
 
     @property
     def waited_ms(self) -> int:

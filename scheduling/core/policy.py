@@ -19,6 +19,7 @@ FAIRNESS = (
 )
 ADMISSION = ("first_token_window", "static_cap")
 STALE = ("keep", "open", "closed")
+ENGINE_PRIORITY = ("off", "with_window", "alone")
 ENGINES = ("vllm", "sglang", "tgi", "llamacpp", "openai")
 IN_FLIGHT = "in_flight"
 REQUESTS_PER_MINUTE = "requests_per_minute"
@@ -124,13 +125,22 @@ class PoolRule:
     engine_queue_target_requests: int = 3  # article part 5: keep the engine's queue near three
     tpot_target_ms: int | None = None  # article part 5: or its time per output token under 150
     stale: str = "keep"
+    counts_sent: bool = False  # queue_target: add to the reading what was sent since
+    kv_fill_percent: int = 90  # of the engine's KV memory that requests may reserve; 0: no reservation
+    prefix_slack_requests: int | None = None  # pending more than the least that a known prefix may cost
+    engine_priority: str = "off"  # article part 6: send our order on, beside the window or instead of it
     cost: CostRule = DEFAULT_COST
     paused: bool = False  # nothing is seated; what runs goes on
 
 
 @dataclass(frozen=True, slots=True)
 class BackendRule:
-    """One engine at one URL, as the scheduler sees it. Empty ``models`` means every model of its pool."""
+    """One engine at one URL, as the scheduler sees it. Empty ``models`` means every model of its pool.
+
+    With ``learns_cap`` the engine's own word on how many requests it takes
+    replaces ``max_in_flight``, which holds until it was heard. ``kv_tokens``
+    is what its KV memory holds; None: as it says itself, else unknown.
+    """
 
     name: str
     pool: str
@@ -138,6 +148,20 @@ class BackendRule:
     max_in_flight: int = 32
     draining: bool = False
     engine: str = "openai"
+    learns_cap: bool = False
+    kv_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRoute:
+    """Where requests for one name go: to one of ``targets`` (model, weight), or where none serves, on.
+
+    ``fallbacks`` are models, tried in order when no backend can serve the
+    one before. All are served models, never names of other routes.
+    """
+
+    targets: tuple[tuple[str, int], ...]
+    fallbacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +175,5 @@ class Policy:
     backends: Mapping[str, BackendRule] = field(default_factory=lambda: MappingProxyType({}))
     models: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # model -> pool
     prices: Mapping[str, Prices] = field(default_factory=lambda: MappingProxyType({}))  # model -> its prices
+    # Asked name -> its route: an alias, or a served model that has fallbacks.
+    routes: Mapping[str, ModelRoute] = field(default_factory=lambda: MappingProxyType({}))

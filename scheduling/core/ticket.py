@@ -29,6 +29,8 @@ class Ticket:
     not_before_ms: int | None = None  # its quota's allowance comes then: parked until that time
     api_token: str = ""  # whose requests in flight are bounded together by api_token_in_flight
     api_token_in_flight: int | None = None
+    # Hashes of the prompt's beginnings, shortest first: the same numbers, the same text of the same tenant.
+    prefixes: tuple[int, ...] = ()
 
     @property
     def path(self) -> tuple[str, ...]:

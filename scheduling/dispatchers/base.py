@@ -37,12 +37,15 @@ class Lease:
     Call ``started`` at the first token: the request leaves the window, and
     another may be dispatched. Set ``refund`` before leaving the block when
     the engine did no work, so that the flow is charged nothing.
+    ``engine_order`` is what the engine's own scheduler is to go by, lower
+    first; None unless the pool sends its order on.
     """
 
     backend: str
     waited_ms: int
     started: Callable[[], None]
     refund: bool = False
+    engine_order: int | None = None
 
 
 class Dispatcher(Protocol):

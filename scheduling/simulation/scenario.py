@@ -35,6 +35,7 @@ class Arrival:
     max_tokens: int = 0
     leaves_after_ms: int | None = None
     patience_ms: int | None = None
+    prefixes: tuple[int, ...] = ()  # hashes of the prompt's 512-token beginnings, shortest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class EngineSpec:
     kv_tokens: int | None = None  # None: what the profile's GPU holds
     max_model_len: int = 8192
     max_in_flight: int | None = None
+    tells_kv: bool = True  # its metrics say how many tokens its KV memory holds
+    sends_headers: bool = False  # its answers carry its load (ORCA)
+    scheduling_policy: str = "fcfs"  # or "priority": lower numbers first
+    prefix_cache: bool = False
 
     def costs(self) -> StepCosts:
         """What its steps cost. Raises ValueError for an unknown profile."""
@@ -132,6 +137,7 @@ class Scenario:
     come whole (only readings tell of those), or when there is a target for
     the time per output token. ``knows_lengths`` tells the scheduler how long
     each answer will be (an oracle) instead of letting it predict.
+    ``delay_ms`` is the way between gateway and engine, one direction.
     """
 
     workload: Workload
@@ -142,6 +148,13 @@ class Scenario:
     tpot_target_ms: int | None = None
     reads_engines: bool | None = None
     knows_lengths: bool = False
+    read_every_ms: int = 1000
+    delay_ms: int = 0
+    stale: str = "keep"
+    counts_sent: bool = False
+    kv_fill_percent: int = 0
+    prefix_slack_requests: int | None = None
+    engine_priority: str = "off"
 
     def policy(self) -> Policy:
         """The rules at the beginning, as the scheduler obeys them.
