@@ -57,6 +57,7 @@ class BackendState:
     kv_tokens: int | None = None
     kv_fill_permille: int = 0  # of the KV memory that requests may reserve; 0: not begun
     capacity: int = 0  # the most requests seen running while KV memory was free; 0: none yet
+    room: float = 0.0  # in flight that it takes with a queue of no more than the target; 0: not learnt
     down: bool = False
     signal_at_s: float = 0.0  # the last reading that said what the law goes by
     answer_ms: float | None = None  # dispatch to first token, over a long time (law ``gradient``)

@@ -164,6 +164,7 @@ def _with_reading(state: BackendState, step: Step) -> BackendState:
             window=state.rule_window,
             rule_cap=0,  # so that the cap begins again too
             answer_ms=None,
+            room=0.0,
         )
     state = _under_cap(state, step)
     if restarted and _law(step).windowed:

@@ -9,7 +9,9 @@ waiting in the engine, p pending of ours, target T:
     given to the gates:                          max(1, floor(window) - max(0, w - p))
 
 ``max(0, w - p)`` is traffic that is not ours. No step up unless the gate held
-work back, so an idle hour does not open the window. Where the pool has a
+work back, so an idle hour does not open the window; nor where the cap did.
+Once the engine's queue was too long, the cap is what it has room for
+(``next_room``). Where the pool has a
 target for the time per output token, it also moves the cap (``next_cap``).
 Windows are in requests, 1..128. Target: "Efficient Request Queueing", TNG,
 2025, part 5 (about 3).
@@ -21,15 +23,20 @@ from dataclasses import replace
 
 from scheduling.core.backend_state import BackendState, OwnCounts, Step
 from scheduling.core.law import Law, Ruling
+from scheduling.core.room import is_full, next_room
 from scheduling.core.trim import WINDOW_FLOOR, next_cap, next_window
 
 
 def _decide(state: BackendState, step: Step) -> tuple[BackendState, Ruling]:
     target = step.pool.engine_queue_target_requests
-    window, window_reason = next_window(state.window, step.load, step.own or OwnCounts(), target)
-    state, cap_reason = _guarded(replace(state, window=window), step)
+    own = step.own or OwnCounts()
+    by_window = replace(own, blocked=own.blocked and not is_full(state.room, own))
+    window, window_reason = next_window(state.window, step.load, by_window, target)
+    room = next_room(state.room, step)
+    state, cap_reason = _guarded(replace(state, window=window, room=room), step)
     foreign = max(0, (step.load.waiting or 0) - step.own.pending) if step.own else 0
-    reasons = [window_reason, cap_reason, f"{foreign} waiting in the engine are not ours" if foreign else ""]
+    seen = f"it was seen to take {int(room)} at most" if 0 < room < state.cap else ""
+    reasons = [window_reason, cap_reason, seen, f"{foreign} waiting in the engine are not ours" if foreign else ""]
     return state, given(state, "; ".join(filter(None, reasons)), foreign)
 
 
@@ -62,7 +69,7 @@ def _unmetered(state: BackendState, _step: Step) -> tuple[BackendState, Ruling]:
 
 def given(state: BackendState, reason: str, foreign: int = 0) -> Ruling:
     """The state's window less ``foreign`` requests, within the cap, and never shut."""
-    cap = int(state.cap)
+    cap = int(min(state.cap, state.room) if state.room else state.cap)
     return Ruling(max(WINDOW_FLOOR, min(int(state.window - foreign), cap)), cap, reason)
 
 
