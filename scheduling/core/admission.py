@@ -29,8 +29,9 @@ class Gate(Bounds):
     2025, part 5.
 
     A request that does not stream tells no first token. While the engine is
-    read it stands in the window until its answer comes, or until a reading
-    shows it at work (``_free``). While there are no readings nothing could
+    read it stands in the window until its answer comes, until a reading
+    shows it at work (``_free``), or until one that was at work ends and so
+    lets the next one begin (``_pass_on``). While there are no readings nothing could
     take it out, so it never stands in the window and the cap alone bounds
     how many there are. That holds for an engine without metrics, one that
     was not read yet, and one that cannot be read any more: who goes in
@@ -139,11 +140,14 @@ class Gate(Bounds):
         """
         self.in_flight -= 1
         self.reserved_kv_tokens -= entry.kv_tokens
+        was_at_work = not entry.pending
         if entry.pending:
             self._out_of_window(entry)
         elif entry.ticket.streams:
             self.streaming -= 1
         del self._seated[entry]
+        if self._whole and was_at_work and not refund:
+            self._pass_on()
         closed = False
         if self._uneasy:
             closed = not refund and self._heard(entry)
@@ -215,6 +219,21 @@ class Gate(Bounds):
                 break
             self._out_of_window(entry)
             self._grow(entry)
+
+    def _pass_on(self) -> None:
+        """One that was at work has ended, so the oldest that may still wait at the engine begins.
+
+        If that is a stream its first token will tell. Without this, answers
+        shorter than the time between two readings would leave seats empty.
+        """
+        oldest = next(iter(self._whole))
+        if self.pending > len(self._whole):
+            for entry in self._seated:
+                if entry is oldest:
+                    break
+                if entry.pending:
+                    return
+        self._out_of_window(oldest)
 
     def _out_of_window(self, entry: Entry) -> None:
         entry.pending = False

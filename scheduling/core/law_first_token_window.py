@@ -36,7 +36,12 @@ def _decide(state: BackendState, step: Step) -> tuple[BackendState, Ruling]:
     state, cap_reason = _guarded(replace(state, window=window, room=room), step)
     foreign = max(0, (step.load.waiting or 0) - step.own.pending) if step.own else 0
     seen = f"it was seen to take {int(room)} at most" if 0 < room < state.cap else ""
-    reasons = [window_reason, cap_reason, seen, f"{foreign} waiting in the engine are not ours" if foreign else ""]
+    reasons = [
+        window_reason,
+        cap_reason,
+        seen,
+        f"{foreign} waiting in the engine are not ours" if foreign else "",
+    ]
     return state, given(state, "; ".join(filter(None, reasons)), foreign)
 
 

@@ -59,8 +59,12 @@ class Referee(Rules):
         self._check(self.machine.start(request_id, self.now))
 
     def finish(self, request_id: str, cost: int, *, refund: bool = False) -> None:
-        if self.running.pop(request_id, None):
+        if there := self.running.pop(request_id, None):
             self.ended.add(request_id)
+            if request_id not in self.pending and not refund:
+                # Whoever stood longest at the engine begins; only of an answer that comes whole nobody hears.
+                oldest = [name for name in self._at(there[1]) if name in self.pending][:1]
+                self.pending.difference_update(self._whole(oldest))
             self.pending.discard(request_id)
             del self.seated_ms[request_id]
         self._check(self.machine.finish(request_id, cost, self.now, refund=refund))

@@ -73,6 +73,48 @@ def test_a_reading_frees_the_window_for_answers_that_are_not_streamed():
     assert pending(machine) == 3
 
 
+def test_answers_that_end_between_two_readings_are_followed_by_as_many():
+    machine = machine_with()
+    machine.set_limit(reading(1, running=0), 0, 0)
+    send(machine, "acme", 20, 10)
+    machine.set_limit(reading(2, running=3), 1_000, 900)
+
+    after = []
+    for n in range(6):
+        machine.start(f"acme-{n}", 1_100)
+        machine.finish(f"acme-{n}", 100, 1_100)
+        after.append(machine.view(1_100).in_flight)
+
+    assert after == [6] * 6  # as many as were seen at work, and the window
+
+
+def test_a_stream_that_was_sent_earlier_begins_first_and_says_so_itself():
+    machine = machine_with()
+    machine.set_limit(reading(1, running=0), 0, 0)
+    send(machine, "first", 1, 10, streams=True)
+    machine.start("first-0", 20)
+    send(machine, "stream", 1, 30, streams=True)
+    send(machine, "whole", 2, 40)
+
+    machine.finish("first-0", 100, 50)
+    assert pending(machine) == 3
+    machine.start("stream-0", 60)
+    machine.finish("stream-0", 100, 70)
+    assert pending(machine) == 1
+
+
+def test_a_request_that_the_engine_never_had_lets_nobody_begin():
+    machine = machine_with()
+    machine.set_limit(reading(1, running=0), 0, 0)
+    send(machine, "first", 1, 10, streams=True)
+    machine.start("first-0", 20)
+    send(machine, "whole", 3, 30)
+
+    machine.finish("first-0", 0, 40, refund=True)
+
+    assert pending(machine) == 3
+
+
 def test_a_reading_says_nothing_of_requests_that_were_dispatched_after_it():
     machine = machine_with()
     machine.set_limit(reading(1, running=0), 0, 0)
