@@ -14,3 +14,4 @@ class Endpoint:
     engine: str = "openai"
     api_key: str = field(default="", repr=False)
     ca_pem: str = field(default="", repr=False)  # trust only this CA; empty: the system's
+    low_first: bool | None = None  # how its scheduler reads priorities; None: as engines of its kind do
