@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from itertools import count
 
 import pytest
 import redis
@@ -12,10 +13,12 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from scheduling import control_bus, controller, readings, selectors, services
+from scheduling.control_bus import GatewayWord
 from scheduling.control_step import Moment, next_states
 from scheduling.controller import Controller
 from scheduling.core.control import OwnCounts
 from scheduling.core.limits import EngineLoad
+from scheduling.engines.schedule import Slot
 from scheduling.models import Backend, BackendReading
 from scheduling.valkey import async_client, sync_client
 from tests.fakes.pages import vllm_page
@@ -30,19 +33,25 @@ def backend(db, engine) -> None:
 
 @pytest.fixture
 def tick(valkey, scraper):
-    controller = Controller(valkey, scraper)
+    numbers = count()
+    controller = Controller(valkey, scraper, lambda *rules: at_once(*rules, n=next(numbers)))
 
     def tick() -> bool:
-        valkey.delete(control_bus.PERIOD)  # the next period begins
+        valkey.delete(control_bus.PERIOD)  # the next beat begins
         return controller.tick()
 
     return tick
 
 
-def tell(valkey: redis.Redis, gateway: str, counts: dict[str, OwnCounts]) -> None:
+def at_once(endpoints, now_s: float, beat_s: float, n: int = 0) -> list[Slot]:
+    """A plan for tests of what a step does, not of when: every engine now."""
+    return [Slot(now_s, endpoint, beat_s, n) for endpoint in endpoints]
+
+
+def tell(valkey: redis.Redis, gateway: str, counts: dict[str, OwnCounts], heard=None) -> None:
     async def publish() -> None:
         client = async_client()
-        await control_bus.publish_counts(client, gateway, counts)
+        await control_bus.publish_word(client, gateway, GatewayWord(counts, heard or {}))
         await client.aclose()
 
     asyncio.run(publish())
@@ -73,7 +82,7 @@ def test_the_counts_of_all_gateways_are_one(backend, tick, engine, valkey) -> No
 
 
 def test_one_step_a_period_whoever_takes_it(backend, valkey, scraper, engine) -> None:
-    workers = [Controller(valkey, scraper) for _ in range(3)]
+    workers = [Controller(valkey, scraper, at_once) for _ in range(3)]
 
     assert [worker.tick() for worker in workers] == [True, False, False]
     assert len(engine.requests) == 1
