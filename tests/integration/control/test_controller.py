@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import replace
 from itertools import count
 
@@ -18,6 +19,7 @@ from scheduling.control_step import Moment, next_states
 from scheduling.controller import Controller
 from scheduling.core.control import OwnCounts
 from scheduling.core.limits import EngineLoad
+from scheduling.engines import orca
 from scheduling.engines.schedule import Slot
 from scheduling.models import Backend, BackendReading
 from scheduling.valkey import async_client, sync_client
@@ -201,3 +203,28 @@ def test_a_load_of_a_backend_that_left_the_policy_is_dropped() -> None:
     loads = [EngineLoad("gpu-0", 1.0, running=1), EngineLoad("gone", 1.0, running=1)]
 
     assert list(next_states({}, loads, policy, None, Moment(1.0, 10.0))) == ["gpu-0"]
+
+
+def test_an_engine_without_a_metrics_page_is_controlled_by_its_response_headers(
+    backend, tick, engine, valkey
+) -> None:
+    engine.answer = lambda handler: handler.say("", 404)
+    tick()
+    assert control_bus.load_states(valkey)["gpu-0"].error.startswith("metrics are switched off")
+    header = "TEXT named_metrics.num_requests_waiting=9.0, named_metrics.kv_cache_usage_perc=0.9"
+    heard = orca.read("gpu-0", header, time.time())
+
+    tell(valkey, "gateway-a", {"gpu-0": OwnCounts(pending=9, in_flight=20)}, {"gpu-0": heard})
+    tick()
+
+    state = control_bus.load_states(valkey)["gpu-0"]
+    assert (state.waiting, state.kv_usage, state.error, state.given_window) == (9, 0.9, "", 1)
+    assert state.read_at_s == heard.read_at_s
+
+
+def test_of_what_two_gateways_heard_the_newer_counts(valkey) -> None:
+    old, new = EngineLoad("gpu-0", 1.0, waiting=1), EngineLoad("gpu-0", 2.0, waiting=2)
+    tell(valkey, "gateway-a", {}, {"gpu-0": new})
+    tell(valkey, "gateway-b", {}, {"gpu-0": old, "gpu-1": old})
+
+    assert control_bus.heard_by(control_bus.load_words(valkey).values()) == {"gpu-0": new, "gpu-1": old}
