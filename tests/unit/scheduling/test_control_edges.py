@@ -167,4 +167,5 @@ def test_a_new_backends_state_begins_with_nothing_read_and_nothing_decided():
     assert (state.epoch, state.rule_window, state.rule_cap) == (0, 0, 0)
     assert (state.ticked_at_s, state.decided_at_s, state.read_at_s) == (0.0, 0.0, 0.0)
     assert (state.moved_at_s, state.stored_at_s) == (0.0, 0.0)
-    assert OwnCounts() == OwnCounts(0, 0, blocked=False, streaming=0)
+    assert (state.down, state.signal_at_s) == (False, 0.0)
+    assert OwnCounts() == OwnCounts(0, 0, blocked=False, streaming=0, answered=0, answer_ms=0)
