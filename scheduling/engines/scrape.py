@@ -13,7 +13,7 @@ import urllib3
 from scheduling.core.limits import EngineLoad
 from scheduling.engines.endpoint import Endpoint
 from scheduling.engines.exposition import BadPage
-from scheduling.engines.fetch import Answer, NoAnswer, get, tls_context
+from scheduling.engines.fetch import Answer, NoAnswer, Within, get, tls_context
 from scheduling.engines.registry import table_for
 from scheduling.engines.table import NO_SETUP, Blind, Reading, Setup, Table
 
@@ -36,14 +36,6 @@ class Memory:
     setup_again_s: float = 0.0  # when its configuration is asked for again
     page: int = 0  # which of the table's pages serves
     page_again_s: float = 0.0  # when the first one is tried again
-
-
-@dataclass(frozen=True, slots=True)
-class Within:
-    """How long all pages of one read may take together, and when that ends (monotonic)."""
-
-    timeout_s: float
-    ends_s: float
 
 
 class Scraper:
@@ -93,7 +85,7 @@ class Scraper:
     def read(self, endpoint: Endpoint, timeout_s: float) -> EngineLoad:
         """One engine's load. Never raises for what the engine does."""
         table = table_for(endpoint.engine)
-        within = Within(timeout_s, time.monotonic() + timeout_s)
+        within = Within.of(timeout_s)
         asked_at_s = time.time()
         known = self._known(endpoint)
         try:
@@ -160,9 +152,7 @@ class Scraper:
         return NO_SETUP
 
     def _get(self, endpoint: Endpoint, path: str, within: Within) -> Answer:
-        left_s = within.ends_s - time.monotonic()
-        url = endpoint.url + path
-        return get(self._client(endpoint), endpoint, url, within.timeout_s, left_s=left_s)
+        return get(self._client(endpoint), endpoint, endpoint.url + path, within)
 
     def _client(self, endpoint: Endpoint) -> urllib3.PoolManager:
         with self._lock:
