@@ -22,6 +22,7 @@ LEFT_OUT = re.compile(
     "|test_scrape.py"  # waits for engines on a network, whose time is no property of the core
     # Of the long histories only the first: who survives those needs a better test, not one more seed.
     r"|test_under_siege.*\[([6-9]|\d\d)\]|test_long_histories.*\[(1[5-9]|[2-9]\d)\]"
+    r"|test_backends_that_come_and_go.*\[(1[5-9]|[2-9]\d)\]"
 )
 ARGUMENTS = (
     *("-c", "tests/mutation/pytest.ini", "--rootdir", str(ROOT), "--confcutdir", str(ROOT)),

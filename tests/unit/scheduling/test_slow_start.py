@@ -1,0 +1,117 @@
+"""A backend that has come back, from an outage or a restart, is sent a few requests first."""
+
+from __future__ import annotations
+
+from scheduling.core.limits import Limit
+from scheduling.core.scheduler import Scheduler
+from tests.unit.scheduling.machines import POOL, dispatched, policy, ticket
+
+WINDOWED = {"admission": "first_token_window"}
+
+
+def machine(seats: int = 8, waiting: int = 0, **fields) -> Scheduler:
+    """One backend, and a line of requests that were not seated yet."""
+    made = Scheduler(POOL, policy(seats=seats, **fields))
+    made.pause(None, 0)
+    for n in range(waiting):
+        made.submit(ticket(f"acme-{n}"), 0)
+    return made
+
+
+def broken(made: Scheduler, now_ms: int = 0) -> Scheduler:
+    for _ in range(3):
+        made.fail("gpu-0", now_ms)
+    return made
+
+
+def test_after_an_outage_a_window_opens_by_one_with_each_first_token():
+    made = broken(machine(seats=30, waiting=20, window=4, **WINDOWED))
+    made.set_limit(Limit("gpu-0", 4, 30, "read", 0, 1.0, running=0), 0)
+    made.resume(None, 0)
+    seated = dispatched(made.expire(1_000))
+    counts = [len(seated)]
+    for _ in range(5):
+        seated += dispatched(made.start(seated[len(counts) - 1], 1_100))
+        counts.append(len(seated))
+
+    assert counts == [1, 2, 4, 6, 8, 9]
+    assert made.view(1_100).backends[0].window == 4
+
+
+def test_after_an_outage_a_cap_doubles_with_each_round():
+    made = broken(machine(seats=8, waiting=40))
+    made.resume(None, 0)
+    going, rounds = dispatched(made.expire(1_000)), []
+    for _ in range(5):
+        rounds.append(len(going))
+        going = [name for one in going for name in dispatched(made.finish(one, 10, 1_100))]
+
+    assert rounds == [1, 1, 2, 4, 8]
+
+
+def test_a_stream_counts_once_for_the_slow_start():
+    made = broken(machine(seats=8, waiting=40))
+    made.resume(None, 0)
+    made.expire(1_000)
+    made.start("acme-0", 1_001)
+    assert made.view(1_001).backends[0].cap == 1
+    assert dispatched(made.finish("acme-0", 10, 1_002)) == ["acme-1"]
+    made.start("acme-1", 1_003)
+    made.finish("acme-1", 10, 1_004)
+
+    assert made.view(1_004).backends[0].cap == 2
+
+
+def test_a_restarted_engine_is_sent_one_request_first():
+    made = machine(seats=30, waiting=20, window=5, **WINDOWED)
+    made.set_limit(Limit("gpu-0", 5, 30, "read", 1, 1.0, running=0), 0)
+    made.set_limit(Limit("gpu-0", 5, 30, "restarted", 2, 2.0, running=0), 0)
+
+    assert dispatched(made.resume(None, 0)) == ["acme-0"]
+    made.set_limit(Limit("gpu-0", 5, 30, "read", 2, 3.0, running=1), 0)
+    assert made.view(0).backends[0].window == 1
+    reason = made.explain("acme-1", 0).reasons[0]
+    assert (reason.code, reason.until_ms) == ("backend_slow_start", None)
+    assert reason.text == "backend gpu-0 has just come back and is sent a few requests at a time"
+
+
+def test_the_first_limit_is_no_restart():
+    made = machine(seats=30, waiting=20, window=5, **WINDOWED)
+    made.set_limit(Limit("gpu-0", 5, 30, "read", 9, 1.0, running=0), 0)
+
+    assert len(dispatched(made.resume(None, 0))) == 5
+
+
+def test_a_reading_that_shows_an_answer_at_work_is_a_step_of_the_slow_start():
+    made = Scheduler(POOL, policy(seats=30, window=5, **WINDOWED))
+    made.set_limit(Limit("gpu-0", 5, 30, "read", 1, 1.0, running=0, running_at_s=1.0), 0)
+    made.set_limit(Limit("gpu-0", 5, 30, "restarted", 2, 2.0, running=0, running_at_s=2.0), 0, 0)
+    for n in range(9):
+        made.submit(ticket(f"acme-{n}", streams=False), 0)
+    events = made.set_limit(Limit("gpu-0", 5, 30, "read", 2, 3.0, running=1, running_at_s=3.0), 100, 50)
+
+    assert dispatched(events) == ["acme-1", "acme-2"]
+    assert dispatched(made.finish("acme-0", 10, 200)) == []
+
+
+def test_a_full_engine_halves_the_step_of_a_slow_start():
+    made = machine(seats=30, waiting=20, window=8, **WINDOWED)
+    made.set_limit(Limit("gpu-0", 8, 30, "read", 1, 1.0, running=0), 0)
+    made.set_limit(Limit("gpu-0", 8, 30, "restarted", 2, 2.0, running=0), 0)
+    made.resume(None, 0)
+    for n in range(5):
+        made.start(f"acme-{n}", 0)
+    assert made.view(0).backends[0].window == 6
+    made.throttle("gpu-0", 0)
+    made.set_limit(Limit("gpu-0", 8, 30, "read", 2, 3.0, running=0), 0)
+
+    assert made.view(0).backends[0].window == 3
+
+
+def test_a_cap_that_is_shut_for_a_reading_ends_no_slow_start():
+    made = machine(seats=8, waiting=20, admission="queue_target")
+    made.set_limit(Limit("gpu-0", 1, 8, "idle", 1, 1.0), 0)
+    made.set_limit(Limit("gpu-0", 1, 0, "restarted", 2, 2.0), 0)
+    made.resume(None, 0)
+
+    assert dispatched(made.set_limit(Limit("gpu-0", 1, 8, "idle", 2, 3.0), 0)) == ["acme-0"]
