@@ -41,10 +41,8 @@ def test_a_file_says_where_names_go_and_how_engines_are_fed(file) -> None:
     told, learns = policy.backends["gpu-0"], policy.backends["gpu-1"]
     assert (told.max_in_flight, told.learns_cap, told.kv_tokens) == (64, False, 40_000)
     assert (learns.max_in_flight, learns.learns_cap) == (32, True)
-    assert (selectors.endpoints()["gpu-0"].poll_every_ms, selectors.endpoints()["gpu-0"].low_first) == (
-        500,
-        True,
-    )
+    reached = selectors.endpoints()["gpu-0"]
+    assert (reached.poll_every_ms, reached.low_first) == (500, True)
     rule = policy.pools["main"]
     assert (rule.admission, rule.counts_sent, rule.kv_fill_percent) == ("queue_target", True, 80)
     assert (rule.prefix_slack_requests, rule.engine_priority, rule.stale) == (2, "with_window", "closed")
@@ -97,7 +95,7 @@ def test_a_diff_names_the_share_that_moves(file) -> None:
 
 def test_pruning_takes_aliases_and_models_in_an_order_that_works(file) -> None:
     run("apply", "-f", file(ROUTES))
-    left = "models: [{name: next, pool: main}]\naliases: []\n"
+    left = "models: [{name: next, pool: main}]\naliases: []\nbackends: []\n"
 
     run("apply", "-f", file(left), "--prune")
 
