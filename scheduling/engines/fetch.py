@@ -37,16 +37,30 @@ class Answer:
     headers: dict[str, str]
 
 
-def get(client: Client, endpoint: Endpoint, url: str, timeout_s: float) -> Answer:
+def get(
+    client: Client,
+    endpoint: Endpoint,
+    url: str,
+    timeout_s: float,
+    *,
+    left_s: float | None = None,
+    host: str = "",
+) -> Answer:
     """The answer to a GET with the endpoint's API key. Follows no redirect, tries once.
+
+    ``left_s`` is what is left of the timeout when this is not the first GET
+    under it. ``host`` is the Host header of a client for a numeric address.
 
     Raises NoAnswer: ``down`` when the connection was refused, the name is
     unknown or no way leads there; not for silence, which a busy engine keeps too.
     """
-    if timeout_s <= 0:
-        raise NoAnswer("timeout: no time was left for this page")
-    ends_s = time.monotonic() + timeout_s
+    left_s = timeout_s if left_s is None else left_s
+    if left_s <= 0:
+        raise NoAnswer(f"timeout: no page within {timeout_s:g} s")
+    ends_s = time.monotonic() + left_s
     headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
+    if host:
+        headers["Host"] = host
     if endpoint.api_key:
         headers["Authorization"] = f"Bearer {endpoint.api_key}"
     try:
@@ -54,7 +68,7 @@ def get(client: Client, endpoint: Endpoint, url: str, timeout_s: float) -> Answe
             "GET",
             url,
             headers=headers,
-            timeout=urllib3.Timeout(total=timeout_s),
+            timeout=urllib3.Timeout(total=left_s),
             preload_content=False,
             redirect=False,
             retries=False,
@@ -86,7 +100,7 @@ def _body(answer: urllib3.BaseHTTPResponse, ends_s: float, timeout_s: float) -> 
             if len(body) > MAX_PAGE_BYTES:
                 problem = f"page too big: more than {MAX_PAGE_BYTES} bytes"
             elif time.monotonic() > ends_s:
-                problem = f"timeout: the page took longer than {timeout_s:.2g} s"
+                problem = f"timeout: the page took longer than {timeout_s:g} s"
     except HTTPError as error:
         answer.close()
         raise _named(error, timeout_s) from error
@@ -100,7 +114,7 @@ def _named(error: Exception, timeout_s: float) -> NoAnswer:
     if isinstance(error, NewConnectionError):  # urllib3 counts it among the timeouts
         return NoAnswer(f"unreachable: {str(error).partition(': ')[2]}", down=True)
     if isinstance(error, HttpTimeout):
-        return NoAnswer(f"timeout: no page within {timeout_s:.2g} s")
+        return NoAnswer(f"timeout: no page within {timeout_s:g} s")
     if isinstance(error, SSLError):
         return NoAnswer(f"TLS failed: {error}")
     return NoAnswer(f"unreachable: {error}")
