@@ -35,7 +35,7 @@ class ReadEngine:
                 _unix_s(now_ms),
                 running=engine.running,
                 waiting=engine.waiting,
-                kv_usage=engine.kv_usage,
+                kv_usage=engine.memory.usage,
                 preemptions_total=engine.preemptions,
                 output_token_s=passed_ms / tokens / 1000 if tokens > 0 else None,
                 started_at_s=_unix_s(started_ms),
