@@ -91,6 +91,12 @@ class CountedEngine(Batching[CountedSequence]):
         """Whether the request is inside."""
         return request_id in self._by_id
 
+    def spoken(self, request_id: str) -> int:
+        """How many tokens it has been told by now; 0 when it is not inside."""
+        if (sequence := self._by_id.get(request_id)) is None:
+            return 0
+        return sequence.spoken + (self._decoders.steps if sequence.decodes else 0)
+
     def told(self) -> list[tuple[str, int]]:
         """The tokens said so far by each that decodes."""
         steps = self._decoders.steps

@@ -7,7 +7,7 @@ from collections.abc import Sequence as Hashes
 
 
 class Held:
-    """What one sequence has of the memory: ``blocks`` in all, of which those under ``shared`` hashes are shared.
+    """What one sequence has of the memory: ``blocks``, of which others may use those under ``shared`` hashes.
 
     ``computed`` tokens are in it; the first ``published`` hashes of the
     prompt were offered for sharing, or came from there.
@@ -60,7 +60,7 @@ class KvMemory:
         return True
 
     def grow(self, held: Held, tokens: int) -> bool:
-        """Take the blocks that ``tokens`` more tokens need; False, and nothing taken, when they do not fit."""
+        """Take the blocks that ``tokens`` more need; False, and nothing taken, when they do not fit."""
         missing = self.blocks_of(held.computed + tokens) - held.blocks
         if missing > 0:
             if not self.take(missing):
@@ -69,7 +69,7 @@ class KvMemory:
         return True
 
     def share(self, held: Held, hashes: Hashes[int], target: int) -> None:
-        """Give it the prompt blocks that are in memory; of ``target`` tokens at least one is left to compute."""
+        """Give it the prompt blocks that are in memory; one token of ``target`` is always left to compute."""
         found = self._match(hashes[: (target - 1) // self._hash_tokens])
         held.shared = list(hashes[:found])
         for block in held.shared:
@@ -82,7 +82,7 @@ class KvMemory:
         held.computed = found * self._hash_tokens
 
     def publish(self, held: Held, hashes: Hashes[int]) -> None:
-        """Offer the prompt blocks that are computed by now to later requests, but those that are in memory."""
+        """Offer the prompt blocks that are computed by now to later requests, but for those in memory."""
         full = min(held.computed // self._hash_tokens, len(hashes))
         for block in hashes[held.published : full]:
             if block not in self._holders and block not in self._idle:
@@ -91,7 +91,7 @@ class KvMemory:
         held.published = full
 
     def forget(self, held: Held) -> None:
-        """Take back all that it has: what was computed is lost, but for shared blocks, which stay as idle ones."""
+        """Take back all that it has: what was computed is lost, but shared blocks stay as idle ones."""
         self.used -= held.blocks - len(held.shared) * self._hash_blocks
         for block in reversed(held.shared):  # the tail of a prompt is the least likely to be shared
             self._holders[block] -= 1

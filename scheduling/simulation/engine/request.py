@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from scheduling.simulation.engine.memory import Held
 
-
+BLOCK_SIZE = 16  # tokens
 AT_LEAST_ONE = (
     "max_num_seqs",
     "max_num_batched_tokens",
@@ -53,7 +53,7 @@ class EngineConfig:
     scheduling_policy: SchedulingPolicy = SchedulingPolicy.FCFS
     max_num_batched_tokens: int = 2048
     kv_tokens: int = 427_000
-    block_size: int = 16
+    block_size: int = BLOCK_SIZE
     max_model_len: int = 8192
     max_num_queued_reqs: int | None = None
     hash_blocks: int = 1
