@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pytest
 
 from scheduling.simulation.metrics import measure, percentile
-from scheduling.simulation.record import Gauge, Run
+from scheduling.simulation.record import Run
 from scheduling.simulation.scenario import UNLIMITED, Scenario, Span
 from scheduling.simulation.simulate import play
 from scheduling.simulation.workloads import make
@@ -82,9 +82,15 @@ def test_counting_what_was_sent_stops_the_herd_and_starves_the_engine():
     assert throughput < 0.3
 
 
-def values(gauge: Gauge, from_ms: float, to_ms: float) -> Iterator[tuple[int, float]]:
+def in_flight(run: Run) -> list[tuple[float, int]]:
+    """How many requests had a seat, from which time on."""
+    steps = sorted([(one.seated_ms, 1) for one in run.served] + [(one.ended_ms, -1) for one in run.served])
+    return list(zip([at_ms for at_ms, _ in steps], accumulate(step for _, step in steps), strict=True))
+
+
+def values(changes: list[tuple[float, int]], from_ms: float, to_ms: float) -> Iterator[tuple[int, float]]:
     """Each value that it had then, and for how many milliseconds."""
-    for (begin_ms, value), (end_ms, _) in pairwise([*gauge.changes, (to_ms, 0)]):
+    for (begin_ms, value), (end_ms, _) in pairwise([*changes, (to_ms, 0)]):
         inside_ms = min(end_ms, to_ms) - max(begin_ms, from_ms)
         if inside_ms > 0:
             yield value, inside_ms
@@ -95,10 +101,8 @@ def test_64_clients_whose_answers_come_whole_keep_60_of_64_seats_in_use(rules):
     workload = make("whole-answers", 1)
     run = play(Scenario(workload, **rules))
 
-    in_flight = list(values(run.in_flight["engine-0"], workload.from_ms, workload.to_ms))
-    assert sum(for_ms for count, for_ms in in_flight if count >= 60) >= 0.99 * (
-        workload.to_ms - workload.from_ms
-    )
+    busy = values(in_flight(run), workload.from_ms, workload.to_ms)
+    assert sum(for_ms for count, for_ms in busy if count >= 60) >= 0.99 * (workload.to_ms - workload.from_ms)
     assert run.over_limit == 0
 
 
@@ -109,12 +113,10 @@ def test_after_a_restart_a_long_line_meets_the_engine_without_a_burst(seed, rule
     workload = replace(make("flood", seed), outages=(Span(60_000, back_ms),))
     run = play(Scenario(workload, **rules))
 
-    after = [
-        (count, for_ms) for count, for_ms in values(run.engine_queues["engine-0"], back_ms, back_ms + 5_000)
-    ]
-    assert run.over_limit == 0
+    after = values(run.engine_queues["engine-0"].changes, back_ms, back_ms + 5_000)
     assert 0 < max(count for count, _ in after) <= WINDOW
-    busy = values(run.in_flight["engine-0"], back_ms + 8_000, back_ms + 20_000)
+    assert run.over_limit == 0
+    busy = values(in_flight(run), back_ms + 8_000, back_ms + 20_000)
     assert min(count for count, _ in busy) >= 60  # and it is full again
 
 
