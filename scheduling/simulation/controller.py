@@ -11,7 +11,6 @@ from scheduling.core.control import OwnCounts
 from scheduling.core.events import Event
 from scheduling.core.limits import EngineLoad
 from scheduling.core.scheduler import Scheduler
-from scheduling.simulation.engine.request import Progress
 from scheduling.simulation.fleet import Backend, Fleet
 from scheduling.simulation.wire import Wire
 
@@ -31,11 +30,11 @@ class Controller:
         """Ask every engine how it does."""
         self._wire.send(partial(self._show, now_ms, shown=not blackout), now_ms)
 
-    def read_header(self, backend: Backend, said: Iterable[Progress], now_ms: float) -> None:
-        """What answers that end now tell of the engine's load."""
+    def read_header(self, backend: Backend, now_ms: float) -> None:
+        """An answer that ends now tells of the engine's load."""
         asked_ms = now_ms - self._wire.delay_ms  # what was sent later is not in it
-        if (load := backend.header(said, asked_ms)) is not None:
-            self._wire.send(partial(self._overhear, load, asked_ms), now_ms)
+        load = backend.reader.header(backend.engine, asked_ms)
+        self._wire.send(partial(self._overhear, load, asked_ms), now_ms)
 
     def _show(self, asked_ms: int, now_ms: float, *, shown: bool) -> None:
         loads = [backend.look(asked_ms, blackout=not shown) for backend in self._fleet]
