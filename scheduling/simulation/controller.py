@@ -14,6 +14,10 @@ from scheduling.core.scheduler import Scheduler
 from scheduling.simulation.fleet import Backend, Fleet
 from scheduling.simulation.wire import Wire
 
+HEAR_EVERY_MS = (
+    100  # of one engine: as the gateway's control feed, which may see thousands of answers a second
+)
+
 
 class Controller:
     """Does for pretend engines what the controller and the gateway's control feed do for real ones."""
@@ -25,6 +29,7 @@ class Controller:
         self._fleet = fleet
         self._wire = wire
         self._obey = obey  # does what the scheduler decided
+        self._heard_ms: dict[str, float] = {}  # when each engine's header was last acted on
 
     def read_engines(self, now_ms: int, *, blackout: bool) -> None:
         """Ask every engine how it does."""
@@ -50,6 +55,9 @@ class Controller:
 
     def _overhear(self, load: EngineLoad, asked_ms: float, now_ms: float) -> None:
         """A step at once, but none up: it does not look at who waits."""
+        if now_ms - self._heard_ms.get(load.backend, -HEAR_EVERY_MS) < HEAR_EVERY_MS:
+            return
+        self._heard_ms[load.backend] = now_ms
         held = counts_of(self._scheduler.view(int(now_ms)).backends)
         own = {name: replace(counts, blocked=False) for name, counts in held.items()}
         self._decide(load, own, asked_ms, now_ms)
