@@ -78,6 +78,12 @@ class Dispatcher(Protocol):
         Its window is halved, and its cap where the window does not hold all.
         """
 
+    def fail(self, backend: str) -> None:
+        """The engine could not be reached, or broke off before it said anything: its circuit counts that."""
+
+    def serves(self, pool: str, model: str) -> bool:
+        """Some backend of the model would take requests: it does not drain, and its circuit is not open."""
+
     def cancel(self, request_id: str) -> bool:
         """Take a waiting request out of line for an admin. False when it does not wait."""
 

@@ -88,6 +88,15 @@ class MemoryDispatcher:
         if scheduler := self._scheduler_of(backend):
             self.deliver(scheduler, scheduler.throttle(backend, self._clock_ms()))
 
+    def fail(self, backend: str) -> None:
+        """The engine could not be reached, or broke off before it said anything."""
+        self.throttle(backend)
+
+    def serves(self, pool: str, model: str) -> bool:
+        """Some backend of the model would take requests: it does not drain."""
+        rules = self._policy.backends.values()
+        return any(rule.pool == pool and model in rule.models and not rule.draining for rule in rules)
+
     def cancel(self, request_id: str) -> bool:
         """Take a waiting request out of line for an admin. False when it does not wait."""
         seat = self._seats.get(request_id)
