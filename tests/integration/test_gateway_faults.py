@@ -192,3 +192,13 @@ async def test_a_stream_that_breaks_inside_an_event_gets_no_words_after_the_half
         data = await read_raw(served, STREAM)
     assert b'"error"' not in data
     assert not data.endswith(b"0\r\n\r\n")
+
+
+async def test_the_first_token_of_an_answer_that_nobody_saw_is_not_the_requests_first():
+    broken = chunk(EVENT + b'data: {"error":{"message":"lost the GPU"}}\n\n')
+    async with gateway(says(CHUNKED_HEAD + broken), says(GOOD)) as (served, _):
+        answered = await post(served, STREAM)
+        records = await served.settled(1)
+    assert answered.text.count("hi") == 1
+    assert (records[0].outcome, records[0].attempt) == ("ok", 2)
+    assert records[0].first_token_at >= records[0].dispatched_at
