@@ -19,7 +19,9 @@ from scheduling.engines.table import NO_SETUP, Blind, Reading, Setup, Table
 
 MAX_THREADS = 256  # one for every engine that hangs; a page that comes takes some milliseconds
 GRACE_S = 0.25  # a read that its own timeout should have ended is waited for this much longer
-LONGEST_TIMEOUT_S = 2.0  # an engine that needs longer for a page will not give a useful one
+# How long a page may take: its period, within these. Under a second a busy engine needs more than a short
+# period; one that needs longer than two will not give a useful page.
+SHORTEST_TIMEOUT_S, LONGEST_TIMEOUT_S = 1.0, 2.0
 SETUP_EVERY_S = 60.0  # configuration changes with the process only; a restart is noticed at once
 FIRST_PAGE_EVERY_S = 60.0  # how often the best page is tried again while another one serves
 ERROR_CHARACTERS = 200  # what the database keeps of an error
@@ -53,7 +55,7 @@ class Scraper:
         engines are silent. Engines without a metric page get an empty load,
         and no error while somebody answers.
         """
-        limit_s = limited(timeout_s)
+        limit_s = min(timeout_s, LONGEST_TIMEOUT_S)
         reads = {endpoint.backend: self.begin(endpoint, limit_s) for endpoint in endpoints}
         wait(reads.values(), limit_s + GRACE_S)
         self.forget_all_but(reads)
@@ -166,9 +168,9 @@ class Scraper:
             return self._memory.setdefault(endpoint, Memory())
 
 
-def limited(timeout_s: float) -> float:
-    """How long a read may take when the engine's period is ``timeout_s``."""
-    return min(timeout_s, LONGEST_TIMEOUT_S)
+def limited(period_s: float) -> float:
+    """How long a read may take, in seconds, when the engine is read every ``period_s``."""
+    return min(max(period_s, SHORTEST_TIMEOUT_S), LONGEST_TIMEOUT_S)
 
 
 def result(backend: str, read: Future[EngineLoad], limit_s: float) -> EngineLoad:
