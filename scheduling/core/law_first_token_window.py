@@ -4,12 +4,15 @@ The gate itself keeps ``pending < window`` without delay; this slow loop only
 trims the window, so polling speed does not decide its stability. With w
 waiting in the engine, p pending of ours, target T:
 
-    nothing waits, work was blocked, KV < 0.95:  window = min(128, 1.5 window + 1)
+    nothing waits at two readings in a row,
+        work was blocked, KV < 0.95:             window = min(128, 1.5 window + 1)
     min(w, p) > T:                               window = max(1, window - (min(w, p) - T))
     given to the gates:                          max(1, floor(window) - max(0, w - p))
 
 ``max(0, w - p)`` is traffic that is not ours. No step up unless the gate held
-work back, so an idle hour does not open the window. Where the pool has a
+work back, so an idle hour does not open the window. One reading is not enough
+for it: a short queue is empty for a moment whenever several requests end
+together (of a real vLLM with four seats, at one reading of twelve). Where the pool has a
 target for the time per output token, it also moves the cap (``next_cap``).
 Windows are in requests, 1..128. Target: "Efficient Request Queueing", TNG,
 2025, part 5 (about 3).
@@ -23,10 +26,14 @@ from scheduling.core.backend_state import BackendState, OwnCounts, Step
 from scheduling.core.law import Law, Ruling
 from scheduling.core.trim import WINDOW_FLOOR, next_cap, next_window
 
+EMPTY_READINGS = 2  # in a row, before the window grows
+
 
 def _decide(state: BackendState, step: Step) -> tuple[BackendState, Ruling]:
     target = step.pool.engine_queue_target_requests
     window, window_reason = next_window(state.window, step.load, step.own or OwnCounts(), target)
+    if window > state.window and state.empty_readings < EMPTY_READINGS:
+        window, window_reason = state.window, "engine queue empty for the first time: window holds"
     state, cap_reason = _guarded(replace(state, window=window), step)
     foreign = max(0, (step.load.waiting or 0) - step.own.pending) if step.own else 0
     reasons = [window_reason, cap_reason, f"{foreign} waiting in the engine are not ours" if foreign else ""]
