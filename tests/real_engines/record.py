@@ -22,6 +22,7 @@ from typing import Any
 
 BUSY_CLIENTS = 10
 BUSY_TOKENS = 400
+PATIENCE_S = 600.0  # a busy machine is slow
 PROMPT = [{"role": "user", "content": "each tenant takes its turn"}]
 # What tells one engine from another, and its own configuration: page, and the end of the file's name.
 ASIDE = {
@@ -51,7 +52,7 @@ class Recorder:
             self._url + path, data=data, headers={"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
                 return answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.read().decode()
@@ -84,7 +85,7 @@ class Recorder:
     def aside(self, path: str, suffix: str) -> None:
         """Save one of the engine's other pages, if it has it."""
         try:
-            with urllib.request.urlopen(self._url + path, timeout=120) as answer:
+            with urllib.request.urlopen(self._url + path, timeout=PATIENCE_S) as answer:
                 self.write(suffix, answer.read().decode())
         except urllib.error.HTTPError as error:
             print(f"{path}: {error.code}")
@@ -96,7 +97,7 @@ class Recorder:
         request = urllib.request.Request(
             f"{self._url}/v1/chat/completions", data=json.dumps(body).encode(), headers=headers
         )
-        with urllib.request.urlopen(request, timeout=120) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             said = answer.headers.get(ORCA_SAID)
         return {"stream": stream, "queue": queue, ORCA_ASKED: asked or None, ORCA_SAID: said}
 

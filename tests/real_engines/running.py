@@ -189,8 +189,9 @@ def manage(environment: dict[str, str], *arguments: str) -> str:
 
 
 @contextmanager
-def running_product(engine: Endpoint, data: Path, rules: str = RULES) -> Iterator[Product]:
+def running_product(engine: Endpoint, data: Path, rules: str = "") -> Iterator[Product]:
     """`manage.py serve` in front of one engine, with an API token for each tenant of the rules."""
+    rules = rules or RULES.format(engine=engine)
     port = free_port()
     environment = {**os.environ, "FAIRLANE_DATA_DIR": str(data)}
     environment.pop("DATABASE_URL", None)
@@ -209,9 +210,9 @@ def running_product(engine: Endpoint, data: Path, rules: str = RULES) -> Iterato
         scopes = ["--scope", "queues:read", "--scope", "usage:read"]
         admin = manage(environment, "token", "issue", "--admin", admins.FIRST, *scopes, "--quiet")
         product = Product(url, data, {}, {}, admin, environment)
-        product.apply(rules.format(engine=engine))
+        product.apply(rules)
         with ExitStack() as clients:
-            for tenant in yaml.safe_load(rules.format(engine=engine))["tenants"]:
+            for tenant in yaml.safe_load(rules)["tenants"]:
                 slug = tenant["slug"]
                 product.secrets[slug] = manage(environment, "token", "issue", slug, "--quiet")
                 product.clients[slug] = clients.enter_context(client_of(url, product.secrets[slug]))

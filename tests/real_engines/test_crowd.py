@@ -22,17 +22,17 @@ pytestmark = [pytest.mark.real_engine, pytest.mark.product]
 SEATS = 4
 TARGET = 3
 CAP = 16
-RULES = f"""
+RULES = """
 tenants:
-  - {{{{slug: small, name: Small, weight: {WEIGHTS["small"]}}}}}
-  - {{{{slug: middle, name: Middle, weight: {WEIGHTS["middle"]}}}}}
-  - {{{{slug: large, name: Large, weight: {WEIGHTS["large"]}}}}}
+  - {{slug: small, name: Small, weight: {weights[small]}}}
+  - {{slug: middle, name: Middle, weight: {weights[middle]}}}
+  - {{slug: large, name: Large, weight: {weights[large]}}}
 models:
-  - {{{{name: tiny, pool: main}}}}
+  - {{name: tiny, pool: main}}
 backends:
-  - {{{{name: real, pool: main, engine: {{engine.engine}}, url: "{{engine.url}}", max_in_flight: {CAP}}}}}
+  - {{name: real, pool: main, engine: {engine.engine}, url: "{engine.url}", max_in_flight: {cap}}}
 policies:
-  - {{{{pool: main, fairness: token_fair, engine_queue_target: {TARGET}}}}}
+  - {{pool: main, fairness: token_fair, engine_queue_target: {target}}}
 """
 
 
@@ -46,7 +46,8 @@ def engine(request: pytest.FixtureRequest) -> Endpoint:
 
 @pytest.fixture(scope="module")
 def product(engine: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    with running_product(engine, tmp_path_factory.mktemp("product"), RULES) as product:
+    rules = RULES.format(engine=engine, weights=WEIGHTS, cap=CAP, target=TARGET)
+    with running_product(engine, tmp_path_factory.mktemp("product"), rules) as product:
         yield product
 
 
@@ -130,8 +131,8 @@ def test_a_request_that_leaves_the_line_never_reaches_the_engine(engine, product
 
 
 def leave(client: openai.OpenAI) -> None:
-    """Ask, and hang up while the request stands in line."""
-    with pytest.raises(openai.APITimeoutError):
+    """Ask, and hang up while the request stands in line; Fairlane may be told of the patience, and end it."""
+    with pytest.raises((openai.APITimeoutError, openai.InternalServerError)):
         client.with_options(timeout=1.0).chat.completions.create(
             model="tiny",
             messages=[{"role": "user", "content": "this prompt is never read " * 20}],
