@@ -64,6 +64,7 @@ class Heard:
     prompt_tokens: int
     finished: str  # the finish reason
     closed: bool  # the stream ended with [DONE], or the answer was one JSON document
+    error: str = ""  # the code of an error event
 
 
 def ask_all(url: str, secrets: dict[str, str], asks: Sequence[Ask]) -> list[Heard]:
@@ -130,6 +131,7 @@ def _stream(ask: Ask, answer: urllib3.BaseHTTPResponse, asked_s: float) -> Heard
         usage.get("prompt_tokens", 0),
         next((choice["finish_reason"] for choice in reversed(choices) if choice["finish_reason"]), ""),
         bool(lines) and lines[-1] == "[DONE]",
+        next((chunk["error"]["code"] for chunk in chunks if "error" in chunk), ""),
     )
 
 

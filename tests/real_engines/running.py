@@ -27,6 +27,7 @@ from scheduling import control_bus
 from scheduling.core.control import BackendState
 from scheduling.engines.endpoint import Endpoint
 
+SCOPES = ("queues:read", "usage:read", "tenants:write")
 ROOT = Path(__file__).parents[2]
 PRODUCT_START_S = 90.0
 STORED_S = 10.0  # usage records are written in batches; a busy machine is slow
@@ -78,10 +79,13 @@ class Product:
         finally:
             client.close()
 
-    def ask(self, path: str) -> Any:
-        """The control API's answer."""
+    def ask(self, path: str, change: dict[str, Any] | None = None) -> Any:
+        """The control API's answer, also to a change (PATCH)."""
         request = urllib.request.Request(
-            f"{self.url}/api/v1/{path}", headers={"Authorization": f"Bearer {self.admin_token}"}
+            f"{self.url}/api/v1/{path}",
+            data=None if change is None else json.dumps(change).encode(),
+            headers={"Authorization": f"Bearer {self.admin_token}", "Content-Type": "application/json"},
+            method="GET" if change is None else "PATCH",
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
@@ -207,7 +211,7 @@ def running_product(engine: Endpoint, data: Path, rules: str = "") -> Iterator[P
     url = f"http://127.0.0.1:{port}"
     try:
         await_answer(f"{url}/readyz", serve, data / "serve.log", PRODUCT_START_S)
-        scopes = ["--scope", "queues:read", "--scope", "usage:read"]
+        scopes = [part for scope in SCOPES for part in ("--scope", scope)]
         admin = manage(environment, "token", "issue", "--admin", admins.FIRST, *scopes, "--quiet")
         product = Product(url, data, {}, {}, admin, environment)
         product.apply(rules)

@@ -38,7 +38,7 @@ WEIGHT = 9
 RULES = """
 tenants:
   - {{slug: heavy, name: Heavy, weight: 1}}
-  - {{slug: light, name: Light, weight: {weight}}}
+  - {{slug: light, name: Light, weight: 1}}
 models:
   - {{name: tiny, pool: main}}
 backends:
@@ -53,30 +53,35 @@ class Row:
     """One mode's figures."""
 
     mode: str
-    engine_queue: int  # the most that waited in the engine while the tenant flooded
+    engine_queue: list[int]  # what waited in the engine while the tenant flooded and all seats were taken
     light_s: list[float]  # the light tenant's first-token times
     flood_s: float
     share: float  # of the first tokens after the weight went to 9 of 10
     left_s: float  # until the engine held none of 16 requests whose clients had left
     answers: list[Heard]
 
+    @property
+    def queue_p99(self) -> int:
+        """What the engine's queue was not above in 99 of 100 readings."""
+        return int(crowd.percentile(self.engine_queue, 0.99))
+
     def __str__(self) -> str:
         return (
-            f"| {self.mode} | {self.engine_queue} | {statistics.median(self.light_s):.1f} s / "
+            f"| `{self.mode}` | {self.queue_p99} / {max(self.engine_queue)} | {statistics.median(self.light_s):.1f} s / "
             f"{max(self.light_s):.1f} s | {self.flood_s:.0f} s | {self.share:.0%} | {self.left_s:.1f} s |"
         )
 
 
 @pytest.fixture(scope="module")
 def product(engine: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    rules = RULES.format(weight=1, url=engine.url, mode="off")
+    rules = RULES.format(url=engine.url, mode="off")
     with running_product(engine, tmp_path_factory.mktemp("product"), rules) as product:
         yield product
 
 
-def set_rules(product: Product, engine: Endpoint, mode: str, weight: int = 1) -> None:
-    """Put them in force, and give every process the second it may take to hear of them."""
-    product.apply(RULES.format(weight=weight, url=engine.url, mode=mode))
+def set_mode(product: Product, engine: Endpoint, mode: str) -> None:
+    """Put it in force with equal weights, and give every process the second it may take to hear of it."""
+    product.apply(RULES.format(url=engine.url, mode=mode))
     time.sleep(1.5)
 
 
@@ -85,7 +90,7 @@ def in_line(product: Product, read) -> int:
     return (pool["queued"] if pool else 0) + read().waiting
 
 
-def isolation(product: Product, read) -> tuple[int, list[float], float, list[Heard]]:
+def isolation(product: Product, read) -> tuple[list[int], list[float], float, list[Heard]]:
     asks = [Ask("heavy", PROMPTS[place % 5], stream=True, priority=GREED) for place in range(FLOOD)]
     answers: list[Heard] = []
     flood = threading.Thread(target=lambda: answers.extend(crowd.ask_all(product.url, product.secrets, asks)))
@@ -99,16 +104,17 @@ def isolation(product: Product, read) -> tuple[int, list[float], float, list[Hea
         flood.join()
     took_s = max(one.ended_s for one in answers) - min(one.asked_s for one in answers)
     times = [one.first_s - one.asked_s for one in light]
-    return max(load.waiting for load in watch.full(SEATS)), times, took_s, answers + light
+    return [load.waiting for load in watch.full(SEATS)], times, took_s, answers + light
 
 
-def reweighted(product: Product, read, engine: Endpoint, mode: str) -> tuple[float, list[Heard]]:
+def reweighted(product: Product, read) -> tuple[float, list[Heard]]:
     asks = [Ask(tenant, PROMPTS[n % 5], stream=True) for n in range(EACH) for tenant in ("heavy", "light")]
     answers: list[Heard] = []
     both = threading.Thread(target=lambda: answers.extend(crowd.ask_all(product.url, product.secrets, asks)))
     both.start()
     wait_until(lambda: in_line(product, read) > EACH, 30)
-    set_rules(product, engine, mode, WEIGHT)
+    product.ask("tenants/light", {"weight": WEIGHT})
+    time.sleep(1.5)
     from_s = time.monotonic()
     both.join()
     dry_s = max(one.first_s for one in answers if one.ask.tenant == "light")
@@ -140,9 +146,9 @@ def give_up(client: openai.OpenAI) -> None:
 
 @pytest.mark.parametrize("mode", ["off", "with_window", "alone"])
 def test_what_the_engines_own_priority_does_for_us(engine, product, read, capsys, mode) -> None:
-    set_rules(product, engine, mode)
+    set_mode(product, engine, mode)
     queue, light_s, flood_s, flooded = isolation(product, read)
-    share, shared = reweighted(product, read, engine, mode)
+    share, shared = reweighted(product, read)
     row = Row(mode, queue, light_s, flood_s, share, leaving(product, read), flooded + shared)
 
     with capsys.disabled():
@@ -151,8 +157,8 @@ def test_what_the_engines_own_priority_does_for_us(engine, product, read, capsys
     # Whoever orders the requests, the light tenant does not wait for the flood.
     assert max(row.light_s) < row.flood_s / 4
     if mode == "alone":
-        assert row.engine_queue > FLOOD - 40
+        assert max(row.engine_queue) > FLOOD - 40
         assert row.share < 0.7  # what is inside the engine keeps the order that it came with
     else:
-        assert row.engine_queue <= TARGET + 2
-        assert row.share > 0.8
+        assert row.queue_p99 <= TARGET + 2
+        assert row.share > 0.7
