@@ -66,9 +66,10 @@ class Row:
         return int(crowd.percentile(self.engine_queue, 0.99))
 
     def __str__(self) -> str:
+        light = f"{statistics.median(self.light_s):.1f} s / {max(self.light_s):.1f} s"
         return (
-            f"| `{self.mode}` | {self.queue_p99} / {max(self.engine_queue)} | {statistics.median(self.light_s):.1f} s / "
-            f"{max(self.light_s):.1f} s | {self.flood_s:.0f} s | {self.share:.0%} | {self.left_s:.1f} s |"
+            f"| `{self.mode}` | {self.queue_p99} / {max(self.engine_queue)} | {light} "
+            f"| {self.flood_s:.0f} s | {self.share:.0%} | {self.left_s:.1f} s |"
         )
 
 

@@ -20,9 +20,13 @@ def test_one_reading_of_an_empty_queue_opens_nothing() -> None:
     """It is empty for a moment when several requests end together, though three wait on the average."""
     controller = Controller()
 
-    seen = [controller.reads(waiting=waiting).limit().window for waiting in (3, 0, 2, 0, 1, 0, 3)]
+    seen = [controller.reads(waiting=waiting).limit() for waiting in (3, 0, 2, 0, 1, 0, 3)]
 
-    assert seen == [3] * 7
+    assert [limit.window for limit in seen] == [3] * 7
+    assert [limit.reason.partition(":")[0] for limit in seen[:2]] == [
+        "window holds",
+        "engine queue empty for the first time",
+    ]
 
 
 def test_a_restart_begins_the_count_of_empty_readings_again() -> None:
