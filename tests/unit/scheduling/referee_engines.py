@@ -79,7 +79,7 @@ class Engine:
             self.until_ms = min(self.until_ms, now_ms)
 
     def settle_in(self) -> None:
-        """The slow start is over once it has reached all that bounds the backend, or did while it was known."""
+        """The slow start is over once it has reached all that bounds the backend, or last did."""
         full = max(self.bounds)
         if self.slow and 0 < full <= self.slow:
             self.slow = None
