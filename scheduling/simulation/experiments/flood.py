@@ -11,7 +11,7 @@ from scheduling.simulation.experiments.trial import Observation, Size
 from scheduling.simulation.experiments.words import ratio
 from scheduling.simulation.scenario import Workload
 
-QUIET = "quiet"
+QUIET, POWER = "quiet", "power"
 TIMES = 2.0  # the power user alone asks for this many times what the engine serves
 WARM = 0.1  # of a trial, until the flood's queue is there
 
@@ -47,6 +47,29 @@ def quiet_rows(observations: Sequence[Observation]) -> list[Row]:
     return [_row(seen, alone_s) for seen in observations]
 
 
+def held_rows(observations: Sequence[Observation], unlimited: str) -> list[Row]:
+    """What the quiet tenant and the engine saw; throughput is kept of the trial in which nothing is held back."""
+    full = next(figures.tokens_per_s(seen) for seen in observations if seen.trial.label == unlimited)
+    return [_held(seen, full) for seen in observations]
+
+
+def _held(seen: Observation, full: float) -> Row:
+    scenario = seen.trial.scenario
+    written = figures.tokens_per_s(seen)
+    return Row(
+        seen.trial.label,
+        {
+            "polled": scenario.read_every_ms / 1000 if scenario.reads() else None,
+            "p50": figures.first_token_s(seen, QUIET, 50),
+            "p99": figures.first_token_s(seen, QUIET, 99),
+            "per_token": figures.per_token_ms(seen, POWER),
+            "engine_queue": seen.inside.queue_max,
+            "written": written,
+            "kept": ratio(written, full),
+        },
+    )
+
+
 def _row(seen: Observation, alone_s: float) -> Row:
     p99_s = figures.first_token_s(seen, QUIET, 99)
     return Row(
@@ -56,7 +79,7 @@ def _row(seen: Observation, alone_s: float) -> Row:
             "p50": figures.first_token_s(seen, QUIET, 50),
             "p99": p99_s,
             "factor": ratio(p99_s, alone_s),
-            "engine_queue": seen.engine_queue_max,
+            "engine_queue": seen.inside.queue_max,
             "written": figures.tokens_per_s(seen),
         },
     )
