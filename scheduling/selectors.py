@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import connection, transaction
 from django.db.models import Model, Q, QuerySet
 from django.utils import timezone
 
-from scheduling import models, secrets
-from scheduling.core.policy import BackendRule, ClassRule, Policy, PoolRule, Prices, TenantRule
-from scheduling.core.usage import CostRule
+from scheduling import models, policy_rows, secrets
+from scheduling.core.policy import Policy
 from scheduling.engines.endpoint import Endpoint
 from scheduling.services.edits import Missing
 
@@ -53,12 +51,13 @@ def policy() -> Policy:
     with consistent_read():
         return Policy(
             revision=revision(),
-            tenants=MappingProxyType(_tenant_rules()),
-            classes=MappingProxyType(_class_rules()),
-            pools=MappingProxyType(_pool_rules()),
-            backends=MappingProxyType(_backend_rules()),
+            tenants=MappingProxyType(policy_rows.tenant_rules()),
+            classes=MappingProxyType(policy_rows.class_rules()),
+            pools=MappingProxyType(policy_rows.pool_rules()),
+            backends=MappingProxyType(policy_rows.backend_rules()),
             models=MappingProxyType(dict(models.ServedModel.objects.values_list("name", "pool__name"))),
-            prices=MappingProxyType(_prices()),
+            prices=MappingProxyType(policy_rows.prices()),
+            routes=MappingProxyType(policy_rows.routes()),
         )
 
 
@@ -92,8 +91,15 @@ def pools() -> QuerySet[models.Pool]:
 
 
 def served_models() -> QuerySet[models.ServedModel]:
-    """Served models with their pool and the backends that list them."""
-    return models.ServedModel.objects.select_related("pool").prefetch_related("backends")
+    """Served models with their pool, their fallbacks and the backends that list them."""
+    return models.ServedModel.objects.select_related("pool").prefetch_related(
+        "backends", "fallback_rows__model"
+    )
+
+
+def aliases() -> QuerySet[models.Alias]:
+    """Aliases with their targets and fallbacks."""
+    return models.Alias.objects.prefetch_related("target_rows__model", "fallback_rows__model")
 
 
 def backends() -> QuerySet[models.Backend]:
@@ -150,102 +156,18 @@ def found(rows: QuerySet[Row], **key: object) -> Row:
     return row
 
 
-def _tenant_rules() -> dict[str, TenantRule]:
-    quotas: dict[int, list[models.Quota]] = defaultdict(list)
-    for quota in models.Quota.objects.select_related("model").order_by():
-        quotas[quota.tenant_id].append(quota)
-    rows = models.Tenant.objects.values_list(
-        "id", "slug", "weight", "priority_class__name", "state", "boost", "boost_until"
-    )
-    return {
-        slug: TenantRule(
-            slug=slug,
-            weight=weight,
-            priority_class=priority_class,
-            suspended=state == models.Tenant.State.SUSPENDED,
-            paused=state == models.Tenant.State.PAUSED,
-            boost=boost,
-            boost_until_s=until.timestamp() if until else 0.0,
-            **(_quota_rules(quotas[key]) if key in quotas else {}),
-        )
-        for key, slug, weight, priority_class, state, boost, until in rows
-    }
-
-
-def _quota_rules(rows: Iterable[models.Quota]) -> dict[str, Any]:
-    limits: dict[str, dict[str, int]] = defaultdict(dict)
-    refusing: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        model = row.model.name if row.model else ""
-        limits[model][row.kind] = row.limit
-        if not row.waits:
-            refusing[model].add(row.kind)
-    return {
-        "quotas": MappingProxyType(limits.pop("", {})),
-        "model_quotas": MappingProxyType({model: MappingProxyType(of) for model, of in limits.items()}),
-        "refusing": MappingProxyType({model: frozenset(kinds) for model, kinds in refusing.items()}),
-    }
-
-
-def _prices() -> dict[str, Prices]:
-    rows = models.ServedModel.objects.values_list("name", "prompt_price", "cached_price", "completion_price")
-    return {name: Prices(*prices) for name, *prices in rows if any(prices)}
-
-
-def _class_rules() -> dict[str, ClassRule]:
-    return {
-        row.name: ClassRule(
-            name=row.name,
-            rank=row.rank,
-            reserved_seats=row.reserved_seats,
-            lent_seats=row.lent_seats,
-            max_wait_ms=None if row.max_wait_s is None else row.max_wait_s * 1000,
-        )
-        for row in models.PriorityClass.objects.all()
-    }
-
-
-def _pool_rules() -> dict[str, PoolRule]:
-    rules = {name: PoolRule(name) for name in models.Pool.objects.values_list("name", flat=True)}
-    for row in policies():
-        rules[row.pool.name] = PoolRule(
-            name=row.pool.name,
-            fairness=row.fairness,
-            admission=row.admission,
-            window_requests=row.window_requests,
-            engine_queue_target_requests=row.engine_queue_target_requests,
-            tpot_target_ms=row.tpot_target_ms,
-            stale=row.stale,
-            paused=row.paused,
-            cost=CostRule(row.prompt_weight, row.completion_weight, row.cached_discount_percent),
-        )
-    return rules
-
-
-def _backend_rules() -> dict[str, BackendRule]:
-    in_pool: dict[str, set[str]] = defaultdict(set)
-    for name, pool in models.ServedModel.objects.values_list("name", "pool__name"):
-        in_pool[pool].add(name)
-    return {
-        row.name: BackendRule(
-            name=row.name,
-            pool=row.pool.name,
-            models=frozenset(model.name for model in row.served_models.all())
-            or frozenset(in_pool[row.pool.name]),
-            max_in_flight=row.max_in_flight,
-            draining=row.state == models.Backend.State.DRAINING,
-            engine=row.engine,
-        )
-        for row in backends()
-    }
-
-
 def _endpoint(row: models.Backend) -> Endpoint:
     api_key = _api_key(row)
     if api_key is None:
         logger.error("Backend %s: %s", row.name, secrets.Unreadable())
     return Endpoint(
-        backend=row.name, url=row.url.rstrip("/"), engine=row.engine, api_key=api_key or "", ca_pem=row.ca_pem
+        backend=row.name,
+        url=row.url.rstrip("/"),
+        engine=row.engine,
+        api_key=api_key or "",
+        ca_pem=row.ca_pem,
+        poll_every_ms=row.poll_every_ms,
+        low_first={"low_first": True, "high_first": False}.get(row.priority_order),
     )
 
 

@@ -25,6 +25,7 @@ RESOURCES = {
     "tenants": "tenants",
     "tokens": "tokens",
     "models": "models",
+    "aliases": "models",
     "pools": "models",
     "backends": "backends",
     "policies": "policies",

@@ -97,24 +97,44 @@ class ModelIn(Input):
     name: str
     pool: str
     prices: PricesIn = Field(default=NOT_WRITTEN)
+    fallbacks: list[str] = []
 
 
 class ModelChange(Input):
-    """What to change about a model: where it is served, and what its tokens cost."""
+    """What to change about a model: where it is served, what its tokens cost, and who stands in for it."""
 
     pool: str = Field(default=NOT_WRITTEN)
     prices: PricesIn = Field(default=NOT_WRITTEN)
+    fallbacks: list[str] = Field(default=NOT_WRITTEN)
+
+
+class AliasIn(Input):
+    """A new alias: served models with weights, and those that take over, in this order."""
+
+    name: str
+    targets: dict[str, int]
+    fallbacks: list[str] = []
+
+
+class AliasChange(Input):
+    """What to change about an alias. Targets that are written replace all of its targets."""
+
+    targets: dict[str, int] = Field(default=NOT_WRITTEN)
+    fallbacks: list[str] = Field(default=NOT_WRITTEN)
 
 
 class BackendIn(Input):
-    """A new backend. No models: all of its pool."""
+    """A new backend. No models: all of its pool. No max_in_flight or kv_tokens: as the engine says."""
 
     name: str
     pool: str
     url: str
     engine: str = "vllm"
     models: list[str] = []
-    max_in_flight: int = 32
+    max_in_flight: int | None = None
+    kv_tokens: int | None = None
+    poll_every_ms: int | None = None
+    priority_order: str = ""
     api_key: str = Field("", json_schema_extra={"writeOnly": True})
     ca_pem: str = ""
 
@@ -126,7 +146,10 @@ class BackendChange(Input):
     url: str = Field(default=NOT_WRITTEN)
     engine: str = Field(default=NOT_WRITTEN)
     models: list[str] = Field(default=NOT_WRITTEN)
-    max_in_flight: int = Field(default=NOT_WRITTEN)
+    max_in_flight: int | None = None
+    kv_tokens: int | None = None
+    poll_every_ms: int | None = None
+    priority_order: str = Field(default=NOT_WRITTEN)
     api_key: str = Field(default=NOT_WRITTEN, json_schema_extra={"writeOnly": True})
     ca_pem: str = Field(default=NOT_WRITTEN)
 
@@ -149,6 +172,10 @@ class PolicyChange(Input):
     engine_queue_target_requests: int = Field(default=NOT_WRITTEN)
     tpot_target_ms: int | None = None
     stale: str = Field(default=NOT_WRITTEN)
+    counts_sent: bool = Field(default=NOT_WRITTEN)
+    kv_fill_percent: int = Field(default=NOT_WRITTEN)
+    prefix_slack_requests: int | None = None
+    engine_priority: str = Field(default=NOT_WRITTEN)
     paused: bool = Field(default=NOT_WRITTEN)
     prompt_weight: int = Field(default=NOT_WRITTEN)
     completion_weight: int = Field(default=NOT_WRITTEN)

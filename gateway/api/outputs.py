@@ -10,9 +10,9 @@ from ninja import Schema
 from pydantic import Field
 
 from gateway.models import ApiToken
-from scheduling.models import Backend, Change, Pool, ServedModel, Tenant
+from scheduling.models import Alias, Backend, Change, Pool, ServedModel, Tenant
 from scheduling.quotas import Written
-from scheduling.services import model_quotas_of, prices_of, quotas_of, reversible
+from scheduling.services import fallbacks_of, model_quotas_of, prices_of, quotas_of, reversible, targets_of
 
 Quotas = dict[str, int | dict[str, int | str]]
 """A limit, or ``{limit, when_exhausted: refuse}``, by kind."""
@@ -132,6 +132,7 @@ class ModelOut(Schema):
     name: str
     pool: str
     prices: dict[str, int]
+    fallbacks: list[str]
     created_at: datetime
 
     @staticmethod
@@ -144,6 +145,30 @@ class ModelOut(Schema):
         """What its tokens cost, without what is free."""
         return prices_of(row)
 
+    @staticmethod
+    def resolve_fallbacks(row: ServedModel) -> list[str]:
+        """The models that take over while no backend can serve it."""
+        return fallbacks_of(row)
+
+
+class AliasOut(Schema):
+    """A name that stands for served models; weights are shares of its requests."""
+
+    name: str
+    targets: dict[str, int]
+    fallbacks: list[str]
+    created_at: datetime
+
+    @staticmethod
+    def resolve_targets(row: Alias) -> dict[str, int]:
+        """Served models and their weights."""
+        return targets_of(row)
+
+    @staticmethod
+    def resolve_fallbacks(row: Alias) -> list[str]:
+        """The models that take over while no backend can serve the target."""
+        return fallbacks_of(row)
+
 
 class BackendOut(Schema):
     """A backend. Its API key is never given out."""
@@ -153,7 +178,10 @@ class BackendOut(Schema):
     url: str
     engine: str
     models: list[str]
-    max_in_flight: int
+    max_in_flight: int | None
+    kv_tokens: int | None
+    poll_every_ms: int | None
+    priority_order: str
     draining: bool
     has_api_key: bool
     ca_pem: str
@@ -214,6 +242,10 @@ class PolicyOut(Schema):
     engine_queue_target_requests: int
     tpot_target_ms: int | None
     stale: str
+    counts_sent: bool
+    kv_fill_percent: int
+    prefix_slack_requests: int | None
+    engine_priority: str
     paused: bool
     prompt_weight: int
     completion_weight: int

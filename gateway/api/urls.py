@@ -44,7 +44,7 @@ api = ControlApi(
     title="Fairlane control API",
     version="1",
     description=(
-        "Tenants, API tokens, models, backends, policies, queues, usage and the audit. "
+        "Tenants, API tokens, models, aliases, backends, policies, queues, usage and the audit. "
         "It uses the same services as the console, so everything is checked, audited and in force at once. "
         "Authenticate with an admin's API token: `manage.py token issue --admin NAME --scope …`."
     ),
@@ -55,6 +55,7 @@ api.add_router("/tenants", tenants.router)
 api.add_router("/tokens", tokens.router)
 api.add_router("/pools", models.pools)
 api.add_router("/models", models.models)
+api.add_router("/aliases", models.aliases)
 api.add_router("/backends", backends.router)
 api.add_router("/policies", policies.policies)
 api.add_router("/classes", policies.classes)

@@ -122,6 +122,19 @@ def _change_model(step: Step, errand: _Errand) -> None:
         services.set_prices(step.name, step.after["prices"], **errand.stamp)
 
 
+def _create_alias(step: Step, errand: _Errand) -> None:
+    fields = {"targets": {}, **step.after}  # none are refused, with the mend
+    services.create_alias(step.name, **fields, **errand.stamp)
+
+
+def _change_alias(step: Step, errand: _Errand) -> None:
+    services.change_alias(step.name, **step.after, **errand.stamp)
+
+
+def _set_fallbacks(step: Step, errand: _Errand) -> None:
+    services.set_fallbacks(step.name, step.after["fallbacks"], **errand.stamp)
+
+
 def _set_boost(tenant: str, boost: Mapping[str, Any] | None, errand: _Errand, _before: Any) -> None:
     if boost:
         until = datetime.fromisoformat(boost["until"])
@@ -187,6 +200,12 @@ _DOERS: dict[tuple[str, str], Callable[[Step, _Errand], object]] = {
     ("models", "create"): lambda step, errand: services.create_model(step.name, **step.after, **errand.stamp),
     ("models", "change"): _change_model,
     ("models", "delete"): lambda step, errand: services.delete_model(step.name, **errand.stamp),
+    ("fallbacks", "change"): _set_fallbacks,
+    ("aliases", "create"): _create_alias,
+    ("aliases", "change"): lambda step, errand: services.change_alias(
+        step.name, **step.after, **errand.stamp
+    ),
+    ("aliases", "delete"): lambda step, errand: services.delete_alias(step.name, **errand.stamp),
     ("tenants", "create"): _create_tenant,
     ("tenants", "change"): _change_tenant,
     ("tenants", "delete"): lambda step, errand: services.delete_tenant(step.name, **errand.stamp),

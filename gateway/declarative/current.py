@@ -12,12 +12,13 @@ from gateway import selectors as gateway_selectors
 from gateway.declarative.document import ENTRIES, written_name
 from gateway.declarative.plan import LONG_FIELDS, SECRET_FIELDS
 from scheduling import selectors, services
-from scheduling.models import SchedulingPolicy, Tenant
+from scheduling.models import Alias, SchedulingPolicy, Tenant
+from scheduling.services.backends import PLAIN_FIELDS
 from scheduling.services.pools import CLASS_FIELDS, POLICY_FIELDS
 
 Rows = dict[str, dict[str, Any]]
 
-KEYS = {"tenants": "slug", "models": "name", "backends": "name", "classes": "name", "policies": "pool"}
+KEYS = {"tenants": "slug", "policies": "pool"}  # the others have a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,10 @@ def current() -> dict[str, Rows]:
                 row.name: {"pool": row.pool.name, "prices": services.prices_of(row)}
                 for row in selectors.served_models()
             },
+            "fallbacks": {
+                row.name: {"fallbacks": services.fallbacks_of(row)} for row in selectors.served_models()
+            },
+            "aliases": {row.name: _alias(row) for row in selectors.aliases()},
             "tenants": {row.slug: _tenant(row) for row in selectors.tenants()},
             "backends": _backends(),
             "policies": {row.pool.name: _policy(row) for row in selectors.policies()},
@@ -56,6 +61,8 @@ def export() -> Export:
     for fields in state["tenants"].values():
         if (boost := fields["boost"]) and datetime.fromisoformat(boost["until"]) <= timezone.now():
             fields["boost"] = None
+    for name, fields in state["fallbacks"].items():
+        state["models"][name].update(fields)
     left_out = [
         *(
             f"backends: the API key of {name}; add api_key_env"
@@ -77,7 +84,7 @@ def _entry(section: str, name: str, fields: dict[str, Any]) -> dict[str, Any]:
         tenant, _, own = name.partition("/")
         entry: dict[str, Any] = {"tenant": tenant, "name": own}
     else:
-        entry = {KEYS[section]: name}
+        entry = {KEYS.get(section, "name"): name}
     for field, value in fields.items():
         if field not in (*SECRET_FIELDS, *LONG_FIELDS) and not _says_nothing(value):
             entry[written_name(ENTRIES[section], field)] = value
@@ -85,7 +92,7 @@ def _entry(section: str, name: str, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _says_nothing(value: Any) -> bool:
-    return value is None or value is False or value in ([], {})
+    return value is None or value is False or value in ([], {}, "")
 
 
 def _having(state: dict[str, Rows], section: str, field: str) -> list[str]:
@@ -105,6 +112,10 @@ def _tenant(row: Tenant) -> dict[str, Any]:
     }
 
 
+def _alias(row: Alias) -> dict[str, Any]:
+    return {"targets": services.targets_of(row), "fallbacks": services.fallbacks_of(row)}
+
+
 def _policy(row: SchedulingPolicy) -> dict[str, Any]:
     return {name: getattr(row, name) for name in POLICY_FIELDS}
 
@@ -115,9 +126,8 @@ def _backends() -> Rows:
         row.name: {
             "pool": row.pool.name,
             "url": row.url,
-            "engine": row.engine,
+            **{field: getattr(row, field) for field in PLAIN_FIELDS},
             "models": sorted(model.name for model in row.served_models.all()),
-            "max_in_flight": row.max_in_flight,
             "api_key": reached[row.name].api_key,
             "ca_pem": row.ca_pem,
         }

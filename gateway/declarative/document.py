@@ -69,11 +69,20 @@ class PricesEntry(Entry):
 
 
 class ModelEntry(Entry):
-    """A served model, the pool that serves it, and what its tokens cost."""
+    """A served model, the pool that serves it, what its tokens cost, and who stands in for it."""
 
     name: str
     pool: str
     prices: PricesEntry | None = None
+    fallbacks: list[str] | None = None
+
+
+class AliasEntry(Entry):
+    """A name that stands for served models. Targets that are written replace all of its targets."""
+
+    name: str
+    targets: dict[str, int] | None = None
+    fallbacks: list[str] | None = None
 
 
 class BackendEntry(Entry):
@@ -85,6 +94,9 @@ class BackendEntry(Entry):
     engine: str | None = None
     models: list[str] | None = None
     max_in_flight: int | None = None
+    kv_tokens: int | None = None
+    poll_every_ms: int | None = None
+    priority_order: str | None = None
     api_key_env: str | None = None
     ca_file: str | None = None
 
@@ -109,6 +121,10 @@ class PolicyEntry(Entry):
     engine_queue_target_requests: int | None = Field(None, alias="engine_queue_target")
     tpot_target_ms: int | None = None
     stale: str | None = None
+    counts_sent: bool | None = None
+    kv_fill_percent: int | None = None
+    prefix_slack_requests: int | None = Field(None, alias="prefix_slack")
+    engine_priority: str | None = None
     paused: bool | None = None
     prompt_weight: int | None = None
     completion_weight: int | None = None
@@ -131,6 +147,7 @@ class Document(Entry):
 
     tenants: list[TenantEntry] | None = None
     models: list[ModelEntry] | None = None
+    aliases: list[AliasEntry] | None = None
     backends: list[BackendEntry] | None = None
     classes: list[ClassEntry] | None = None
     policies: list[PolicyEntry] | None = None
@@ -140,6 +157,7 @@ class Document(Entry):
 ENTRIES: dict[str, type[Entry]] = {
     "tenants": TenantEntry,
     "models": ModelEntry,
+    "aliases": AliasEntry,
     "backends": BackendEntry,
     "classes": ClassEntry,
     "policies": PolicyEntry,

@@ -11,9 +11,18 @@ State = Mapping[str, Mapping[str, Fields]]
 """Section to name to fields. A section or field that is not there is not spoken of."""
 
 # What a row needs goes before it, and is removed after it.
-ORDER = ("pools", "classes", "models", "tenants", "backends", "policies", "tokens")
+ORDER = ("pools", "classes", "models", "fallbacks", "aliases", "tenants", "backends", "policies", "tokens")
+PARTS: Mapping[str, Fields] = {"fallbacks": {"fallbacks": []}}  # of a row of another section, as they begin
+KEPT = (*PARTS, "policies")  # never deleted: what they belong to always has one
 SECRET_FIELDS = ("api_key", "digest")
 LONG_FIELDS = ("ca_pem",)
+NOUNS = {
+    "aliases": "alias",
+    "classes": "class",
+    "fallbacks": "model",
+    "policies": "policy",
+    "tokens": "API token",
+}
 SIGNS = {"create": "+", "change": "~", "delete": "-"}
 
 
@@ -30,9 +39,7 @@ class Step:
     @property
     def noun(self) -> str:
         """What the row is called in a sentence."""
-        return {"classes": "class", "policies": "policy", "tokens": "API token"}.get(
-            self.section, self.section.removesuffix("s")
-        )
+        return NOUNS.get(self.section, self.section.removesuffix("s"))
 
     def line(self) -> str:
         """The step as a person reads it, without secrets."""
@@ -59,13 +66,27 @@ def plan(current: State, wanted: State, *, prune: bool = False) -> list[Step]:
     steps: list[Step] = []
     for section in ORDER:
         for name, fields in wanted.get(section, {}).items():
-            steps.extend(_upsert(section, name, current.get(section, {}).get(name), fields))
+            now = current.get(section, {}).get(name, PARTS.get(section))
+            steps.extend(_upsert(section, name, now, fields))
     if prune:
+        steps.extend(_goodbyes(current, wanted))
         for section in reversed(ORDER):
-            if section in wanted and section != "policies":  # a pool always has one
+            if section in wanted and section not in KEPT:
                 gone = [name for name in current.get(section, {}) if name not in wanted[section]]
                 steps.extend(Step("delete", section, name) for name in gone)
     return steps
+
+
+def _goodbyes(current: State, wanted: State) -> list[Step]:
+    """Models that go stand in for each other no longer, so that they may go in any order."""
+    gone = {
+        name: fields
+        for name, fields in current.get("fallbacks", {}).items()
+        if "models" in wanted and name not in wanted["models"]
+    }
+    return [
+        step for name, now in gone.items() for step in _upsert("fallbacks", name, now, PARTS["fallbacks"])
+    ]
 
 
 def _upsert(section: str, name: str, now: Fields | None, fields: Fields) -> list[Step]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway import tokens
 from gateway.declarative.document import (
+    ENTRIES,
     BackendEntry,
     BadFile,
     BoostEntry,
@@ -22,6 +23,16 @@ from gateway.declarative.document import (
 )
 from scheduling.core.policy import MINUTE_KINDS
 from scheduling.quotas import WAIT, Written
+
+_NULLABLE = (
+    "max_wait_s",
+    "tpot_target_ms",
+    "prefix_slack_requests",
+    "max_in_flight",
+    "kv_tokens",
+    "poll_every_ms",
+    "boost",
+)
 
 Rows = dict[str, dict[str, Any]]
 
@@ -69,7 +80,7 @@ def wanted(document: Document, environ: Mapping[str, str], folder: Path) -> Want
     """The state that a file asks for. Relative paths are from ``folder``. Raises BadFile."""
     reader = _Reader(environ, folder)
     state: dict[str, Rows] = {}
-    for section in ("classes", "models", "tenants", "backends", "policies", "tokens"):
+    for section in ENTRIES:
         entries: list[Entry] | None = getattr(document, section)
         if entries is None:
             continue
@@ -78,6 +89,10 @@ def wanted(document: Document, environ: Mapping[str, str], folder: Path) -> Want
             place = f"{section}[{number}]"
             name, fields = _row(reader, entry, place)
             reader.put(state[section], section, name, fields, place)
+            if section == "models" and "fallbacks" in fields:
+                # They may name models further down, so they are set when all are there.
+                reader.places["fallbacks", name] = place
+                state.setdefault("fallbacks", {})[name] = {"fallbacks": fields.pop("fallbacks")}
     pools = _pools(state)
     if pools or {"models", "backends"} <= state.keys():
         state["pools"] = {name: {} for name in pools}
@@ -89,7 +104,7 @@ def wanted(document: Document, environ: Mapping[str, str], folder: Path) -> Want
 def _row(reader: _Reader, entry: Entry, place: str) -> tuple[str, dict[str, Any]]:
     fields = {name: value for name in entry.model_fields_set if (value := getattr(entry, name)) is not None}
     fields.update({name: long(fields[name]) for name, long in _LONG_FORMS.items() if name in fields})
-    fields.update({name: None for name in ("max_wait_s", "tpot_target_ms", "boost") if _is_null(entry, name)})
+    fields.update({name: None for name in _NULLABLE if _is_null(entry, name)})
     if fields.get("suspended") and fields.get("paused"):
         reader.problems.append(f"{place}.paused: A tenant is paused or suspended, not both. Leave one out.")
     if isinstance(entry, BackendEntry):

@@ -17,10 +17,23 @@ FAIRNESS = (
     "vtc",
     "token_fair",
 )
-ADMISSION = ("first_token_window", "static_cap")
+ADMISSION = ("first_token_window", "queue_target", "tpot_target", "static_cap", "gradient")
 STALE = ("keep", "open", "closed")
 ENGINE_PRIORITY = ("off", "with_window", "alone")
-ENGINES = ("vllm", "sglang", "tgi", "llamacpp", "openai")
+ENGINES = (
+    "vllm",
+    "sglang",
+    "tgi",
+    "llamacpp",
+    "triton",
+    "trtllm",
+    "nim",
+    "lmdeploy",
+    "ollama",
+    "openai",  # any server that speaks its API, without metrics that we know
+)
+PRIORITY_ENGINES = ("vllm", "sglang")  # these order their own queue by a number in the request
+PRIORITY_ORDERS = ("low_first", "high_first")
 IN_FLIGHT = "in_flight"
 REQUESTS_PER_MINUTE = "requests_per_minute"
 TOKENS_PER_MINUTE = "tokens_per_minute"
@@ -37,6 +50,8 @@ MAX_WEIGHT = 1000
 DEFAULT_WEIGHT = 1
 MAX_BOOST = 100  # times a weight: enough to be next, and keys still move by whole steps
 DEFAULT_CLASS = "standard"
+DEFAULT_MAX_IN_FLIGHT = 32  # until an engine says how many requests it takes
+DEFAULT_TPOT_TARGET_MS = 150  # article part 5: where the tpot_target law has no target of its own
 
 
 def _empty() -> Mapping[str, int]:
@@ -145,7 +160,7 @@ class BackendRule:
     name: str
     pool: str
     models: frozenset[str]
-    max_in_flight: int = 32
+    max_in_flight: int = DEFAULT_MAX_IN_FLIGHT
     draining: bool = False
     engine: str = "openai"
     learns_cap: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -10,6 +11,9 @@ from scheduling.core import policy, usage
 from scheduling.models.rules import NAME, choices_of, one_of
 
 MAX_COST_WEIGHT = 100  # cost tokens of one token: a pool may weigh one kind a hundred times the other
+LEAST_POLL_MS, MOST_POLL_MS = 100, 60_000
+LEAST_KV_FILL_PERCENT = 50  # below, a reservation starves the engine; 0 turns it off
+MOST_PREFIX_SLACK = 64
 COST_WEIGHT = [MinValueValidator(1), MaxValueValidator(MAX_COST_WEIGHT)]
 
 
@@ -63,7 +67,31 @@ class Backend(models.Model):
     url = models.CharField(max_length=500, help_text="http://host:port, with a base path if it has one.")
     engine = models.CharField(max_length=20, choices=choices_of(policy.ENGINES), default="vllm")
     served_models = models.ManyToManyField(ServedModel, blank=True, related_name="backends")
-    max_in_flight = models.PositiveIntegerField(default=32, validators=[MinValueValidator(1)])
+    max_in_flight = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Requests it may hold at once. Empty: as many as the engine says it takes.",
+    )
+    kv_tokens = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Tokens that its KV memory holds. Empty: as the engine says.",
+    )
+    poll_every_ms = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(LEAST_POLL_MS), MaxValueValidator(MOST_POLL_MS)],
+        help_text="How often its metrics are read. Empty: FAIRLANE_POLL_EVERY_S.",
+    )
+    priority_order = models.CharField(
+        max_length=10,
+        choices=choices_of(policy.PRIORITY_ORDERS),
+        blank=True,
+        default="",
+        help_text="Which priority numbers it serves first. Empty: as its engine usually does.",
+    )
     state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
     api_key_encrypted = models.BinaryField(
         default=b"", blank=True, help_text="The engine's own API key, under the installation's secret key."
@@ -81,6 +109,12 @@ class Backend(models.Model):
             ),
             one_of("state", ("open", "draining"), "backend_state_is_known"),
             one_of("engine", policy.ENGINES, "backend_engine_is_known"),
+            one_of("priority_order", ("", *policy.PRIORITY_ORDERS), "backend_priority_order_is_known"),
+            models.CheckConstraint(condition=Q(kv_tokens__gte=1), name="backend_kv_tokens_from_1"),
+            models.CheckConstraint(
+                condition=Q(poll_every_ms__gte=LEAST_POLL_MS, poll_every_ms__lte=MOST_POLL_MS),
+                name="backend_poll_every_ms_from_100_to_60000",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -107,6 +141,25 @@ class SchedulingPolicy(models.Model):
         null=True, blank=True, help_text="Keep the time per output token under this. Empty: no guard."
     )
     stale = models.CharField(max_length=10, choices=choices_of(policy.STALE), default="keep")
+    counts_sent = models.BooleanField(
+        default=False,
+        help_text="Law queue_target: count what was sent since the reading, so that no herd gets in.",
+    )
+    kv_fill_percent = models.PositiveSmallIntegerField(
+        default=90,
+        validators=[MaxValueValidator(100)],
+        help_text="Part of an engine's KV memory that requests may reserve, 50 to 100. 0: no reservation.",
+    )
+    prefix_slack_requests = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MOST_PREFIX_SLACK)],
+        help_text="How many more waiting requests a backend may have that knows the prompt's beginning. "
+        "Empty: prompts are not compared.",
+    )
+    engine_priority = models.CharField(
+        max_length=15, choices=choices_of(policy.ENGINE_PRIORITY), default="off"
+    )
     paused = models.BooleanField(default=False, help_text="Nothing is seated; what runs goes on.")
     prompt_weight = models.PositiveSmallIntegerField(
         default=usage.PROMPT_WEIGHT, validators=COST_WEIGHT, help_text="Cost of one prompt token."
@@ -140,10 +193,30 @@ class SchedulingPolicy(models.Model):
             one_of("fairness", policy.FAIRNESS, "policy_fairness_is_known"),
             one_of("admission", policy.ADMISSION, "policy_admission_is_known"),
             one_of("stale", policy.STALE, "policy_stale_is_known"),
+            one_of("engine_priority", policy.ENGINE_PRIORITY, "policy_engine_priority_is_known"),
+            models.CheckConstraint(
+                condition=Q(kv_fill_percent=0)
+                | Q(kv_fill_percent__gte=LEAST_KV_FILL_PERCENT, kv_fill_percent__lte=100),
+                name="policy_kv_fill_0_or_50_to_100",
+            ),
+            models.CheckConstraint(
+                condition=Q(prefix_slack_requests__lte=MOST_PREFIX_SLACK),
+                name="policy_prefix_slack_up_to_64",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.pool_id} {self.fairness}"
+
+    def clean(self) -> None:
+        """Refuse a KV fill so small that the engine would starve, with the mend at the field."""
+        if 0 < self.kv_fill_percent < LEAST_KV_FILL_PERCENT:
+            raise ValidationError(
+                {
+                    "kv_fill_percent": f"{self.kv_fill_percent} would starve the engine. "
+                    f"Use {LEAST_KV_FILL_PERCENT} to 100, or 0 for no reservation."
+                }
+            )
 
 
 class BackendReading(models.Model):

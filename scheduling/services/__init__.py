@@ -47,6 +47,14 @@ from scheduling.services.pools import (
     set_priority_class,
 )
 from scheduling.services.quotas import model_quotas_of, quotas_of, set_quota
+from scheduling.services.routes import (
+    change_alias,
+    create_alias,
+    delete_alias,
+    fallbacks_of,
+    set_fallbacks,
+    targets_of,
+)
 from scheduling.services.tenants import (
     MOST_BOOST_MINUTES,
     boost_tenant,
@@ -72,15 +80,18 @@ __all__ = [
     "Missing",
     "Stamp",
     "boost_tenant",
+    "change_alias",
     "change_backend",
     "checked_url",
     "claim_command",
     "clean",
+    "create_alias",
     "create_backend",
     "create_model",
     "create_pool",
     "create_priority_class",
     "create_tenant",
+    "delete_alias",
     "delete_backend",
     "delete_model",
     "delete_pool",
@@ -88,6 +99,7 @@ __all__ = [
     "delete_tenant",
     "drain_backend",
     "end_boost",
+    "fallbacks_of",
     "find",
     "finish_command",
     "model_quotas_of",
@@ -108,6 +120,7 @@ __all__ = [
     "send_command",
     "set_boost",
     "set_class",
+    "set_fallbacks",
     "set_policy",
     "set_prices",
     "set_priority_class",
@@ -115,6 +128,7 @@ __all__ = [
     "set_state",
     "set_weight",
     "suspend_tenant",
+    "targets_of",
     "undo",
     "writing",
 ]

@@ -16,24 +16,33 @@ from scheduling.services.edits import (
     find,
     plain,
     record,
-    record_fields,
+    record_difference,
     referred,
     remove,
     save_new,
     writing,
 )
+from scheduling.services.engine_order import refuse_outside_order
 
 KEY_SET = "(set)"  # all the audit says of an engine's API key
 KEY_CHANGED = "(changed)"
+PLAIN_FIELDS = ("engine", "max_in_flight", "kv_tokens", "poll_every_ms", "priority_order")
 CHECKED = ("url",)  # by checked_url: Django's own rule refuses host names without a dot
 
 
 class BackendSettings(TypedDict, total=False):
-    """What a backend may be given besides its name. No models: all of its pool."""
+    """What a backend may be given besides its name. No models: all of its pool.
+
+    ``max_in_flight`` and ``kv_tokens`` None: as the engine says. ``poll_every_ms``
+    None: as the knob says. ``priority_order`` empty: as the engine usually does.
+    """
 
     engine: str
     models: Iterable[str]
-    max_in_flight: int
+    max_in_flight: int | None
+    kv_tokens: int | None
+    poll_every_ms: int | None
+    priority_order: str
     api_key: str
     ca_pem: str
 
@@ -55,6 +64,7 @@ def create_backend(
         for field, value in columns.items():
             setattr(row, field, value)
         models = _models(row.pool, settings.get("models", ()))
+        refuse_outside_order(row)
         save_new(row, but=CHECKED)
         row.served_models.set(models)
         record("backend", name, Stamp(by, why, "create"), after=_whole(row))
@@ -95,20 +105,14 @@ def put_backend(name: str, fields: dict[str, Any], stamp: Stamp) -> Backend:
             setattr(row, field, value)
         models = _models(row.pool, fields.get("models", before["models"]))
         clean(row, but=CHECKED)
+        if {"engine", "pool"} & fields.keys():
+            refuse_outside_order(row)
         row.save()
         row.served_models.set(models)
         after = _whole(row)
         if fields.get("api_key") and before["api_key"]:
             after["api_key"] = KEY_CHANGED
-        changed = [field for field in after if after[field] != before[field]]
-        if changed:
-            record_fields(
-                "backend",
-                name,
-                stamp,
-                {each: before[each] for each in changed},
-                {each: after[each] for each in changed},
-            )
+        record_difference("backend", name, stamp, before, after)
     return row
 
 
@@ -137,9 +141,8 @@ def _models(pool: Pool, names: Iterable[str]) -> list[ServedModel]:
 
 def _whole(row: Backend) -> dict[str, Any]:
     """The backend as the audit keeps it: without its secret."""
-    fields = ("pool", "url", "engine", "max_in_flight", "state", "ca_pem")
     return {
-        **{name: plain(getattr(row, name)) for name in fields},
+        **{name: plain(getattr(row, name)) for name in ("pool", "url", *PLAIN_FIELDS, "state", "ca_pem")},
         "models": sorted(row.served_models.values_list("name", flat=True)),
         "api_key": KEY_SET if row.api_key_encrypted else "",
     }

@@ -145,6 +145,21 @@ def record_fields(
     return record(noun, target, stamp, before=dict(before), after=dict(after))
 
 
+def record_difference(
+    noun: str, target: str, stamp: Stamp, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> None:
+    """Record the fields that differ between a row as it was and as it is; nothing when none does."""
+    changed = [name for name in after if after[name] != before[name]]
+    if changed:
+        record_fields(
+            noun,
+            target,
+            stamp,
+            {name: before[name] for name in changed},
+            {name: after[name] for name in changed},
+        )
+
+
 def plain(value: Any) -> Any:
     """A value as the audit keeps it: a row by its name, a moment as text."""
     if isinstance(value, datetime):

@@ -18,6 +18,8 @@ from scheduling.services.edits import (
     set_fields,
     writing,
 )
+from scheduling.services.engine_order import refuse_engine_priority
+from scheduling.services.routes import fallbacks_of, refuse_alias_name
 
 
 class PolicyFields(TypedDict, total=False):
@@ -29,6 +31,10 @@ class PolicyFields(TypedDict, total=False):
     engine_queue_target_requests: int
     tpot_target_ms: int | None
     stale: str
+    counts_sent: bool
+    kv_fill_percent: int
+    prefix_slack_requests: int | None
+    engine_priority: str
     paused: bool
     prompt_weight: int
     completion_weight: int
@@ -80,8 +86,9 @@ def delete_pool(name: str, *, by: str, why: str = "") -> None:
 def create_model(
     name: str, pool: str, *, by: str, why: str = "", prices: Prices | None = None
 ) -> ServedModel:
-    """Let clients ask for a model name, served by a pool at these prices."""
+    """Let clients ask for a model name, served by a pool at these prices. No alias may have it."""
     with writing():
+        refuse_alias_name(name)
         fields = price_fields(prices or {})
         model = save_new(ServedModel(name=name, pool=referred("pool", Pool.objects, pool), **fields))
         record("model", name, Stamp(by, why, "create"), after=_model(model))
@@ -105,10 +112,11 @@ def move_model(name: str, pool: str, *, by: str, why: str = "") -> ServedModel:
 
 
 def delete_model(name: str, *, by: str, why: str = "") -> None:
-    """Stop serving a model name; tenants' quotas for it go too. Raises Conflict while a backend lists it.
+    """Stop serving a model name; tenants' quotas for it and its own fallbacks go too.
 
-    A backend without listed models serves its whole pool, so taking its last
-    model away in silence would widen what it serves.
+    Raises Conflict while a backend lists it, an alias sends requests to it,
+    or it stands in for another model. A backend without listed models serves
+    its whole pool, so taking its last one away in silence would widen that.
     """
     with writing():
         model = find(ServedModel.objects, name=name)
@@ -168,6 +176,9 @@ def put_policy(pool: str, fields: dict[str, Any], stamp: Stamp) -> SchedulingPol
     with writing():
         row = find(Pool.objects, name=pool)
         policy, _ = SchedulingPolicy.objects.get_or_create(pool=row)
+        mode = fields.get("engine_priority", policy.engine_priority)
+        if mode != policy.engine_priority:
+            refuse_engine_priority(row, mode)
         set_fields("policy", policy, fields, stamp, target=pool)
     return policy
 
@@ -204,8 +215,8 @@ def prices_of(model: ServedModel) -> dict[str, int]:
 
 
 def _model(model: ServedModel) -> dict[str, Any]:
-    prices = prices_of(model)
-    return {"pool": model.pool.name, **({"prices": prices} if prices else {})}
+    optional = {"prices": prices_of(model), "fallbacks": fallbacks_of(model)}
+    return {"pool": model.pool.name, **{name: value for name, value in optional.items() if value}}
 
 
 def _refuse_if_listed(model: ServedModel) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from scheduling.core import policy
-from scheduling.models import Backend, Change, Pool, PriorityClass, ServedModel, Tenant
+from scheduling.models import Alias, Backend, Change, Pool, PriorityClass, ServedModel, Tenant
 from scheduling.services.backends import put_backend
 from scheduling.services.edits import Conflict, Missing, Stamp, find, plain, writing
 from scheduling.services.pools import (
@@ -18,10 +18,12 @@ from scheduling.services.pools import (
     put_policy,
 )
 from scheduling.services.quotas import model_quotas_of, put_quota, quotas_of
+from scheduling.services.routes import fallbacks_of, put_alias, put_fallbacks, targets_of
 from scheduling.services.tenants import put_tenant
 
 TENANT_FIELDS = ("name", "weight", "priority_class", "state", "boost", "boost_until")
-BACKEND_FIELDS = ("state", "max_in_flight")
+BACKEND_FIELDS = ("state", "max_in_flight", "kv_tokens", "poll_every_ms", "priority_order")
+ALIAS_FIELDS = ("targets", "fallbacks")
 
 Values = Mapping[str, Any]
 
@@ -87,7 +89,7 @@ def _now(change: Change, names: tuple[str, ...]) -> dict[str, Any]:
         quotas = model_quotas_of(tenant).get(model, {}) if model else quotas_of(tenant)
         return {name: quotas.get(name) for name in names}
     row = _READERS[change.noun](change.target)
-    return {name: plain(getattr(row, name)) for name in names}
+    return {name: _LISTS[name](row) if name in _LISTS else plain(getattr(row, name)) for name in names}
 
 
 def _put(change: Change, before: Values, stamp: Stamp) -> None:
@@ -98,25 +100,36 @@ def _put(change: Change, before: Values, stamp: Stamp) -> None:
     _WRITERS[change.noun](change.target, dict(before), stamp)
 
 
+def _put_model(name: str, fields: dict[str, Any], stamp: Stamp) -> None:
+    if "fallbacks" in fields:  # the audit has it alone
+        put_fallbacks(name, fields["fallbacks"], stamp)
+    else:
+        put_model(name, fields, stamp)
+
+
 _REVERSIBLE: dict[str, tuple[str, ...]] = {
     "tenant": TENANT_FIELDS,
     "quota": policy.QUOTA_KINDS,
     "policy": POLICY_FIELDS,
     "class": CLASS_FIELDS,
-    "model": PRICE_FIELDS,
+    "model": (*PRICE_FIELDS, "fallbacks"),
+    "alias": ALIAS_FIELDS,
     "backend": BACKEND_FIELDS,
 }
+_LISTS: dict[str, Callable[[Any], Any]] = {"targets": targets_of, "fallbacks": fallbacks_of}
 _READERS: dict[str, Callable[[str], Any]] = {
     "tenant": lambda name: find(Tenant.objects, slug=name),
     "policy": lambda name: find(Pool.objects, name=name).policy,
     "class": lambda name: find(PriorityClass.objects, name=name),
     "model": lambda name: find(ServedModel.objects, name=name),
+    "alias": lambda name: find(Alias.objects, name=name),
     "backend": lambda name: find(Backend.objects, name=name),
 }
 _WRITERS: dict[str, Callable[[str, dict[str, Any], Stamp], Any]] = {
     "tenant": put_tenant,
     "policy": put_policy,
     "class": put_class,
-    "model": put_model,
+    "model": _put_model,
+    "alias": put_alias,
     "backend": put_backend,
 }
