@@ -50,7 +50,7 @@ async def test_who_is_cut_off_at_the_end_has_what_it_read_and_waited_until_then(
     unserved = [one for one in cut if one.first_token_ms is None]
 
     assert seen.failed == 0
-    assert seen.engine_queue_max > 10  # nothing is held back: the line is in the engine
+    assert seen.inside.queue_max > 10  # nothing is held back: the line is in the engine
     assert all(one.ended_ms is not None for one in cut if one.first_token_ms is not None)
     assert all(one.completion_tokens == 0 for one in unserved)
     assert figures.first_token_s(seen, "power", 99) <= seen.ended_ms / 1000

@@ -1,4 +1,4 @@
-"""Parts 6 and 6.1: our order as the engine's own priority, and whether that can replace the gateway's queue."""
+"""Parts 6 and 6.1: our order as the engine's own priority, and whether it can replace the gateway's queue."""
 
 from __future__ import annotations
 
@@ -129,8 +129,8 @@ def _find(table: Table) -> Finding:
     isolates = words.ratio(table.value(BARE, "p99"), table.value(ALONE, "p99")) >= words.NOTABLE
     beside = (
         f"Engine priority alone {'shields' if isolates else 'does not shield'} the quiet tenant (p99 "
-        f"{table.text(ALONE, 'p99')} where a fifo engine gives {table.text(BARE, 'p99')}, the gateway's queue "
-        f"{table.text(GATEWAY, 'p99')} and both {table.text(BOTH, 'p99')})"
+        f"{table.text(ALONE, 'p99')} where a fifo engine gives {table.text(BARE, 'p99')}, the gateway's "
+        f"queue {table.text(GATEWAY, 'p99')} and both {table.text(BOTH, 'p99')})"
     )
     frozen = not table.has(ALONE, "arrived")
     moves = table.has(GATEWAY, "arrived")

@@ -131,9 +131,7 @@ class Experiment:
 
     def left_out(self, size: Size, seed: int) -> dict[str, str]:
         """The trials that the running product cannot play, each with the reason."""
-        return {
-            trial.label: trial.pretend_only for trial in self.trials(size, seed) if trial.pretend_only
-        }
+        return {trial.label: trial.pretend_only for trial in self.trials(size, seed) if trial.pretend_only}
 
 
 @dataclass(frozen=True, slots=True)

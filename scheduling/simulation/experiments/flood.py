@@ -48,7 +48,7 @@ def quiet_rows(observations: Sequence[Observation]) -> list[Row]:
 
 
 def held_rows(observations: Sequence[Observation], unlimited: str) -> list[Row]:
-    """What the quiet tenant and the engine saw; throughput is kept of the trial in which nothing is held back."""
+    """What the quiet tenant and the engine saw; throughput is compared with the trial ``unlimited``."""
     full = next(figures.tokens_per_s(seen) for seen in observations if seen.trial.label == unlimited)
     return [_held(seen, full) for seen in observations]
 

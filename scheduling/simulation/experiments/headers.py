@@ -63,7 +63,8 @@ def _find(table: Table) -> Finding:
     polls = (
         "Of answers that come whole only readings tell how many still wait in the engine: read every "
         f"{table.text(POLLED, 'polled')} it keeps {table.text(POLLED, 'kept')} of the throughput of streams, "
-        f"{'but only' if late else 'and'} {table.text(SELDOM, 'kept')} read every {table.text(SELDOM, 'polled')}"
+        f"{'but only' if late else 'and'} {table.text(SELDOM, 'kept')} read every "
+        f"{table.text(SELDOM, 'polled')}"
     )
     headers = (
         f"with the load told in each answer's headers {'it is' if helps else 'it is no more than'} "

@@ -30,9 +30,10 @@ def _find(table: Table) -> Finding:
     lost = words.ratio(factor[FIFO].value, factor[FAIR].value) < words.NOTABLE
     held = words.ratio(factor[FAIR].value, factor[HELD].value) >= words.NOTABLE
     inside = (
-        f"In front of an engine that takes all it is sent, a fair queue {'changes nothing' if lost else 'helps'}: "
-        f"{table.text(FAIR, 'engine_queue')} requests wait inside, and the quiet tenant's p99 time to the first "
-        f"token is {table.text(FAIR, 'p99')} where fifo gives {table.text(FIFO, 'p99')}"
+        "In front of an engine that takes all it is sent, a fair queue "
+        f"{'changes nothing' if lost else 'helps'}: {table.text(FAIR, 'engine_queue')} requests wait inside, "
+        f"and the quiet tenant's p99 time to the first token is {table.text(FAIR, 'p99')} where fifo gives "
+        f"{table.text(FIFO, 'p99')}"
     )
     before = (
         f"with no more than {table.text(HELD, 'engine_queue')} waiting inside it "

@@ -111,8 +111,9 @@ def _find(table: Table) -> Finding:
     sooner = words.ratio(table.value(OFF, "p99"), table.value(best, "p99")) >= words.NOTABLE
     cached = ", ".join(table.text(label, "cached") for label in with_slack)
     hits = (
-        f"Sent to whichever engine has least to begin, conversations find {table.text(OFF, 'cached')} of their "
-        f"prompts in a cache; sent first where their beginning is known {'they find' if found else 'only'} "
+        "Sent to whichever engine has least to begin, conversations find "
+        f"{table.text(OFF, 'cached')} of their prompts in a cache; sent first where their beginning is known "
+        f"{'they find' if found else 'only'} "
         f"{cached} with a slack of {', '.join(str(SLACK[label]) for label in with_slack)}"
     )
     p99 = (

@@ -67,12 +67,14 @@ def _herd(table: Table) -> tuple[bool, str]:
     worst_window = max(table.value(label, "p99") for label in WINDOWS)
     played = [label for label in HERDS if table.has(label, "p99")]
     herd = all(words.ratio(table.value(label, "p99"), worst_window) >= words.NOTABLE for label in played)
-    times = ", ".join(f"{table.text(label, 'p99')} polled every {table.text(label, 'polled')}" for label in played)
+    times = ", ".join(
+        f"{table.text(label, 'p99')} polled every {table.text(label, 'polled')}" for label in played
+    )
     deepest = max(played, key=lambda label: table.value(label, "engine_queue"))
     said = (
         "To send while the last reading shows fewer than three waiting "
-        f"{'lets a herd through between two polls' if herd else 'is enough here'}: the engine's queue reaches "
-        f"{table.text(deepest, 'engine_queue')}, the quiet tenant's p99 is {times}"
+        f"{'lets a herd through between two polls' if herd else 'is enough here'}: the engine's queue "
+        f"reaches {table.text(deepest, 'engine_queue')}, the quiet tenant's p99 is {times}"
     )
     return herd, said
 
@@ -81,10 +83,8 @@ def _windows(table: Table) -> tuple[bool, str]:
     """Whether the window keeps the throughput however it is polled, in words."""
     least = min(WINDOWS, key=lambda label: table.value(label, "kept"))
     full = table.value(least, "kept") >= words.ENOUGH
-    polls = [
-        f"{table.text(label, 'p99')} {SHORT[label]}{'' if label == BLIND else ' ' + table.text(label, 'polled')}"
-        for label in WINDOWS
-    ]
+    polled = {label: "" if label == BLIND else f" {table.text(label, 'polled')}" for label in WINDOWS}
+    polls = [f"{table.text(label, 'p99')} {SHORT[label]}{polled[label]}" for label in WINDOWS]
     said = (
         f"a window on first tokens gives {', '.join(polls[:-1])} and {polls[-1]}, "
         f"{'with' if full else 'but with only'} {table.text(least, 'kept')} of the throughput"

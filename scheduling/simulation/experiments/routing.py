@@ -71,10 +71,12 @@ def _find(table: Table) -> Finding:
             f"{p99[0]} pulled by the engine with room, {p99[1]} sent at once to the one with least pending, "
             f"{p99[2]} dealt in turn and {p99[3]} dealt at random"
         )
+    end = "who has room takes the next, and speeds need not be known"
+    if not all(better):
+        end = "pulling is not better here"
     sentence = (
-        f"With equal engines the p99 time to the first token is {told[0]}; with two of them at a quarter of the "
-        f"speed it is {told[1]}: {'whoever has room takes the next' if all(better) else 'pulling is not better'}"
-        f"{', which needs no knowledge of speeds' if all(better) else ' here'}."
+        f"With equal engines the p99 time to the first token is {told[0]}; with two of them at a quarter of "
+        f"the speed it is {told[1]}: {end}."
     )
     return Finding(sentence, all(better))
 

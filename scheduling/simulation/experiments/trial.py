@@ -103,4 +103,12 @@ class Size:
 SIMULATED = Size(seconds=90, seats=64, prompt_tokens=256, completion_tokens=192, quiet_per_s=2.0)
 # Few seats and short answers: a laptop carries every token through three processes. No longer than this: a
 # flood's line grows by half of what it sends, and each request in it holds two of the gateway's open files.
-LIVE = Size(seconds=8, seats=8, prompt_tokens=64, completion_tokens=40, quiet_per_s=4.0, time_scale=2.0)
+LIVE = Size(
+    seconds=8,
+    seats=8,
+    prompt_tokens=64,
+    completion_tokens=40,
+    quiet_per_s=4.0,
+    time_scale=2.0,
+    polls_ms=(100, 1000, 3000),
+)
