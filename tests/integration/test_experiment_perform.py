@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.experiments.engines import Engine, process_of
 from gateway.experiments.perform import perform
 from gateway.experiments.stage import BY, NAME, PREFIX, Stage, clear
 from scheduling.models import Change
@@ -24,10 +25,10 @@ async def played(name: str, number: int = 0):
     trial = EXPERIMENTS[name].trials(QUICK, 1)[number]
     engine_options = {"time_scale": QUICK.time_scale, "max_num_seqs": QUICK.seats, "model": NAME}
     async with running_engine(**engine_options) as engine, running_plane() as plane:
-        stage = await read(Stage, engine.url, [trial])
+        stage = await read(Stage, [Engine(process_of(trial.workload.engines[0]), engine.url)], [trial])
         await read(stage.set, trial)
         await plane.settle()
-        seen = await perform(trial, stage, plane.url, engine.url)
+        seen = await perform(trial, stage, plane.url)
         weights = {name: rule.weight for name, rule in plane.gateway.policy.tenants.items()}
         await read(clear)
         await plane.settle()
@@ -59,10 +60,10 @@ async def test_who_is_cut_off_at_the_end_has_what_it_read_and_waited_until_then(
 async def test_a_request_that_the_gateway_refuses_is_counted(valkey) -> None:
     trial = EXPERIMENTS["power-user"].trials(QUICK, 1)[0]
     async with running_engine(model=NAME) as engine, running_plane() as plane:
-        stage = await read(Stage, engine.url, [trial])
+        stage = await read(Stage, [Engine(process_of(trial.workload.engines[0]), engine.url)], [trial])
         stage.secrets["quiet"] = "fl_nobody"
         await plane.settle()
-        seen = await perform(trial, stage, plane.url, engine.url)
+        seen = await perform(trial, stage, plane.url)
         await read(clear)
 
     assert seen.failed == len(seen.served) > 0

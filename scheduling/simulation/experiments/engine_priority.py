@@ -135,7 +135,7 @@ def _find(table: Table) -> Finding:
     frozen = not table.has(ALONE, "arrived")
     moves = table.has(GATEWAY, "arrived")
     weight = (
-        f"a weight raised from 1 to {NEW_WEIGHT} acts on those who wait "
+        f"a raised weight acts on those who wait "
         f"{_after(table, GATEWAY)} in the gateway's queue and {_after(table, ALONE)} in the engine's"
     )
     late = table.value(ALONE, "reached") - table.value(GATEWAY, "reached") >= words.GAIN

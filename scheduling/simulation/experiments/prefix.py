@@ -95,6 +95,7 @@ def _row(seen: Observation) -> Row:
     return Row(
         seen.trial.label,
         {
+            "slack": seen.trial.scenario.prefix_slack_requests,
             "cached": seen.inside.cached_tokens / prompts if prompts else 0.0,
             "p50": figures.first_token_s(seen, CHAT, 50),
             "p99": figures.first_token_s(seen, CHAT, 99),
@@ -136,6 +137,7 @@ PREFIX = Experiment(
     trials=_trials,
     rows=_rows,
     columns=(
+        Column("slack", "slack", words.whole),
         Column("cached", "prompt tokens from a cache", words.share),
         words.P50,
         words.P99,

@@ -35,8 +35,17 @@ def test_the_registry_tells_the_parts_in_the_articles_order():
         "weights",
         "token-cost",
         "classes",
+        "no-back-pressure",
+        "queue-target",
+        "tpot-target",
+        "headers",
+        "prefix",
+        "kv",
+        "routing",
+        "engine-priority",
     ]
-    assert [each.part for each in EXPERIMENTS.values()] == ["1", "2", "3", "3.1", "3.1", "3.1"]
+    parts = [each.part for each in EXPERIMENTS.values()]
+    assert parts == ["1", "2", "3", "3.1", "3.1", "3.1", "4", "5", "5", "5.1", "5.1", "5.1", "5.1", "6, 6.1"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
