@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from scheduling.core.backend_state import OwnCounts
 from scheduling.core.limits import EngineLoad
-
-if TYPE_CHECKING:
-    from scheduling.core.control import OwnCounts
 
 WINDOW_FLOOR = 1  # one request must always be able to prove that the engine is up
 WINDOW_CEILING = 128  # requests; enough to hide 100 ms each way at 150 requests/s

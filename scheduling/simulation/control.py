@@ -1,17 +1,19 @@
-"""The product's control law in pretend time: one reading of each engine a second."""
+"""The product's control laws in pretend time: what is read of each engine, and the limits that follow."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from scheduling.core.control import BackendState, OwnCounts, Step, next_state
 from scheduling.core.limits import EngineLoad, Limit
 from scheduling.core.policy import BackendRule, PoolRule
 from scheduling.simulation.engine.counted import CountedEngine
 
-READ_EVERY_MS = 1000
 STALE_AFTER_S = 10.0
+STALE_AFTER_PERIODS = 3  # at least: an engine that is asked rarely is not stale between two readings
 EPOCH_S = 1_000_000.0  # Unix time 0 would mean "never"
+NOTHING_HELD = OwnCounts()
 
 
 @dataclass(slots=True)
@@ -20,40 +22,49 @@ class ReadEngine:
 
     pool: PoolRule
     rule: BackendRule
+    period_ms: int
+    tells_kv: bool
     state: BackendState | None = None
     decode_ms: float = 0.0  # of the reading before
     decode_tokens: int = 0
 
-    def read(self, engine: CountedEngine, started_ms: float, own: OwnCounts, now_ms: float) -> Limit:
-        """The limit to obey from now on, as the engine shows itself."""
+    def page(self, engine: CountedEngine, started_ms: float, asked_ms: float) -> EngineLoad:
+        """What its metrics say."""
         tokens = engine.decode_tokens - self.decode_tokens
         passed_ms = engine.decode_ms - self.decode_ms
         self.decode_tokens, self.decode_ms = engine.decode_tokens, engine.decode_ms
-        return self._decide(
-            EngineLoad(
-                self.rule.name,
-                _unix_s(now_ms),
-                running=engine.running,
-                waiting=engine.waiting,
-                kv_usage=engine.kv_usage,
-                preemptions_total=engine.preemptions,
-                output_token_s=passed_ms / tokens / 1000 if tokens > 0 else None,
-                started_at_s=_unix_s(started_ms),
-                work_total=engine.decode_tokens,
-            ),
-            own,
-            now_ms,
+        return replace(
+            self.header(engine, asked_ms),
+            preemptions_total=engine.preemptions,
+            output_token_s=passed_ms / tokens / 1000 if tokens > 0 else None,
+            started_at_s=unix_s(started_ms),
+            work_total=engine.decode_tokens,
+            kv_tokens=engine.config.kv_tokens if self.tells_kv else None,
         )
 
-    def miss(self, error: str, own: OwnCounts, now_ms: float) -> Limit:
-        """The limit to obey from now on: the engine gave no answer."""
-        return self._decide(EngineLoad(self.rule.name, _unix_s(now_ms), error=error), own, now_ms)
+    def header(self, engine: CountedEngine, asked_ms: float) -> EngineLoad:
+        """What the header of a response says."""
+        return EngineLoad(
+            self.rule.name,
+            unix_s(asked_ms),
+            running=engine.running,
+            waiting=engine.waiting,
+            kv_usage=engine.memory.usage,
+        )
 
-    def _decide(self, load: EngineLoad, own: OwnCounts, now_ms: float) -> Limit:
-        step = Step(self.pool, self.rule, load, own, _unix_s(now_ms), STALE_AFTER_S)
+    def nothing(self, error: str, asked_ms: float) -> EngineLoad:
+        """No answer."""
+        return EngineLoad(self.rule.name, unix_s(asked_ms), error=error, down=error == "refused")
+
+    def limit(self, load: EngineLoad, own: Mapping[str, OwnCounts], now_ms: float) -> Limit:
+        """The limit to obey from now on, by this reading."""
+        held = own.get(self.rule.name, NOTHING_HELD)
+        stale_after_s = max(STALE_AFTER_S, STALE_AFTER_PERIODS * self.period_ms / 1000)
+        step = Step(self.pool, self.rule, load, held, unix_s(now_ms), stale_after_s)
         self.state = next_state(self.state, step)
         return self.state.limit()
 
 
-def _unix_s(at_ms: float) -> float:
+def unix_s(at_ms: float) -> float:
+    """Pretend time as the law's Unix time."""
     return EPOCH_S + at_ms / 1000

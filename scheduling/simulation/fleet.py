@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import inf
 
-from scheduling.core.limits import Limit
+from scheduling.core.limits import EngineLoad, Limit
 from scheduling.core.policy import Policy
 from scheduling.simulation.control import ReadEngine
 from scheduling.simulation.engine.counted import CountedEngine
+from scheduling.simulation.engine.request import Progress
 from scheduling.simulation.record import Gauge
-from scheduling.simulation.scenario import POOL, EngineSpec, Scenario
+from scheduling.simulation.scenario import POOL, PREFIX_TOKENS, Arrival, EngineSpec, Scenario
 
 
 class Backend:
@@ -19,53 +20,111 @@ class Backend:
     The counts are kept apart from the scheduler's, to check it by.
     """
 
-    def __init__(self, name: str, spec: EngineSpec, policy: Policy) -> None:
+    def __init__(self, name: str, spec: EngineSpec, policy: Policy, read_every_ms: int) -> None:
         self.name = name
         self.spec = spec
         self.engine = CountedEngine(spec.config(), spec.costs())
         self.up = True
         self.started_ms = 0.0
-        self.lost_preemptions = 0  # those of processes that died
         self.queue = Gauge()
+        self.seated = Gauge()
         self.in_flight = 0
         self.pending = 0  # streams without a first token
-        self.cap = policy.backends[name].max_in_flight
-        pool = policy.pools[POOL]
-        self.window = pool.window_requests if pool.admission == "first_token_window" else self.cap
-        self.reader = ReadEngine(pool, policy.backends[name])
+        pool, rule = policy.pools[POOL], policy.backends[name]
+        self._windowed = pool.admission == "first_token_window"
+        self._alone = pool.engine_priority == "alone"  # the engine's own order is all that bounds it
+        self.cap, self.window = rule.max_in_flight, pool.window_requests
+        self.reader = ReadEngine(pool, rule, read_every_ms, spec.tells_kv)
+        self._answers = (0, 0.0)  # since the last control step: how many, and after how long in all
+        self._lost = (0, 0, 0)  # what processes that died had counted, as ``counted`` says
 
     def obey(self, limit: Limit) -> None:
         """The limits that the scheduler is told."""
         self.cap, self.window = limit.cap, limit.window
 
-    def hold(self, *, streams: bool) -> bool:
+    def hold(self, now_ms: float, *, streams: bool) -> bool:
         """One more request; False when it is one too many."""
         self.in_flight += 1
         self.pending += streams
-        return self.in_flight <= self.cap and self.pending <= self.window
+        self.seated.set(self.in_flight, now_ms)
+        if self._alone:
+            return True
+        return self.in_flight <= self.cap and not (self._windowed and self.pending > self.window)
+
+    def let_go(self, now_ms: float, *, pending: bool) -> None:
+        """One less."""
+        self.in_flight -= 1
+        self.pending -= pending
+        self.seated.set(self.in_flight, now_ms)
+
+    def answered(self, after_ms: float) -> None:
+        """A first token came, or a whole answer, so long after its dispatch."""
+        count, summed_ms = self._answers
+        self._answers = count + 1, summed_ms + after_ms
+
+    def take_answers(self) -> tuple[int, int]:
+        """How many answers began since the last call, and the milliseconds to them, summed."""
+        count, summed_ms = self._answers
+        self._answers = 0, 0.0
+        return count, round(summed_ms)
 
     def restart(self, now_ms: float) -> None:
         """A new process: it holds nothing."""
-        self.lost_preemptions += self.engine.preemptions
+        self._lost = self.counted()
         self.engine = CountedEngine(self.spec.config(), self.spec.costs())
         self.up = True
         self.started_ms = now_ms
+
+    def stop(self, name: str, now_ms: float) -> None:
+        """The client of a request is gone, if the engine has it still."""
+        if self.engine.holds(name):
+            self.engine.abort(name)
+            self.note(now_ms)
+
+    def wake(self, now_ms: float) -> None:
+        """Start the engine if it has nothing to do and somebody waits in it."""
+        if self.engine.due_ms is None and self.engine.waiting:
+            self.engine.advance(now_ms)
+            self.note(now_ms)
+
+    def look(self, asked_ms: float, *, blackout: bool) -> EngineLoad:
+        """What the controller reads that asked at that time."""
+        if self.up and not blackout:
+            return self.reader.page(self.engine, self.started_ms, asked_ms)
+        return self.reader.nothing("timeout" if self.up else "refused", asked_ms)
+
+    def header(self, said: Iterable[Progress], asked_ms: float) -> EngineLoad | None:
+        """What the answers that end now tell of the engine's load: none, if all stream."""
+        if self.spec.sends_headers and any(progress.finish for progress in said):
+            return self.reader.header(self.engine, asked_ms)
+        return None
+
+    def cacheable(self, arrival: Arrival) -> tuple[int, ...]:
+        """Hashes of the prompt's full blocks, for an engine that keeps them."""
+        return arrival.prefixes[: arrival.prompt_tokens // PREFIX_TOKENS] if self.spec.prefix_cache else ()
 
     def note(self, now_ms: float) -> None:
         """The engine's queue may have changed."""
         self.queue.set(self.engine.waiting, now_ms)
 
-    @property
-    def preemptions(self) -> int:
-        """Sequences that lost their memory, since the beginning."""
-        return self.lost_preemptions + self.engine.preemptions
+    def counted(self) -> tuple[int, int, int]:
+        """Since the beginning: preemptions, prompt tokens admitted, and those of them it had in its cache."""
+        preemptions, prompt, cached = self._lost
+        engine = self.engine
+        return (
+            preemptions + engine.preemptions,
+            prompt + engine.prompt_tokens,
+            cached + engine.cached_tokens,
+        )
 
 
 class Fleet:
     """All engines of a run."""
 
     def __init__(self, scenario: Scenario, policy: Policy) -> None:
-        self._backends = [Backend(name, spec, policy) for name, spec in scenario.engines().items()]
+        self._backends = [
+            Backend(name, spec, policy, scenario.read_every_ms) for name, spec in scenario.engines().items()
+        ]
         self._by_name = {backend.name: backend for backend in self._backends}
 
     def __iter__(self) -> Iterator[Backend]:

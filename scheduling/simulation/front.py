@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from zlib import crc32
 
-from scheduling.control_step import counts_of
 from scheduling.core.events import Dispatched, Event, Expired, Stranded
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import Policy
@@ -12,10 +13,12 @@ from scheduling.core.prediction import Estimates
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import cost_of
+from scheduling.simulation.controller import Controller
 from scheduling.simulation.engine.request import EngineRequest, Progress
 from scheduling.simulation.fleet import Backend, Fleet
 from scheduling.simulation.record import Run, Served
 from scheduling.simulation.scenario import MODEL, POOL, Arrival, Scenario, WeightChange, reweighted
+from scheduling.simulation.wire import Arrived, Wire
 
 MAX_CONNECT_ATTEMPTS = 3  # as the gateway: a dead engine did not see the request
 MAX_FAILED_ATTEMPTS = 2  # a request that was lost with one engine may try one more
@@ -24,11 +27,12 @@ MAX_FAILED_ATTEMPTS = 2  # a request that was lost with one engine may try one m
 class Flight:
     """One request between its arrival and its outcome."""
 
-    __slots__ = ("attempts", "avoid", "backend", "name", "served")
+    __slots__ = ("attempts", "avoid", "backend", "name", "served", "then")
 
-    def __init__(self, name: str, served: Served) -> None:
+    def __init__(self, name: str, served: Served, then: Arrived | None) -> None:
         self.name = name
         self.served = served
+        self.then = then  # what its client does when it has ended
         self.backend: Backend | None = None  # None: it waits in line
         self.attempts = 1
         self.avoid: frozenset[str] = frozenset()
@@ -40,35 +44,39 @@ class Front:
     A dead engine refuses its dispatch: the request goes back to the head of
     its line, avoiding that engine, and the engine is left alone for a
     moment. One lost before its first token tries one other engine; after
-    it, it has failed and is charged what was delivered.
+    it, it has failed and is charged what was delivered. All that is sent to
+    an engine or said by it takes the time of the wire.
     """
 
-    def __init__(self, scenario: Scenario, log: Run) -> None:
+    def __init__(self, scenario: Scenario, log: Run, note: Callable[[float, Arrived], None]) -> None:
         self._policy: Policy = scenario.policy()
         self.scheduler = Scheduler(POOL, self._policy)
         self.fleet = Fleet(scenario, self._policy)
         self.waiting = 0  # requests in line
+        self._wire = Wire(scenario.delay_ms, note)
+        self.controller = Controller(self.scheduler, self.fleet, self._wire, self.obey)
         self._knows_lengths = scenario.knows_lengths
         self._log = log
         self._estimates = Estimates()
         self._open: dict[str, Flight] = {}
         for backend in self.fleet:
             log.engine_queues[backend.name] = backend.queue
+            log.in_flight[backend.name] = backend.seated
 
     # what clients do
 
-    def arrive(self, arrival: Arrival) -> str:
-        """A request comes; its name."""
+    def arrive(self, arrival: Arrival, then: Arrived | None = None) -> str:
+        """A request comes; its name. ``then`` is called when it has ended."""
         served = Served(arrival)
-        flight = Flight(f"request-{len(self._log.served)}", served)
+        flight = Flight(f"request-{len(self._log.served)}", served, then)
         self._log.served.append(served)
         self._open[flight.name] = flight
         self._stand_in_line(flight, arrival.at_ms)
         return flight.name
 
-    def leave(self, name: str, now_ms: int) -> None:
+    def leave(self, name: str, at_ms: float) -> None:
         """The client is gone, if its request is still under way."""
-        flight = self._open.get(name)
+        flight, now_ms = self._open.get(name), int(at_ms)
         if flight is None:
             return
         if flight.backend is None:
@@ -77,32 +85,28 @@ class Front:
             self.obey(self.scheduler.cancel(name, now_ms), now_ms)
             return
         backend = flight.backend
-        flight.served.completion_tokens = backend.engine.abort(name)
-        backend.note(now_ms)
+        flight.served.completion_tokens = backend.engine.spoken(name)
+        self._wire.send(partial(backend.stop, name), now_ms)
         self._release(flight, now_ms)
         self._close(flight, Outcome.CLIENT_GONE_STREAMING, now_ms)
         self._finish(flight, now_ms)
 
     # what engines do
 
-    def hear(self, backend: Backend, said: Iterable[Progress], now_ms: float) -> None:
+    def hear(self, backend: Backend, said: list[Progress], now_ms: float) -> None:
         """A step of the engine has ended."""
         backend.note(now_ms)
-        for progress in said:
-            flight = self._open[progress.request_id]
-            if flight.served.first_token_ms is None:
-                self._begin(flight, backend, now_ms)
-            if progress.finish:
-                self._end(flight, progress.output_tokens, now_ms)
+        if said:
+            self._wire.send(partial(self._heard, backend, said), now_ms)
+            self.controller.read_header(backend, said, now_ms)
 
-    def crash(self, backend: Backend, now_ms: int) -> None:
+    def crash(self, backend: Backend, now_ms: float) -> None:
         """The engine's process dies, and takes all that it holds with it."""
-        lost = [(self._open[name], told) for name, told in backend.engine.crash()]
+        lost = backend.engine.crash()
         backend.up = False
         backend.note(now_ms)
-        for flight, told in lost:
-            flight.served.completion_tokens = told
-            self._fail(flight, Outcome.UPSTREAM_RESET, now_ms)
+        for name, told in lost:
+            self._wire.send(partial(self._lost, backend, name, told), now_ms)
 
     def tell_progress(self, now_ms: int) -> None:
         """Say how many tokens each running answer has by now, to a scheduler that charges while they come."""
@@ -111,39 +115,25 @@ class Front:
                 if events := self.scheduler.progress(name, tokens, now_ms):
                     self.obey(events, now_ms)
 
-    # what admins and controllers do
+    # what admins and the controller do
 
-    def reweight(self, change: WeightChange, now_ms: int) -> None:
+    def reweight(self, change: WeightChange, at_ms: float) -> None:
         """An admin gives a tenant another weight."""
         self._policy = reweighted(self._policy, change)
-        self.obey(self.scheduler.set_policy(self._policy, now_ms), now_ms)
-
-    def read_engines(self, now_ms: int, *, blackout: bool) -> None:
-        """The controller's tick: every engine is read, and the limits follow."""
-        own = counts_of(self.scheduler.begin_period(now_ms))
-        for backend in self.fleet:
-            counts = own[backend.name]
-            if backend.up and not blackout:
-                limit = backend.reader.read(backend.engine, backend.started_ms, counts, now_ms)
-            else:
-                limit = backend.reader.miss("timeout" if backend.up else "refused", counts, now_ms)
-            backend.obey(limit)
-            self.obey(self.scheduler.set_limit(limit, now_ms, now_ms), now_ms)
+        self.obey(self.scheduler.set_policy(self._policy, int(at_ms)), at_ms)
 
     def obey(self, events: Iterable[Event], now_ms: float) -> None:
         """Do what the scheduler decided, and start engines that had nothing to do."""
         for event in events:
             if isinstance(event, Dispatched):
                 self.waiting -= 1
-                self._dispatch(self._open[event.ticket.request_id], self.fleet[event.backend], now_ms)
+                self._dispatch(event, now_ms)
             elif isinstance(event, (Expired, Stranded)):
                 self.waiting -= 1
                 why = Outcome.QUEUE_TIMEOUT if isinstance(event, Expired) else Outcome.NO_BACKEND
                 self._close(self._open[event.ticket.request_id], why, now_ms)
         for backend in self.fleet:
-            if backend.engine.due_ms is None and backend.engine.waiting:
-                backend.engine.advance(now_ms)
-                backend.note(now_ms)
+            backend.wake(now_ms)
 
     # one request
 
@@ -163,6 +153,7 @@ class Front:
             attempt=flight.attempts,
             avoid=flight.avoid,
             streams=arrival.streams,
+            prefixes=_of_tenant(arrival),
         )
         self.waiting += 1
         self.obey(self.scheduler.submit(ticket, now_ms), now_ms)
@@ -173,24 +164,64 @@ class Front:
         expected = self._estimates.completion_tokens(arrival.tenant, MODEL, POOL)
         return min(arrival.max_tokens, expected) if arrival.max_tokens else expected
 
-    def _dispatch(self, flight: Flight, backend: Backend, now_ms: float) -> None:
-        served, arrival = flight.served, flight.served.arrival
+    def _dispatch(self, event: Dispatched, now_ms: float) -> None:
+        flight, backend = self._open[event.ticket.request_id], self.fleet[event.backend]
+        served = flight.served
         served.seated_ms, served.backend, flight.backend = now_ms, backend.name, backend
-        if not backend.hold(streams=arrival.streams):
+        if not backend.hold(now_ms, streams=served.arrival.streams):
             self._log.over_limit += 1
-        if not backend.up:
-            self.obey(self.scheduler.throttle(backend.name, int(now_ms)), now_ms)
-            self._fail(flight, Outcome.CONNECT_FAIL, int(now_ms))
+        self._wire.send(partial(self._reach, flight, backend, event.engine_order or 0), now_ms)
+
+    def _reach(self, flight: Flight, backend: Backend, order: int, now_ms: float) -> None:
+        """A request is at its engine, unless its client has left meanwhile."""
+        if flight.backend is not backend:
             return
+        if not backend.up:
+            self._wire.send(partial(self._refused, flight, backend), now_ms)
+            return
+        arrival = flight.served.arrival
         tokens = arrival.completion_tokens
         backend.engine.submit(
-            EngineRequest(flight.name, arrival.prompt_tokens, tokens, arrival.max_tokens or tokens)
+            EngineRequest(
+                flight.name,
+                arrival.prompt_tokens,
+                tokens,
+                arrival.max_tokens or tokens,
+                order,
+                backend.cacheable(arrival),
+            )
         )
         backend.note(now_ms)
+        if self._wire.delay_ms:
+            backend.wake(now_ms)
+
+    def _refused(self, flight: Flight, backend: Backend, now_ms: float) -> None:
+        if flight.backend is backend:
+            self.obey(self.scheduler.throttle(backend.name, int(now_ms)), now_ms)
+            self._fail(flight, Outcome.CONNECT_FAIL, int(now_ms))
+
+    def _heard(self, backend: Backend, said: Iterable[Progress], now_ms: float) -> None:
+        """First and last tokens came."""
+        for progress in said:
+            flight = self._open.get(progress.request_id)
+            if flight is None or flight.backend is not backend:
+                continue  # its client has left
+            if flight.served.first_token_ms is None:
+                self._begin(flight, backend, now_ms)
+            if progress.finish:
+                self._end(flight, progress.output_tokens, now_ms)
+
+    def _lost(self, backend: Backend, name: str, told: int, now_ms: float) -> None:
+        flight = self._open.get(name)
+        if flight is not None and flight.backend is backend:
+            flight.served.completion_tokens = told
+            self._fail(flight, Outcome.UPSTREAM_RESET, int(now_ms))
 
     def _begin(self, flight: Flight, backend: Backend, now_ms: float) -> None:
-        flight.served.first_token_ms = now_ms
-        if flight.served.arrival.streams:
+        served = flight.served
+        served.first_token_ms = now_ms
+        backend.answered(now_ms - (served.seated_ms or 0.0))
+        if served.arrival.streams:
             backend.pending -= 1
             self.obey(self.scheduler.start(flight.name, int(now_ms)), now_ms)
 
@@ -228,9 +259,8 @@ class Front:
         backend = flight.backend
         if backend is None:
             return
-        backend.in_flight -= 1
-        if flight.served.arrival.streams and flight.served.first_token_ms is None:
-            backend.pending -= 1
+        served = flight.served
+        backend.let_go(now_ms, pending=served.arrival.streams and served.first_token_ms is None)
         flight.backend = None
 
     def _close(self, flight: Flight, outcome: Outcome, now_ms: float) -> None:
@@ -238,3 +268,13 @@ class Front:
         flight.served.outcome = outcome
         flight.served.ended_ms = now_ms
         self._log.ended_ms = max(self._log.ended_ms, now_ms)
+        if flight.then is not None:
+            flight.then(now_ms)
+
+
+def _of_tenant(arrival: Arrival) -> tuple[int, ...]:
+    """Its prefixes as tickets have them: the same text of another tenant is another number."""
+    if not arrival.prefixes:
+        return ()
+    tenant = crc32(arrival.tenant.encode()) << 64
+    return tuple(tenant + prefix for prefix in arrival.prefixes)

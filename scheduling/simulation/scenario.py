@@ -16,11 +16,14 @@ from scheduling.core.policy import (
     TenantRule,
 )
 from scheduling.simulation.engine.profiles import DEFAULT_PROFILE, PROFILES, StepCosts
-from scheduling.simulation.engine.request import EngineConfig
+from scheduling.simulation.engine.request import BLOCK_SIZE, EngineConfig, SchedulingPolicy
 
 POOL, MODEL = "main", "model"
 UNLIMITED = "unlimited"  # no admission control at all: what a plain proxy does
 NO_CAP = 1_000_000
+UNKNOWN_CAP = 4_096  # a law that moves the cap of an engine which nobody bounded begins here
+PREFIX_TOKENS = 512  # that each of an arrival's prefixes covers more than the one before
+STEPPED = frozenset({"queue_target", "tpot_target", "gradient"})  # laws that do nothing between control steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +54,8 @@ class EngineSpec:
     """One engine, and how many requests it may hold.
 
     ``speed`` divides all times of the profile. ``max_in_flight`` None leaves
-    the bound to the admission law: the window alone, or ``max_num_seqs``
-    under ``static_cap``.
+    the bound to the admission law: the window alone, ``max_num_seqs`` under
+    ``static_cap``, and 4,096 under laws that move the cap themselves.
     """
 
     profile: str = DEFAULT_PROFILE
@@ -73,9 +76,16 @@ class EngineSpec:
         return PROFILES[self.profile].faster(self.speed)
 
     def config(self) -> EngineConfig:
-        """Its limits under vLLM's names."""
+        """Its limits under vLLM's names. Raises ValueError for an unknown policy."""
+        known = [policy.value for policy in SchedulingPolicy]
+        if self.scheduling_policy not in known:
+            raise ValueError(
+                f"scheduling_policy is {self.scheduling_policy!r}: it must be one of {', '.join(known)}"
+            )
         return EngineConfig(
             max_num_seqs=self.max_num_seqs,
+            scheduling_policy=SchedulingPolicy(self.scheduling_policy),
+            hash_blocks=PREFIX_TOKENS // BLOCK_SIZE,
             kv_tokens=self.kv_tokens or self.costs().kv_tokens,
             max_model_len=self.max_model_len,
         )
@@ -84,7 +94,8 @@ class EngineSpec:
         """How many requests it may hold under this admission law."""
         if admission == UNLIMITED:
             return NO_CAP
-        return self.max_in_flight or (self.max_num_seqs if admission == "static_cap" else NO_CAP)
+        unbounded = UNKNOWN_CAP if admission in STEPPED else NO_CAP
+        return self.max_in_flight or (self.max_num_seqs if admission == "static_cap" else unbounded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +121,30 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Clients:
+    """``count`` clients of one tenant, each of which asks again when its last request has ended.
+
+    They begin at ``from_ms`` and ask nothing more from ``to_ms`` on; the
+    first takes the first of ``requests`` (prompt and completion tokens), the
+    next the second, and so on in turn. ``think_ms`` pass between an end and
+    the next request.
+    """
+
+    tenant: str
+    count: int
+    requests: tuple[tuple[int, int], ...]
+    from_ms: int
+    to_ms: int
+    think_ms: int = 0
+    streams: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Workload:
     """Arrivals in order of time, and the installation that meets them.
 
-    Shares are measured from ``from_ms`` to ``to_ms``, while tenants contend.
+    ``clients`` come beside the arrivals, and wait for their answers. Shares
+    are measured from ``from_ms`` to ``to_ms``, while tenants contend.
     In an outage an engine is dead; in a blackout no engine shows metrics.
     """
 
@@ -127,14 +158,21 @@ class Workload:
     outages: tuple[Span, ...] = ()
     blackouts: tuple[Span, ...] = ()
     reads_engines: bool = False  # the controller reads their metrics once a second
+    clients: tuple[Clients, ...] = ()
 
     def alone(self, tenant: str) -> Workload:
         """The same without anybody else's requests. Raises ValueError when it has none."""
         arrivals = tuple(arrival for arrival in self.arrivals if arrival.tenant == tenant)
-        if not arrivals:
-            names = ", ".join(sorted({arrival.tenant for arrival in self.arrivals})[:10])
+        clients = tuple(each for each in self.clients if each.tenant == tenant)
+        if not arrivals and not clients:
+            known = {each.tenant for each in self.arrivals} | {each.tenant for each in self.clients}
+            names = ", ".join(sorted(known)[:10])
             raise ValueError(f"{tenant} has no request in {self.name}: it knows {names}")
-        return replace(self, arrivals=arrivals)
+        return replace(self, arrivals=arrivals, clients=clients)
+
+    def all_stream(self) -> bool:
+        """Whether no answer comes whole."""
+        return all(each.streams for each in self.arrivals) and all(each.streams for each in self.clients)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +180,12 @@ class Scenario:
     """A workload under rules.
 
     ``reads_engines`` None: read when the workload says so, when some answers
-    come whole (only readings tell of those), or when there is a target for
-    the time per output token. ``knows_lengths`` tells the scheduler how long
-    each answer will be (an oracle) instead of letting it predict.
-    ``delay_ms`` is the way between gateway and engine, one direction.
+    come whole (only readings tell of those), or when the rules need it: a
+    target for the time per output token, a law that moves at readings only,
+    or memory to reserve. ``knows_lengths`` tells the scheduler how long each
+    answer will be (an oracle) instead of letting it predict. ``delay_ms`` is
+    the way between gateway and engine, one direction. The other fields are
+    those of ``PoolRule``.
     """
 
     workload: Workload
@@ -177,9 +217,14 @@ class Scenario:
         pool = PoolRule(
             POOL,
             self.fairness,
-            "first_token_window" if self.admission == "first_token_window" else "static_cap",
+            "static_cap" if self.admission == UNLIMITED else self.admission,
             window_requests=self.window_requests,
             tpot_target_ms=self.tpot_target_ms,
+            stale=self.stale,
+            counts_sent=self.counts_sent,
+            kv_fill_percent=self.kv_fill_percent,
+            prefix_slack_requests=self.prefix_slack_requests,
+            engine_priority=self.engine_priority,
         )
         return Policy(
             revision=1,
@@ -204,7 +249,9 @@ class Scenario:
         return (
             workload.reads_engines
             or self.tpot_target_ms is not None
-            or not all(arrival.streams for arrival in workload.arrivals)
+            or self.admission in STEPPED
+            or self.kv_fill_percent > 0
+            or not workload.all_stream()
         )
 
 

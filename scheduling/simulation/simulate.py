@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from heapq import heappop, heappush
 from math import inf
 
-from scheduling.simulation.control import READ_EVERY_MS
+from scheduling.simulation.closed_loop import Crowd
 from scheduling.simulation.fleet import Backend
 from scheduling.simulation.front import Front
 from scheduling.simulation.record import Run
 from scheduling.simulation.scenario import Scenario, Workload
+from scheduling.simulation.wire import Arrived
 
 PROGRESS_EVERY_MS = 250  # as the gateway's dispatcher, for a policy that charges tokens as they stream
 HOPELESS_MS = 600_000  # nothing runs and nothing comes: readings alone have so long to change that
@@ -28,22 +28,26 @@ class Simulation:
     begun when the machine hears of the last one, so whoever is seated then
     joins the step after.
 
-    Under ``vtc``, which charges tokens as they stream, the scheduler is told
-    every 250 ms how many each running answer has (``Scheduler.progress``).
+    Where that changes anything (``vtc`` charges tokens as they stream, and
+    memory is reserved for them) the scheduler is told every 250 ms how many
+    each running answer has (``Scheduler.progress``).
     """
 
     def __init__(self, scenario: Scenario) -> None:
         self.log = Run(scenario)
-        self._front = Front(scenario, self.log)
+        self._agenda: list[tuple[float, int, Arrived]] = []
+        self._noted = 0
+        self._front = Front(scenario, self.log, self._note)
         self._workload = scenario.workload
+        self._crowd = Crowd(self._front.arrive, self._note)
         self._arrivals = iter(scenario.workload.arrivals)
         self._upcoming = next(self._arrivals, None)
-        self._agenda: list[tuple[int, int, Callable[[int], None]]] = []
-        self._noted = 0
         self._now_ms = 0.0
         self._moved_ms = 0.0
         self._read_ms = 0.0 if scenario.reads() else inf
-        self._tell_ms: float = PROGRESS_EVERY_MS if self._front.scheduler.charges_as_it_streams else inf
+        self._read_every_ms = scenario.read_every_ms
+        tells = self._front.scheduler.charges_as_it_streams or scenario.kv_fill_percent > 0
+        self._tell_ms: float = PROGRESS_EVERY_MS if tells else inf
         self._note_happenings()
 
     def run(self) -> Run:
@@ -59,7 +63,7 @@ class Simulation:
                 self.log.idle_while_queued_ms += at_ms - self._now_ms
             self._now_ms = at_ms
             if backend is None or outside_ms <= due_ms:
-                self._happen(int(outside_ms))
+                self._happen(outside_ms)
             else:
                 self._step(backend, due_ms, min(outside_ms, other_ms))
         return self._closed()
@@ -72,7 +76,7 @@ class Simulation:
     def _outside_ms(self, *, busy: bool) -> float:
         """When the next thing happens that is not the end of a step; infinity when nothing will."""
         scheduler = self._front.scheduler
-        if scheduler.is_idle and not self._upcoming:
+        if scheduler.is_idle and not self._upcoming and not self._crowd.is_coming:
             return inf  # everybody is served, whatever else was to happen
         next_ms: float = self._upcoming.at_ms if self._upcoming else inf
         if self._agenda:
@@ -83,18 +87,19 @@ class Simulation:
             next_ms = min(next_ms, self._read_ms, self._tell_ms)
         return next_ms
 
-    def _happen(self, now_ms: int) -> None:
-        front = self._front
-        if self._read_ms <= now_ms:
-            self._read_ms += READ_EVERY_MS
+    def _happen(self, at_ms: float) -> None:
+        front, now_ms = self._front, int(at_ms)
+        if self._read_ms <= at_ms:
+            self._read_ms += self._read_every_ms
             blackout = any(span.covers(now_ms) for span in self._workload.blackouts)
-            front.read_engines(now_ms, blackout=blackout)
-        elif self._tell_ms <= now_ms:
+            front.controller.read_engines(now_ms, blackout=blackout)
+        elif self._tell_ms <= at_ms:
             self._tell_ms += PROGRESS_EVERY_MS
             front.tell_progress(now_ms)
-        elif self._agenda and self._agenda[0][0] <= now_ms:
-            heappop(self._agenda)[2](now_ms)
-        elif self._upcoming and self._upcoming.at_ms <= now_ms:
+        elif self._agenda and self._agenda[0][0] <= at_ms:
+            due_ms, _, what = heappop(self._agenda)
+            what(due_ms)
+        elif self._upcoming and self._upcoming.at_ms <= at_ms:
             self._arrive()
         else:
             front.obey(front.scheduler.expire(now_ms), now_ms)
@@ -117,15 +122,21 @@ class Simulation:
             backend = front.fleet.at(outage.engine)
             self._note(outage.from_ms, partial(front.crash, backend))
             self._note(outage.to_ms, backend.restart)
+        for clients in self._workload.clients:
+            self._crowd.gather(clients)
 
-    def _note(self, at_ms: int, what: Callable[[int], None]) -> None:
+    def _note(self, at_ms: float, what: Arrived) -> None:
         self._noted += 1
         heappush(self._agenda, (at_ms, self._noted, what))
 
     def _closed(self) -> Run:
         for backend in self._front.fleet:
             backend.queue.close(self._now_ms)
-            self.log.preemptions += backend.preemptions
+            backend.seated.close(self._now_ms)
+            preemptions, prompt_tokens, cached_tokens = backend.counted()
+            self.log.preemptions += preemptions
+            self.log.prompt_tokens += prompt_tokens
+            self.log.cached_tokens += cached_tokens
         return self.log
 
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 
-from scheduling.simulation.engine.request import EngineRequest
+from scheduling.simulation.engine.request import EngineRequest, Placed
 
 
-class CountedSequence:
-    """A request inside the engine. While it decodes, ``spoken`` leaves out the steps counted so far."""
+class CountedSequence(Placed):
+    """A request inside the engine. While it decodes, ``spoken`` leaves out the steps counted so far.
 
-    __slots__ = ("blocks", "computed", "decodes", "gone", "request", "seat", "spoken")
+    What it holds of the memory (``Held``) is exact only while it does not decode.
+    """
 
-    def __init__(self, request: EngineRequest) -> None:
-        self.request = request
+    __slots__ = ("decodes", "preempted", "seat", "spoken")
+
+    def __init__(self, request: EngineRequest, place: tuple[int, int]) -> None:
+        super().__init__(request, place)
         self.seat = 0  # the order of admission, while it runs
         self.spoken = 0
-        self.computed = 0  # this and blocks: while its prompt is computed
-        self.blocks = 0
         self.decodes = False
-        self.gone = False
+        self.preempted = False  # ever
+
+    @property
+    def target(self) -> int:
+        """Tokens to compute before one is said: after a preemption also those said before."""
+        return self.request.prompt_tokens + self.spoken
 
 
 class Decoders:
@@ -46,10 +52,10 @@ class Decoders:
         self.count += 1
         self.computed += sequence.computed
         self._growing_with(sequence)[sequence] = None
-        heappush(self._ends, (sequence.request.output_tokens - sequence.spoken, sequence.seat, sequence))
+        heappush(self._ends, (_end(sequence), sequence.seat, sequence))
 
     def leave(self, sequence: CountedSequence) -> None:
-        """It ended, was preempted, or its client left: ``spoken`` is exact again."""
+        """It ended, lost its seat or its turn, or its client left: ``spoken`` is exact again."""
         self.count -= 1
         self.computed -= self.tokens(sequence)
         del self._growing_with(sequence)[sequence]
@@ -62,8 +68,9 @@ class Decoders:
         self.computed += self.count
         ended: list[CountedSequence] = []
         while self._ends and self._ends[0][0] <= self.steps:
-            _, seat, sequence = heappop(self._ends)
-            if sequence.seat == seat and not sequence.gone:  # else it was preempted, or its client left
+            ends, _, sequence = heappop(self._ends)
+            # Else it is gone, or it lost its seat or its turn since: then it decodes to a later end.
+            if sequence.decodes and _end(sequence) == ends:
                 ended.append(sequence)
         return ended
 
@@ -77,3 +84,8 @@ class Decoders:
 
     def _growing_with(self, sequence: CountedSequence) -> dict[CountedSequence, None]:
         return self._growing[(1 - sequence.request.prompt_tokens - sequence.spoken) % len(self._growing)]
+
+
+def _end(sequence: CountedSequence) -> int:
+    """The step, of those counted, in which one that decodes says its last token."""
+    return sequence.request.output_tokens - sequence.spoken

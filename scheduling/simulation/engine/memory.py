@@ -6,19 +6,39 @@ from collections import OrderedDict
 from collections.abc import Sequence as Hashes
 
 
+class Held:
+    """What one sequence has of the memory: ``blocks``, of which others may use those under ``shared`` hashes.
+
+    ``computed`` tokens are in it; the first ``published`` hashes of the
+    prompt were offered for sharing, or came from there.
+    """
+
+    __slots__ = ("blocks", "computed", "published", "shared")
+
+    def __init__(self) -> None:
+        self.blocks = 0
+        self.computed = 0
+        self.shared: list[int] = []
+        self.published = 0
+
+
 class KvMemory:
     """Counts blocks in use, and keeps finished prompt blocks until room is needed.
 
     A block somebody holds is *used*. A hashed block nobody holds is *idle*:
     it counts as free, serves the next request with the same beginning, and
     the one idle longest is forgotten first. So ``usage`` is vLLM's
-    ``kv_cache_usage_perc``: 1 - free / total.
+    ``kv_cache_usage_perc``: 1 - free / total. A hash stands for
+    ``hash_blocks`` blocks at once.
     """
 
-    def __init__(self, total_blocks: int) -> None:
+    def __init__(self, total_blocks: int, block_size: int, hash_blocks: int = 1) -> None:
         self.total = total_blocks
         self.used = 0
-        self._holders: dict[int, int] = {}  # hash of a used block -> how many hold it
+        self._block_size = block_size
+        self._hash_blocks = hash_blocks
+        self._hash_tokens = hash_blocks * block_size
+        self._holders: dict[int, int] = {}  # hash of used blocks -> how many hold them
         self._idle: OrderedDict[int, None] = OrderedDict()
 
     @property
@@ -26,43 +46,65 @@ class KvMemory:
         """Used share of all blocks, 0 to 1."""
         return self.used / self.total
 
+    def blocks_of(self, tokens: int) -> int:
+        """Blocks that so many tokens fill or begin."""
+        return -(-tokens // self._block_size)
+
     def take(self, blocks: int) -> bool:
         """Use this many more blocks; False, and nothing taken, when they do not fit."""
         if self.used + blocks > self.total:
             return False
         self.used += blocks
-        while self.used + len(self._idle) > self.total:
+        while self._idle and self.used + len(self._idle) * self._hash_blocks > self.total:
             self._idle.popitem(last=False)
         return True
 
-    def match(self, hashes: Hashes[int]) -> int:
-        """How many leading blocks of this prompt are in memory."""
-        for count, block in enumerate(hashes):
-            if block not in self._holders and block not in self._idle:
-                return count
-        return len(hashes)
-
-    def hold(self, hashes: Hashes[int]) -> None:
-        """Share blocks that ``match`` found."""
-        for block in hashes:
-            if block in self._idle:
-                del self._idle[block]
-                self.used += 1
-            self._holders[block] = self._holders.get(block, 0) + 1
-
-    def publish(self, block: int) -> bool:
-        """Offer a used block for sharing; False when the same block is in memory already."""
-        if block in self._holders or block in self._idle:
-            return False
-        self._holders[block] = 1
+    def grow(self, held: Held, tokens: int) -> bool:
+        """Take the blocks that ``tokens`` more need; False, and nothing taken, when they do not fit."""
+        missing = self.blocks_of(held.computed + tokens) - held.blocks
+        if missing > 0:
+            if not self.take(missing):
+                return False
+            held.blocks += missing
         return True
 
-    def give_back(self, private_blocks: int, shared: Hashes[int]) -> None:
-        """Stop using blocks; shared ones that nobody else holds stay as idle ones."""
-        self.used -= private_blocks
-        for block in reversed(shared):  # the tail of a prompt is the least likely to be shared
+    def share(self, held: Held, hashes: Hashes[int], target: int) -> None:
+        """Give it the prompt blocks that are in memory; one token of ``target`` is always left to compute."""
+        found = self._match(hashes[: (target - 1) // self._hash_tokens])
+        held.shared = list(hashes[:found])
+        for block in held.shared:
+            if block in self._idle:
+                del self._idle[block]
+                self.used += self._hash_blocks
+            self._holders[block] = self._holders.get(block, 0) + 1
+        held.blocks = found * self._hash_blocks
+        held.published = found
+        held.computed = found * self._hash_tokens
+
+    def publish(self, held: Held, hashes: Hashes[int]) -> None:
+        """Offer the prompt blocks that are computed by now to later requests, but for those in memory."""
+        full = min(held.computed // self._hash_tokens, len(hashes))
+        for block in hashes[held.published : full]:
+            if block not in self._holders and block not in self._idle:
+                self._holders[block] = 1
+                held.shared.append(block)
+        held.published = full
+
+    def forget(self, held: Held) -> None:
+        """Take back all that it has: what was computed is lost, but shared blocks stay as idle ones."""
+        self.used -= held.blocks - len(held.shared) * self._hash_blocks
+        for block in reversed(held.shared):  # the tail of a prompt is the least likely to be shared
             self._holders[block] -= 1
             if not self._holders[block]:
                 del self._holders[block]
                 self._idle[block] = None
-                self.used -= 1
+                self.used -= self._hash_blocks
+        held.shared = []
+        held.blocks = held.published = held.computed = 0
+
+    def _match(self, hashes: Hashes[int]) -> int:
+        """How many leading ones are in memory."""
+        for count, block in enumerate(hashes):
+            if block not in self._holders and block not in self._idle:
+                return count
+        return len(hashes)

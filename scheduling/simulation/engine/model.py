@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scheduling.simulation.engine.memory import KvMemory
+from scheduling.simulation.engine.batching import Batching, least_right
 from scheduling.simulation.engine.profiles import StepCosts
 from scheduling.simulation.engine.request import (
     EngineConfig,
@@ -10,14 +10,12 @@ from scheduling.simulation.engine.request import (
     Finish,
     Progress,
     QueueFull,
-    SchedulingPolicy,
     Sequence,
 )
 from scheduling.simulation.engine.stats import Stats
-from scheduling.simulation.engine.waiting import WaitingLine
 
 
-class EngineModel:
+class EngineModel(Batching[Sequence]):
     """Requests in, tokens out, one step at a time.
 
     The caller owns the time. ``submit`` and ``abort`` may come at any
@@ -42,17 +40,10 @@ class EngineModel:
     """
 
     def __init__(self, config: EngineConfig, costs: StepCosts) -> None:
-        self.config = config
-        self.costs = costs
-        self.memory = KvMemory(config.kv_blocks)
+        super().__init__(config, costs)
         self.stats = Stats(config.max_model_len)
-        self.due_ms: float | None = None
-        self._by_id: dict[str, Sequence] = {}
         self._running: list[Sequence] = []
-        self._waiting = WaitingLine()
         self._step: list[Sequence] = []
-        self._arrivals = 0
-        self._by_priority = config.scheduling_policy is SchedulingPolicy.PRIORITY
 
     # inputs
 
@@ -66,18 +57,7 @@ class EngineModel:
         if limit is not None and len(self._by_id) >= limit:
             self.stats.rejections += 1
             raise QueueFull(f"{limit} requests are in flight already")
-        if request.request_id in self._by_id:
-            raise ValueError(f"request_id {request.request_id!r} is in use: ids must be unique")
-        if request.prompt_tokens < 1 or request.output_tokens < 0:
-            raise ValueError("prompt_tokens must be at least 1, output_tokens at least 0")
-        if request.prompt_tokens + request.output_tokens > self.config.max_model_len:
-            raise ValueError(
-                f"{request.prompt_tokens} + {request.output_tokens} tokens are over max_model_len "
-                f"{self.config.max_model_len}: shorten the prompt or lower max_tokens"
-            )
-        self._arrivals += 1
-        rank = request.priority if self._by_priority else 0
-        sequence = Sequence(request, rank, self._arrivals, now_ms)
+        sequence = Sequence(request, self._place(request), now_ms)
         self._by_id[request.request_id] = sequence
         self._waiting.add(sequence)
 
@@ -107,16 +87,6 @@ class EngineModel:
         return progress
 
     # views
-
-    @property
-    def running(self) -> int:
-        """Sequences with a seat (vllm:num_requests_running)."""
-        return len(self._running)
-
-    @property
-    def waiting(self) -> int:
-        """Sequences without one (vllm:num_requests_waiting)."""
-        return len(self._waiting)
 
     def running_ids(self) -> tuple[str, ...]:
         """In the order in which they got their seats."""
@@ -152,7 +122,7 @@ class EngineModel:
         while index < len(self._running) and budget > 0:
             sequence = self._running[index]
             wanted = min(sequence.target - sequence.computed, budget)
-            while not self._grow(sequence, wanted):
+            while not self.memory.grow(sequence, wanted):
                 victim = self._preempt()
                 if victim.scheduled:  # it had its turn in this step already: only under priority
                     self._step.remove(victim)
@@ -169,10 +139,12 @@ class EngineModel:
     def _admit_waiting(self, budget: int, now_ms: float) -> None:
         while self._waiting and budget > 0 and len(self._running) < self.config.max_num_seqs:
             sequence = self._waiting.head
-            self._find_cached(sequence)
+            self.memory.share(sequence, sequence.request.block_hashes, sequence.target)
+            if not sequence.preemptions:
+                sequence.cached_tokens = sequence.computed
             wanted = min(sequence.target - sequence.computed, budget)
-            if not self._grow(sequence, wanted):
-                self._forget(sequence)
+            if not self.memory.grow(sequence, wanted):
+                self.memory.forget(sequence)
                 return
             self._waiting.remove(sequence)
             self._running.append(sequence)
@@ -194,7 +166,7 @@ class EngineModel:
             sequence.computed += sequence.scheduled
             sequence.scheduled = 0
             if sequence.published < len(sequence.request.block_hashes):
-                self._publish(sequence)
+                self.memory.publish(sequence, sequence.request.block_hashes)
             if sequence.computed == sequence.target:
                 progress.append(self._say(sequence, now_ms))
         return progress
@@ -219,61 +191,19 @@ class EngineModel:
         return Progress(request.request_id, sequence.output, sequence.cached_tokens, finish)
 
     def _end(self, sequence: Sequence, finish: Finish, now_ms: float) -> None:
-        self._forget(sequence)
+        self.memory.forget(sequence)
         sequence.gone = True
         del self._by_id[sequence.request.request_id]
         self.stats.ended(sequence, finish, now_ms)
-
-    # memory
-
-    def _grow(self, sequence: Sequence, tokens: int) -> bool:
-        """Take the blocks that ``tokens`` more tokens need."""
-        size = self.config.block_size
-        missing = -(-(sequence.computed + tokens) // size) - sequence.blocks
-        if missing > 0:
-            if not self.memory.take(missing):
-                return False
-            sequence.blocks += missing
-        return True
 
     def _preempt(self) -> Sequence:
         """Take seat and memory from the sequence that has the least right to them."""
         victim = self._running[-1]
         if self._by_priority:
-            victim = max(self._running, key=lambda running: (running.rank, running.order))
+            victim = max(self._running, key=least_right)
         self._running.remove(victim)
-        self._forget(victim)
+        self.memory.forget(victim)
         victim.preemptions += 1
         self.stats.preemptions += 1
-        if self._by_priority:
-            self._waiting.add(victim)
-        else:
-            self._waiting.add_first(victim)
+        self._stand_in_line_again(victim)
         return victim
-
-    def _find_cached(self, sequence: Sequence) -> None:
-        """Share the prompt blocks that are in memory; at least one token is always computed."""
-        size = self.config.block_size
-        hashes = sequence.request.block_hashes[: (sequence.target - 1) // size]
-        found = self.memory.match(hashes)
-        sequence.shared = list(hashes[:found])
-        self.memory.hold(sequence.shared)
-        sequence.blocks = sequence.published = found
-        sequence.computed = found * size
-        if not sequence.preemptions:
-            sequence.cached_tokens = sequence.computed
-
-    def _publish(self, sequence: Sequence) -> None:
-        """Offer the prompt blocks that are computed by now to later requests."""
-        hashes = sequence.request.block_hashes
-        full = min(sequence.computed // self.config.block_size, len(hashes))
-        for block in hashes[sequence.published : full]:
-            if self.memory.publish(block):
-                sequence.shared.append(block)
-        sequence.published = full
-
-    def _forget(self, sequence: Sequence) -> None:
-        """Give back all memory: what was computed is lost."""
-        self.memory.give_back(sequence.blocks - len(sequence.shared), sequence.shared)
-        sequence.shared = []
-        sequence.blocks = sequence.published = sequence.computed = 0

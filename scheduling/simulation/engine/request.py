@@ -5,6 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from scheduling.simulation.engine.memory import Held
+
+BLOCK_SIZE = 16  # tokens
+AT_LEAST_ONE = (
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "kv_tokens",
+    "block_size",
+    "max_model_len",
+    "hash_blocks",
+)
+
 
 class SchedulingPolicy(StrEnum):
     """The order of the waiting queue, in vLLM's words."""
@@ -32,7 +44,8 @@ class EngineConfig:
     """The limits of one engine, under vLLM's names.
 
     ``kv_tokens`` is rounded down to whole blocks. ``max_num_queued_reqs``
-    bounds waiting and running requests together, as vLLM counts them.
+    bounds waiting and running requests together, as vLLM counts them. Each
+    of a request's ``block_hashes`` stands for ``hash_blocks`` KV blocks.
     Raises ValueError that names the field and the mend.
     """
 
@@ -40,12 +53,13 @@ class EngineConfig:
     scheduling_policy: SchedulingPolicy = SchedulingPolicy.FCFS
     max_num_batched_tokens: int = 2048
     kv_tokens: int = 427_000
-    block_size: int = 16
+    block_size: int = BLOCK_SIZE
     max_model_len: int = 8192
     max_num_queued_reqs: int | None = None
+    hash_blocks: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("max_num_seqs", "max_num_batched_tokens", "kv_tokens", "block_size", "max_model_len"):
+        for name in AT_LEAST_ONE:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}: give a whole number of at least 1")
         if self.max_num_queued_reqs is not None and self.max_num_queued_reqs < 1:
@@ -95,44 +109,40 @@ class Progress:
     finish: Finish | None
 
 
-class Sequence:
-    """A request inside the engine: how much is computed, and what memory it holds."""
+class Placed(Held):
+    """A request inside the engine, and its place in line: lower ``rank`` first, then lower ``order``."""
+
+    __slots__ = ("cached_tokens", "gone", "order", "rank", "request")
+
+    def __init__(self, request: EngineRequest, place: tuple[int, int]) -> None:
+        super().__init__()
+        self.request = request
+        self.rank, self.order = place
+        self.cached_tokens = 0  # of its prompt, when it was admitted first
+        self.gone = False
+
+
+class Sequence(Placed):
+    """A request inside the stepping engine: how much is computed, and when it got how far."""
 
     __slots__ = (
         "admitted_ms",
         "arrived_ms",
-        "blocks",
-        "cached_tokens",
-        "computed",
         "first_token_ms",
-        "gone",
         "last_token_ms",
-        "order",
         "output",
         "preemptions",
-        "published",
-        "rank",
-        "request",
         "scheduled",
-        "shared",
         "target",
     )
 
-    def __init__(self, request: EngineRequest, rank: int, order: int, now_ms: float) -> None:
-        self.request = request
-        self.rank = rank  # place in line: lower rank first,
-        self.order = order  # then lower order
+    def __init__(self, request: EngineRequest, place: tuple[int, int], now_ms: float) -> None:
+        super().__init__(request, place)
         self.arrived_ms = now_ms
         self.admitted_ms: float | None = None
         self.first_token_ms: float | None = None
         self.last_token_ms = now_ms
         self.target = request.prompt_tokens  # tokens that must be computed before the next one is said
-        self.computed = 0
         self.output = 0
         self.scheduled = 0  # tokens the step in flight computes for it
-        self.blocks = 0  # KV blocks held, shared ones included
-        self.shared: list[int] = []  # hashes of the blocks that others may share
-        self.published = 0  # leading hashes already offered for sharing
-        self.cached_tokens = 0
         self.preemptions = 0
-        self.gone = False

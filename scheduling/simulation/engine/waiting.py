@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
+from typing import Generic, TypeVar
 
-from scheduling.simulation.engine.request import Sequence
+from scheduling.simulation.engine.request import Placed
+
+S = TypeVar("S", bound=Placed)
 
 
-class WaitingLine:
+class WaitingLine(Generic[S]):
     """Sequences in the order in which they will be admitted.
 
     Ordered by (rank, order). Under fcfs every rank is 0 and a preempted
@@ -19,30 +22,31 @@ class WaitingLine:
     """
 
     def __init__(self) -> None:
-        self._line: list[tuple[int, int, Sequence]] = []
+        self._line: list[tuple[int, int, S]] = []
         self._front = 0
 
     def __len__(self) -> int:
         return len(self._line)
 
-    def __iter__(self) -> Iterator[Sequence]:
+    def __iter__(self) -> Iterator[S]:
         return (sequence for _, _, sequence in self._line)
 
     @property
-    def head(self) -> Sequence:
+    def head(self) -> S:
         """Who is admitted next. The line must not be empty."""
         return self._line[0][2]
 
-    def add(self, sequence: Sequence) -> None:
+    def add(self, sequence: S) -> None:
         """Put a sequence in its place."""
         insort(self._line, (sequence.rank, sequence.order, sequence))
 
-    def add_first(self, sequence: Sequence) -> None:
+    def add_first(self, sequence: S) -> None:
         """Put a preempted sequence before everybody else of its rank."""
         self._front -= 1
         sequence.order = self._front
         self.add(sequence)
 
-    def remove(self, sequence: Sequence) -> None:
+    def remove(self, sequence: S) -> None:
         """Take a sequence out from wherever it stands."""
-        del self._line[bisect_left(self._line, (sequence.rank, sequence.order))]
+        place: tuple[int, ...] = (sequence.rank, sequence.order)
+        del self._line[bisect_left(self._line, place)]

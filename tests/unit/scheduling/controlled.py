@@ -28,6 +28,10 @@ class Controller:
     def fails(self, error: str = "timeout", own: OwnCounts | None = HELD_BACK) -> BackendState:
         return self.step(EngineLoad("gpu-0", self.now_s, error=error), own)
 
+    def hears_nothing(self, own: OwnCounts | None = HELD_BACK) -> BackendState:
+        """What comes of an engine that has no page."""
+        return self.step(EngineLoad("gpu-0", self.now_s), own)
+
     def step(self, load: EngineLoad, own: OwnCounts | None) -> BackendState:
         self.state = next_state(
             self.state, Step(self.pool, self.backend, load, own, self.now_s, stale_after_s=10.0)

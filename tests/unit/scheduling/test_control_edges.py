@@ -39,7 +39,7 @@ def test_a_restart_is_news_though_its_numbers_are_the_same():
 def test_an_engine_without_metrics_is_decided_once(pool):
     controller = Controller(pool, replace(GPU, engine="openai"))
 
-    states = [controller.reads() for _ in range(3)]
+    states = [controller.hears_nothing() for _ in range(3)]
 
     assert [decided(state) for state in states] == [1000.0] * 3
     assert states[-1].limit().cap == 64
@@ -47,7 +47,7 @@ def test_an_engine_without_metrics_is_decided_once(pool):
 
 
 def test_a_static_cap_says_so_for_every_engine():
-    assert Controller(STATIC, replace(GPU, engine="openai")).reads().reason == "static cap"
+    assert Controller(STATIC, replace(GPU, engine="openai")).hears_nothing().reason == "static cap"
     assert Controller(STATIC).reads().reason == "static cap"
     assert Controller(STATIC).fails().reason == "static cap; timeout"
 

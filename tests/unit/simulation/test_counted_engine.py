@@ -20,21 +20,31 @@ LONGEST = 256
 
 @st.composite
 def happenings(draw):
-    """Requests and clients that leave, in order of time, for an engine of some size."""
+    """Requests and clients that leave, in order of time, for an engine of some size and policy."""
     config = EngineConfig(
         max_num_seqs=draw(st.integers(1, 6)),
+        scheduling_policy=draw(st.sampled_from(SchedulingPolicy)),
         max_num_batched_tokens=draw(st.sampled_from([8, 40, 300])),
         kv_tokens=draw(st.sampled_from([LONGEST, 320, 4000])),
         block_size=draw(st.sampled_from([1, 16])),
         max_model_len=LONGEST,
+        hash_blocks=draw(st.sampled_from([1, 2])),
     )
-    asks = draw(
-        st.lists(st.tuples(st.integers(0, 600), st.integers(1, 100), st.integers(1, 150)), max_size=14)
-    )
-    inputs = [(at, "submit", ask(f"r{n}", prompt=p, output=o)) for n, (at, p, o) in enumerate(sorted(asks))]
+    times = st.tuples(st.integers(0, 600), st.integers(1, 100), st.integers(1, 150))
+    asks = draw(st.lists(st.tuples(times, st.integers(0, 2), st.integers(0, 2)), max_size=14))
+    inputs = [
+        (at, "submit", ask(f"r{n}", prompt, output, priority, beginnings(config, prompt, family)))
+        for n, ((at, prompt, output), priority, family) in enumerate(sorted(asks))
+    ]
     leaving = draw(st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 13)), max_size=6))
     inputs += [(at, "abort", f"r{n}") for at, n in leaving if n < len(asks)]
     return config, sorted(inputs, key=lambda each: each[0])
+
+
+def beginnings(config, prompt, family):
+    """Hashes of a prompt that begins as all of its family; those of family 0 share nothing."""
+    whole = prompt // (config.block_size * config.hash_blocks)
+    return [family * 1000 + n for n in range(whole)] if family else []
 
 
 class Counted:
@@ -65,7 +75,7 @@ class Counted:
 
     def state(self):
         engine = self.engine
-        return (engine.running, engine.waiting, engine.used_blocks, engine.preemptions, engine.due_ms)
+        return (engine.running, engine.waiting, engine.memory.used, engine.preemptions, engine.due_ms)
 
 
 class Stepping:
@@ -121,6 +131,49 @@ def test_counting_steps_gives_the_same_tokens_times_and_memory_as_making_them(ca
     assert states[-1][2] == 0
 
 
+def test_who_has_no_turn_because_another_preempted_itself_goes_on_in_the_next_step():
+    config = EngineConfig(
+        max_num_seqs=3, scheduling_policy=SchedulingPolicy.PRIORITY, kv_tokens=64, max_model_len=64
+    )
+    # All three need a second block at once and one is free: the first takes it, and the second, which is
+    # the worst, has to go.
+    inputs = [(0, "submit", ask(f"r{n}", 16, 20, priority)) for n, priority in enumerate((0, 9, 5))]
+
+    assert play(Counted(config), inputs) == play(Stepping(config), inputs)
+
+
+def squeezed(policy):
+    """Six requests of two priorities on an engine whose memory holds two of them whole."""
+    config = EngineConfig(
+        max_num_seqs=4,
+        scheduling_policy=policy,
+        kv_tokens=LONGEST,
+        max_model_len=LONGEST,
+        max_num_batched_tokens=40,
+    )
+    inputs = [(n, "submit", ask(f"r{n}", 60 + n, 50, n % 2)) for n in range(6)]
+    return config, inputs
+
+
+@pytest.mark.parametrize("policy", SchedulingPolicy)
+def test_counting_gives_the_same_when_memory_runs_out_again_and_again(policy):
+    config, inputs = squeezed(policy)
+    said, states = play(counted := Counted(config), inputs)
+
+    assert (said, states) == play(Stepping(config), inputs)
+    assert counted.engine.preemptions >= 2
+
+
+def test_prompts_that_begin_alike_are_computed_once():
+    config = EngineConfig(max_num_seqs=1, kv_tokens=4000, max_model_len=LONGEST)
+    inputs = [(n, "submit", ask(f"r{n}", 100, 5, 0, beginnings(config, 100, 1))) for n in range(3)]
+    counted, stepping = Counted(config), Stepping(config)
+
+    assert play(counted, inputs) == play(stepping, inputs)
+    assert (counted.engine.prompt_tokens, counted.engine.cached_tokens) == (300, 2 * 96)
+    assert stepping.engine.stats.prefix_hits == 2 * 96
+
+
 def test_the_time_per_token_is_that_of_the_stepping_engine():
     config = EngineConfig(max_num_seqs=4, kv_tokens=4000, max_model_len=LONGEST)
     inputs = [(n * 37, "submit", ask(f"r{n}", prompt=20 + n, output=30 + n)) for n in range(12)]
@@ -168,12 +221,10 @@ def test_who_leaves_says_how_much_it_was_told_and_a_crash_loses_all():
 
     assert engine.abort("a") == 9
     assert engine.crash() == [("b", 9), ("c", 0)]
-    assert (engine.running, engine.waiting, engine.used_blocks, engine.due_ms) == (0, 0, 0, None)
+    assert (engine.running, engine.waiting, engine.memory.used, engine.due_ms) == (0, 0, 0, None)
 
 
 def test_what_it_cannot_count_is_refused():
-    with pytest.raises(ValueError, match="fcfs"):
-        CountedEngine(replace(ROOMY, scheduling_policy=SchedulingPolicy.PRIORITY), ONE_MS)
     with pytest.raises(ValueError, match="max_num_batched_tokens"):
         CountedEngine(replace(ROOMY, max_num_seqs=101), ONE_MS)
     engine = CountedEngine(ROOMY, ONE_MS)
