@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from scheduling.simulation.experiments import figures
 from scheduling.simulation.experiments.experiment import Row
@@ -27,6 +28,11 @@ def alone(size: Size, seed: int) -> Workload:
 def flooded(size: Size, seed: int) -> Workload:
     """The same tenant beside a power user."""
     return workload(size, seed, [quiet(size), power(size, TIMES)], measured_from=WARM)
+
+
+def capped(played: Workload, most: int | None) -> Workload:
+    """The same on engines that may hold so many requests; None: as many as the admission law lets them."""
+    return replace(played, engines=tuple(replace(spec, max_in_flight=most) for spec in played.engines))
 
 
 def crowded(size: Size, seed: int) -> Workload:

@@ -39,7 +39,7 @@ def _inside(runs: Iterable[Run], served: Iterable[Served], ended_ms: float) -> I
         queue_max=max((length for queue in queues for _, length in queue.changes), default=0),
         held_max=_held_max(served, ended_ms),
         preemptions=sum(run.preemptions for run in runs),
-        cached_tokens=0,
+        cached_tokens=sum(run.cached_tokens for run in runs),
         aborted=sum(
             one.outcome in GONE and one.seated_ms is not None and one.first_token_ms is None for one in served
         ),

@@ -30,7 +30,7 @@ SHORT: Mapping[str, str] = MappingProxyType(
 
 def _trials(size: Size, seed: int) -> Sequence[Trial]:
     often_ms, usual_ms, seldom_ms = size.polls_ms
-    flooded = flood.flooded(size, seed)
+    flooded = flood.capped(flood.flooded(size, seed), None)  # how many it runs at once is not known
     end_ms = flooded.to_ms
     blind = replace(flooded, blackouts=(Span(round(LOST * end_ms), 10 * end_ms),))
     literal = Scenario(flooded, admission="queue_target", reads_engines=True)

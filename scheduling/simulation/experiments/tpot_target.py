@@ -8,7 +8,7 @@ from dataclasses import replace
 from scheduling.simulation.experiments import flood, words
 from scheduling.simulation.experiments.experiment import Bars, Experiment, Finding, Row, Table
 from scheduling.simulation.experiments.trial import Observation, Size, Trial
-from scheduling.simulation.scenario import UNLIMITED, Scenario, Workload
+from scheduling.simulation.scenario import UNLIMITED, Scenario
 
 NOTHING_HELD = "nothing held back"
 TPOT = "time per output token under 150 ms"
@@ -27,20 +27,15 @@ def _trials(size: Size, seed: int) -> Sequence[Trial]:
     caps = {CAP_HALF: max(1, size.seats // 2), CAP: size.seats, CAP_TWICE: 2 * size.seats}
     return [
         Trial(NOTHING_HELD, Scenario(flooded, admission=UNLIMITED)),
-        Trial(TPOT, Scenario(_capped(flooded, None), admission="tpot_target", tpot_target_ms=TARGET_MS)),
-        Trial(GRADIENT, Scenario(_capped(flooded, None), admission="gradient", reads_engines=True)),
+        Trial(TPOT, Scenario(flood.capped(flooded, None), admission="tpot_target", tpot_target_ms=TARGET_MS)),
+        Trial(GRADIENT, Scenario(flood.capped(flooded, None), admission="gradient", reads_engines=True)),
         *(
-            Trial(label, Scenario(_capped(flooded, cap), admission="static_cap"))
+            Trial(label, Scenario(flood.capped(flooded, cap), admission="static_cap"))
             for label, cap in caps.items()
         ),
         Trial(WINDOW, window),
         Trial(BOTH, replace(window, tpot_target_ms=TARGET_MS)),
     ]
-
-
-def _capped(workload: Workload, cap: int | None) -> Workload:
-    """On engines that may hold so many; None: as many as the law says."""
-    return replace(workload, engines=tuple(replace(spec, max_in_flight=cap) for spec in workload.engines))
 
 
 def _rows(observations: Sequence[Observation]) -> list[Row]:
