@@ -10,7 +10,7 @@ from scheduling.core.entry import Aside, Entry, Lane
 from scheduling.core.fairness import Fairness
 from scheduling.core.orders import make
 from scheduling.core.policy import DEFAULT_CLASS, ClassRule, Policy, PoolRule
-from scheduling.core.routing import choose
+from scheduling.core.routing import choose, choose_for
 from scheduling.core.usage import CostRule
 
 UNRANKED = ClassRule(DEFAULT_CLASS, rank=0)  # the one class of a policy that names none
@@ -68,14 +68,28 @@ class Band:
         if not entry.aside:
             _less(self.overdue, entry.lane)
 
-    def next(self, lanes: Iterable[Lane], hold: int, now_ms: int, since: int = 0) -> Choice | None:
-        """The ticket to seat now, and where; None when no lane is open to this class."""
-        seats: dict[Lane, Gate] = {}
-        for lane in lanes:
-            if gate := choose(lane, hold, now_ms, since):
-                seats[lane] = gate
-        entry = self.fairness.pick(seats) if seats else None
-        return (entry, seats[entry.lane]) if entry else None
+    def next(
+        self, lanes: Iterable[Lane], hold: int, now_ms: int, kept: set[Gate], since: int = 0
+    ) -> Choice | None:
+        """The ticket to seat now, and where; None when no lane is open to this class.
+
+        Where the next ticket finds no memory, its backends are kept for it:
+        nobody passes it there, so that it comes to its turn.
+        """
+        while True:
+            seats: dict[Lane, Gate] = {}
+            for lane in lanes:
+                if gate := choose(lane, hold, now_ms, since, kept):
+                    seats[lane] = gate
+            entry = self.fairness.pick(seats) if seats else None
+            if entry is None:
+                return None
+            gate = seats[entry.lane]
+            if not gate.is_choosy:
+                return entry, gate
+            if gate := choose_for(entry, hold, now_ms, since, kept):
+                return entry, gate
+            kept.update(gate for gate in entry.lane.gates if gate.since_promoted >= since)
 
 
 class Bands:
@@ -105,6 +119,7 @@ class Bands:
         self.shut: dict[str, Container[str]] = {}
         """Tenants that are passed over, and for which models."""
         self._front: dict[Lane, OrderedDict[int, Entry]] = {}
+        self._kept: set[Gate] = set()  # in this pick: for whoever is next there and finds no memory
 
     def __iter__(self) -> Iterator[Band]:
         return iter(self._bands)
@@ -136,21 +151,11 @@ class Bands:
         """The ticket to seat now, and where; None when nobody who waits could go."""
         if self.paused:
             return None
+        if self._kept:
+            self._kept.clear()
         if self._front and (choice := self._first_moved(now_ms)):
             return choice
-        hold = overdue = 0
-        choice = None
-        for band in self._bands:
-            overdue += len(band.overdue)
-            if choice is None and band.waiting:
-                choice = band.next(band.lanes, hold, now_ms)
-            if band.rule.reserved_seats:
-                hold += band.held_back
-        if overdue and (aged := self._aged(choice, now_ms)):
-            return aged
-        if choice:
-            choice[1].since_promoted += 1
-        return choice
+        return self._in_turn(now_ms)
 
     def reweigh(self, tenants: Collection[str] | None = None) -> None:
         """The weights of these tenants, or of all, may have changed."""
@@ -203,12 +208,34 @@ class Bands:
         """How many tickets of better classes stand in line."""
         return sum(band.waiting for band in self._bands[: self._bands.index(entry.band)])
 
+    def _in_turn(self, now_ms: int) -> Choice | None:
+        kept = self._kept
+        hold = overdue = 0
+        choice = None
+        for band in self._bands:
+            overdue += len(band.overdue)
+            if choice is None and band.waiting:
+                choice = band.next(band.lanes, hold, now_ms, kept)
+            if band.rule.reserved_seats:
+                hold += band.held_back
+        if overdue and (aged := self._aged(choice, now_ms)):
+            return aged
+        if choice is None:
+            return None
+        if kept and choice[1] in kept:
+            return self._in_turn(now_ms)  # an aged ticket has its turn there, and waits for memory
+        choice[1].since_promoted += 1
+        return choice
+
     def _first_moved(self, now_ms: int) -> Choice | None:
         for lane, line in self._front.items():
-            if gate := choose(lane, 0, now_ms):
+            if gate := choose(lane, 0, now_ms, 0, self._kept):
                 for entry in line.values():
                     if lane.model not in self.shut.get(entry.ticket.tenant, ()):
-                        return entry, gate
+                        if not gate.is_choosy or (gate := choose_for(entry, 0, now_ms, 0, self._kept)):
+                            return entry, gate
+                        self._kept.update(lane.gates)
+                        break
         return None
 
     def _aged(self, ordinary: Choice | None, now_ms: int) -> Choice | None:
@@ -218,7 +245,9 @@ class Bands:
         """
         best: tuple[int, Band, Choice] | None = None
         for band in self._bands:
-            choice = band.next(band.overdue, 0, now_ms, PROMOTED_ONE_IN - 1) if band.overdue else None
+            choice = None
+            if band.overdue:
+                choice = band.next(band.overdue, 0, now_ms, self._kept, PROMOTED_ONE_IN - 1)
             if choice is None or (ordinary and choice[0] is ordinary[0]):
                 continue  # it would go anyway, and needs no promotion
             turn = band.promoted.get(choice[1].name, 0)

@@ -50,8 +50,10 @@ class Entry:
     ``place`` orders tickets by arrival; a retry has a negative one, so it
     stands before all first attempts. ``shares`` are the accounts on its path,
     ``stamps`` what each was charged. ``pending`` says that it is in its
-    gate's window. ``told_ms`` and ``told_at_ms`` are the first estimate of its
-    wait that anybody was given, and when.
+    gate's window, ``heard`` that its gate's slow start has counted it.
+    ``kv_tokens`` is what it reserves of the engine's KV memory. ``told_ms``
+    and ``told_at_ms`` are the first estimate of its wait that anybody was
+    given, and when.
     """
 
     __slots__ = (
@@ -60,6 +62,8 @@ class Entry:
         "cost",
         "first",
         "gate",
+        "heard",
+        "kv_tokens",
         "lane",
         "ordinal",
         "overdue",
@@ -95,5 +99,7 @@ class Entry:
         self.first = False  # an admin wants it before all others
         self.overdue = False
         self.pending = False
+        self.heard = False
+        self.kv_tokens = ticket.prompt_tokens + ticket.completion_tokens
         self.gate: Gate | None = None
         self.told_ms: int | None = None

@@ -13,9 +13,13 @@ from scheduling.core.view import Explanation, Reason
 OUTSIDE = frozenset({Aside.PARKED, Aside.HELD, Aside.OWN_CAP})
 BACKEND_TEXTS = {
     "draining": "backend {name} drains",
+    "circuit": "backend {name} could not be reached and is left alone until a request finds it well",
     "left_alone": "backend {name} said that it is full and is left alone for a moment",
     "full": "backend {name} has as many requests in flight as it may ({cap})",
     "reserved": "the free seats of backend {name} are reserved for better classes",
+    "slow_start": "backend {name} has just come back and is sent a few requests at a time",
+    "grant": "backend {name} was sent as many as its queue had room for, until its queue is read again",
+    "kv": "backend {name} has {reserved} of {memory} tokens of memory reserved; this request may need {need}",
     "window": "backend {name} still owes {pending} first tokens, as many as it may",
 }
 
@@ -101,16 +105,25 @@ def _seat_quotas(machine: Machine, entry: Entry) -> Iterator[Reason]:
 
 
 def _backend_reasons(machine: Machine, entry: Entry, now_ms: int) -> Iterator[Reason]:
-    """Why each backend that serves the model takes nobody of this class now; nothing when one does."""
+    """Why each backend that serves the model does not take this ticket now; nothing when one does."""
     hold = machine.bands.held_back_from(entry)
-    shut = [(gate, gate.why_shut(hold, now_ms)) for gate in entry.lane.gates]
+    shut = [
+        (gate, gate.why_shut(hold, now_ms) or ("" if gate.fits(entry) else "kv")) for gate in entry.lane.gates
+    ]
     if all(code for _, code in shut):
         for gate, code in shut:
-            yield Reason(f"backend_{code}", _backend_text(gate, code), gate.opens_ms(code))
+            yield Reason(f"backend_{code}", _backend_text(gate, code, entry), gate.opens_ms(code))
 
 
-def _backend_text(gate: Gate, code: str) -> str:
-    return BACKEND_TEXTS[code].format(name=gate.name, cap=gate.cap, pending=gate.pending)
+def _backend_text(gate: Gate, code: str, entry: Entry) -> str:
+    return BACKEND_TEXTS[code].format(
+        name=gate.name,
+        cap=gate.cap,
+        pending=gate.pending,
+        reserved=gate.reserved_kv_tokens,
+        memory=gate.kv_tokens,
+        need=entry.kv_tokens,
+    )
 
 
 def _rival_reasons(machine: Machine, entry: Entry) -> Iterator[Reason]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from scheduling.core.admission import Gate, Gates
+from scheduling.core.admission import Gate
 from scheduling.core.classes import Bands
+from scheduling.core.engine_order import RANK, EngineOrder
 from scheduling.core.entry import Aside, Entry, Lane, LaneKey
 from scheduling.core.events import BoostEnded, Dispatched, Event, Expired, Unparked
+from scheduling.core.gates import Gates
 from scheduling.core.line import Line
 from scheduling.core.pace import Pace
 from scheduling.core.policy import Policy, PoolRule
@@ -26,6 +28,7 @@ class Machine:
 
     _rule: PoolRule  # in force
     _all_blocked: bool  # every gate is marked as blocked already
+    _sends_order: bool  # on to the engines
 
     def __init__(self, pool: str, policy: Policy) -> None:
         self.pool = pool
@@ -40,6 +43,7 @@ class Machine:
         self._line = Line(self.bands, self._timers)
         self._lanes: dict[LaneKey, Lane] = {}
         self._arrivals = 0
+        self._engine_order = EngineOrder()
         self._obey(policy)
 
     def _settled(self, now_ms: int) -> list[Event]:
@@ -58,7 +62,7 @@ class Machine:
     def _freed(self, gate: Gate, now_ms: int) -> list[Event]:
         """The same when all that changed is that one gate may have opened: the short way of most inputs."""
         bands = self.bands
-        if bands.lends or self._timers.due_ms <= now_ms:
+        if bands.lends or self._gates.reserve or self._timers.due_ms <= now_ms:
             return self._settled(now_ms)  # whoever was passed over may go to any gate
         events: list[Event] = []
         while self.waiting and gate.is_open(0, now_ms) and (choice := bands.next(now_ms)):
@@ -76,8 +80,9 @@ class Machine:
         shut = self.bands.shut
         if shut and entry.lane.model in shut.get(entry.ticket.tenant, ()):
             return True
-        # Others of its class wait for the same backends, and not for their own tenant: the backends are shut.
-        return not shut and entry.band.lanes[entry.lane] > 1
+        # Others of its class wait for the same backends, and neither for their own tenant nor for
+        # memory: the backends are shut.
+        return not shut and not self._gates.reserve and entry.band.lanes[entry.lane] > 1
 
     def _mark(self, tenant: str) -> None:
         """Pass the tenant over, or let it in again, as its pause and its seats in flight say."""
@@ -115,7 +120,15 @@ class Machine:
         self.pace.seated(now_ms)
         if entry.told_ms is not None:
             self.pace.learn(entry.told_ms, now_ms - entry.told_at_ms)
-        return Dispatched(entry.ticket, now_ms, gate.name)
+        return Dispatched(
+            entry.ticket, now_ms, gate.name, self._order_of(entry) if self._sends_order else None
+        )
+
+    def _order_of(self, entry: Entry) -> int:
+        """What the engine's own scheduler is to go by."""
+        if self._rule.fairness == "fifo":
+            return entry.band.rule.rank * RANK
+        return self._engine_order.seat(entry, self._weight_of(entry.ticket.tenant))
 
     def _give_up(self, entry: Entry) -> None:
         del self._entries[entry.ticket.request_id]
@@ -165,11 +178,13 @@ class Machine:
             self.policy = old
             raise
         self._rule = rule
+        self._sends_order = rule.engine_priority != "off"
+        if not self._sends_order:
+            self._engine_order = EngineOrder()  # of no use to who goes in meanwhile
         self.bands.reweigh()
         self._gates.obey(policy)
         self._all_blocked = False
-        for lane in self._lanes.values():
-            route(lane, self._gates)
+        self._route_all()
         for tenant in self.roster:
             self._mark(tenant)
         if policy.classes != old.classes:
@@ -186,9 +201,20 @@ class Machine:
                 if entry.aside is Aside.PARKED:
                     self._timers.unpark_at(entry, entry.ticket.not_before_ms or 0)
         for gate in self._gates:
-            self._timers.look_at(gate.paused_until_ms)
+            self._look_up(gate)
         for _, until_ms in self.roster.boosts.values():
             self._timers.look_at(until_ms)
+
+    def _route_all(self, *, avoiding: bool = False) -> None:
+        """Give the lanes their backends anew: all, or those that avoid some."""
+        for lane in self._lanes.values():
+            if lane.avoid or not avoiding:
+                route(lane, self._gates)
+
+    def _look_up(self, gate: Gate) -> None:
+        """Look again when the gate's pause ends, or its circuit lets somebody try."""
+        if (at_ms := gate.looks_up_ms) is not None:
+            self._timers.look_at(at_ms)
 
     def _mark_blocked(self, now_ms: int) -> None:
         bands = self.bands

@@ -5,36 +5,29 @@ from __future__ import annotations
 from scheduling.core.admission import Gate
 from scheduling.core.entry import Aside, Entry
 from scheduling.core.events import (
-    Boosted,
-    BoostEnded,
     Cancelled,
     Event,
-    Held,
-    MovedToFront,
     Parked,
-    Paused,
-    Released,
-    Resumed,
     Stranded,
 )
 from scheduling.core.explain import explain, position
 from scheduling.core.limits import Limit
-from scheduling.core.machine import Machine
-from scheduling.core.policy import MAX_BOOST, Policy
-from scheduling.core.routing import route
+from scheduling.core.policy import Policy
+from scheduling.core.steered import Steered
 from scheduling.core.ticket import Ticket
 from scheduling.core.view import BackendView, Explanation, PoolView
 
 
-class Scheduler(Machine):
+class Scheduler(Steered):
     """Decides whose turn it is in one pool, and at which backend.
 
-    Every method up to ``move_to_front`` is an input: it carries the time and
-    returns the events it caused, in order. Nothing here waits. A ticket that
-    cannot go yet stays in its flow and leaves by exactly one of Dispatched,
-    Expired, Stranded or Cancelled; a dispatched one ends by ``finish``.
-    Inputs about requests that are not known (any more) change nothing, so
-    whoever is unsure may repeat them. Time never goes back between inputs.
+    Every method up to ``fail``, and those of ``Steered``, are inputs: they
+    carry the time and return the events they caused, in order. Nothing here
+    waits. A ticket that cannot go yet stays in its flow and leaves by exactly
+    one of Dispatched, Expired, Stranded or Cancelled; a dispatched one ends by
+    ``finish``. Inputs about requests that are not known (any more) change
+    nothing, so whoever is unsure may repeat them. Time never goes back between
+    inputs.
 
     Stranded leave at once: tickets whose model no backend of the policy has,
     and tickets of a suspended tenant.
@@ -78,16 +71,24 @@ class Scheduler(Machine):
         if entry is None or entry.gate is None or not entry.pending:
             return []
         gate = entry.gate
-        gate.started(entry)
+        if self._sends_order:
+            self._engine_order.started(entry)
+        if gate.started(entry):
+            return self._closed(now_ms)
         return self._freed(gate, now_ms)
 
     def progress(self, request_id: str, completion_tokens: int, now_ms: int) -> list[Event]:
-        """A running request has said so many tokens by now; only ``vtc`` charges before the end."""
+        """A running request has said so many tokens by now.
+
+        ``vtc`` charges before the end, and an answer that is longer than was
+        thought reserves more of its engine's memory; to others it is all one.
+        """
         entry = self._entries.get(request_id)
         if entry is None or entry.gate is None:
             return []
         cost = self._rule.cost.of(entry.ticket.prompt_tokens, completion_tokens)
         entry.band.fairness.progress(entry, cost)
+        entry.gate.grow(entry, completion_tokens)
         return self._settled(now_ms) if self._timers.due_ms <= now_ms else []
 
     def finish(self, request_id: str, cost_tokens: int, now_ms: int, *, refund: bool = False) -> list[Event]:
@@ -97,12 +98,17 @@ class Scheduler(Machine):
             return []
         gate = entry.gate
         del self._entries[request_id]
-        gate.leave(entry, refund=refund)
+        closed = gate.leave(entry, refund=refund)
+        if self._sends_order:
+            self._engine_order.finish(entry)
         self.roster.finish(entry)
         # An answer that cost nothing is no refund: it had its turn.
         self._line.finish(entry, 0 if refund else cost_tokens or 1)
         if gate.gone:
             self._gates.forget_if_gone(gate)
+        if closed:
+            self._mark(entry.ticket.tenant)
+            return self._closed(now_ms)
         if self.bands.shut or entry.ticket.api_token_in_flight is not None:
             self._mark(entry.ticket.tenant)
             return self._settled(now_ms)  # whoever was passed over may go to any backend
@@ -120,11 +126,11 @@ class Scheduler(Machine):
         ``read_ms`` is ``limit.running_at_s`` on this machine's clock; without
         it ``limit.running`` takes nobody out of the window.
         """
-        if not self._gates.move(limit, read_ms):
+        if not self._gates.move(limit, now_ms, read_ms):
             return []
-        for lane in self._lanes.values():
-            if lane.avoid:
-                route(lane, self._gates)
+        self._route_all(avoiding=True)
+        if limit.down and (gate := self._gates.get(limit.backend)):
+            self._look_up(gate)
         return self._settled(now_ms)
 
     def set_policy(self, policy: Policy, now_ms: int) -> list[Event]:
@@ -147,77 +153,27 @@ class Scheduler(Machine):
         if gate is None:
             return []
         gate.throttle(now_ms)
-        self._timers.look_at(gate.paused_until_ms)
+        self._look_up(gate)
         return self._settled(now_ms)
 
-    # What an admin does
+    def fail(self, backend: str, now_ms: int) -> list[Event]:
+        """A request could not reach the backend, or was cut off before it heard anything.
 
-    def boost(self, tenant: str, factor: int, until_ms: int, now_ms: int) -> list[Event]:
-        """Count the tenant's weight ``factor`` times until then, also for what waits already.
-
-        A factor of 1, or an end that has passed, ends a boost. Raises
-        ValueError for a factor out of range.
+        Three in a row open its circuit, and so does one that was sent to try
+        whether it is back. The request itself ends by ``finish``.
         """
-        if not 1 <= factor <= MAX_BOOST:
-            raise ValueError(f"boost of {tenant} is {factor}; it must be from 1 to {MAX_BOOST}")
-        before = self.roster.boosts.pop(tenant, None)
-        if factor > 1 and until_ms > now_ms:
-            self.roster.boosts[tenant] = (factor, until_ms)
-            self._timers.look_at(until_ms)
-            events: list[Event] = [Boosted(tenant, factor, until_ms, now_ms)]
-        else:
-            events = [BoostEnded(tenant, now_ms)] if before else []
-        self.bands.reweigh([tenant])
-        return events + self._settled(now_ms)
-
-    def pause(self, tenant: str | None, now_ms: int) -> list[Event]:
-        """Seat nothing of the tenant any more, or nothing at all for None; who runs goes on."""
-        if tenant is None and not self.bands.paused:
-            self.bands.paused = True
-        elif tenant is not None and tenant not in self.roster.paused:
-            self.roster.paused.add(tenant)
-            self._mark(tenant)
-        else:
-            return self._settled(now_ms)
-        return [Paused(tenant, now_ms), *self._settled(now_ms)]
-
-    def resume(self, tenant: str | None, now_ms: int) -> list[Event]:
-        """End a pause: who waited goes on from where it stood, without credit for the time."""
-        if tenant is None and self.bands.paused:
-            self.bands.paused = False
-        elif tenant is not None and tenant in self.roster.paused:
-            self.roster.paused.discard(tenant)
-            self._mark(tenant)
-        else:
-            return self._settled(now_ms)
-        return [Resumed(tenant, now_ms), *self._settled(now_ms)]
-
-    def hold(self, request_id: str, now_ms: int) -> list[Event]:
-        """Take a waiting ticket aside until it is released; its deadline still counts."""
-        entry = self._waiting_entry(request_id)
-        if entry is None or entry.aside is Aside.HELD:
+        gate = self._gates.get(backend)
+        if gate is None:
             return []
-        self._line.hold(entry)
-        return [Held(entry.ticket, now_ms), *self._settled(now_ms)]
+        gate.fail(now_ms)
+        self._route_all(avoiding=True)
+        self._look_up(gate)
+        return self._settled(now_ms)
 
-    def release(self, request_id: str, now_ms: int) -> list[Event]:
-        """Let a held ticket stand in line again, at the end of its flow."""
-        entry = self._waiting_entry(request_id)
-        if entry is None or entry.aside is not Aside.HELD:
-            return []
-        self._line.stand(entry, now_ms)
-        return [Released(entry.ticket, now_ms), *self._settled(now_ms)]
-
-    def move_to_front(self, request_id: str, now_ms: int) -> list[Event]:
-        """Seat this ticket before all others of the pool, whatever its class; its flow pays as usual.
-
-        It changes the order only: pauses, holds and quotas hold it back as before.
-        """
-        entry = self._waiting_entry(request_id)
-        if entry is None or entry.first:
-            return []
-        self._line.move_to_front(entry)
-        return [MovedToFront(entry.ticket, now_ms), *self._settled(now_ms)]
+    def _closed(self, now_ms: int) -> list[Event]:
+        """A backend is back: whoever avoids others may hope for it again."""
+        self._route_all(avoiding=True)
+        return self._settled(now_ms)
 
     # Views
 
@@ -229,11 +185,17 @@ class Scheduler(Machine):
     @property
     def charges_as_it_streams(self) -> bool:
         """Whether ``progress`` changes anything."""
-        return self._rule.fairness == "vtc"
+        return self._rule.fairness == "vtc" or self._gates.reserve
 
     def is_waiting(self, request_id: str) -> bool:
         """Whether the request has no seat yet."""
         return self._waiting_entry(request_id) is not None
+
+    def serves(self, model: str, now_ms: int) -> bool:
+        """Whether some backend takes the model's requests: it does not drain, nor is its circuit open."""
+        return any(
+            not gate.draining and gate.circuit.state(now_ms) != "open" for gate in self._gates.serving(model)
+        )
 
     def next_due_ms(self) -> int | None:
         """When ``expire`` may next have something to do; None when time changes nothing."""
@@ -258,14 +220,14 @@ class Scheduler(Machine):
             queued=self.waiting,
             in_flight=sum(gate.in_flight for gate in gates),
             tenants=self.roster.view(self.policy.tenants, now_ms),
-            backends=tuple(gate.view() for gate in gates),
+            backends=tuple(gate.view(now_ms) for gate in gates),
             paused=self.bands.paused,
         )
 
     def begin_period(self, now_ms: int) -> tuple[BackendView, ...]:
         """The gates as they stand; ``BackendView.blocked`` begins anew."""
         gates = sorted(self._gates, key=_name)
-        views = tuple(gate.view() for gate in gates)
+        views = tuple(gate.view(now_ms) for gate in gates)
         for gate in gates:
             gate.blocked = False
         self._all_blocked = False

@@ -33,6 +33,11 @@ class BackendView:
     blocked: bool  # work waited while this gate was shut, since ``begin_period``
     draining: bool
     streaming: int = 0  # past their first token, so the engine's token counter must move
+    circuit: str = (
+        "closed"  # or "open": left alone since requests failed; or "half_open": one at a time tries
+    )
+    reserved_kv_tokens: int = 0  # by requests in flight
+    kv_tokens: int | None = None  # that they may reserve; None: nothing is reserved against
 
 
 @dataclass(frozen=True, slots=True)

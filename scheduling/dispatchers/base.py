@@ -73,10 +73,21 @@ class Dispatcher(Protocol):
         """Move the gates; a limit not newer than the one in force is ignored."""
 
     def throttle(self, backend: str) -> None:
-        """The engine said 429 or 503, or is out of reach: leave it alone for a moment.
+        """The engine said 429 or 503: leave it alone for a moment.
 
         Its window is halved, and its cap where the window does not hold all.
         """
+
+    def fail(self, backend: str) -> None:
+        """The engine could not be reached, or broke off before it said anything.
+
+        Three of these in a row open its circuit: it is left alone, then one
+        request at a time tries. Told before the lease ends. That it is well
+        is heard through ``Lease.started``, and through an end without refund.
+        """
+
+    def serves(self, pool: str, model: str) -> bool:
+        """Whether some backend takes the model's requests: it does not drain, nor is its circuit open."""
 
     def cancel(self, request_id: str) -> bool:
         """Take a waiting request out of line for an admin. False when it does not wait."""

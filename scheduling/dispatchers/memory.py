@@ -88,6 +88,16 @@ class MemoryDispatcher:
         if scheduler := self._scheduler_of(backend):
             self.deliver(scheduler, scheduler.throttle(backend, self._clock_ms()))
 
+    def fail(self, backend: str) -> None:
+        """The engine could not be reached, or broke off before it said anything: for its circuit."""
+        if scheduler := self._scheduler_of(backend):
+            self.deliver(scheduler, scheduler.fail(backend, self._clock_ms()))
+
+    def serves(self, pool: str, model: str) -> bool:
+        """Whether some backend takes the model's requests: it does not drain, nor is its circuit open."""
+        scheduler = self._schedulers.get(pool)
+        return scheduler is not None and scheduler.serves(model, self._clock_ms())
+
     def cancel(self, request_id: str) -> bool:
         """Take a waiting request out of line for an admin. False when it does not wait."""
         seat = self._seats.get(request_id)
@@ -265,7 +275,7 @@ class _Seat:
         finally:
             if self._future.done() and not self._future.cancelled():
                 self._future.exception()  # read, so that nobody is told it was overlooked
-        self._lease = Lease(event.backend, event.waited_ms, self._started)
+        self._lease = Lease(event.backend, event.waited_ms, self._started, engine_order=event.engine_order)
         return self._lease
 
     async def __aexit__(

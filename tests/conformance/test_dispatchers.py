@@ -211,7 +211,7 @@ async def test_a_first_token_after_the_end_does_nothing(dispatcher_for):
 
 
 async def test_a_full_engine_is_left_alone_for_a_moment_and_then_tried_again(line, monkeypatch):
-    monkeypatch.setattr("scheduling.core.admission.PAUSE_MS", 40)
+    monkeypatch.setattr("scheduling.core.bounds.PAUSE_MS", 40)
     line.dispatcher.throttle("gpu-0")
     line.dispatcher.throttle("ghost")
     await line.join("acme-0")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from scheduling.core.policy import ADMISSION, FAIRNESS
+from scheduling.core.laws import LAWS
+from scheduling.core.policy import ENGINE_PRIORITY, FAIRNESS, STALE
 from scheduling.simulation.engine.profiles import PROFILES
 from scheduling.simulation.metrics import isolation, measure
 from scheduling.simulation.page import as_page
@@ -31,7 +33,7 @@ class Command(BaseCommand):
         add("--workload", choices=sorted(WORKLOADS), default="flood", metavar="NAME", help="see --list")
         add("--trace", type=Path, help="a CSV or JSONL file of requests, instead of a workload")
         add("--fairness", choices=FAIRNESS, default="token_fair")
-        add("--admission", choices=(*ADMISSION, UNLIMITED), default="first_token_window")
+        add("--admission", choices=(*LAWS, UNLIMITED), default="first_token_window")
         add("--seed", type=int, default=1, help="the same seed gives the same result")
         add("--seconds", type=_positive_int, help="how long requests come")
         add("--requests-per-s", type=_positive, help="how many come a second (not with --trace)")
@@ -40,7 +42,7 @@ class Command(BaseCommand):
         add("--engines", type=_positive_int, help="how many engines serve")
         add("--profile", choices=sorted(PROFILES), help="the GPU and model of every engine")
         add("--alone", metavar="TENANT", help="play it again with this tenant only, and compare")
-        add("--metrics", action="store_true", help="the controller reads the engines once a second")
+        _add_control(parser)
         add("--json", action="store_true", help="one JSON object instead of text")
         add("--html", type=Path, metavar="FILE", help="also write a page with plots; it needs no network")
 
@@ -67,13 +69,77 @@ class Command(BaseCommand):
             self.stdout.write(f"{name:<22} {(make_it.__doc__ or '').splitlines()[0]}")
 
 
+def _add_control(parser: CommandParser) -> None:
+    add = parser.add_argument
+    add("--metrics", action="store_true", help="the controller reads the engines, also where no rule asks it")
+    add("--no-metrics", action="store_true", help="it never reads them, whatever the rules")
+    add(
+        "--read-every",
+        type=_period,
+        default=1000,
+        metavar="S",
+        help="seconds between two readings; by default 1",
+    )
+    add(
+        "--delay",
+        type=_milliseconds,
+        default=0,
+        metavar="S",
+        help="seconds from the gateway to an engine, and back",
+    )
+    add("--tpot-target-ms", type=_positive_int, help="milliseconds a token may take on the mean")
+    add("--stale", choices=STALE, default="keep", help="what holds when no reading comes any more")
+    add(
+        "--counts-sent", action="store_true", help="with queue_target: what was sent since the reading counts"
+    )
+    add(
+        "--kv-fill",
+        type=_percent,
+        default=0,
+        metavar="PERCENT",
+        help="reserve so much of the engines' memory",
+    )
+    add(
+        "--prefix-slack",
+        type=_whole,
+        metavar="N",
+        help="requests more that the engine may have which knows the prompt",
+    )
+    add("--engine-priority", choices=ENGINE_PRIORITY, default="off", help="the engines get our order")
+
+
 def _scenario(options: dict[str, Any]) -> Scenario:
+    workload = _workload(options)
+    sends_order = options["engine_priority"] != "off"
+    engines = tuple(
+        replace(
+            spec,
+            scheduling_policy="priority" if sends_order else spec.scheduling_policy,
+            prefix_cache=spec.prefix_cache or options["prefix_slack"] is not None,
+        )
+        for spec in workload.engines
+    )
     return Scenario(
-        _workload(options),
+        replace(workload, engines=engines),
         options["fairness"],
         options["admission"],
-        reads_engines=options["metrics"] or None,
+        tpot_target_ms=options["tpot_target_ms"],
+        reads_engines=_reads(options),
+        read_every_ms=options["read_every"],
+        delay_ms=options["delay"],
+        stale=options["stale"],
+        counts_sent=options["counts_sent"],
+        kv_fill_percent=options["kv_fill"],
+        prefix_slack_requests=options["prefix_slack"],
+        engine_priority=options["engine_priority"],
     )
+
+
+def _reads(options: dict[str, Any]) -> bool | None:
+    """None: as workload and rules need it."""
+    if options["metrics"] and options["no_metrics"]:
+        raise CommandError("--metrics does not go with --no-metrics")
+    return False if options["no_metrics"] else options["metrics"] or None
 
 
 def _workload(options: dict[str, Any]) -> Workload:
@@ -93,6 +159,32 @@ def _positive(text: str) -> float:
         if (value := float(text)) > 0:
             return value
     raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+
+
+def _milliseconds(text: str) -> int:
+    """Whole milliseconds from seconds; 0 where that is rounded away."""
+    with contextlib.suppress(ValueError):
+        if 0 <= (value := float(text)) < inf:
+            return round(value * 1000)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+
+
+def _period(text: str) -> int:
+    if period_ms := _milliseconds(text):
+        return period_ms
+    raise argparse.ArgumentTypeError(f"{text!r} is less than a millisecond")
+
+
+def _whole(text: str) -> int:
+    if text.isdecimal():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+
+
+def _percent(text: str) -> int:
+    if text.isdecimal() and int(text) <= 100:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to 100")
 
 
 def _positive_int(text: str) -> int:

@@ -75,7 +75,7 @@ def test_only_a_newer_limit_counts():
 
     assert machine.view(0).backends[0].cap == 5
     machine.set_limit(Limit("gpu-0", 4, 4, "after a restart", 2, 1.0), 0)
-    assert machine.view(0).backends[0].cap == 4
+    assert machine.view(0).backends[0].cap == 1  # it starts slowly
 
 
 def test_a_limit_outlives_a_change_of_policy():

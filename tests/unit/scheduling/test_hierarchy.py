@@ -282,7 +282,8 @@ def test_rivals_are_other_tenants_with_something_in_line():
 def test_a_third_name_has_a_line_and_a_place_of_its_own():
     tree = Tree(StartTags, lambda entry: entry.cost, lambda tenant: 1)
     agents = [("acme", "ann", "writer"), ("acme", "ann", "reader"), ("acme", "bob", "coder")]
-    lines = {path: [Entry(SimpleNamespace(path=path), 100, 0, LANE) for _ in range(4)] for path in agents}
+    asked = {path: SimpleNamespace(path=path, prompt_tokens=100, completion_tokens=0) for path in agents}
+    lines = {path: [Entry(asked[path], 100, 0, LANE) for _ in range(4)] for path in agents}
     for place in range(4):
         for number, path in enumerate(agents):
             entry = lines[path][place]

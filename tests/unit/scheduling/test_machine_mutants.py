@@ -7,7 +7,18 @@ import textwrap
 
 import pytest
 
-from scheduling.core import admission, classes, levels, line, machine, own_caps, roster, scheduler, tags
+from scheduling.core import (
+    admission,
+    bounds,
+    classes,
+    levels,
+    line,
+    machine,
+    own_caps,
+    roster,
+    scheduler,
+    tags,
+)
 from tests.unit.scheduling.fair_play import (
     Rivalry,
     pick_after_a_refund,
@@ -29,8 +40,8 @@ MUTANTS = [
     pytest.param(admission, "Gate._free", "running - at_work", "running", id="streams counted twice"),
     pytest.param(admission, "Gate.move", "limit.running_at_s >", "1 +", id="a reading counted twice"),
     pytest.param(admission, "Gate.move", "in list(self._whole)", "in ()", id="held when the readings end"),
-    pytest.param(admission, "Gate.move", "min(limit.cap, max_in_flight)", "limit.cap", id="limit unbounded"),
-    pytest.param(admission, "Gate.move", "<=", ">", id="older limits obeyed"),
+    pytest.param(bounds, "Bounds._refill", "if self._rule.learns_cap else most", "", id="limit unbounded"),
+    pytest.param(bounds, "Bounds._follow", "<=", ">", id="older limits obeyed"),
     pytest.param(machine, "Machine._must_wait", "> 1", ">= 1", id="no dispatch on arrival"),
     pytest.param(
         scheduler, "Scheduler.start", "return self._freed(gate, now_ms)", "return []", id="start is idle"
@@ -49,7 +60,9 @@ MUTANTS = [
     ),
     pytest.param(classes, "Bands.close", "self.shut.pop(tenant, None)", "pass", id="full for ever"),
     pytest.param(machine, "Machine._freed", "bands.lends or", "", id="lent seats not seen elsewhere"),
-    pytest.param(classes, "Band.next", "hold, now_ms, since", "hold, now_ms, 0", id="promoted without end"),
+    pytest.param(
+        classes, "Band.next", "hold, now_ms, since, kept", "hold, now_ms, 0, kept", id="promoted without end"
+    ),
     pytest.param(classes, "Bands._aged", "best is None or turn < best[0]", "True", id="aged out of turn"),
     pytest.param(
         classes, "Bands._first_moved", "not in self.shut", "not in {} and self.shut", id="front is free"

@@ -87,7 +87,7 @@ def test_the_most_lasting_cause_is_named_first():
     assert made.opens_ms("full") is None
     made.gone = True
     assert made.why_shut(0, 1_000) == "draining"
-    assert made.view().draining
+    assert made.view(0).draining
 
 
 def test_a_backend_that_drains_or_left_is_shut_though_it_is_empty():
@@ -96,9 +96,9 @@ def test_a_backend_that_drains_or_left_is_shut_though_it_is_empty():
 
     assert not drains.is_open(0, 0)
     assert not left.is_open(0, 0)
-    assert drains.view().draining
-    assert left.view().draining
-    assert not gate().view().draining
+    assert drains.view(0).draining
+    assert left.view(0).draining
+    assert not gate().view(0).draining
 
 
 def test_a_throttle_halves_the_window_and_while_nothing_is_read_the_cap_too():
@@ -113,7 +113,7 @@ def test_a_throttle_halves_the_window_and_while_nothing_is_read_the_cap_too():
 
 def test_a_throttle_opens_no_gate_that_was_shut():
     made = gate()
-    made.move(Limit("gpu-0", 0, 0, "shut", 0, 1.0), 4, None)
+    made.move(Limit("gpu-0", 0, 0, "shut", 0, 1.0), 0, None)
     made.throttle(0)
 
     assert (made.window, made.cap) == (0, 0)
@@ -121,8 +121,8 @@ def test_a_throttle_opens_no_gate_that_was_shut():
 
 def test_a_read_engine_keeps_its_cap_and_one_without_window_its_window():
     read, capped = gate(seats=8), gate(seats=8, admission="static_cap")
-    read.move(Limit("gpu-0", 6, 8, "read", 0, 1.0, running=0), 8, None)
-    capped.move(Limit("gpu-0", 3, 8, "read", 0, 1.0, running=0), 8, None)
+    read.move(Limit("gpu-0", 6, 8, "read", 0, 1.0, running=0), 0, None)
+    capped.move(Limit("gpu-0", 3, 8, "read", 0, 1.0, running=0), 0, None)
     for made in (read, capped):
         made.throttle(0)
 
@@ -148,7 +148,7 @@ def test_an_answer_gives_one_step_back_up_to_what_the_rules_allow_and_a_refund_n
 
 def test_a_limit_in_force_stays_within_new_rules():
     made = gate(seats=8, window=3)
-    made.move(Limit("gpu-0", 5, 6, "read", 0, 1.0), 8, None)
+    made.move(Limit("gpu-0", 5, 6, "read", 0, 1.0), 0, None)
 
     made.obey(backend("gpu-0", 4), PoolRule(POOL), frozenset())
     assert (made.window, made.cap) == (5, 4)
@@ -165,10 +165,10 @@ def test_the_view_counts_who_is_past_its_first_token():
     made.started(first)
     made.started(second)
 
-    assert (made.view().in_flight, made.view().pending_first_token, made.view().streaming) == (4, 1, 2)
+    assert (made.view(0).in_flight, made.view(0).pending_first_token, made.view(0).streaming) == (4, 1, 2)
     made.leave(first, refund=False)
     made.leave(whole, refund=False)
-    assert (made.view().in_flight, made.view().pending_first_token, made.view().streaming) == (2, 1, 1)
+    assert (made.view(0).in_flight, made.view(0).pending_first_token, made.view(0).streaming) == (2, 1, 1)
     assert len(made._seated) == 2
 
 
@@ -179,7 +179,7 @@ def reading(at_s: int, running: int | None) -> Limit:
 def read_gate(count: int = 0, now_ms: int = 10) -> tuple[Gate, list[Entry]]:
     """A gate of a read engine, with answers in it that come whole."""
     made = gate(seats=9, window=9)
-    made.move(reading(1, 0), 9, 0)
+    made.move(reading(1, 0), 0, 0)
     return made, seated(made, count, streams=False, now_ms=now_ms)
 
 
@@ -187,7 +187,7 @@ def read_gate(count: int = 0, now_ms: int = 10) -> tuple[Gate, list[Entry]]:
 def test_a_reading_takes_as_many_answers_out_of_the_window_as_it_shows_at_work(running, pending):
     made, entries = read_gate(4)
 
-    made.move(reading(2, running), 9, 500)
+    made.move(reading(2, running), 0, 500)
 
     assert made.pending == pending
     assert [each.pending for each in entries] == [False] * (4 - pending) + [True] * pending
@@ -198,7 +198,7 @@ def test_who_was_dispatched_at_the_time_of_the_reading_or_later_is_not_in_it():
     seated(made, 1, streams=False, now_ms=500)
     seated(made, 1, streams=False, now_ms=501)
 
-    made.move(reading(2, 9), 9, 500)
+    made.move(reading(2, 9), 0, 500)
 
     assert made.pending == 2
 
@@ -210,7 +210,7 @@ def test_those_past_their_first_token_are_what_a_reading_shows_first():
         made.seat(each, at_ms)
         made.started(each)
 
-    made.move(reading(2, 4), 9, 600)  # two streams were there, so two answers are at work
+    made.move(reading(2, 4), 0, 600)  # two streams were there, so two answers are at work
 
     assert made.pending == 1
 
@@ -218,18 +218,18 @@ def test_those_past_their_first_token_are_what_a_reading_shows_first():
 def test_a_reading_without_a_time_of_ours_or_older_than_the_last_frees_nobody():
     made, _ = read_gate(3)
 
-    made.move(reading(2, 3), 9, None)
+    made.move(reading(2, 3), 0, None)
     assert made.pending == 3
-    made.move(Limit("gpu-0", 9, 9, "read", 0, 3.0, 3, 2.0), 9, 900)
+    made.move(Limit("gpu-0", 9, 9, "read", 0, 3.0, 3, 2.0), 0, 900)
     assert made.pending == 3
-    made.move(Limit("gpu-0", 9, 9, "read", 0, 4.0, 3, 2.5), 9, 900)
+    made.move(Limit("gpu-0", 9, 9, "read", 0, 4.0, 3, 2.5), 0, 900)
     assert made.pending == 0
 
 
 def test_when_readings_end_all_answers_leave_the_window_and_none_enters_it():
     made, _ = read_gate(3)
 
-    made.move(reading(2, None), 9, None)
+    made.move(reading(2, None), 0, None)
     assert made.pending == 0
     seated(made, 2, streams=False)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from scheduling.core.admission import PROMOTED_ONE_IN, Gate, Gates
+from scheduling.core.admission import PROMOTED_ONE_IN, Gate
 from scheduling.core.entry import Lane
+from scheduling.core.gates import Gates
 from scheduling.core.policy import PoolRule
 from scheduling.core.routing import choose, route
 from tests.unit.scheduling.machines import POOL, backend, policy
