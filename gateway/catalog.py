@@ -12,14 +12,14 @@ from scheduling.core.view import PoolView
 
 
 def models(policy: Policy) -> bytes:
-    """``GET /v1/models``: every model the policy knows, by name."""
-    data = [_model(name) for name in sorted(policy.models)]
+    """``GET /v1/models``: every name a request may ask for, models and aliases, in order."""
+    data = [_model(name) for name in sorted({*policy.models, *policy.routes})]
     return msgspec.json.encode({"object": "list", "data": data})
 
 
 def model(policy: Policy, name: str) -> bytes:
     """``GET /v1/models/{id}``. Raises ModelNotFound."""
-    if name not in policy.models:
+    if name not in policy.models and name not in policy.routes:
         raise ModelNotFound(param="model")
     return msgspec.json.encode(_model(name))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from scheduling.core.outcome import Outcome
 
+SERVER_ERROR = 500  # of HTTP: this and above
+
 
 class BackendFailure(Exception):
     """The engine failed.
@@ -30,6 +32,11 @@ class BackendFailure(Exception):
         self.retry_after_s: float | None = None
         if retryable is not None:
             self.retryable = retryable
+
+    @property
+    def counts(self) -> bool:
+        """The engine looks ill, if this came before the first token of its answer."""
+        return True
 
 
 class ConnectFailed(BackendFailure):
@@ -88,6 +95,11 @@ class EngineErrored(BackendFailure):
         super().__init__(message, retryable=retryable)
         self.status = status
         self.body = body
+
+    @property
+    def counts(self) -> bool:
+        """An error that is no server error may be about the request; for want of room none is ill."""
+        return self.status >= SERVER_ERROR and not self.busy
 
 
 class Busy(EngineErrored):

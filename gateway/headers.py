@@ -62,6 +62,11 @@ def scheduling_headers(priority_class: str, revision: int) -> Headers:
     ]
 
 
+def model_headers(model: str) -> Headers:
+    """Which model answers, for a request that asked for another name."""
+    return [(b"x-fairlane-model", model.encode())]
+
+
 def timing_headers(queue_ms: int, upstream_ms: int) -> Headers:
     """Where the time went until the answer began."""
     return [

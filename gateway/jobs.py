@@ -1,15 +1,16 @@
 """The body of a request, read: what it asks for, what it may cost, and the bytes for the engine.
 
-Pure. Only the members that matter here are decoded; every other value is
-passed on byte for byte. The engine gets exactly the members that were read
-here, each name once, so the two cannot understand one body differently.
+Only the members that matter here are decoded; every other value is passed
+on byte for byte. The engine gets exactly the members that were read here,
+each name once, so the two cannot understand one body differently. Nothing
+here waits or does I/O.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -18,7 +19,9 @@ import msgspec
 from gateway.callers import Caller
 from gateway.classes import choose_class
 from gateway.errors import Invalid, InvalidJson, ModelNotFound
-from scheduling.core.policy import FREE, Policy, Prices, TenantRule
+from gateway.model_routes import Spread, place_of, resolve
+from gateway.prefixes import prefixes
+from scheduling.core.policy import FREE, Policy, PoolRule, Prices, TenantRule
 from scheduling.core.prediction import CHARS_PER_TOKEN, Estimates
 from scheduling.core.usage import DEFAULT_COST, CostRule
 
@@ -60,7 +63,11 @@ ENDPOINTS: Mapping[str, Endpoint] = {
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request that was read and may stand in line. It holds no text but the engine's body."""
+    """A request that was read and may stand in line. It holds no text but the engine's body.
+
+    ``model`` is to serve it, ``asked`` is the name in the request, and
+    ``fallbacks`` may serve it, in order, when no backend of ``model`` can.
+    """
 
     path: str
     model: str
@@ -78,6 +85,9 @@ class Job:
     revision: int  # of the policy it was read under
     prices: Prices = FREE
     cost: CostRule = DEFAULT_COST  # of its pool
+    asked: str = ""
+    fallbacks: tuple[str, ...] = ()
+    prefixes: tuple[int, ...] = ()  # names of the prompt's beginnings, where the pool goes by them
 
 
 class Parser:
@@ -87,25 +97,27 @@ class Parser:
         self._salt = salt[:64]
         self._estimates = estimates
         self._queue_timeout_ms = int(queue_timeout_s * 1000)
+        self._spread = Spread()
 
     def parse(
         self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes, caller: Caller, policy: Policy
     ) -> Job:
         """The job. Raises Invalid (naming the field) or ModelNotFound."""
         members = read_members(body)
-        model = _read_model(members)
+        asked = _read_model(members)
+        user = self._user(headers, members, caller.tenant)
+        model, fallbacks = self._routed(asked, user, policy) if asked in policy.routes else (asked, ())
         pool = policy.models.get(model)
         if pool is None:
-            raise ModelNotFound(f"There is no model {model!r}. GET /v1/models lists them.", param="model")
+            raise ModelNotFound(f"There is no model {asked!r}. GET /v1/models lists them.", param="model")
+        if model != asked:
+            members["model"] = msgspec.Raw(msgspec.json.encode(model))
+        rule = policy.pools.get(pool) or PoolRule(pool)
         stream = endpoint.generates and bool(_read(members, "stream", _flag, "true or false"))
         tenant = policy.tenants.get(caller.tenant) or TenantRule(caller.tenant)
         tier = _read(members, "service_tier", _text, "a text")
         prompt_tokens = _prompt_tokens(endpoint, members)
-        completion_tokens = 0
-        if endpoint.generates:
-            expected = self._estimates.completion_tokens(caller.tenant, model, pool)
-            completion_tokens = _completion_tokens(members, expected)
-        user = self._user(headers, members, caller.tenant)
+        expected = self._estimates.completion_tokens(caller.tenant, model, pool)
         return Job(
             path=endpoint.path,
             model=model,
@@ -113,7 +125,7 @@ class Parser:
             user=user or f"token-{caller.token_id}",
             priority_class=choose_class(tier, headers, caller, tenant, policy),
             prompt_tokens=prompt_tokens,
-            completion_tokens=completion_tokens,
+            completion_tokens=_completion_tokens(members, expected) if endpoint.generates else 0,
             strip_usage=_ask_for_usage(members) if stream else False,
             body=_for_the_engine(members),
             stream=stream,
@@ -122,8 +134,41 @@ class Parser:
             user_is_token=not user,
             revision=policy.revision,
             prices=policy.prices.get(model, FREE),
-            cost=policy.pools[pool].cost if pool in policy.pools else DEFAULT_COST,
+            cost=rule.cost,
+            asked=asked,
+            fallbacks=fallbacks,
+            prefixes=self._prefixes(endpoint, members, caller.tenant, model, rule),
         )
+
+    def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
+        """The same request for the first of its fallbacks, under that model's rules."""
+        model = job.fallbacks[0]
+        pool = policy.models[model]
+        rule = policy.pools.get(pool) or PoolRule(pool)
+        members = read_members(job.body)
+        members["model"] = msgspec.Raw(msgspec.json.encode(model))
+        return replace(
+            job,
+            model=model,
+            pool=pool,
+            body=msgspec.json.encode(members),
+            prices=policy.prices.get(model, FREE),
+            cost=rule.cost,
+            fallbacks=job.fallbacks[1:],
+            prefixes=self._prefixes(ENDPOINTS[job.path], members, tenant, model, rule),
+        )
+
+    def _routed(self, asked: str, user: str, policy: Policy) -> tuple[str, tuple[str, ...]]:
+        """The model of this user or, if there is none, of this request, and the models after it."""
+        place = place_of(asked, user) if user else self._spread.next()
+        return resolve(policy, asked, place)
+
+    def _prefixes(
+        self, endpoint: Endpoint, members: Members, tenant: str, model: str, rule: PoolRule
+    ) -> tuple[int, ...]:
+        if rule.prefix_slack_requests is None or not endpoint.generates:
+            return ()
+        return prefixes(self._salt, tenant, model, bytes(members[endpoint.prompt]))
 
     def _user(self, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:
         user = _read(members, "user", _text, "a text")

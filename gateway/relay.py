@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
 from gateway.calls import EngineCall, RelayOptions
 from gateway.connection import Connection
+from gateway.engine_order import with_order
 from gateway.failures import BackendFailure, Broken, ConnectFailed
 from gateway.reply import Reply
 from gateway.upstream import Pool
@@ -22,10 +24,15 @@ __all__ = ["EngineCall", "Relay", "RelayOptions", "Reply"]
 
 
 class Relay:
-    """Carries requests to engines and their answers back, unchanged, at the reader's pace."""
+    """Carries requests to engines and their answers back, unchanged, at the reader's pace.
 
-    def __init__(self, options: RelayOptions) -> None:
+    ``on_load`` is given the backend and the words of every load report (an
+    ORCA header) that comes with an answer.
+    """
+
+    def __init__(self, options: RelayOptions, on_load: Callable[[str, bytes], None] | None = None) -> None:
         self._options = options
+        self._on_load = on_load or (lambda backend, report: None)
         self._pools: dict[str, Pool] = {}
         self._retired: list[Pool] = []
         self._watch = Watch(min(options.first_byte_s, options.stall_s))
@@ -58,7 +65,12 @@ class Relay:
         of a stream or when an answer that is not a stream begins.
         """
         new_reply = partial(Reply, backend, call, usage, on_first_token, self._options)
-        return _Opening(self._pools.get(backend), self._watch, new_reply)
+        return _Opening(self._pools.get(backend), self._watch, new_reply, self._on_load)
+
+    def ordered(self, backend: str, call: EngineCall, order: int) -> EngineCall:
+        """The call with our order (low first) as the backend's engine understands it, if it does."""
+        pool = self._pools.get(backend)
+        return replace(call, body=with_order(call.body, order, pool.endpoint)) if pool else call
 
     async def close(self) -> None:
         """End everything at once; for the time after the drain."""
@@ -69,8 +81,15 @@ class Relay:
 class _Opening(AbstractAsyncContextManager[Reply]):
     """The hold on one exchange. A class, because a generator costs twice as much."""
 
-    def __init__(self, pool: Pool | None, watch: Watch, new_reply: Callable[[], Reply]) -> None:
+    def __init__(
+        self,
+        pool: Pool | None,
+        watch: Watch,
+        new_reply: Callable[[], Reply],
+        on_load: Callable[[str, bytes], None],
+    ) -> None:
         self._pool = pool
+        self._on_load = on_load
         self._watch = watch
         self._new_reply = new_reply
         self._reply = new_reply()
@@ -78,6 +97,8 @@ class _Opening(AbstractAsyncContextManager[Reply]):
     async def __aenter__(self) -> Reply:
         try:
             await self._ask()
+            if self._reply.load:
+                self._on_load(self._reply.backend, self._reply.load)
             await judge(self._reply)
             self._reply.begin()
         except BaseException as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.answer import pass_on
@@ -11,16 +11,20 @@ from gateway.books import Books
 from gateway.callers import Caller, CallerTable
 from gateway.client import Client
 from gateway.doorman import Doorman
+from gateway.engine_errors import EngineFailed, EngineRefused
 from gateway.errors import (
+    BudgetExhausted,
     CancelledInQueue,
     Draining,
     NoBackendNow,
     Overloaded,
     PolicyStale,
+    QueueFull,
     QueueTimeout,
+    RateLimited,
 )
 from gateway.failures import BackendFailure
-from gateway.jobs import Endpoint, Parser
+from gateway.jobs import Endpoint, Job, Parser
 from gateway.journal import Journal
 from gateway.ledger import Ledger, Reservation
 from gateway.pulse import Pulse
@@ -28,6 +32,7 @@ from gateway.relay import Relay
 from gateway.settings import Settings
 from gateway.work import Work
 from scheduling.core.policy import Policy, TenantRule
+from scheduling.core.quota import Scope
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Dispatcher, NoBackend
 
 LAST_WORDS_S = 1.0  # for a request that is cut off to say so
@@ -85,12 +90,33 @@ class Gateway:
         """
         policy, caller = self._in_force(), request.caller
         job = self._parser.parse(request.endpoint, request.headers, request.body, caller, policy)
+        if job.fallbacks and not self.dispatcher.serves(job.pool, job.model):
+            job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
         tenant = policy.tenants.get(caller.tenant) or TenantRule(caller.tenant)
         scopes = await self._ledger.scopes(tenant, caller, job.model)
-        with (
-            Work(job, caller, client, self.books, self.dispatcher) as work,
-            self._ledger.reserve(scopes, work.ticket, work.record) as reservation,
-        ):
+        with Work(job, caller, client, self.books, self.dispatcher) as work:
+            while True:
+                try:
+                    return await self._serve_by(work, scopes, client)
+                except EngineRefused:
+                    raise  # another model would be asked the same wrong thing
+                except (EngineFailed, NoBackendNow):
+                    other = self._next(work.job, caller, policy) if work.may_fall_back else None
+                    if other is None:
+                        raise
+                work.fall_back(other)
+                scopes = await self._ledger.scopes(tenant, caller, other.model)
+
+    def check_in(self, headers: Mapping[bytes, bytes]) -> tuple[Policy, Caller]:
+        """The rules in force and who is calling. Raises Refused."""
+        policy = self._in_force()
+        if len(self.pulse) > self.settings.max_requests:
+            raise Overloaded
+        return policy, self._doorman.admit(headers)
+
+    async def _serve_by(self, work: Work, scopes: Sequence[Scope], client: Client) -> None:
+        """Have the work's model answer, by as many of its backends as it takes."""
+        with self._reserve(work, scopes) as reservation:
             work.hold(reservation)
             while True:
                 try:
@@ -101,21 +127,31 @@ class Gateway:
                 self.books.metrics.retries[work.ticket.attempt] += 1
                 await asyncio.sleep(pause_s)
 
-    def check_in(self, headers: Mapping[bytes, bytes]) -> tuple[Policy, Caller]:
-        """The rules in force and who is calling. Raises Refused."""
-        policy = self._in_force()
-        if len(self.pulse) > self.settings.max_requests:
-            raise Overloaded
-        return policy, self._doorman.admit(headers)
+    def _reserve(self, work: Work, scopes: Sequence[Scope]) -> Reservation:
+        try:
+            return self._ledger.reserve(scopes, work.ticket, work.record)
+        except (RateLimited, BudgetExhausted, QueueFull):
+            if work.ticket.attempt == 1:
+                raise
+            raise work.failure or NoBackendNow from None  # a fallback that the tenant may not use is none
+
+    def _next(self, job: Job, caller: Caller, policy: Policy) -> Job | None:
+        """The same job for the first of its fallbacks that some backend serves now."""
+        while job.fallbacks:
+            job = self._parser.fall_back(job, caller.tenant, policy)
+            if self.dispatcher.serves(job.pool, job.model):
+                return job
+        return None
 
     async def _run(self, work: Work, reservation: Reservation, client: Client) -> None:
         """Wait in line, then have the engine answer."""
         try:
             async with self.dispatcher.lease(work.ticket, work.usage) as lease:
                 with work.seat(lease, reservation):
-                    opened = self._relay.open(
-                        lease.backend, work.call, work.usage, lambda: work.started(lease)
-                    )
+                    call, order = work.call, lease.engine_order
+                    if order is not None:
+                        call = self._relay.ordered(lease.backend, call, order)
+                    opened = self._relay.open(lease.backend, call, work.usage, lambda: work.started(lease))
                     async with opened as reply:
                         headers = work.replied(reply, work.job.revision)
                         await pass_on(reply, client, headers, stream=work.job.stream)

@@ -14,6 +14,9 @@ from scheduling.engines.endpoint import Endpoint
 
 CLOSE_S = 1.0  # how long closed connections may take to say so
 MAX_AGE_S = 60.0  # an older connection is not reused, so that a change of DNS is followed
+# Engines that tell their load with an answer when asked: vLLM in any case of the word, Triton in lower case.
+TELLS_LOAD = frozenset({"vllm", "nim", "triton", "trtllm"})
+ASK_LOAD = b"endpoint-load-metrics-format: json\r\n"
 HEADS_KEPT = 64  # request heads by path; the paths are an allow list, so few
 
 # Ours to set: a copy of the client's would be a way to smuggle, or leak its API token.
@@ -106,11 +109,12 @@ class Pool:
                 f"backend {self.endpoint.backend}: its key holds characters no header may hold"
             )
         target = Target.of(self.endpoint)
+        asks = ASK_LOAD if self.endpoint.engine in TELLS_LOAD else b""
         return (
             b"POST %s%s HTTP/1.1\r\nhost: %s\r\nuser-agent: fairlane\r\naccept: */*\r\n"
             b"accept-encoding: identity\r\ncontent-type: application/json\r\n"
             % (target.base, path.encode(), target.host_header)
-        ) + (b"authorization: Bearer %s\r\n" % key.encode() if key else b"")
+        ) + (b"authorization: Bearer %s\r\n" % key.encode() + asks if key else asks)
 
     def retire(self) -> None:
         """Keep nothing from now on; exchanges under way may end."""

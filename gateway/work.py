@@ -15,11 +15,11 @@ from gateway.callers import Caller
 from gateway.client import Client
 from gateway.engine_errors import EngineFailed, engine_failed, outcome_of
 from gateway.errors import Refused
-from gateway.failures import BackendFailure
-from gateway.headers import Headers, quota_headers, scheduling_headers, timing_headers
+from gateway.failures import SERVER_ERROR, BackendFailure
+from gateway.headers import Headers, model_headers, quota_headers, scheduling_headers, timing_headers
 from gateway.jobs import Job
 from gateway.ledger import Reservation
-from gateway.records import Record
+from gateway.new_record import estimates, new_record
 from gateway.relay import EngineCall, Reply
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import IN_FLIGHT
@@ -52,7 +52,6 @@ class Work:
         "_failed",
         "_granted",
         "_reply",
-        "_seated",
         "call",
         "failure",
         "job",
@@ -72,7 +71,6 @@ class Work:
         self._busy = self._failed = 0
         self._granted: Reservation | None = None
         self._reply: Reply | None = None
-        self._seated = False
         self.failure: EngineFailed | None = None
         self.usage = Usage(rule=job.cost)
         request_id = client.request_id.own
@@ -91,6 +89,7 @@ class Work:
             streams=job.stream,
             api_token=str(caller.token_id),
             api_token_in_flight=caller.quotas.get(IN_FLIGHT),
+            prefixes=job.prefixes,
         )
         self.call = EngineCall(
             request_id=request_id,
@@ -100,7 +99,7 @@ class Work:
             strip_usage=job.strip_usage,
             measures_tokens=job.generates,
         )
-        self.record = _record(self.ticket, job, caller)
+        self.record = new_record(self.ticket, job, caller)
 
     def __enter__(self) -> Self:
         self._books.accept(self.record)
@@ -131,9 +130,9 @@ class Work:
         """Hold the seat: when it ends, ``usage`` says what the flow is to be charged.
 
         An engine that did nothing is not charged for. What a client got
-        before it left is, and so is a prompt that an engine has read.
+        before it left is, and so is a prompt that an engine has read, unless
+        another model is to be charged for it.
         """
-        self._seated = True
         reservation.seated()
         self._dispatched_s = monotonic()
         record = self.record
@@ -142,15 +141,17 @@ class Work:
         try:
             yield
         except BackendFailure as failure:
-            lease.refund = record.first_token_at is None
-            if failure.busy or failure.outcome in NEVER_ASKED:
-                self._dispatcher.throttle(lease.backend)  # else, idle as it is, it would be asked first again
+            silent = record.first_token_at is None
+            lease.refund = silent or self.may_fall_back
+            if failure.busy:
+                self._dispatcher.throttle(lease.backend)
+            elif silent and failure.counts and not self._is_suspect(failure):
+                self._dispatcher.fail(lease.backend)
             raise
         except Refused:
             lease.refund = True
             raise
         finally:
-            self._seated = False
             self._reply = None
             self._note_usage(lease)
 
@@ -166,6 +167,8 @@ class Work:
         job = self.job
         headers = scheduling_headers(job.priority_class, revision)
         headers += timing_headers(self.queue_ms, int((monotonic() - self._dispatched_s) * 1000))
+        if job.model != job.asked:
+            headers += model_headers(job.model)
         return headers + quota_headers(self._granted.left) if self._granted else headers
 
     @property
@@ -183,6 +186,7 @@ class Work:
         self.failure.told = failure.told
         if self._client.answered or not failure.retryable:
             raise self.failure
+        self.record.first_token_at = None  # of an answer that nobody saw
         avoid = self.ticket.avoid
         pause_s = 0.0
         if failure.busy:
@@ -200,6 +204,38 @@ class Work:
         self.record.attempt = self.ticket.attempt
         self.record.dispatched_at = None  # it waits again
         return pause_s
+
+    @property
+    def may_fall_back(self) -> bool:
+        """Nothing of an answer was sent, and there is another model to try."""
+        return bool(self.job.fallbacks) and not self._client.answered
+
+    def fall_back(self, job: Job) -> None:
+        """Go on with another model, with nothing held for the first one and nothing charged.
+
+        It has waited already, so it stands at the head of its new line.
+        """
+        self.job = job
+        self.usage = Usage(rule=job.cost)
+        self._busy = self._failed = 0
+        self._granted = None
+        self.ticket = replace(
+            self.ticket,
+            pool=job.pool,
+            model=job.model,
+            prefixes=job.prefixes,
+            attempt=self.ticket.attempt + 1,
+            not_before_ms=None,
+        )
+        self.call = replace(self.call, body=(job.body,))
+        record = self.record
+        record.model, record.pool, record.attempt = job.model, job.pool, self.ticket.attempt
+        record.estimated_tokens, record.spend = estimates(self.ticket, job)
+        record.dispatched_at = record.first_token_at = None
+
+    def _is_suspect(self, failure: BackendFailure) -> bool:
+        """A second engine answers the request with a server error: it is likelier the cause than both are."""
+        return failure.status >= SERVER_ERROR and self._failed > 0
 
     def _note_usage(self, lease: Lease) -> None:
         usage, record = self.usage, self.record
@@ -238,23 +274,3 @@ class Work:
                 return Outcome.CLIENT_GONE_STREAMING if seen else Outcome.CLIENT_GONE_QUEUED, CLIENT_GONE
             return Outcome.DRAINING, 200 if client.began else 503
         return Outcome.INTERNAL, 200 if client.began else 500
-
-
-def _record(ticket: Ticket, job: Job, caller: Caller) -> Record:
-    now_s = time()
-    return Record(
-        request_id=ticket.request_id,
-        accepted_at=now_s,
-        queued_at=now_s,
-        tenant=caller.tenant,
-        user_hash="" if job.user_is_token else job.user,
-        api_token_id=caller.token_id,
-        model=job.model,
-        pool=job.pool,
-        priority_class=job.priority_class,
-        endpoint=job.path,
-        stream=job.stream,
-        policy_revision=job.revision,
-        estimated_tokens=job.cost.of(ticket.prompt_tokens, ticket.completion_tokens),
-        spend=job.prices.spend(ticket.prompt_tokens, 0, ticket.completion_tokens),
-    )

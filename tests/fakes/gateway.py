@@ -102,17 +102,20 @@ class RunningGateway:
 async def running_gateway(
     policy: Policy | None,
     callers: CallerTable,
-    endpoints: Mapping[str, str],
+    endpoints: Mapping[str, str | Endpoint],
     *,
     settings: Settings | None = None,
     relay: RelayOptions | None = None,
     feed_age_s=lambda: 0.0,
+    on_load=None,
 ) -> AsyncIterator[RunningGateway]:
-    """The consumer on a free port. ``endpoints`` maps backend to URL; records land in ``records``."""
+    """The consumer on a free port. ``endpoints`` maps backend to URL or Endpoint; ``records`` fill up."""
     records: list[Record] = []
     dispatcher = MemoryDispatcher(policy or Policy(revision=0), clock_ms)
-    line = Relay(relay or RelayOptions())
-    line.set_endpoints({name: Endpoint(name, url) for name, url in endpoints.items()})
+    line = Relay(relay or RelayOptions(), on_load)
+    line.set_endpoints(
+        {name: at if isinstance(at, Endpoint) else Endpoint(name, at) for name, at in endpoints.items()}
+    )
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder), records.extend, every_s=0.02)
         journal.start()

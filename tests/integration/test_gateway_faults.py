@@ -65,7 +65,7 @@ async def test_an_engine_that_is_not_there_is_not_asked_first_by_every_request()
                 answers = [await post(served, STREAM) for _ in range(6)]
                 records = await served.settled(6)
     assert {each.status_code for each in answers} == {200}
-    assert [record.attempt for record in records].count(2) == 1
+    assert 1 <= [record.attempt for record in records].count(2) <= 3, "then its circuit is open"
 
 
 async def test_a_request_that_breaks_two_engines_is_not_given_a_third():
@@ -192,3 +192,13 @@ async def test_a_stream_that_breaks_inside_an_event_gets_no_words_after_the_half
         data = await read_raw(served, STREAM)
     assert b'"error"' not in data
     assert not data.endswith(b"0\r\n\r\n")
+
+
+async def test_the_first_token_of_an_answer_that_nobody_saw_is_not_the_requests_first():
+    broken = chunk(EVENT + b'data: {"error":{"message":"lost the GPU"}}\n\n')
+    async with gateway(says(CHUNKED_HEAD + broken), says(GOOD)) as (served, _):
+        answered = await post(served, STREAM)
+        records = await served.settled(1)
+    assert answered.text.count("hi") == 1
+    assert (records[0].outcome, records[0].attempt) == ("ok", 2)
+    assert records[0].first_token_at >= records[0].dispatched_at

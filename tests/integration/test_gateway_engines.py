@@ -1,0 +1,266 @@
+"""What engines are told and what they tell: our order, their load, and that they are ill."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import httpx2 as httpx
+import pytest
+
+from gateway.relay import RelayOptions
+from scheduling.core.policy import PoolRule
+from scheduling.engines.endpoint import Endpoint
+from tests.fakes.engine import running_engine
+from tests.fakes.faulty import CHUNKED_HEAD, answer, chunk, faulty_engine, says
+from tests.fakes.faulty_gateway import (
+    AUTH,
+    BODY,
+    BUSY,
+    CAST,
+    CHAT,
+    EVENT,
+    GOOD,
+    STREAM,
+    WHOLE,
+    gateway,
+    post,
+    read_raw,
+    send_raw,
+    stall_then,
+)
+from tests.fakes.gateway import MODEL, POOL, running_gateway
+from tests.fakes.waiting import until
+
+REPORT = 'JSON {"named_metrics": {"kv_cache_usage_perc": 0.4, "num_requests_waiting": 2}}'
+TELLING = answer(b'{"choices":[]}', "200 OK", f"endpoint-load-metrics: {REPORT}")
+FULL = answer(b'{"error":{"message":"full"}}', "503 Service Unavailable", f"endpoint-load-metrics: {REPORT}")
+SERVER_ERROR = answer(b'{"error":{"message":"no GPU"}}', "500 Internal Server Error")
+
+
+@asynccontextmanager
+async def before(*engines, kind="vllm", policy=None, **options):
+    """A gateway before engines of this kind, at these ports."""
+    endpoints = {
+        f"gpu-{number}": Endpoint(f"gpu-{number}", f"http://127.0.0.1:{port}", kind)
+        for number, port in enumerate(engines)
+    }
+    policy = policy or CAST.policy(tuple(endpoints))
+    async with running_gateway(policy, CAST.callers(), endpoints, **options) as served:
+        yield served
+
+
+def give_order(served, *orders):
+    """Leases say these orders, as those of a pool do that sends its order on."""
+    lease, left = served.dispatcher.lease, iter(orders)
+
+    @asynccontextmanager
+    async def ordered(ticket, usage):
+        async with lease(ticket, usage) as held:
+            held.engine_order = next(left)
+            yield held
+
+    served.dispatcher.lease = ordered
+
+
+def told(served):
+    """The backends whose failures the dispatcher hears of, and those that are only busy."""
+    failed, busy = [], []
+    served.dispatcher.fail, served.dispatcher.throttle = failed.append, busy.append
+    return failed, busy
+
+
+CLIENTS_OWN = [
+    pytest.param(b'"priority":-9,', id="plain"),
+    pytest.param(b'"priority":-9,"priority":-8,', id="twice"),
+    pytest.param(b'"prior\\u0069ty":-9,"\\u0070riority":-8,', id="escaped"),
+]
+
+
+@pytest.mark.parametrize("own", CLIENTS_OWN)
+@pytest.mark.parametrize(("kind", "priority"), [("vllm", 41), ("sglang", -41), ("tgi", None)])
+async def test_an_engine_gets_our_order_in_its_own_sign_and_never_the_clients(kind, priority, own):
+    nested = b'"metadata":{"priority":"-7"},"messages":[{"role":"user","content":"x","priority":-6}]'
+    body = b'{%b"model":"%b",%b}' % (own, MODEL.encode(), nested)
+    async with faulty_engine(says(WHOLE)) as engine, before(engine.port, kind=kind) as served:
+        give_order(served, 41)
+        async with httpx.AsyncClient(base_url=served.url, headers=AUTH) as client:
+            assert (await client.post(CHAT, content=body)).status_code == 200
+    sent = engine.asked[0].body
+    pairs = json.loads(sent, object_pairs_hook=list)
+    assert [value for name, value in pairs if name == "priority"] == ([priority] if priority else [])
+    assert nested in sent, "what is nested is the client's data, byte for byte"
+
+
+async def test_without_the_mode_an_engine_gets_no_priority_at_all():
+    async with faulty_engine(says(WHOLE)) as engine, before(engine.port) as served:
+        await post(served, {**BODY, "priority": -9})
+    assert b"priority" not in engine.asked[0].body
+
+
+async def test_a_simulated_engine_obeys_the_order_it_is_given():
+    ended, wide = [], replace(CAST.policy(), pools={POOL: PoolRule(POOL, window_requests=9)})
+    async with (
+        running_engine(
+            model=MODEL, max_num_seqs=1, time_scale=5, eos=None, scheduling_policy="priority"
+        ) as engine,
+        before(int(engine.url.rpartition(":")[2]), policy=wide) as served,
+    ):
+        orders = {"first": 0, "late": 30, "middle": 20, "early": 10}
+        give_order(served, *orders.values())
+
+        async def ask(name):
+            reader, writer = await send_raw(served, {**BODY, "max_tokens": 100 if name == "first" else 4})
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            ended.append(name)
+            writer.close()
+
+        tasks = []
+        for number, name in enumerate(orders, 1):
+            tasks.append(asyncio.create_task(ask(name)))
+            await until(lambda number=number: in_engine(engine) == number)
+        await asyncio.gather(*tasks)
+    assert ended == ["first", "early", "middle", "late"]
+
+
+def in_engine(engine):
+    return engine.model.running + engine.model.waiting
+
+
+@pytest.mark.parametrize(
+    ("kind", "asks"), [("vllm", True), ("triton", True), ("sglang", False), ("tgi", False)]
+)
+async def test_an_engine_that_may_tell_its_load_is_asked_for_it(kind, asks):
+    async with faulty_engine(says(WHOLE)) as engine, before(engine.port, kind=kind) as served:
+        await post(served, BODY)
+    asked = engine.asked[0].headers.get(b"endpoint-load-metrics-format")
+    assert asked == (b"json" if asks else None)
+
+
+async def test_a_load_report_reaches_the_controller_and_no_client():
+    heard = []
+    async with (
+        faulty_engine(says(WHOLE), says(TELLING, then="close")) as engine,
+        before(engine.port, on_load=lambda *report: heard.append(report)) as served,
+    ):
+        engine.scripts.reverse()
+        answers = [await post(served, BODY) for _ in range(2)]
+    assert heard == [("gpu-0", REPORT.encode())]
+    assert [each.status_code for each in answers] == [200, 200]
+    assert all("load-metrics" not in name for each in answers for name in each.headers)
+
+
+async def test_an_engine_that_is_full_is_heard_too():
+    heard = []
+    script = says(FULL, then="close"), says(WHOLE)
+    async with (
+        faulty_engine(*script) as engine,
+        before(engine.port, on_load=lambda *report: heard.append(report)) as served,
+    ):
+        assert (await post(served, BODY)).status_code == 200
+    assert heard == [("gpu-0", REPORT.encode())]
+
+
+async def test_a_simulated_vllm_tells_its_load_to_the_gateway():
+    heard = []
+    async with (
+        running_engine(model=MODEL, time_scale=50) as engine,
+        before(int(engine.url.rpartition(":")[2]), on_load=lambda *report: heard.append(report)) as served,
+    ):
+        await post(served, BODY)
+    ((backend, report),) = heard
+    kind, _, figures = report.partition(b" ")
+    assert (backend, kind) == ("gpu-0", b"JSON")
+    assert json.loads(figures)["named_metrics"]
+
+
+ILL = [
+    pytest.param(says(then="close"), id="closed without a word"),
+    pytest.param(says(then="reset"), id="reset"),
+    pytest.param(says(CHUNKED_HEAD, then="reset"), id="reset after its head"),
+    pytest.param(says(SERVER_ERROR), id="500"),
+    pytest.param(says(b"SSH-2.0-OpenSSH_9\r\n\r\n"), id="no HTTP"),
+    pytest.param(says(answer(b"<p>hello</p>", kind="text/html")), id="a page"),
+    pytest.param(stall_then(5), id="silent"),
+]
+
+
+@pytest.mark.parametrize("script", ILL)
+async def test_an_engine_that_fails_before_it_says_anything_is_told_of(script):
+    patience = RelayOptions(first_byte_s=0.2)
+    async with gateway(script, says(GOOD), relay=patience) as (served, _):
+        failed, busy = told(served)
+        await post(served, STREAM)
+    assert (failed, busy) == (["gpu-0"], [])
+
+
+async def test_an_engine_that_is_not_there_is_told_of():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        async with before(taken.getsockname()[1]) as served:
+            failed, busy = told(served)
+            await post(served, BODY)
+    assert set(failed) == {"gpu-0"}
+    assert busy == []
+
+
+@pytest.mark.parametrize("busy_answer", [BUSY, answer(b"{}", "429 Too Many Requests", "retry-after: 0")])
+async def test_an_engine_without_room_is_busy_and_not_ill(busy_answer):
+    async with gateway((says(busy_answer, then="close"), says(WHOLE))) as (served, _):
+        failed, busy = told(served)
+        assert (await post(served, BODY)).status_code == 200
+    assert (failed, busy) == ([], ["gpu-0"])
+
+
+WELL = [
+    pytest.param(says(answer(b'{"error":{"message":"too long"}}', "400 Bad Request")), BODY, id="400"),
+    pytest.param(says(answer(b'{"error":{"message":"no"}}', "401 Unauthorized")), BODY, id="401"),
+    pytest.param(says(answer(b'{"error":{"message":"odd"}}')), BODY, id="an error with status 200"),
+    pytest.param(says(CHUNKED_HEAD + chunk(b'data: {"error":{"message":"odd"}}\n\n')), STREAM, id="in band"),
+]
+
+
+@pytest.mark.parametrize(("script", "body"), WELL)
+async def test_an_error_that_may_be_the_requests_fault_does_not_count(script, body):
+    async with gateway(script) as (served, _):
+        failed, busy = told(served)
+        assert (await post(served, body)).status_code >= 400
+    assert (failed, busy) == ([], [])
+
+
+async def test_a_break_in_the_middle_of_an_answer_does_not_count():
+    async with gateway(says(CHUNKED_HEAD + chunk(EVENT), then="reset")) as (served, _):
+        failed, _ = told(served)
+        await read_raw(served, STREAM)
+    assert failed == []
+
+
+async def test_a_client_that_leaves_before_the_first_byte_does_not_count():
+    async with gateway(stall_then(60)) as (served, (engine,)):
+        failed, busy = told(served)
+        _, writer = await send_raw(served, STREAM)
+        await until(lambda: engine.asked)
+        writer.close()
+        records = await served.settled(1)
+    assert records[0].outcome == "client_gone_streaming"
+    assert (failed, busy) == ([], [])
+
+
+async def test_a_request_that_two_engines_fail_on_is_held_against_the_first_only():
+    async with gateway(says(SERVER_ERROR), says(SERVER_ERROR)) as (served, _):
+        failed, _ = told(served)
+        assert (await post(served, BODY)).status_code == 502
+    assert failed == ["gpu-0"]
+
+
+async def test_a_dead_backend_is_asked_rarely_while_the_other_serves_all():
+    async with gateway(says(then="close"), says(WHOLE)) as (served, (dead, living)):
+        answers = [await post(served, BODY) for _ in range(60)]
+        records = await served.settled(60)
+    assert {each.status_code for each in answers} == {200}
+    assert {record.backend for record in records} == {"gpu-1"}
+    assert 1 <= dead.connections <= 6
+    assert len(living.asked) == 60
