@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scheduling.core.control import BackendState, OwnCounts, Step, next_state
 from scheduling.core.limits import EngineLoad
@@ -44,6 +44,79 @@ def next_states(
         )
         after[load.backend] = next_state(before.get(load.backend), step)
     return after
+
+
+def tells(load: EngineLoad) -> bool:
+    """Whether this reading says anything that a limit can go by."""
+    return not load.error and (load.running is not None or load.waiting is not None)
+
+
+def newest(
+    load: EngineLoad, heard: EngineLoad | None, known: BackendState | None, stale_after_s: float
+) -> EngineLoad:
+    """The reading to go by: the page's, or what the engine told in a response (``heard``).
+
+    What was heard stands in for a page that failed, once, and not when it
+    is stale. Beside a good page only its newer figures count: how many are
+    running stays the page's, for it goes with the moment it was true for.
+    """
+    if heard is None or not tells(heard):
+        return load
+    if tells(load):
+        later = heard.read_at_s > load.read_at_s
+        return with_figures(load, heard) if later else load
+    known_at_s = known.read_at_s if known else 0.0
+    fresh = known_at_s < heard.read_at_s >= load.read_at_s - stale_after_s
+    return heard if fresh else load
+
+
+def with_figures(load: EngineLoad, heard: EngineLoad) -> EngineLoad:
+    """``load`` with the queue and the memory as they were heard, where they were."""
+    return replace(
+        load,
+        waiting=load.waiting if heard.waiting is None else heard.waiting,
+        kv_usage=load.kv_usage if heard.kv_usage is None else heard.kv_usage,
+    )
+
+
+def after_hearing(before: BackendState | None, after: BackendState, heard: EngineLoad) -> BackendState:
+    """The state after a response's reading that left out how many are running.
+
+    That figure goes with the moment it was true for, so it stays the last
+    page's, and so does the age of the reading.
+    """
+    if heard.running is not None or before is None or before.given_running is None:
+        return after
+    return replace(
+        after, running=before.running, given_running=before.given_running, read_at_s=before.read_at_s
+    )
+
+
+class Told:
+    """What a gateway's gates have to tell, kept until a control step has used it.
+
+    Gates are asked more often than engines are read: that work waited at a
+    shut gate stays true until the step that goes by it.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[str, OwnCounts] = {}
+
+    def look(self, gates: Iterable[BackendView]) -> None:
+        """Take the gates as they stand now; ``blocked`` is since the last look."""
+        fresh = counts_of(gates)
+        self.counts = {
+            backend: replace(now, blocked=now.blocked or self._blocked(backend))
+            for backend, now in fresh.items()
+        }
+
+    def used(self, backend: str) -> None:
+        """A control step went by this backend's counts: what happened before it is past."""
+        if backend in self.counts:
+            self.counts[backend] = replace(self.counts[backend], blocked=False)
+
+    def _blocked(self, backend: str) -> bool:
+        return backend in self.counts and self.counts[backend].blocked
 
 
 def counts_of(gates: Iterable[BackendView]) -> dict[str, OwnCounts]:

@@ -13,6 +13,7 @@ MAX_PAGE_BYTES = 4 * 1024 * 1024  # vLLM's page is about 60 kB; 4 MB leaves room
 MAX_LINES = 100_000  # more than this is no engine's page
 MAX_LINE_CHARACTERS = 8192  # a line of many labels has some hundreds
 QUOTED_CHARACTERS = 60  # how much of a bad line an error shows
+SHARING_RANKS = frozenset({"tp_rank", "pp_rank", "moe_ep_rank"})  # labels of ranks with one batch in common
 
 # One sample: a name, labels if any, a value, then a timestamp or exemplar if any.
 _SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{.*\}\s*|\s+)\S+(?:\s.*)?$")
@@ -71,6 +72,14 @@ def _samples(lines: Iterable[str]) -> Iterable[Sample]:
 
 
 def total(samples: Iterable[Sample], name: str) -> float | None:
-    """The sum over all label sets (ranks, models) of one name; None when the page has none."""
-    values = [sample.value for sample in samples if sample.name == name]
-    return sum(values) if values else None
+    """The sum over the label sets (data-parallel ranks, models) of one name; None when the page has none.
+
+    Ranks that share one batch (tensor and pipeline parallel) say the same
+    figure each; of those the largest counts once.
+    """
+    parts: dict[tuple[tuple[str, str], ...], float] = {}
+    for sample in samples:
+        if sample.name == name:
+            part = tuple(sorted(item for item in sample.labels.items() if item[0] not in SHARING_RANKS))
+            parts[part] = max(parts.get(part, 0.0), sample.value)
+    return sum(parts.values()) if parts else None

@@ -1,8 +1,12 @@
-"""vLLM's names: v1 engine, checked against recorded pages of 0.32.0 (tests/fakes/recorded)."""
+"""vLLM's names: v1 engine, checked against recorded pages of 0.32.0 (tests/fakes/recorded).
+
+Legacy names are from its documentation. No page of it says --max-num-seqs.
+"""
 
 from __future__ import annotations
 
-from scheduling.engines.table import Ratio, Series, Table
+from scheduling.engines.figures import Capacity, Ratio, Series
+from scheduling.engines.table import Table
 
 
 def _spelled(*names: str) -> tuple[str, ...]:
@@ -27,4 +31,8 @@ VLLM = Table(
     preemptions=Series(_spelled("num_preemptions_total")),
     work=Series(_spelled("generation_tokens_total")),
     token_time=Ratio(_pairs("inter_token_latency_seconds", "time_per_output_token_seconds")),
+    # Blocks times size is wrong where layers differ in their memory; newer versions say the tokens.
+    capacity=Capacity(
+        info=(_spelled("cache_config_info"), (("kv_cache_size_tokens",), ("num_gpu_blocks", "block_size")))
+    ),
 )

@@ -7,39 +7,15 @@ import contextlib
 import time
 
 from scheduling import control_bus
-from scheduling.control_feed import ControlFeed, poll_locally
-from scheduling.core.control import BackendState, OwnCounts
+from scheduling.control_feed import ControlFeed
+from scheduling.core.control import OwnCounts
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.memory import MemoryDispatcher
 from tests.fakes.pages import vllm_page
 from tests.fakes.waiting import PATIENCE_S, clock_ms, until
-from tests.integration.control.known import HELD_BACK, NOWHERE, rules, state_of
-
-
-@contextlib.asynccontextmanager
-async def gateway(engine, period_s: float = 0.05):
-    policy, endpoints = rules(engine.url)
-    dispatcher = MemoryDispatcher(policy, clock_ms)
-    feed = ControlFeed("gateway-a", dispatcher, lambda: (policy, endpoints), period_s, stale_after_s=10)
-    running = asyncio.create_task(feed.run())
-    try:
-        yield dispatcher, feed
-    finally:
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-        await feed.close()
-        dispatcher.close()
-
-
-def gate(dispatcher: MemoryDispatcher):
-    return dispatcher.view()[0].backends[0]
-
-
-def decided(window: int, **more) -> BackendState:
-    now_s = time.time()
-    return state_of("gpu-0", given_window=window, epoch=5, ticked_at_s=now_s, decided_at_s=now_s, **more)
+from tests.integration.control.feeds import decided, gate, gateway
+from tests.integration.control.known import NOWHERE, rules
 
 
 async def test_a_wake_up_moves_the_gate_without_waiting_for_the_next_round(valkey, engine) -> None:
@@ -106,18 +82,6 @@ async def test_a_cancellation_that_redis_swallowed_still_ends_the_feed(valkey, e
 
     await feed.close()
     dispatcher.close()
-
-
-async def test_reading_for_oneself_keeps_its_own_memory(engine, scraper) -> None:
-    states: dict[str, BackendState] = {}
-    windows = []
-    for work in (10, 20, 30):
-        engine.page = vllm_page(running=6, waiting=0, work=work)
-        limits = await poll_locally(scraper, states, rules(engine.url), HELD_BACK, (1.0, 10.0))
-        windows.append(limits[0].window)
-
-    assert windows == [5, 9, 14]
-    assert limits[0].epoch == 0, "it never outranks the controller"
 
 
 async def test_the_console_sees_what_the_controller_knows(valkey, async_valkey) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from dataclasses import replace
+from itertools import count
 
 import pytest
 import redis
@@ -12,10 +14,13 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from scheduling import control_bus, controller, readings, selectors, services
+from scheduling.control_bus import GatewayWord
 from scheduling.control_step import Moment, next_states
 from scheduling.controller import Controller
 from scheduling.core.control import OwnCounts
 from scheduling.core.limits import EngineLoad
+from scheduling.engines import orca
+from scheduling.engines.schedule import Slot
 from scheduling.models import Backend, BackendReading
 from scheduling.valkey import async_client, sync_client
 from tests.fakes.pages import vllm_page
@@ -30,19 +35,25 @@ def backend(db, engine) -> None:
 
 @pytest.fixture
 def tick(valkey, scraper):
-    controller = Controller(valkey, scraper)
+    numbers = count()
+    controller = Controller(valkey, scraper, lambda *rules: at_once(*rules, n=next(numbers)))
 
     def tick() -> bool:
-        valkey.delete(control_bus.PERIOD)  # the next period begins
+        valkey.delete(control_bus.PERIOD)  # the next beat begins
         return controller.tick()
 
     return tick
 
 
-def tell(valkey: redis.Redis, gateway: str, counts: dict[str, OwnCounts]) -> None:
+def at_once(endpoints, now_s: float, beat_s: float, n: int = 0) -> list[Slot]:
+    """A plan for tests of what a step does, not of when: every engine now."""
+    return [Slot(now_s, endpoint, beat_s, n) for endpoint in endpoints]
+
+
+def tell(valkey: redis.Redis, gateway: str, counts: dict[str, OwnCounts], heard=None) -> None:
     async def publish() -> None:
         client = async_client()
-        await control_bus.publish_counts(client, gateway, counts)
+        await control_bus.publish_word(client, gateway, GatewayWord(counts, heard or {}))
         await client.aclose()
 
     asyncio.run(publish())
@@ -73,7 +84,7 @@ def test_the_counts_of_all_gateways_are_one(backend, tick, engine, valkey) -> No
 
 
 def test_one_step_a_period_whoever_takes_it(backend, valkey, scraper, engine) -> None:
-    workers = [Controller(valkey, scraper) for _ in range(3)]
+    workers = [Controller(valkey, scraper, at_once) for _ in range(3)]
 
     assert [worker.tick() for worker in workers] == [True, False, False]
     assert len(engine.requests) == 1
@@ -192,3 +203,28 @@ def test_a_load_of_a_backend_that_left_the_policy_is_dropped() -> None:
     loads = [EngineLoad("gpu-0", 1.0, running=1), EngineLoad("gone", 1.0, running=1)]
 
     assert list(next_states({}, loads, policy, None, Moment(1.0, 10.0))) == ["gpu-0"]
+
+
+def test_an_engine_without_a_metrics_page_is_controlled_by_its_response_headers(
+    backend, tick, engine, valkey
+) -> None:
+    engine.answer = lambda handler: handler.say("", 404)
+    tick()
+    assert control_bus.load_states(valkey)["gpu-0"].error.startswith("metrics are switched off")
+    header = "TEXT named_metrics.num_requests_waiting=9.0, named_metrics.kv_cache_usage_perc=0.9"
+    heard = orca.read("gpu-0", header, time.time())
+
+    tell(valkey, "gateway-a", {"gpu-0": OwnCounts(pending=9, in_flight=20)}, {"gpu-0": heard})
+    tick()
+
+    state = control_bus.load_states(valkey)["gpu-0"]
+    assert (state.waiting, state.kv_usage, state.error, state.given_window) == (9, 0.9, "", 1)
+    assert state.read_at_s == heard.read_at_s
+
+
+def test_of_what_two_gateways_heard_the_newer_counts(valkey) -> None:
+    old, new = EngineLoad("gpu-0", 1.0, waiting=1), EngineLoad("gpu-0", 2.0, waiting=2)
+    tell(valkey, "gateway-a", {}, {"gpu-0": new})
+    tell(valkey, "gateway-b", {}, {"gpu-0": old, "gpu-1": old})
+
+    assert control_bus.heard_by(control_bus.load_words(valkey).values()) == {"gpu-0": new, "gpu-1": old}

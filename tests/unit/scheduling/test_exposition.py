@@ -64,8 +64,8 @@ def test_the_time_per_output_token_is_a_mean_between_two_readings() -> None:
 
 
 def test_every_engine_of_the_policy_has_a_table() -> None:
-    assert set(TABLES) == set(ENGINES)
-    assert table_for("something new").path == ""
+    assert set(TABLES) >= set(ENGINES)
+    assert table_for("something new").pages == ()
 
 
 def test_requests_deferred_for_other_reasons_do_not_count_as_waiting_for_room() -> None:

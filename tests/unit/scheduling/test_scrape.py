@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from scheduling.engines import scrape
+from scheduling.engines import fetch
 from scheduling.engines.endpoint import Endpoint
 from tests.fakes.certificates import certificate
 from tests.fakes.pages import page_engine, vllm_page
@@ -123,7 +123,7 @@ def test_headers_that_drip_hold_up_nobody(scraper, engine) -> None:
 
 
 def test_a_page_without_end_is_cut_off(scraper, engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scrape, "MAX_PAGE_BYTES", 1000)
+    monkeypatch.setattr(fetch, "MAX_PAGE_BYTES", 1000)
     engine.page = "a 1\n" * 500
 
     assert scraper.read(endpoint(engine), TIMEOUT_S).error == "page too big: more than 1000 bytes"
@@ -151,12 +151,6 @@ def test_a_chunked_page_is_read(scraper, engine) -> None:
     engine.answer = chunked
 
     assert scraper.read(endpoint(engine), TIMEOUT_S).running == 2
-
-
-def test_an_engine_without_metrics_is_not_asked(scraper, engine) -> None:
-    load = scraper.read(endpoint(engine, engine="openai"), TIMEOUT_S)
-
-    assert (load.error, load.running, engine.requests) == ("", None, [])
 
 
 def test_silent_engines_cost_one_timeout_together(scraper, engine) -> None:
