@@ -16,7 +16,7 @@ CHAT = "chat"
 EQUAL, UNEQUAL = "equal engines", "two at a quarter of the speed"
 RANDOM, IN_TURN, PUSH, PULL = "dealt at random", "dealt in turn", "sent at once, least pending", "pulled"
 SPEEDS = {EQUAL: (1.0, 1.0, 1.0, 1.0), UNEQUAL: (1.0, 1.0, 0.25, 0.25)}
-ASKS = 0.7  # of what all engines serve together
+ASKS = 0.75  # of what all engines serve together
 WARM = 0.1
 
 
