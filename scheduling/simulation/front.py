@@ -42,8 +42,8 @@ class Front:
     """Does for pretend requests what the gateway does for real ones.
 
     A dead engine refuses its dispatch: the request goes back to the head of
-    its line, avoiding that engine, and the engine is left alone for a
-    moment. One lost before its first token tries one other engine; after
+    its line, avoiding that engine, which is left alone for a moment, and for
+    longer when its circuit opens. One lost before its first token tries one other engine; after
     it, it has failed and is charged what was delivered. All that is sent to
     an engine or said by it takes the time of the wire.
     """
@@ -236,7 +236,10 @@ class Front:
         """The engine is dead: another attempt while nothing was said and some are left, else the end."""
         served = flight.served
         most = MAX_CONNECT_ATTEMPTS if why is Outcome.CONNECT_FAIL else MAX_FAILED_ATTEMPTS
-        again = served.first_token_ms is None and flight.attempts < most
+        unheard = served.first_token_ms is None
+        again = unheard and flight.attempts < most
+        if unheard:
+            self.obey(self.scheduler.fail(served.backend, now_ms), now_ms)
         self._release(flight, now_ms)
         if not again:
             self._close(flight, why, now_ms)
