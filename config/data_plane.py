@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import django.db
@@ -37,6 +37,7 @@ from scheduling.control_feed import ControlFeed
 from scheduling.core.policy import Policy
 from scheduling.core.quota import Key, Scope
 from scheduling.dispatchers.memory import MemoryDispatcher
+from scheduling.engines import orca
 from scheduling.engines.endpoint import Endpoint
 from scheduling.models import Command
 from scheduling.policy_feed import GATEWAY_LOCK, PolicyFeed
@@ -64,7 +65,7 @@ class DataPlane:
         self._gateway_id = f"{socket.gethostname()}-{os.getpid()}"
         self._rules = Rules(Policy(revision=0), {}, CallerTable())
         self._dispatcher = MemoryDispatcher(self._rules.policy, _now_ms)
-        self._relay = Relay(relay_options(knobs))
+        self._relay = Relay(relay_options(knobs), self._hear)
         self._journal = Journal(
             Path(settings.DATA_DIR) / "journal", _store, float(knobs["FAIRLANE_RECORD_EVERY_S"])
         )
@@ -160,6 +161,11 @@ class DataPlane:
             return used(scopes, datetime.now(UTC))
         finally:
             connection.close()
+
+    def _hear(self, backend: str, report: bytes) -> None:
+        """An engine told its load with an answer: as good as a reading, and sooner."""
+        if load := orca.read(backend, report, time()):
+            self._control.hear(load)
 
     def _obey(self, rules: Rules) -> None:
         self._rules = rules

@@ -86,7 +86,8 @@ class Gateway:
         The blocks undo themselves from the inside out, however they end
         (last byte, broken engine, client gone): the engine is told to stop,
         the seat is free and its flow charged, the quota is settled, and the
-        one usage record is written.
+        one usage record is written. While nothing of an answer is sent, a
+        model whose backends all fail is followed by the job's fallbacks.
         """
         policy, caller = self._in_force(), request.caller
         job = self._parser.parse(request.endpoint, request.headers, request.body, caller, policy)
@@ -105,6 +106,7 @@ class Gateway:
                     if other is None:
                         raise
                 work.fall_back(other)
+                self.books.metrics.retries[work.ticket.attempt] += 1
                 scopes = await self._ledger.scopes(tenant, caller, other.model)
 
     def check_in(self, headers: Mapping[bytes, bytes]) -> tuple[Policy, Caller]:

@@ -179,12 +179,13 @@ class Work:
     def try_again(self, failure: BackendFailure) -> float:
         """Seconds to wait before the request stands in line again, at its head.
 
-        Raises EngineFailed when it may not: something was sent, or it has
-        failed too often. A busy engine is no failure of the request's.
+        Raises EngineFailed when it may not: something was sent, it has failed
+        too often, or only another model's backends are left. A busy engine is
+        no failure of the request's.
         """
         self.failure = engine_failed(failure.outcome)
         self.failure.told = failure.told
-        if self._client.answered or not failure.retryable:
+        if self._client.answered or not failure.retryable or self._should_fall_back:
             raise self.failure
         self.record.first_token_at = None  # of an answer that nobody saw
         avoid = self.ticket.avoid
@@ -209,6 +210,12 @@ class Work:
     def may_fall_back(self) -> bool:
         """Nothing of an answer was sent, and there is another model to try."""
         return bool(self.job.fallbacks) and not self._client.answered
+
+    @property
+    def _should_fall_back(self) -> bool:
+        """No backend of the model takes requests now, so standing in its line would only cost time."""
+        ticket = self.ticket
+        return self.may_fall_back and not self._dispatcher.serves(ticket.pool, ticket.model)
 
     def fall_back(self, job: Job) -> None:
         """Go on with another model, with nothing held for the first one and nothing charged.

@@ -126,6 +126,18 @@ async def test_a_simulated_engine_obeys_the_order_it_is_given():
     assert ended == ["first", "early", "middle", "late"]
 
 
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+@pytest.mark.parametrize("mode", ["with_window", "alone"])
+async def test_a_pool_that_sends_its_order_puts_a_better_class_first_in_the_engines_words(mode, kind):
+    policy = replace(CAST.policy(), pools={POOL: PoolRule(POOL, engine_priority=mode)})
+    async with faulty_engine(says(WHOLE)) as engine, before(engine.port, kind=kind, policy=policy) as served:
+        await post(served, {**BODY, "service_tier": "flex", "priority": -9})
+        await post(served, {**BODY, "priority": 9})
+    batch, standard = (json.loads(asked.body)["priority"] for asked in engine.asked)
+    assert batch not in (9, -9)
+    assert (standard < batch) == (kind == "vllm")
+
+
 def in_engine(engine):
     return engine.model.running + engine.model.waiting
 

@@ -120,6 +120,20 @@ async def test_a_drained_model_is_not_even_asked_for():
     assert (records[0].attempt, records[0].model) == (1, SMALL)
 
 
+async def test_a_model_whose_backend_is_left_alone_is_not_asked_again_by_every_request():
+    policy = rules(BIG, SMALL, fallbacks=[SMALL])
+    async with gateway(policy, DEAD, says(WHOLE)) as (served, (big, small)):
+        answers = [await post(served, BODY) for _ in range(12)]
+        records = await served.settled(12)
+    assert {each.headers[TOLD] for each in answers} == {SMALL}
+    assert len(small.asked) == 12
+    assert 3 <= big.connections <= 5  # until its circuit opens, and at a try a second later
+    assert [record.attempt for record in records].count(1) >= 8
+    assert max(record.dispatched_at - record.accepted_at for record in records) < 1, (
+        "none waits for the tries"
+    )
+
+
 async def test_fallbacks_are_tried_in_their_order_and_no_more_often_than_listed():
     policy = rules(BIG, SMALL, SPARE, fallbacks=[SMALL, SPARE])
     async with gateway(policy, DEAD, DEAD, DEAD) as (served, engines):
