@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from gateway.failures import AddressRefused, ConnectFailed, NameUnknown
+from scheduling.engines.addresses import is_link_local, numeric
 from scheduling.engines.endpoint import Endpoint
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -66,7 +66,7 @@ async def resolve(target: Target, *, link_local: bool) -> list[str]:
         )
     except (OSError, UnicodeError) as error:
         raise NameUnknown(f"{target.host} could not be resolved: {error}") from None
-    addresses = list(dict.fromkeys(_numeric(entry[4]) for entry in found))
+    addresses = list(dict.fromkeys(numeric(entry[4]) for entry in found))
     allowed = [address for address in addresses if link_local or not is_link_local(address)]
     if not allowed:
         raise AddressRefused(
@@ -74,21 +74,6 @@ async def resolve(target: Target, *, link_local: bool) -> list[str]:
             "FAIRLANE_LINK_LOCAL_BACKENDS=1 allows it"
         )
     return allowed
-
-
-def _numeric(sockaddr: tuple[object, ...]) -> str:
-    """The address with its zone, which only link-local IPv6 has."""
-    host = str(sockaddr[0])
-    zone = sockaddr[3] if len(sockaddr) > 3 else 0
-    return f"{host}%{zone}" if zone and "%" not in host else host
-
-
-def is_link_local(address: str) -> bool:
-    """169.254.0.0/16 and fe80::/10, also when IPv4 is written inside IPv6."""
-    parsed = ipaddress.ip_address(address)
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    return parsed.is_link_local
 
 
 @functools.lru_cache(maxsize=64)

@@ -37,8 +37,10 @@ class Answer:
     headers: dict[str, str]
 
 
-def get(client: Client, endpoint: Endpoint, url: str, timeout_s: float) -> Answer:
+def get(client: Client, endpoint: Endpoint, url: str, timeout_s: float, host: str = "") -> Answer:
     """The answer to a GET with the endpoint's API key. Follows no redirect, tries once.
+
+    ``host`` is the Host header where the client was made for a numeric address.
 
     Raises NoAnswer: ``down`` when the connection was refused, the name is
     unknown or no way leads there; not for silence, which a busy engine keeps too.
@@ -47,6 +49,8 @@ def get(client: Client, endpoint: Endpoint, url: str, timeout_s: float) -> Answe
         raise NoAnswer("timeout: no time was left for this page")
     ends_s = time.monotonic() + timeout_s
     headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
+    if host:
+        headers["Host"] = host
     if endpoint.api_key:
         headers["Authorization"] = f"Bearer {endpoint.api_key}"
     try:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+
+from scheduling.engines.addresses import is_link_local
 
 LONGEST_CHARACTERS = 500  # what the column holds
 
@@ -48,9 +49,6 @@ def _problem(url: str) -> str:
 
 def _link_local(host: str) -> bool:
     try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
+        return is_link_local(host)
+    except ValueError:  # a name
         return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return address.ipv4_mapped.is_link_local
-    return address.is_link_local

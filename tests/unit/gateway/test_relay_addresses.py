@@ -7,9 +7,10 @@ import socket
 
 import pytest
 
-from gateway.addresses import Target, is_link_local, resolve
+from gateway.addresses import Target, resolve
 from gateway.failures import AddressRefused, ConnectFailed, NameUnknown
 from scheduling.core.outcome import Outcome
+from scheduling.engines.addresses import is_link_local
 from scheduling.engines.endpoint import Endpoint
 
 
