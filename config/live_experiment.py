@@ -53,10 +53,9 @@ def run(
         tell(f"watch it at {product.console_url}/queues/{NAME}/")
 
         def play(trial: Trial) -> Observation:
-            changed = made.set(trial)
+            made.set(trial)
             with interruptions.let_in():
-                if changed:
-                    time.sleep(SETTLE_S)
+                time.sleep(SETTLE_S)
                 return asyncio.run(perform(trial, made, product.gateway_url))
 
         return conduct(experiment, size, seeds, play, tell, live=True)

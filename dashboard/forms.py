@@ -18,20 +18,16 @@ from scheduling.services import MOST_BOOST_MINUTES, Conflict, Missing
 Choices = list[tuple[str, str]]
 
 NEVER = "never"
-PRICES = ("prompt", "cached", "completion")
 LIVES = (("30", "30 days"), ("90", "90 days"), ("365", "1 year"), (NEVER, "never"))
 
 
-def _spoken(names: tuple[str, ...]) -> Choices:
+def spoken(names: tuple[str, ...]) -> Choices:
+    """Names of the code as choices that people read."""
     return [(name, name.replace("_", " ")) for name in names]
 
 
 def _classes() -> Choices:
     return [(row.name, row.name) for row in selectors.classes()]
-
-
-def _pools() -> Choices:
-    return [(row.name, row.name) for row in selectors.pools()]
 
 
 def _tenants() -> Choices:
@@ -40,17 +36,6 @@ def _tenants() -> Choices:
 
 def _models() -> Choices:
     return [(row.name, row.name) for row in selectors.served_models()]
-
-
-def _price(of: str) -> forms.IntegerField:
-    return forms.IntegerField(
-        required=False, min_value=0, label=f"Price of {of}", help_text="Micro-units per million. Empty: free."
-    )
-
-
-def _cost_weight(kind: str) -> forms.IntegerField:
-    label = f"Cost of a {kind} token"
-    return forms.IntegerField(label=label, min_value=1, max_value=100, help_text="In cost tokens, 1 to 100.")
 
 
 class ConsoleForm(forms.Form):
@@ -141,7 +126,7 @@ class BoostForm(ConsoleForm):
 class QuotaForm(ConsoleForm):
     """One limit of a tenant, set or changed."""
 
-    kind = forms.ChoiceField(choices=_spoken(policy.QUOTA_KINDS))
+    kind = forms.ChoiceField(choices=spoken(policy.QUOTA_KINDS))
     model = forms.ChoiceField(required=False, choices=lambda: [("", "all models"), *_models()])
     limit = forms.IntegerField(min_value=1, max_value=policy.MAX_QUOTA)
     when_exhausted = forms.ChoiceField(
@@ -178,93 +163,6 @@ class TokenForm(ConsoleForm, QuotaFields):
         data = self.with_quotas(self.cleaned_data)
         life = data.pop("life")
         return {**data, "class_ceiling": data["class_ceiling"] or None, "expires_at": _end(life)}
-
-
-class BackendForm(ConsoleForm):
-    """A backend, new or changed."""
-
-    name = forms.SlugField(max_length=63, help_text="It stays: readings and records carry it.")
-    pool = forms.ChoiceField(choices=_pools)
-    url = forms.CharField(
-        max_length=500, label="URL", help_text="http://host:port, with a base path if it has one."
-    )
-    engine = forms.ChoiceField(choices=_spoken(policy.ENGINES))
-    max_in_flight = forms.IntegerField(
-        min_value=1, initial=32, label="Most in flight", help_text="Seats at most."
-    )
-    models = forms.CharField(
-        required=False, help_text="Served models by comma. Empty: every model of its pool."
-    )
-    api_key = forms.CharField(
-        required=False,
-        label="Engine's API key",
-        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
-        help_text="Kept encrypted. Empty: none, or as it is.",
-    )
-    ca_pem = forms.CharField(
-        required=False,
-        label="CA certificate",
-        widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="PEM. Trust only this one. Empty: the system's.",
-    )
-
-    def values(self) -> dict[str, Any]:
-        """Models as a list; an API key only when one was typed."""
-        data = dict(self.cleaned_data)
-        data["models"] = [name.strip() for name in data["models"].split(",") if name.strip()]
-        if not data["api_key"]:
-            del data["api_key"]
-        return data
-
-
-class PoolForm(ConsoleForm):
-    """A new pool."""
-
-    name = forms.SlugField(max_length=63, help_text="Backends that stand in for each other.")
-
-
-class ModelForm(ConsoleForm):
-    """A new served model."""
-
-    name = forms.CharField(max_length=200, help_text="The model name clients ask for.")
-    pool = forms.ChoiceField(choices=_pools)
-    prompt = _price("prompt tokens")
-    cached = _price("prompt tokens from the engine's cache")
-    completion = _price("completion tokens")
-
-    def values(self) -> dict[str, Any]:
-        """Prices as one mapping, without what is free."""
-        data = dict(self.cleaned_data)
-        prices = {kind: data.pop(kind) for kind in PRICES}
-        return {**data, "prices": {kind: price for kind, price in prices.items() if price}}
-
-
-class PolicyForm(ConsoleForm):
-    """How a pool shares and admits."""
-
-    fairness = forms.ChoiceField(choices=_spoken(policy.FAIRNESS))
-    admission = forms.ChoiceField(choices=_spoken(policy.ADMISSION))
-    window_requests = forms.IntegerField(
-        label="Window", min_value=1, max_value=128, help_text="Requests per backend without a first token."
-    )
-    engine_queue_target_requests = forms.IntegerField(
-        label="Engine queue target", min_value=0, help_text="Requests to leave waiting inside an engine."
-    )
-    tpot_target_ms = forms.IntegerField(
-        label="Target per output token, ms", required=False, min_value=1, help_text="Empty: no guard."
-    )
-    stale = forms.ChoiceField(
-        label="When metrics are stale",
-        choices=[("keep", "keep the limits"), ("open", "only the cap"), ("closed", "dispatch nothing")],
-    )
-    prompt_weight = _cost_weight("prompt")
-    completion_weight = _cost_weight("completion")
-    cached_discount_percent = forms.IntegerField(
-        label="Discount for cached prompt tokens, %",
-        min_value=0,
-        max_value=100,
-        help_text="Where the engine reports them. 0: they cost as all others.",
-    )
 
 
 def _end(life: str) -> datetime | None:

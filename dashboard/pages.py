@@ -113,19 +113,25 @@ def _to_the_door(request: HttpRequest) -> HttpResponse:
 
 def attempt(request: HttpRequest, change: Callable[[], object]) -> str:
     """Make one change and say so with a way back; the reason when it was refused."""
-    before = selectors.revision()
     try:
-        change()
+        made(request, change)
     except ValidationError as error:
         return " ".join(error.messages)
     except (Conflict, Missing) as error:
         return str(error)
-    made = selectors.changes().filter(by=by(request), revision__gt=before).first()
-    if made is None:
+    return ""
+
+
+def made(request: HttpRequest, change: Callable[[], object]) -> bool:
+    """Make one change and say so with a way back. Raises what the service raises; true for forms."""
+    before = selectors.revision()
+    change()
+    found = selectors.changes().filter(by=by(request), revision__gt=before).first()
+    if found is None:
         messages.info(request, "Nothing changed: it was so already.")
     else:
-        messages.success(request, sentence(made), extra_tags=undo_tag(made))
-    return ""
+        messages.success(request, sentence(found), extra_tags=undo_tag(found))
+    return True
 
 
 def undo_tag(change: Any) -> str:

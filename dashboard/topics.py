@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlencode
 
-from dashboard.boards import backends, overview, queues, tenants
+from dashboard.boards import backend, backends, overview, queues, tenants
 from dashboard.boards.board import Board
 from dashboard.sources import Scene
 
@@ -74,8 +74,7 @@ def _backends(topic: Topic, scene: Scene) -> Board:
 
 
 def _backend(topic: Topic, scene: Scene) -> Board:
-    rows = _backends(topic, scene).rows
-    return Board(rows=tuple(row for row in rows if row.fixed.get("name") == topic.name))
+    return backend.build(scene.policy, scene.picture, scene.states, topic.name, scene.moment)
 
 
 _BUILDERS: dict[str, Callable[[Topic, Scene], Board]] = {

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from django.urls import path
 
-from dashboard.views import audit, backends, overview, policies, queues, session, tenants, tokens
+from dashboard.views import (
+    audit,
+    backends,
+    connect,
+    overview,
+    policies,
+    queues,
+    routes,
+    session,
+    tenants,
+    tokens,
+)
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -27,6 +38,11 @@ urlpatterns = [
     path("tokens/<int:token_id>/revoke", tokens.revoke_token, name="revoke-token"),
     path("backends/", backends.backends, name="backends"),
     path("new-backend/", backends.new_backend, name="new-backend"),
+    path("connect-test", connect.connect_test, name="connect-test"),
+    path("new-alias", routes.new_alias, name="new-alias"),
+    path("change-alias", routes.change_alias, name="change-alias"),
+    path("delete-alias", routes.delete_alias, name="delete-alias"),
+    path("change-fallbacks", routes.change_fallbacks, name="change-fallbacks"),
     path("new-pool/", backends.new_pool, name="new-pool"),
     path("new-model/", backends.new_model, name="new-model"),
     path("backends/<slug:name>/", backends.backend, name="backend"),

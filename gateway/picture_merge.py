@@ -10,6 +10,7 @@ from gateway.pictures import BackendPicture, Picture, PoolPicture, TenantPicture
 from scheduling.core.view import BackendView
 
 MINUTE_S = 60
+WORSE = ("closed", "half_open", "open")
 WAITS_MS = 1000  # a shorter wait is only the turn of a request that arrived just now
 
 
@@ -53,6 +54,7 @@ class Snapshot(msgspec.Struct):
     at_s: float
     revision: int
     pools: list[PoolSnapshot]
+    alone: bool = False  # it hears no controller and reads the engines itself
 
 
 def merge(snapshots: Sequence[Snapshot]) -> Picture:
@@ -66,6 +68,7 @@ def merge(snapshots: Sequence[Snapshot]) -> Picture:
         revision=min((snapshot.revision for snapshot in snapshots), default=0),
         gateways=len(snapshots),
         pools=tuple(_pool(by_pool[name]) for name in sorted(by_pool)),
+        alone=sum(snapshot.alone for snapshot in snapshots),
     )
 
 
@@ -181,14 +184,26 @@ def _backends(parts: Sequence[PoolSnapshot]) -> tuple[BackendPicture, ...]:
     for part in parts:
         for gate in part.backends:
             gates.setdefault(gate.backend, []).append(gate)
-    return tuple(
-        BackendPicture(
-            backend=name,
-            in_flight=sum(gate.in_flight for gate in gates[name]),
-            pending_first_token=sum(gate.pending_first_token for gate in gates[name]),
-            window=max(gate.window for gate in gates[name]),
-            cap=max(gate.cap for gate in gates[name]),
-            draining=all(gate.draining for gate in gates[name]),
-        )
-        for name in sorted(gates)
+    return tuple(_backend(name, gates[name]) for name in sorted(gates))
+
+
+def _severity(circuit: str) -> int:
+    return WORSE.index(circuit) if circuit in WORSE else 0  # a word of a gateway of another release
+
+
+def _backend(name: str, gates: Sequence[BackendView]) -> BackendPicture:
+    tries = [gate.retry_in_ms for gate in gates if gate.retry_in_ms is not None]
+    memory = [gate.kv_tokens for gate in gates if gate.kv_tokens is not None]
+    return BackendPicture(
+        backend=name,
+        in_flight=sum(gate.in_flight for gate in gates),
+        pending_first_token=sum(gate.pending_first_token for gate in gates),
+        window=max(gate.window for gate in gates),
+        cap=max(gate.cap for gate in gates),
+        draining=all(gate.draining for gate in gates),
+        circuit=max((gate.circuit for gate in gates), key=_severity),
+        reserved_kv_tokens=sum(gate.reserved_kv_tokens for gate in gates),
+        kv_tokens=max(memory, default=None),
+        slow_start=any(gate.slow_start for gate in gates),
+        retry_in_ms=min(tries, default=None),
     )

@@ -35,6 +35,11 @@ class BackendPicture:
     window: int
     cap: int
     draining: bool
+    circuit: str = "closed"  # the worst of any gateway: open, half_open, closed
+    reserved_kv_tokens: int = 0
+    kv_tokens: int | None = None  # that requests may reserve together; None: not known
+    slow_start: bool = False
+    retry_in_ms: int | None = None  # when the next request tries an open circuit
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,11 @@ class Picture:
     revision: int  # the lowest policy revision in force at any gateway
     gateways: int
     pools: tuple[PoolPicture, ...]
+    alone: int = 0  # gateways that hear no controller and read the engines themselves
+
+    def gates(self) -> dict[str, BackendPicture]:
+        """Every backend's gate by name."""
+        return {gate.backend: gate for pool in self.pools for gate in pool.backends}
 
     def pool(self, name: str) -> PoolPicture | None:
         """The pool of this name, if any gateway knows it."""

@@ -49,11 +49,13 @@ class SnapshotPublisher:
         dispatcher: Dispatcher,
         policy: Callable[[], Policy],
         every_s: float,
+        alone: Callable[[], bool] = lambda: False,
     ) -> None:
         self._gateway_id = gateway_id
         self._dispatcher = dispatcher
         self._policy = policy
         self._every_s = every_s
+        self._alone = alone  # whether this gateway reads the engines itself
         self._redis = async_client()
 
     async def run(self) -> None:
@@ -87,6 +89,7 @@ class SnapshotPublisher:
     async def _publish(self) -> None:
         now = time.time()
         snapshot = take(self._dispatcher, self._policy(), self._gateway_id, now)
+        snapshot.alone = self._alone()
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(SNAPSHOT + self._gateway_id, _encode(snapshot), ex=SNAPSHOT_S)
         pipeline.zadd(GATEWAYS, {self._gateway_id: now})

@@ -10,7 +10,6 @@ from typing import Any
 from scheduling import models
 from scheduling.core.policy import (
     DEFAULT_MAX_IN_FLIGHT,
-    DEFAULT_TPOT_TARGET_MS,
     BackendRule,
     ClassRule,
     ModelRoute,
@@ -89,7 +88,7 @@ def pool_rules() -> dict[str, PoolRule]:
             admission=row.admission,
             window_requests=row.window_requests,
             engine_queue_target_requests=row.engine_queue_target_requests,
-            tpot_target_ms=_tpot_target_ms(row),
+            tpot_target_ms=row.tpot_target_ms,
             stale=row.stale,
             counts_sent=row.counts_sent,
             kv_fill_percent=row.kv_fill_percent,
@@ -99,13 +98,6 @@ def pool_rules() -> dict[str, PoolRule]:
             cost=CostRule(row.prompt_weight, row.completion_weight, row.cached_discount_percent),
         )
     return rules
-
-
-def _tpot_target_ms(row: models.SchedulingPolicy) -> int | None:
-    """The target in force: the law that is all about it has one even where none is set."""
-    if row.tpot_target_ms is None and row.admission == "tpot_target":
-        return DEFAULT_TPOT_TARGET_MS
-    return row.tpot_target_ms
 
 
 def routes() -> dict[str, ModelRoute]:

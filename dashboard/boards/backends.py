@@ -6,10 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dashboard import words
+from dashboard.boards import notice
 from dashboard.boards.board import Board, Row, state
 from gateway.pictures import BackendPicture, Picture
 from scheduling.core.control import BackendState
+from scheduling.core.laws import LAWS
 from scheduling.core.policy import BackendRule, Policy
+
+CIRCUIT_OPEN = "circuit open"
 
 TEMPLATE = "dashboard/partials/backend_row.html"
 TABLE = "backend-rows"
@@ -28,16 +32,16 @@ class Moment:
 
 def build(policy: Policy, picture: Picture, states: States, moment: Moment) -> Board:
     """All backends, by name."""
-    gates = {gate.backend: gate for pool in picture.pools for gate in pool.backends}
+    gates = picture.gates()
     rows = tuple(
         row(rule, gates.get(name), states.get(name), moment) for name, rule in sorted(policy.backends.items())
     )
-    return Board(rows=rows or (EMPTY,))
+    return Board(**notice.alone(picture), rows=rows or (EMPTY,))
 
 
 def row(rule: BackendRule, gate: BackendPicture | None, signals: BackendState | None, moment: Moment) -> Row:
     """One backend's row."""
-    kind, word = health(rule, signals, moment)
+    kind, word = health(rule, signals, moment, gate)
     return Row(
         id=f"b-{rule.name}",
         table=TABLE,
@@ -47,30 +51,43 @@ def row(rule: BackendRule, gate: BackendPicture | None, signals: BackendState | 
             "pool": rule.pool,
             "engine": rule.engine,
             "draining": rule.draining,
-            "max_in_flight": rule.max_in_flight,
         },
         text={
             "state": word,
             "in_flight": words.count(gate.in_flight if gate else None),
             "cap": words.count(gate.cap if gate else None),
             "pending": words.count(gate.pending_first_token if gate else None),
-            "window": words.count(gate.window if gate else None),
+            "window": words.count(_window(gate, signals)),
             "running": words.count(signals.running if signals else None),
             "waiting": words.count(signals.waiting if signals else None),
             "kv": words.percent(signals.kv_usage if signals else None),
             "tpot": words.milliseconds(_tpot_ms(signals)),
             "age": metrics_age(signals, moment),
             "reason": signals.reason if signals else "",
-            "drain": drain_word(rule, gate),
+            "drain": drain_word(rule, gate) or circuit_word(gate),
+            "cap_note": cap_word(rule, signals),
+            "reserved": reserved_word(gate),
         },
         attrs={"state": state(kind)},
     )
 
 
-def health(rule: BackendRule, signals: BackendState | None, moment: Moment) -> tuple[str, str]:
+def health(
+    rule: BackendRule, signals: BackendState | None, moment: Moment, gate: BackendPicture | None = None
+) -> tuple[str, str]:
     """A backend's state: its kind, and the word."""
     if rule.draining:
         return "warn", "draining"
+    return (_cut_off(gate) if gate else None) or _readable(signals, moment)
+
+
+def _cut_off(gate: BackendPicture) -> tuple[str, str] | None:
+    if gate.circuit == "closed":
+        return ("warn", "slow start") if gate.slow_start else None
+    return ("bad", CIRCUIT_OPEN) if gate.circuit == "open" else ("warn", "half open")
+
+
+def _readable(signals: BackendState | None, moment: Moment) -> tuple[str, str]:
     if signals is None:
         return "quiet", "not read yet"
     if signals.error:
@@ -93,6 +110,38 @@ def drain_word(rule: BackendRule, gate: BackendPicture | None) -> str:
         if gate.in_flight
         else "drained: nothing runs"
     )
+
+
+def circuit_word(gate: BackendPicture | None) -> str:
+    """What becomes of a backend that requests could not reach; empty when all is well."""
+    if gate is None:
+        return ""
+    if gate.circuit == "open":
+        again = words.milliseconds(gate.retry_in_ms)
+        return "left alone" if gate.retry_in_ms is None else f"one request tries in {again}"
+    if gate.circuit == "half_open":
+        return "one request at a time tries"
+    return "one more with each request that is served" if gate.slow_start else ""
+
+
+def cap_word(rule: BackendRule, signals: BackendState | None) -> str:
+    """Where the most in flight comes from, when the engine is to say it."""
+    if not rule.learns_cap:
+        return ""
+    return "as the engine says" if signals and signals.max_requests else "until the engine says"
+
+
+def reserved_word(gate: BackendPicture | None) -> str:
+    """How much of the KV memory that requests may reserve is reserved."""
+    if gate is None or gate.kv_tokens is None:
+        return ""
+    return f"{words.count(gate.reserved_kv_tokens)} of {words.count(gate.kv_tokens)} reserved"
+
+
+def _window(gate: BackendPicture | None, signals: BackendState | None) -> int | None:
+    """The window, under a law that has one: all others write the cap there."""
+    windowed = signals is None or signals.law not in LAWS or LAWS[signals.law].windowed
+    return gate.window if gate and windowed else None
 
 
 def metrics_age(signals: BackendState | None, moment: Moment) -> str:

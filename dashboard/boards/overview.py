@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dashboard import words
-from dashboard.boards import backends
+from dashboard.boards import backends, notice
 from dashboard.boards.backends import Moment, States
 from dashboard.boards.board import Board, Row, state
 from gateway.pictures import Picture, PoolPicture
@@ -26,10 +26,11 @@ Verdict = tuple[str, str, str]  # kind, word, sentence
 def build(policy: Policy, picture: Picture, states: States, moment: Moment) -> Board:
     """The board of the overview."""
     kind, word, sentence = verdict(policy, picture, states, moment)
+    told = notice.alone(picture)
     pools = tuple(_pool_row(policy, name, picture.pool(name)) for name in sorted(policy.pools))
     return Board(
-        text={**_tiles(picture.pools), "verdict_word": word, "verdict_text": sentence},
-        attrs={"verdict": {"class": f"verdict {kind}"}},
+        text={**told["text"], **_tiles(picture.pools), "verdict_word": word, "verdict_text": sentence},
+        attrs={**told["attrs"], "verdict": {"class": f"verdict {kind}"}},
         rows=(
             *(pools or (POOL_EMPTY,)),
             *backends.build(policy, picture, states, moment).rows,
@@ -48,19 +49,23 @@ def verdict(policy: Policy, picture: Picture, states: States, moment: Moment) ->
     if (age := moment.now_s - picture.at_s) > PICTURE_STALE_S:
         return "bad", "Stale", f"The last picture is {words.milliseconds(age * 1000)} old."
     return (
-        _backends_verdict(policy, states, moment)
+        _backends_verdict(policy, picture, states, moment)
         or _queue_verdict(picture)
         or _calm(sum(pool.in_flight for pool in picture.pools))
     )
 
 
-def _backends_verdict(policy: Policy, states: States, moment: Moment) -> Verdict | None:
+def _backends_verdict(policy: Policy, picture: Picture, states: States, moment: Moment) -> Verdict | None:
     if not policy.backends:
         return "quiet", "No backend", "Add a backend, and the queue begins to move."
+    gates = picture.gates()
     health = {
-        name: backends.health(rule, states.get(name), moment)
+        name: backends.health(rule, states.get(name), moment, gates.get(name))
         for name, rule in sorted(policy.backends.items())
     }
+    if cut_off := [name for name, (_, word) in health.items() if word == backends.CIRCUIT_OPEN]:
+        tries = f"{', '.join(cut_off)} cannot be reached, so requests are kept from it"
+        return "bad", "Degraded", f"{tries}; now and then one tries."
     if failing := [name for name, (kind, _) in health.items() if kind == "bad"]:
         why = states[failing[0]].error
         return "bad", "Degraded", f"The metrics of {', '.join(failing)} cannot be read: {why}."

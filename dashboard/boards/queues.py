@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dashboard import words
+from dashboard.boards import notice
 from dashboard.boards.board import Attributes, Board, Row, state
 from gateway.pictures import Picture, PoolPicture, TenantPicture
 from scheduling.core.policy import FAIRNESS, Policy, TenantRule
@@ -24,10 +25,17 @@ def build(policy: Policy, picture: Picture, pool: str, now_s: float) -> Board:
     shown = _shown(policy, lines)
     scale = _scale(lines[slug] for slug in shown if slug in lines)
     rows = tuple(_row(policy, pool, lines.get(slug) or slug, (scale, now_s)) for slug in shown)
+    told = notice.alone(picture)
     hidden = len(policy.tenants) - len(shown)
     return Board(
-        text={**_head(policy, pool, seen), "queue_more": _more(hidden), "queue_scale": f"{scale:.0%}"},
+        text={
+            **told["text"],
+            **_head(policy, pool, seen),
+            "queue_more": _more(hidden),
+            "queue_scale": f"{scale:.0%}",
+        },
         attrs={
+            **told["attrs"],
             **{f"fairness_{name}": _pressed(policy, pool, name) for name in FAIRNESS},
             **_pause_attributes(_is_paused(policy, pool)),
         },

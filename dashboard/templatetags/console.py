@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from django import template
@@ -35,3 +36,9 @@ def until(moment: datetime | None) -> str:
 def spoken(name: str) -> str:
     """A name of the code as words: token_fair becomes token fair."""
     return name.replace("_", " ")
+
+
+@register.filter
+def at(texts: Mapping[str, str], key: str) -> str:
+    """One of a board's facts by its key."""
+    return texts.get(f"fact_{key}", "")

@@ -12,19 +12,33 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 
 from dashboard import charts
-from dashboard.forms import BackendForm, ConsoleForm, ModelForm, PoolForm
+from dashboard.engine_forms import BackendForm, ModelForm, PoolForm
+from dashboard.forms import ConsoleForm
 from dashboard.pages import attempt, back, by, editing, live_page, page, viewing
+from dashboard.route_forms import route_forms
 from dashboard.sources import read_now
 from dashboard.topics import Topic
 from scheduling import selectors, services
+from scheduling.services.backends import PLAIN_FIELDS
 
+FACTS = (
+    ("law", "Law"),
+    ("reason", "Reason"),
+    ("cap", "Most in flight"),
+    ("capacity", "Most seen running at once"),
+    ("memory", "KV memory"),
+    ("circuit", "Circuit"),
+    ("read", "Last good reading"),
+    ("signal", "Last one with the law's signal"),
+    ("stale", "When stale"),
+)
 CHART_SPAN = timedelta(minutes=15)
 
 
 @viewing
 def backends(request: HttpRequest) -> HttpResponse:
     """All backends with their gates and signals."""
-    return _list(request)
+    return listing(request)
 
 
 @viewing
@@ -55,6 +69,7 @@ def backend(request: HttpRequest, name: str) -> HttpResponse:
         read_now(),
         backend=row,
         form=form,
+        facts=FACTS,
         **_history(name),
     )
     response.status_code = 422 if form.errors else 200
@@ -84,7 +99,7 @@ def new_pool(request: HttpRequest) -> HttpResponse:
     if form.submit(partial(services.create_pool, by=by(request))):
         messages.success(request, f"Pool {form.cleaned_data['name']} created.")
         return redirect("backends")
-    return _list(request, pool_form=form)
+    return listing(request, pool_form=form)
 
 
 @editing
@@ -94,11 +109,17 @@ def new_model(request: HttpRequest) -> HttpResponse:
     if form.submit(partial(services.create_model, by=by(request))):
         messages.success(request, f"Model {form.cleaned_data['name']} is served.")
         return redirect("backends")
-    return _list(request, model_form=form)
+    return listing(request, model_form=form)
 
 
-def _list(request: HttpRequest, **forms: ConsoleForm) -> HttpResponse:
-    context: dict[str, Any] = {"pool_form": PoolForm(prefix=None), "model_form": ModelForm(), **forms}
+def listing(request: HttpRequest, **forms: ConsoleForm | list[ConsoleForm]) -> HttpResponse:
+    """The page of all backends, models and aliases; with forms that were refused, as a 422."""
+    context: dict[str, Any] = {
+        "pool_form": PoolForm(prefix=None),
+        "model_form": ModelForm(),
+        **route_forms(),
+        **forms,
+    }
     response = live_page(
         request, "dashboard/backends.html", Topic("backends"), read_now(), pools=selectors.pools(), **context
     )
@@ -116,8 +137,7 @@ def _settings(row: Any) -> dict[str, Any]:
         "name": row.name,
         "pool": row.pool.name,
         "url": row.url,
-        "engine": row.engine,
-        "max_in_flight": row.max_in_flight,
+        **{name: getattr(row, name) for name in PLAIN_FIELDS},
         "models": ", ".join(model.name for model in row.served_models.all()),
         "ca_pem": row.ca_pem,
     }

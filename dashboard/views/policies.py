@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from django.contrib import messages
 from django.forms.models import model_to_dict
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 
-from dashboard.forms import PolicyForm
-from dashboard.pages import attempt, back, by, editing, page, viewing
+from dashboard.engine_forms import PolicyForm
+from dashboard.pages import back, by, editing, made, page, viewing
 from scheduling import selectors, services
 
 
@@ -26,10 +25,9 @@ def change_policy(request: HttpRequest, pool: str) -> HttpResponse:
     """Save a pool's policy; it holds from the next dispatch on."""
     row = get_object_or_404(selectors.policies(), pool__name=pool)
     form = _form(row, request.POST)
-    if not form.is_valid():
+    save = partial(services.set_policy, pool, by=by(request))
+    if not form.submit(lambda **fields: made(request, partial(save, **fields))):
         return _page(request, form)
-    if error := attempt(request, partial(services.set_policy, pool, by=by(request), **form.cleaned_data)):
-        messages.error(request, error)
     return back(request, "policies")
 
 

@@ -33,6 +33,7 @@ class QueuesOut(Schema):
     at_s: float = Field(description="Unix time of the oldest part; 0 when no gateway answered yet.")
     revision: int
     gateways: int
+    alone: int = Field(description="Gateways that hear no controller and read the engines themselves.")
     pools: list[PoolPicture]
 
 

@@ -19,8 +19,8 @@ from scheduling.simulation.experiments.trial import Trial
 from scheduling.simulation.scenario import UNLIMITED, Scenario
 
 BY = "experiment"  # in the audit
-NAME = "experiment"  # of the pool, its model and its first backend
-PREFIX = "experiment-"  # of tenants and classes, other models and other backends
+NAME = "experiment"  # of the pool and its model
+PREFIX = "experiment-"  # of tenants, classes and backends, and of the models that one engine alone serves
 LEAST_POLL_MS = 100  # readings of one engine come no faster than this
 NO_CAP = 100_000  # requests: far more than a trial sends
 OURS = Q(name=NAME) | Q(name__startswith=PREFIX)
@@ -38,11 +38,12 @@ class Stage:
     def __init__(self, engines: Sequence[Engine], trials: Sequence[Trial]) -> None:
         self.secrets: dict[str, str] = {}
         self._engines = engines
+        self._backends: list[str] = []
+        self._made = 0  # backends so far
         self._build(trials)
 
-    def set(self, trial: Trial) -> bool:
-        """Put the trial's rules in force; whether anything had to be changed."""
-        before = selectors.revision()
+    def set(self, trial: Trial) -> None:
+        """Put the trial's rules in force."""
         scenario = trial.scenario
         why = trial.label
         services.set_policy(NAME, by=BY, why=why, **_policy_of(scenario))
@@ -55,7 +56,6 @@ class Stage:
             services.set_priority_class(
                 PREFIX + rule.name, by=BY, reserved_seats=rule.reserved_seats, lent_seats=rule.lent_seats
             )
-        return selectors.revision() != before
 
     def urls_of(self, trial: Trial) -> list[str]:
         """Where the trial's engines are."""
@@ -77,40 +77,29 @@ class Stage:
         return PREFIX + priority_class if trial.scenario.classes else ""
 
     def _set_backends(self, trial: Trial) -> None:
-        """The trial's engines with its caps; all others get nothing."""
+        """The trial's engines under new names, so that nothing which was learned of them before holds."""
+        while self._backends:
+            services.delete_backend(self._backends.pop(), by=BY, why=trial.label)
         scenario = trial.scenario
-        chosen = dict(zip(cast(trial, self._engines), trial.workload.engines, strict=True))
-        for place in range(len(self._engines)):
-            name = _backend(place)
-            if spec := chosen.get(place):
-                services.resume_backend(name, by=BY, why=trial.label)
-                services.change_backend(
-                    name,
-                    by=BY,
-                    why=trial.label,
-                    max_in_flight=min(NO_CAP, spec.cap(scenario.admission)),
-                    poll_every_ms=max(LEAST_POLL_MS, scenario.read_every_ms),
-                )
-            else:
-                services.drain_backend(name, by=BY, why=trial.label)
+        for place, spec in zip(cast(trial, self._engines), trial.workload.engines, strict=True):
+            self._made += 1
+            self._backends.append(f"{PREFIX}{self._made}")
+            services.create_backend(
+                self._backends[-1],
+                NAME,
+                self._engines[place].url,
+                by=BY,
+                why=trial.label,
+                engine="vllm",
+                models=[NAME, own_model(place)],
+                max_in_flight=min(NO_CAP, spec.cap(scenario.admission)),
+                poll_every_ms=max(LEAST_POLL_MS, scenario.read_every_ms),
+            )
 
     def _build(self, trials: Sequence[Trial]) -> None:
         services.create_pool(NAME, by=BY)
-        services.create_model(NAME, NAME, by=BY)
-        dealt = any(trial.dealt for trial in trials)
-        for place, engine in enumerate(self._engines):
-            models = [NAME, own_model(place)] if dealt else [NAME]
-            if dealt:
-                services.create_model(own_model(place), NAME, by=BY)
-            services.create_backend(
-                _backend(place),
-                NAME,
-                engine.url,
-                by=BY,
-                engine="vllm",
-                models=models,
-                max_in_flight=engine.spec.max_num_seqs,
-            )
+        for model in (NAME, *map(own_model, range(len(self._engines)))):
+            services.create_model(model, NAME, by=BY)
         rules = {rule.name: rule for trial in trials for rule in trial.scenario.classes.values()}
         for rule in sorted(rules.values(), key=_rank):  # behind all classes there are: nobody else is touched
             services.create_priority_class(PREFIX + rule.name, by=BY)
@@ -198,10 +187,6 @@ def _policy_of(scenario: Scenario) -> dict[str, Any]:
         "prefix_slack_requests": scenario.prefix_slack_requests,
         "engine_priority": scenario.engine_priority,
     }
-
-
-def _backend(place: int) -> str:
-    return f"{PREFIX}{place}" if place else NAME
 
 
 def _rank(rule: ClassRule) -> int:

@@ -175,6 +175,8 @@ class Gate(Bounds):
             circuit=self.circuit.state(now_ms),
             reserved_kv_tokens=self.reserved_kv_tokens,
             kv_tokens=self.kv_tokens,
+            slow_start=self._slow > 0,
+            retry_in_ms=self.circuit.retry_in_ms(now_ms),
         )
 
     def _causes(self, now_ms: int) -> Iterator[str]:

@@ -52,6 +52,10 @@ class Circuit:
             return "closed"
         return "half_open" if now_ms >= self._until_ms else "open"
 
+    def retry_in_ms(self, now_ms: int) -> int | None:
+        """How much longer it is left alone; None when it is not open."""
+        return self._until_ms - now_ms if self.state(now_ms) == "open" else None
+
     def fail(self, now_ms: int) -> None:
         """A request could not reach the backend. Who failed late, sent before it opened, says nothing new."""
         if self.is_closed:

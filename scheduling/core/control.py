@@ -165,11 +165,17 @@ def _with_reading(state: BackendState, step: Step) -> BackendState:
             rule_cap=0,  # so that the cap begins again too
             answer_ms=None,
         )
-    state, ruling = _ruled(_under_cap(state, step), step, restarted=restarted)
+    state = _under_cap(state, step)
+    if restarted and _law(step).windowed:
+        reason = f"engine restarted: window begins again at {state.rule_window}"
+        return _decide(state, step, given(state, reason), news=True)
+    state, ruling = _ruled(state, step)
+    if restarted:
+        ruling = replace(ruling, reason=f"engine restarted; {ruling.reason}")
     return _decide(state, step, ruling, news=True)
 
 
-def _ruled(state: BackendState, step: Step, *, restarted: bool) -> tuple[BackendState, Ruling]:
+def _ruled(state: BackendState, step: Step) -> tuple[BackendState, Ruling]:
     """What the law says to a good reading; the stale rule, if for long none said what the law goes by."""
     law = _law(step)
     if lack := law.lacks(state, step):
@@ -177,11 +183,7 @@ def _ruled(state: BackendState, step: Step, *, restarted: bool) -> tuple[Backend
         if step.now_s - state.signal_at_s <= step.stale_after_s:
             return state, _held(state, f"limits kept: {lack}")
         return _stale(state, step, lack)
-    state = replace(state, signal_at_s=step.now_s)
-    if restarted and law.windowed:
-        return state, given(state, f"engine restarted: window begins again at {state.rule_window}")
-    state, ruling = law.decide(state, step)
-    return state, replace(ruling, reason=f"engine restarted; {ruling.reason}") if restarted else ruling
+    return law.decide(replace(state, signal_at_s=step.now_s), step)
 
 
 def _restarted(state: BackendState, load: EngineLoad) -> bool:

@@ -51,7 +51,6 @@ DEFAULT_WEIGHT = 1
 MAX_BOOST = 100  # times a weight: enough to be next, and keys still move by whole steps
 DEFAULT_CLASS = "standard"
 DEFAULT_MAX_IN_FLIGHT = 32  # until an engine says how many requests it takes
-DEFAULT_TPOT_TARGET_MS = 150  # article part 5: where the tpot_target law has no target of its own
 
 
 def _empty() -> Mapping[str, int]:

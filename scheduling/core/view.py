@@ -33,11 +33,11 @@ class BackendView:
     blocked: bool  # work waited while this gate was shut, since ``begin_period``
     draining: bool
     streaming: int = 0  # past their first token, so the engine's token counter must move
-    circuit: str = (
-        "closed"  # or "open": left alone since requests failed; or "half_open": one at a time tries
-    )
+    circuit: str = "closed"  # or "open": left alone since requests failed; "half_open": one at a time tries
     reserved_kv_tokens: int = 0  # by requests in flight
     kv_tokens: int | None = None  # that they may reserve; None: nothing is reserved against
+    slow_start: bool = False  # its limits grow from 1 again, one step with each request that is served
+    retry_in_ms: int | None = None  # when an open circuit lets the next one try
 
 
 @dataclass(frozen=True, slots=True)

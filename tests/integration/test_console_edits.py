@@ -39,6 +39,11 @@ EDITS = {
     "new-pool": (),
     "new-model": (),
     "change-policy": ("main",),
+    "connect-test": (),
+    "new-alias": (),
+    "change-alias": (),
+    "delete-alias": (),
+    "change-fallbacks": (),
     "demo-start": (),
     "demo-stop": (),
     "undo": (1,),
@@ -270,6 +275,10 @@ def test_a_policy_is_saved_and_a_bad_one_is_refused(console):
         "main-engine_queue_target_requests": "3",
         "main-tpot_target_ms": "150",
         "main-stale": "keep",
+        "main-counts_sent": "on",
+        "main-kv_fill_percent": "80",
+        "main-prefix_slack_requests": "2",
+        "main-engine_priority": "off",
         "main-prompt_weight": "1",
         "main-completion_weight": "3",
         "main-cached_discount_percent": "90",
@@ -281,6 +290,7 @@ def test_a_policy_is_saved_and_a_bad_one_is_refused(console):
 
     rule = selectors.policy().pools["main"]
     assert (rule.fairness, rule.window_requests, rule.tpot_target_ms) == ("round_robin", 5, 150)
+    assert (rule.counts_sent, rule.kv_fill_percent, rule.prefix_slack_requests) == (True, 80, 2)
     assert rule.cost == CostRule(1, 3, 90)
     assert f"3 {TIMES} completion, cached prompt tokens 90" in text(
         console.get(reverse("queue", args=["main"]))

@@ -40,10 +40,10 @@ def test_every_experiment_can_be_staged_and_leaves_nothing(name) -> None:
     played = EXPERIMENTS[name].played(LIVE, 1, live=True)
 
     with stage.stage(engines(played), played) as made:
-        changed = [made.set(trial) for trial in played]
+        for trial in played:
+            made.set(trial)
         during = rules()
 
-    assert any(changed)
     assert during != before
     assert rules() == before
     assert set(Change.objects.values_list("by", flat=True)) == {"experiment"}
@@ -53,9 +53,9 @@ def test_a_trial_puts_its_rules_in_force(trials) -> None:
     with stage.stage(engines(trials), trials) as made:
         made.set(trials[-1])
         policy = selectors.policy()
-        unchanged = made.set(trials[-1])
 
-    pool, backend = policy.pools[stage.NAME], policy.backends[stage.NAME]
+    pool = policy.pools[stage.NAME]
+    (backend,) = policy.backends.values()
     assert (pool.fairness, pool.admission, backend.max_in_flight) == (
         "token_fair",
         "first_token_window",
@@ -64,7 +64,6 @@ def test_a_trial_puts_its_rules_in_force(trials) -> None:
     assert policy.classes["experiment-interactive"].reserved_seats == 1
     assert made.class_of(trials[-1], "interactive") == "experiment-interactive"
     assert made.class_of(trials[0], "interactive") == ""
-    assert not unchanged
 
 
 def test_classes_of_an_experiment_stand_behind_all_others_so_that_nobody_else_is_held_back(trials) -> None:
@@ -106,18 +105,18 @@ def test_rows_that_others_made_are_not_touched(trials) -> None:
     assert selectors.tenants().filter(slug="experiment-rocket").exists()
 
 
-def test_engines_that_a_trial_has_no_part_for_get_nothing() -> None:
+def test_each_trial_begins_with_backends_of_which_nothing_was_learned_before() -> None:
     played = EXPERIMENTS["routing"].trials(LIVE, 1)
     equal, unequal = played[0], played[-1]
 
     with stage.stage(engines(played), played) as made:
         made.set(equal)
-        first = {name for name, rule in selectors.policy().backends.items() if not rule.draining}
+        first = set(selectors.policy().backends)
         made.set(unequal)
-        then = {name for name, rule in selectors.policy().backends.items() if not rule.draining}
+        then = set(selectors.policy().backends)
 
     assert len(made.urls_of(unequal)) == len(first) == len(then) == 4
-    assert len(first & then) == 2
+    assert not first & then
 
 
 def test_a_dealt_request_asks_for_the_model_of_its_engine_alone() -> None:
@@ -125,6 +124,7 @@ def test_a_dealt_request_asks_for_the_model_of_its_engine_alone() -> None:
     dealt, pulled = played[0], played[3]
 
     with stage.stage(engines(played), played) as made:
+        made.set(dealt)
         policy = selectors.policy()
         asked = made.model_of(dealt, 0)
         serving = [name for name, rule in policy.backends.items() if asked in rule.models]

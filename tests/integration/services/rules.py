@@ -19,5 +19,7 @@ def rules():
         policy.pools,
         policy.backends,
         policy.prices,
+        policy.routes,
+        selectors.endpoints(),
         list(models.Tenant.objects.values_list("name", flat=True)),
     )

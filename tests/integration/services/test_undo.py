@@ -29,6 +29,13 @@ UNDOABLE = {
     "policy": lambda: services.set_policy("main", by=BY, window_requests=9, stale="open"),
     "drain": lambda: services.drain_backend("gpu-0", by=BY),
     "max_in_flight": lambda: services.change_backend("gpu-0", by=BY, max_in_flight=2),
+    "engine settings": lambda: services.change_backend(
+        "gpu-0", by=BY, max_in_flight=4, kv_tokens=9000, poll_every_ms=200, priority_order="low_first"
+    ),
+    "law": lambda: services.set_policy(
+        "main", by=BY, admission="queue_target", counts_sent=True, engine_priority="alone"
+    ),
+    "fallbacks": lambda: services.set_fallbacks("llama", ["qwen"], by=BY),
     "priority class": lambda: services.set_priority_class("batch", by=BY, max_wait_s=None),
 }
 
