@@ -46,8 +46,8 @@ class Stage:
         """Put the trial's rules in force."""
         scenario = trial.scenario
         why = trial.label
+        self._set_backends(trial)  # first: engines of the right kind let their pool have priorities
         services.set_policy(NAME, by=BY, why=why, **_policy_of(scenario))
-        self._set_backends(trial)
         for tenant in self.secrets:
             slug = PREFIX + tenant
             services.set_weight(slug, trial.workload.weights.get(tenant, DEFAULT_WEIGHT), by=BY, why=why)
