@@ -15,6 +15,7 @@ from scheduling.simulation.scenario import UNLIMITED, Scenario, Workload
 CHAT = "chat"
 EQUAL, UNEQUAL = "equal engines", "two at a quarter of the speed"
 RANDOM, IN_TURN, PUSH, PULL = "dealt at random", "dealt in turn", "sent at once, least pending", "pulled"
+RULES = (PULL, PUSH, IN_TURN, RANDOM)
 SPEEDS = {EQUAL: (1.0, 1.0, 1.0, 1.0), UNEQUAL: (1.0, 1.0, 0.25, 0.25)}
 ASKS = 0.75  # of what all engines serve together
 WARM = 0.1
@@ -61,24 +62,25 @@ def _rows(observations: Sequence[Observation]) -> list[Row]:
 
 
 def _find(table: Table) -> Finding:
-    told, better = [], []
-    for kind in SPEEDS:
-        pulled = table.value(f"{kind}, {PULL}", "p99")
-        dealt = [table.value(f"{kind}, {rule}", "p99") for rule in (RANDOM, IN_TURN)]
-        better.append(all(pulled < p99 for p99 in dealt))
-        p99 = [table.text(f"{kind}, {rule}", "p99") for rule in (PULL, PUSH, IN_TURN, RANDOM)]
-        told.append(
-            f"{p99[0]} pulled by the engine with room, {p99[1]} sent at once to the one with least pending, "
-            f"{p99[2]} dealt in turn and {p99[3]} dealt at random"
-        )
-    end = "who has room takes the next, and speeds need not be known"
-    if not all(better):
-        end = "pulling is not better here"
+    equal, unequal = ({rule: table.value(f"{kind}, {rule}", "p99") for rule in RULES} for kind in SPEEDS)
+    as_good = words.ratio(equal[PULL], equal[IN_TURN]) < words.NOTABLE
+    better = all(words.ratio(unequal[rule], unequal[PULL]) >= words.NOTABLE for rule in (RANDOM, IN_TURN))
+    end = "pulling is not better here"
+    if as_good and better:
+        end = "who has room takes the next, and speeds need not be known"
     sentence = (
-        f"With equal engines the p99 time to the first token is {told[0]}; with two of them at a quarter of "
-        f"the speed it is {told[1]}: {end}."
+        f"With equal engines the p99 time to the first token is {_told(table, EQUAL)}; with two of them at a "
+        f"quarter of the speed it is {_told(table, UNEQUAL)}: {end}."
     )
-    return Finding(sentence, all(better))
+    return Finding(sentence, as_good and better)
+
+
+def _told(table: Table, kind: str) -> str:
+    pulled, pushed, in_turn, at_random = (table.text(f"{kind}, {rule}", "p99") for rule in RULES)
+    return (
+        f"{pulled} pulled by the engine with room, {pushed} sent at once to the one with least pending, "
+        f"{in_turn} dealt in turn and {at_random} dealt at random"
+    )
 
 
 ROUTING = Experiment(
