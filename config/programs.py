@@ -71,7 +71,8 @@ def web(listen: Listen, drain_s: float) -> list[Program]:
 def background(drain_s: float) -> list[Program]:
     """The Celery workers and beat."""
     quiet = ("--without-gossip", "--without-mingle", "--loglevel", "WARNING")
-    control = ("worker", "--pool", "threads", "--concurrency", "4", "--queues", "control", *quiet)
+    # A beat's readings take up to 3.3 s when engines hang, and a beat comes each second.
+    control = ("worker", "--pool", "threads", "--concurrency", "6", "--queues", "control", *quiet)
     jobs = ("worker", "--pool", "prefork", "--concurrency", "2", "--queues", "jobs", *quiet)
     beat = ("beat", "--pidfile=", "--loglevel", "WARNING")
     return [

@@ -82,16 +82,22 @@ class ControlFeed:
         await self._redis.aclose()
 
     async def _follow(self, subscription: PubSub) -> None:
-        while True:
+        while not asked_to_stop():
             self._look()
             word = GatewayWord(self._told.counts, self._own.heard, self.alone)
             await control_bus.publish_word(self._redis, self._gateway_id, word)
             await self._obey()
             self._read_if_alone()
-            if asked_to_stop():
+            await self._obey_each_wake_up(subscription)
+
+    async def _obey_each_wake_up(self, subscription: PubSub) -> None:
+        """Until the next round: one step of the controller is of some engines only, and more follow."""
+        ends_s = time.monotonic() + self._period_s / ROUNDS_PER_PERIOD
+        while not asked_to_stop():
+            left_s = ends_s - time.monotonic()
+            if left_s <= 0 or not await control_bus.woken(subscription, left_s):
                 return
-            if await control_bus.woken(subscription, self._period_s / ROUNDS_PER_PERIOD):
-                await self._obey()
+            await self._obey()
 
     async def _obey(self) -> None:
         now_s, ticked_at_s = time.time(), await control_bus.ticked_at_s(self._redis)

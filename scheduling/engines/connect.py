@@ -17,7 +17,7 @@ from django.conf import settings
 from scheduling.engines import addresses, detect
 from scheduling.engines.endpoint import Endpoint
 from scheduling.engines.exposition import BadPage
-from scheduling.engines.fetch import Answer, Client, NoAnswer, get, tls_context
+from scheduling.engines.fetch import Answer, Client, NoAnswer, Within, get, tls_context
 from scheduling.engines.registry import TABLES
 from scheduling.engines.table import Blind, Reading, Setup
 
@@ -212,10 +212,9 @@ class _Look:
         )
 
     def _get(self, client: Client, path: str) -> Answer:
-        if time.monotonic() >= self.ends_s:
-            raise NoAnswer(f"no time was left for {path}")
+        host = urlsplit(self.endpoint.url).netloc
         return get(
-            client, self.endpoint, self.base + path, self._left_s(), host=urlsplit(self.endpoint.url).netloc
+            client, self.endpoint, self.base + path, Within(STEP_S, time.monotonic() + self._left_s()), host
         )
 
     def _listed(self, visit: detect.Visit) -> str:

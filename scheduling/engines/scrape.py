@@ -13,7 +13,7 @@ import urllib3
 from scheduling.core.limits import EngineLoad
 from scheduling.engines.endpoint import Endpoint
 from scheduling.engines.exposition import BadPage
-from scheduling.engines.fetch import Answer, NoAnswer, get, tls_context
+from scheduling.engines.fetch import Answer, NoAnswer, Within, get, tls_context
 from scheduling.engines.registry import table_for
 from scheduling.engines.table import NO_SETUP, Blind, Reading, Setup, Table
 
@@ -85,36 +85,36 @@ class Scraper:
     def read(self, endpoint: Endpoint, timeout_s: float) -> EngineLoad:
         """One engine's load. Never raises for what the engine does."""
         table = table_for(endpoint.engine)
-        ends_s = time.monotonic() + timeout_s
+        within = Within.of(timeout_s)
         asked_at_s = time.time()
         known = self._known(endpoint)
         try:
             if not table.pages:
-                self._probe(endpoint, table, timeout_s)
+                self._probe(endpoint, table, within)
                 return EngineLoad(endpoint.backend, time.time())
-            reading = self._reading(endpoint, table, known, ends_s)
+            reading = self._reading(endpoint, table, known, within)
         except (NoAnswer, BadPage, Blind) as problem:
             known.setup_again_s = 0.0  # it may come back as another process
             down = isinstance(problem, NoAnswer) and problem.down
             error = str(problem)[:ERROR_CHARACTERS]
             return EngineLoad(endpoint.backend, time.time(), error=error, down=down)
         load = reading.load(endpoint.backend, asked_at_s, known.reading)
-        self._learn(endpoint, table, known, reading, ends_s)
+        self._learn(endpoint, table, known, reading, within)
         return replace(load, max_requests=known.setup.max_requests, kv_tokens=known.setup.kv_tokens)
 
-    def _probe(self, endpoint: Endpoint, table: Table, timeout_s: float) -> None:
+    def _probe(self, endpoint: Endpoint, table: Table, within: Within) -> None:
         """Raises NoAnswer when nobody is there. Any answer is one, and silence is not yet a death."""
         try:
-            self._get(endpoint, table.probe, timeout_s)
+            self._get(endpoint, table.probe, within)
         except NoAnswer as problem:
             if problem.down:
                 raise
 
-    def _reading(self, endpoint: Endpoint, table: Table, known: Memory, ends_s: float) -> Reading:
+    def _reading(self, endpoint: Endpoint, table: Table, known: Memory, within: Within) -> Reading:
         now_s = time.monotonic()
         first = known.page if now_s < known.page_again_s else 0
         for n, page in enumerate(table.pages[first:], start=first):
-            answer = self._get(endpoint, page.path, ends_s - time.monotonic())
+            answer = self._get(endpoint, page.path, within)
             if answer.status == 404:
                 continue
             _check_status(answer.status)
@@ -129,7 +129,7 @@ class Scraper:
         raise NoAnswer(f"metrics are switched off (404); {table.switch}")
 
     def _learn(
-        self, endpoint: Endpoint, table: Table, known: Memory, reading: Reading, ends_s: float
+        self, endpoint: Endpoint, table: Table, known: Memory, reading: Reading, within: Within
     ) -> None:
         """Remember the reading, and the configuration: what the page says of it, or else its own pages."""
         new = known.reading is None or known.reading.started_at_s != reading.started_at_s
@@ -138,21 +138,21 @@ class Scraper:
             known.setup = reading.setup
         elif new or time.monotonic() >= known.setup_again_s:
             known.setup_again_s = time.monotonic() + SETUP_EVERY_S
-            known.setup = reading.setup.over(self._asked_setup(endpoint, table, ends_s))
+            known.setup = reading.setup.over(self._asked_setup(endpoint, table, within))
 
-    def _asked_setup(self, endpoint: Endpoint, table: Table, ends_s: float) -> Setup:
+    def _asked_setup(self, endpoint: Endpoint, table: Table, within: Within) -> Setup:
         # The load is read already: a page of configuration that fails takes nothing from it.
         for page in table.setup:
             try:
-                answer = self._get(endpoint, page.path, ends_s - time.monotonic())
+                answer = self._get(endpoint, page.path, within)
                 if answer.status == 200 and (setup := table.read_setup(answer.text, page)) != NO_SETUP:
                     return setup
             except (NoAnswer, BadPage, Blind):
                 continue
         return NO_SETUP
 
-    def _get(self, endpoint: Endpoint, path: str, timeout_s: float) -> Answer:
-        return get(self._client(endpoint), endpoint, endpoint.url + path, timeout_s)
+    def _get(self, endpoint: Endpoint, path: str, within: Within) -> Answer:
+        return get(self._client(endpoint), endpoint, endpoint.url + path, within)
 
     def _client(self, endpoint: Endpoint) -> urllib3.PoolManager:
         with self._lock:
@@ -178,7 +178,7 @@ def result(backend: str, read: Future[EngineLoad], limit_s: float) -> EngineLoad
     if read.done():
         return read.result()
     # A server that drips its headers: the thread stays with it, and no second one is spent on it.
-    return EngineLoad(backend, time.time(), error=f"timeout: no page within {limit_s:.2g} s")
+    return EngineLoad(backend, time.time(), error=f"timeout: no page within {limit_s:g} s")
 
 
 def _check_status(status: int) -> None:

@@ -36,4 +36,5 @@ def gate(dispatcher: MemoryDispatcher, backend: str = "gpu-0"):
 
 def decided(window: int, **more) -> BackendState:
     now_s = time.time()
-    return state_of("gpu-0", given_window=window, epoch=5, ticked_at_s=now_s, decided_at_s=now_s, **more)
+    told = {"given_window": window, "epoch": 5, "ticked_at_s": now_s, "decided_at_s": now_s, **more}
+    return state_of("gpu-0", **told)

@@ -14,14 +14,14 @@ from tests.integration.control.known import NOWHERE, rules
 
 
 async def test_a_dead_controller_is_noticed_within_three_periods(valkey, engine) -> None:
-    period_s = 0.4
+    period_s = 0.8
     async with gateway(engine, period_s) as (_, feed):
         control_bus.save_states(valkey, {"gpu-0": decided(4)})
         died_s = time.time()
 
         await until(lambda: feed.alone)
 
-        assert 2 * period_s < time.time() - died_s < 3 * period_s + 0.3, "and not at the first late beat"
+        assert 2 * period_s < time.time() - died_s < 3 * period_s + 0.4, "and not at the first late beat"
 
 
 async def test_a_gateway_that_is_alone_tells_the_console_and_takes_it_back(

@@ -51,7 +51,8 @@ async def test_without_a_controller_the_gateway_reads_the_engines_itself(valkey,
         await until(lambda: feed.alone and gate(dispatcher).window == 1)
         assert engine.requests
 
-        control_bus.save_states(valkey, {"gpu-0": decided(8)}, gone=[])
+        control_bus.save_states(valkey, {"gpu-0": decided(8, epoch=0)})
+        valkey.set(control_bus.TICKED, time.time() + 60)
         await until(lambda: not feed.alone and gate(dispatcher).window == 8)
 
 

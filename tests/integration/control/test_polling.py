@@ -107,7 +107,7 @@ def test_every_backend_is_read_at_its_own_period(valkey, scraper, known) -> None
             with ticking(Controller(valkey, scraper)):
                 pass
 
-    assert 8 <= len(often.requests) <= 12
+    assert 4 <= len(often.requests) <= 12
     assert len(seldom.requests) <= 2, "once at once, and once more if that minute ends just now"
     assert control_bus.load_states(valkey)["seldom"].running == 0, "what is not due keeps its state"
 
@@ -123,13 +123,13 @@ def test_beats_at_once_read_each_engine_once(valkey, known, monkeypatch) -> None
 
     scrapers = [Scraper() for _ in range(4)]
     with page_engine() as engine:
-        known(at("gpu-0", engine, 300))
+        known(*(at(f"gpu-{n}", engine) for n in range(5)))
         with ticking(*(Controller(valkey, scraper, plan) for scraper in scrapers)):
             pass
 
     for scraper in scrapers:
         scraper.close()
-    assert len(planned) >= 3
+    assert len(planned) > 5
     assert len(engine.requests) == len(planned)
 
 
