@@ -27,7 +27,6 @@ class Backend:
         self.up = True
         self.started_ms = 0.0
         self.queue = Gauge()
-        self.seated = Gauge()
         self.in_flight = 0
         self.pending = 0  # streams without a first token
         pool, rule = policy.pools[POOL], policy.backends[name]
@@ -42,20 +41,18 @@ class Backend:
         """The limits that the scheduler is told."""
         self.cap, self.window = limit.cap, limit.window
 
-    def hold(self, now_ms: float, *, streams: bool) -> bool:
+    def hold(self, *, streams: bool) -> bool:
         """One more request; False when it is one too many."""
         self.in_flight += 1
         self.pending += streams
-        self.seated.set(self.in_flight, now_ms)
         if self._alone:
             return True
         return self.in_flight <= self.cap and not (self._windowed and self.pending > self.window)
 
-    def let_go(self, now_ms: float, *, pending: bool) -> None:
+    def let_go(self, *, pending: bool) -> None:
         """One less."""
         self.in_flight -= 1
         self.pending -= pending
-        self.seated.set(self.in_flight, now_ms)
 
     def answered(self, after_ms: float) -> None:
         """A first token came, or a whole answer, so long after its dispatch."""
@@ -94,8 +91,8 @@ class Backend:
         return self.reader.nothing("timeout" if self.up else "refused", asked_ms)
 
     def header(self, said: Iterable[Progress], asked_ms: float) -> EngineLoad | None:
-        """What the answers that end now tell of the engine's load: none, if all stream."""
-        if self.spec.sends_headers and any(progress.finish for progress in said):
+        """What answers that end now tell of the engine's load; None when none ends."""
+        if any(progress.finish for progress in said):
             return self.reader.header(self.engine, asked_ms)
         return None
 

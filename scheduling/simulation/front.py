@@ -61,7 +61,6 @@ class Front:
         self._open: dict[str, Flight] = {}
         for backend in self.fleet:
             log.engine_queues[backend.name] = backend.queue
-            log.in_flight[backend.name] = backend.seated
 
     # what clients do
 
@@ -87,7 +86,7 @@ class Front:
         backend = flight.backend
         flight.served.completion_tokens = backend.engine.spoken(name)
         self._wire.send(partial(backend.stop, name), now_ms)
-        self._release(flight, now_ms)
+        self._release(flight)
         self._close(flight, Outcome.CLIENT_GONE_STREAMING, now_ms)
         self._finish(flight, now_ms)
 
@@ -98,7 +97,8 @@ class Front:
         backend.note(now_ms)
         if said:
             self._wire.send(partial(self._heard, backend, said), now_ms)
-            self.controller.read_header(backend, said, now_ms)
+            if backend.spec.sends_headers:
+                self.controller.read_header(backend, said, now_ms)
 
     def crash(self, backend: Backend, now_ms: float) -> None:
         """The engine's process dies, and takes all that it holds with it."""
@@ -133,7 +133,8 @@ class Front:
                 why = Outcome.QUEUE_TIMEOUT if isinstance(event, Expired) else Outcome.NO_BACKEND
                 self._close(self._open[event.ticket.request_id], why, now_ms)
         for backend in self.fleet:
-            backend.wake(now_ms)
+            if backend.engine.due_ms is None:
+                backend.wake(now_ms)
 
     # one request
 
@@ -168,7 +169,7 @@ class Front:
         flight, backend = self._open[event.ticket.request_id], self.fleet[event.backend]
         served = flight.served
         served.seated_ms, served.backend, flight.backend = now_ms, backend.name, backend
-        if not backend.hold(now_ms, streams=served.arrival.streams):
+        if not backend.hold(streams=served.arrival.streams):
             self._log.over_limit += 1
         self._wire.send(partial(self._reach, flight, backend, event.engine_order or 0), now_ms)
 
@@ -228,7 +229,7 @@ class Front:
     def _end(self, flight: Flight, tokens: int, now_ms: float) -> None:
         flight.served.completion_tokens = tokens
         self._estimates.learn(flight.served.arrival.tenant, MODEL, POOL, tokens)
-        self._release(flight, now_ms)
+        self._release(flight)
         self._close(flight, Outcome.OK, now_ms)
         self._finish(flight, now_ms)
 
@@ -240,7 +241,7 @@ class Front:
         again = unheard and flight.attempts < most
         if unheard:
             self.obey(self.scheduler.fail(served.backend, now_ms), now_ms)
-        self._release(flight, now_ms)
+        self._release(flight)
         if not again:
             self._close(flight, why, now_ms)
         self._finish(flight, now_ms)
@@ -258,12 +259,12 @@ class Front:
         events = self.scheduler.finish(flight.name, cost, int(now_ms), refund=refund)
         self.obey(events, now_ms)
 
-    def _release(self, flight: Flight, now_ms: float) -> None:
+    def _release(self, flight: Flight) -> None:
         backend = flight.backend
         if backend is None:
             return
         served = flight.served
-        backend.let_go(now_ms, pending=served.arrival.streams and served.first_token_ms is None)
+        backend.let_go(pending=served.arrival.streams and served.first_token_ms is None)
         flight.backend = None
 
     def _close(self, flight: Flight, outcome: Outcome, now_ms: float) -> None:

@@ -73,8 +73,8 @@ class Run:
     ``over_limit`` counts dispatches that took an engine above the cap or the
     window in force: a fault of the scheduler. ``idle_while_queued_ms`` is
     how long an engine that was up had nothing to do while requests waited.
-    ``in_flight`` is what the gateway had at each engine. Of the engines'
-    ``prompt_tokens`` they did not have to compute the ``cached_tokens``.
+    Of the engines' ``prompt_tokens`` they did not have to compute the
+    ``cached_tokens``.
     """
 
     scenario: Scenario
@@ -86,4 +86,3 @@ class Run:
     idle_while_queued_ms: float = 0.0
     prompt_tokens: int = 0
     cached_tokens: int = 0
-    in_flight: dict[str, Gauge] = field(default_factory=dict)

@@ -132,7 +132,6 @@ class Simulation:
     def _closed(self) -> Run:
         for backend in self._front.fleet:
             backend.queue.close(self._now_ms)
-            backend.seated.close(self._now_ms)
             preemptions, prompt_tokens, cached_tokens = backend.counted()
             self.log.preemptions += preemptions
             self.log.prompt_tokens += prompt_tokens

@@ -26,11 +26,11 @@ COMPLETION = (4.943, 1.381, 977)
 FEWEST_TOKENS = 2
 
 
-def find_trace() -> Path | None:
-    """The trace in the folder FAIRLANE_TRACES, else in shared/data in or beside the repository, if any."""
+def find_trace(name: str = TRACE) -> Path | None:
+    """A trace in the folder FAIRLANE_TRACES, else in shared/data in or beside the repository, if any."""
     named = os.environ.get("FAIRLANE_TRACES")
     places = [Path(named)] if named else [ROOT / place for place in PLACES]
-    return next((place / TRACE for place in places if (place / TRACE).is_file()), None)
+    return next((place / name for place in places if (place / name).is_file()), None)
 
 
 def arena_arrivals(seed: int, trace: Path | None) -> list[Arrival]:

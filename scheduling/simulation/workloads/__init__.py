@@ -10,7 +10,7 @@ from typing import Any
 
 from scheduling.simulation.scenario import Workload
 from scheduling.simulation.vtc import workloads as vtc
-from scheduling.simulation.workloads import own, public
+from scheduling.simulation.workloads import documents, own, public
 from scheduling.simulation.workloads.generate import at_pace, by_popularity, dice, until
 
 # Called with a seed, and with ``seconds`` and ``requests_per_s`` where they are not to be its own.
@@ -38,6 +38,9 @@ WORKLOADS: Mapping[str, Maker] = MappingProxyType(
         "weighted": own.weighted,
         "short-answers": own.short_answers,
         "kv-tight": own.kv_tight,
+        "kv-documents": own.kv_documents,
+        "whole-answers": own.whole_answers,
+        "documents": documents.documents,
         "weight-change": own.weight_change,
         "backend-restart": own.backend_restart,
         "metrics-blackout": own.metrics_blackout,

@@ -81,12 +81,19 @@ def uniform(
 def by_popularity(
     rng: random.Random, arrivals: Iterable[Arrival], tenants: int, exponent: float
 ) -> Iterator[Arrival]:
-    """The same arrivals from this many tenants: the n-th has a part of them that goes with 1/n**exponent."""
+    """The same arrivals from this many tenants: the n-th has a part of them that goes with 1/n**exponent.
+
+    Prompts that begin alike are one tenant's.
+    """
     width = len(str(tenants))
     names = [f"tenant-{rank:0{width}}" for rank in range(1, tenants + 1)]
     weights = list(accumulate(1 / rank**exponent for rank in range(1, tenants + 1)))
+    owners: dict[int, str] = {}  # by the first of the prefixes
     for arrival in arrivals:
-        yield replace(arrival, tenant=rng.choices(names, cum_weights=weights)[0])
+        name = rng.choices(names, cum_weights=weights)[0]
+        if arrival.prefixes:
+            name = owners.setdefault(arrival.prefixes[0], name)
+        yield replace(arrival, tenant=name)
 
 
 def workload(name: str, arrivals: Iterable[Arrival], from_s: float, to_s: float) -> Workload:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scheduling.simulation.scenario import EngineSpec, Span, WeightChange, Workload
+from scheduling.simulation.scenario import Clients, EngineSpec, Span, WeightChange, Workload
 from scheduling.simulation.workloads.generate import (
     Pace,
     Spread,
@@ -69,6 +69,32 @@ def kv_tight(seed: int, *, seconds: int = 120, requests_per_s: float = 9.0) -> W
         *paced(rng, "quiet", Pace(0.5, 0, seconds + 20), short),
     ]
     return replace(workload("kv-tight", arrivals, 20, seconds), engines=(EngineSpec(kv_tokens=24_000),))
+
+
+def kv_documents(seed: int, *, seconds: int = 120, requests_per_s: float = 9.0) -> Workload:
+    """Long prompts and answers of very different lengths on an engine whose memory holds 24,000 tokens."""
+    rng = dice(seed)
+    long = lognormal(rng, Spread(6.5, 0.6, 4_000), Spread(6.0, 0.86, 4_000))
+    short = lognormal(rng, Spread(5.0, 0.6, 2_000), Spread(4.6, 0.5, 500))
+    arrivals = [
+        *paced(rng, "reader", Pace(requests_per_s - 0.5, 10, seconds), long),
+        *paced(rng, "quiet", Pace(0.5, 0, seconds + 20), short),
+    ]
+    return replace(workload("kv-documents", arrivals, 20, seconds), engines=(EngineSpec(kv_tokens=24_000),))
+
+
+def whole_answers(seed: int, *, seconds: int = 120, requests_per_s: float | None = None) -> Workload:
+    """64 clients on an engine with 64 seats: their answers come whole, and each asks again after its own.
+
+    Raises ValueError for a rate: they come as fast as they are served.
+    """
+    if requests_per_s is not None:
+        raise ValueError("whole-answers has no rate: its clients ask again when they are served")
+    rng = dice(seed)
+    lengths = lognormal(rng, CHAT_PROMPT, CHAT_COMPLETION)
+    requests = tuple(lengths() for _ in range(1_000))
+    clients = Clients("patient", 64, requests, 0, seconds * 1000, streams=False)
+    return replace(workload("whole-answers", (), seconds // 4, seconds), clients=(clients,))
 
 
 def weight_change(seed: int, *, seconds: int = 120, requests_per_s: float = 24.0) -> Workload:

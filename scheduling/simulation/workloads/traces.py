@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scheduling.simulation.scenario import Arrival, EngineSpec, Workload
+from scheduling.simulation.scenario import PREFIX_TOKENS, Arrival, EngineSpec, Workload
 from scheduling.simulation.workloads.generate import by_popularity, dice, in_order, workload
 from scheduling.simulation.workloads.public import TENANTS, ZIPF
 
@@ -24,10 +24,12 @@ def read_trace(path: Path, seed: int, seconds: int | None = None) -> Workload:
     """The arrivals of a file, from its beginning, as far as ``seconds`` go.
 
     A ``.jsonl`` file has an object a line with ``timestamp`` (ms),
-    ``input_length`` and ``output_length``; any other is CSV with the columns
-    ``arrival_s``, ``prompt_tokens`` and ``completion_tokens``. A column
-    ``tenant`` or ``client`` says whose a request is; without it ten tenants
-    share them by Zipf's law, by the seed. Raises ValueError that names file,
+    ``input_length`` and ``output_length``, and may have ``hash_ids``, a number
+    for each growing beginning of 512 tokens (engines keep those then); any
+    other is CSV with the columns ``arrival_s``, ``prompt_tokens`` and
+    ``completion_tokens``. A column ``tenant`` or ``client`` says whose a
+    request is; without it ten tenants share them by Zipf's law, by the seed.
+    Raises ValueError that names file,
     line, column and the mend, and OSError.
     """
     try:
@@ -49,7 +51,10 @@ def read_trace(path: Path, seed: int, seconds: int | None = None) -> Workload:
 def _engine_for(path: Path, arrivals: tuple[Arrival, ...]) -> EngineSpec:
     """One that takes the longest request."""
     longest = max(arrival.prompt_tokens + arrival.completion_tokens for arrival in arrivals)
-    spec = EngineSpec(max_model_len=max(USUAL_CONTEXT_TOKENS, longest))
+    spec = EngineSpec(
+        max_model_len=max(USUAL_CONTEXT_TOKENS, longest),
+        prefix_cache=any(arrival.prefixes for arrival in arrivals),
+    )
     if longest > spec.costs().kv_tokens:
         raise ValueError(
             f"{path}: its longest request has {longest:,} tokens, and the engine's memory holds "
@@ -84,7 +89,8 @@ def _json_rows(path: Path) -> Iterator[Arrival]:
                 raise ValueError(
                     f"{where}: this is no JSON object. Give one with {', '.join(JSON_FIELDS)} in each line."
                 ) from None
-            yield _arrival(row, JSON_FIELDS, 1, where)
+            arrival = _arrival(row, JSON_FIELDS, 1, where)
+            yield replace(arrival, prefixes=_prefixes(row, arrival.prompt_tokens, where))
 
 
 def _arrival(row: Mapping[str, Any], names: tuple[str, str, str], ms: int, where: str) -> Arrival:
@@ -95,6 +101,14 @@ def _arrival(row: Mapping[str, Any], names: tuple[str, str, str], ms: int, where
         prompt_tokens=max(1, round(_number(row, prompt, where))),
         completion_tokens=max(1, round(_number(row, completion, where))),
     )
+
+
+def _prefixes(row: Mapping[str, Any], prompt_tokens: int, where: str) -> tuple[int, ...]:
+    """Those of whole blocks: what a prompt ends with is nobody else's."""
+    found = row.get("hash_ids", [])
+    if not isinstance(found, list) or not all(type(each) is int for each in found):
+        raise ValueError(f"{where}, column hash_ids: give a list of whole numbers, or leave it out.")
+    return tuple(found[: prompt_tokens // PREFIX_TOKENS])
 
 
 def _number(row: Mapping[str, Any], name: str, where: str) -> float:

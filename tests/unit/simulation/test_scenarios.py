@@ -174,9 +174,9 @@ def test_dispatches_over_a_limit_are_counted(monkeypatch):
 
 
 def over_one_seat(hold):
-    def held(self, now_ms, *, streams):
+    def held(self, *, streams):
         self.cap = 1
-        return hold(self, now_ms, streams=streams)
+        return hold(self, streams=streams)
 
     return held
 
