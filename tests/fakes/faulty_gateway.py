@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from contextlib import asynccontextmanager
 
 import httpx2 as httpx
@@ -66,6 +67,11 @@ async def send_raw(served, body):
     reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
     writer.write(head.encode() + raw)
     return reader, writer
+
+
+def most_asked(span_s):
+    """How often a dead backend may be asked: three times, then after 1 s, 2 s, 4 s and so on."""
+    return 3 + int(math.log2(1 + span_s))
 
 
 def in_flight(served):

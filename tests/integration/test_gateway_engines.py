@@ -1,36 +1,27 @@
-"""What engines are told and what they tell: our order, their load, and that they are ill."""
+"""What engines are told and what they tell: our order, a known beginning, their load."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import httpx2 as httpx
 import pytest
 
-from gateway.relay import RelayOptions
 from scheduling.core.policy import PoolRule
 from scheduling.engines.endpoint import Endpoint
 from tests.fakes.engine import running_engine
-from tests.fakes.faulty import CHUNKED_HEAD, answer, chunk, faulty_engine, says
+from tests.fakes.faulty import answer, faulty_engine, says
 from tests.fakes.faulty_gateway import (
     AUTH,
     BODY,
-    BUSY,
     CAST,
     CHAT,
-    EVENT,
-    GOOD,
-    STREAM,
     WHOLE,
-    gateway,
     post,
-    read_raw,
     send_raw,
-    stall_then,
 )
 from tests.fakes.gateway import MODEL, POOL, running_gateway
 from tests.fakes.waiting import until
@@ -38,7 +29,6 @@ from tests.fakes.waiting import until
 REPORT = 'JSON {"named_metrics": {"kv_cache_usage_perc": 0.4, "num_requests_waiting": 2}}'
 TELLING = answer(b'{"choices":[]}', "200 OK", f"endpoint-load-metrics: {REPORT}")
 FULL = answer(b'{"error":{"message":"full"}}', "503 Service Unavailable", f"endpoint-load-metrics: {REPORT}")
-SERVER_ERROR = answer(b'{"error":{"message":"no GPU"}}', "500 Internal Server Error")
 
 
 @asynccontextmanager
@@ -64,13 +54,6 @@ def give_order(served, *orders):
             yield held
 
     served.dispatcher.lease = ordered
-
-
-def told(served):
-    """The backends whose failures the dispatcher hears of, and those that are only busy."""
-    failed, busy = [], []
-    served.dispatcher.fail, served.dispatcher.throttle = failed.append, busy.append
-    return failed, busy
 
 
 CLIENTS_OWN = [
@@ -189,90 +172,31 @@ async def test_a_simulated_vllm_tells_its_load_to_the_gateway():
     assert json.loads(figures)["named_metrics"]
 
 
-ILL = [
-    pytest.param(says(then="close"), id="closed without a word"),
-    pytest.param(says(then="reset"), id="reset"),
-    pytest.param(says(CHUNKED_HEAD, then="reset"), id="reset after its head"),
-    pytest.param(says(SERVER_ERROR), id="500"),
-    pytest.param(says(b"SSH-2.0-OpenSSH_9\r\n\r\n"), id="no HTTP"),
-    pytest.param(says(answer(b"<p>hello</p>", kind="text/html")), id="a page"),
-    pytest.param(stall_then(5), id="silent"),
-]
+@pytest.mark.parametrize(("slack", "backend"), [(1, "gpu-1"), (None, "gpu-0")], ids=["affinity", "none"])
+async def test_a_conversation_goes_back_to_the_engine_that_knows_its_beginning(slack, backend):
+    policy = CAST.policy(("gpu-0", "gpu-1"))
+    policy = replace(policy, pools={POOL: PoolRule(POOL, prefix_slack_requests=slack)})
+    talks = [[{"role": "user", "content": word * 2000}] for word in ("ours ", "theirs ")]
+    both_are_asked = asyncio.Event()
 
+    async def waits(peer):
+        while True:
+            await peer.request()
+            await both_are_asked.wait()
+            await peer.send(WHOLE)
 
-@pytest.mark.parametrize("script", ILL)
-async def test_an_engine_that_fails_before_it_says_anything_is_told_of(script):
-    patience = RelayOptions(first_byte_s=0.2)
-    async with gateway(script, says(GOOD), relay=patience) as (served, _):
-        failed, busy = told(served)
-        await post(served, STREAM)
-    assert (failed, busy) == (["gpu-0"], [])
-
-
-async def test_an_engine_that_is_not_there_is_told_of():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        async with before(taken.getsockname()[1]) as served:
-            failed, busy = told(served)
-            await post(served, BODY)
-    assert set(failed) == {"gpu-0"}
-    assert busy == []
-
-
-@pytest.mark.parametrize("busy_answer", [BUSY, answer(b"{}", "429 Too Many Requests", "retry-after: 0")])
-async def test_an_engine_without_room_is_busy_and_not_ill(busy_answer):
-    async with gateway((says(busy_answer, then="close"), says(WHOLE))) as (served, _):
-        failed, busy = told(served)
-        assert (await post(served, BODY)).status_code == 200
-    assert (failed, busy) == ([], ["gpu-0"])
-
-
-WELL = [
-    pytest.param(says(answer(b'{"error":{"message":"too long"}}', "400 Bad Request")), BODY, id="400"),
-    pytest.param(says(answer(b'{"error":{"message":"no"}}', "401 Unauthorized")), BODY, id="401"),
-    pytest.param(says(answer(b'{"error":{"message":"odd"}}')), BODY, id="an error with status 200"),
-    pytest.param(says(CHUNKED_HEAD + chunk(b'data: {"error":{"message":"odd"}}\n\n')), STREAM, id="in band"),
-]
-
-
-@pytest.mark.parametrize(("script", "body"), WELL)
-async def test_an_error_that_may_be_the_requests_fault_does_not_count(script, body):
-    async with gateway(script) as (served, _):
-        failed, busy = told(served)
-        assert (await post(served, body)).status_code >= 400
-    assert (failed, busy) == ([], [])
-
-
-async def test_a_break_in_the_middle_of_an_answer_does_not_count():
-    async with gateway(says(CHUNKED_HEAD + chunk(EVENT), then="reset")) as (served, _):
-        failed, _ = told(served)
-        await read_raw(served, STREAM)
-    assert failed == []
-
-
-async def test_a_client_that_leaves_before_the_first_byte_does_not_count():
-    async with gateway(stall_then(60)) as (served, (engine,)):
-        failed, busy = told(served)
-        _, writer = await send_raw(served, STREAM)
-        await until(lambda: engine.asked)
-        writer.close()
-        records = await served.settled(1)
-    assert records[0].outcome == "client_gone_streaming"
-    assert (failed, busy) == ([], [])
-
-
-async def test_a_request_that_two_engines_fail_on_is_held_against_the_first_only():
-    async with gateway(says(SERVER_ERROR), says(SERVER_ERROR)) as (served, _):
-        failed, _ = told(served)
-        assert (await post(served, BODY)).status_code == 502
-    assert failed == ["gpu-0"]
-
-
-async def test_a_dead_backend_is_asked_rarely_while_the_other_serves_all():
-    async with gateway(says(then="close"), says(WHOLE)) as (served, (dead, living)):
-        answers = [await post(served, BODY) for _ in range(60)]
-        records = await served.settled(60)
-    assert {each.status_code for each in answers} == {200}
-    assert {record.backend for record in records} == {"gpu-1"}
-    assert 1 <= dead.connections <= 6
-    assert len(living.asked) == 60
+    async with (
+        faulty_engine(waits) as one,
+        faulty_engine(waits) as two,
+        before(one.port, two.port, policy=policy) as served,
+    ):
+        first = asyncio.create_task(post(served, {**BODY, "messages": talks[0]}))
+        await until(lambda: one.asked)
+        second = asyncio.create_task(post(served, {**BODY, "messages": talks[1]}))
+        await until(lambda: two.asked)
+        both_are_asked.set()
+        await asyncio.gather(first, second)
+        again = [*talks[1], {"role": "assistant", "content": "ok"}, {"role": "user", "content": "more"}]
+        await post(served, {**BODY, "messages": again})
+        records = await served.settled(3)
+    assert records[2].backend == backend
