@@ -81,7 +81,6 @@ class DataPlane:
             self._dispatcher,
             lambda: self._rules.policy,
             float(knobs["FAIRLANE_SNAPSHOT_EVERY_S"]),
-            alone=lambda: self._control.alone,
         )
         self._control = ControlFeed(
             self._gateway_id,

@@ -50,7 +50,12 @@ KNOBS = (
         "",
         "Origins such as https://fairlane.example, by comma, when a proxy ends TLS.",
     ),
-    Knob("FAIRLANE_POLL_EVERY_S", 1.0, "How often each engine's metrics are read.", 0.1),
+    Knob(
+        "FAIRLANE_POLL_EVERY_S",
+        1.0,
+        "How often each engine's metrics are read, unless its backend says otherwise (`poll_every_ms`).",
+        0.1,
+    ),
     Knob("FAIRLANE_METRICS_STALE_S", 10.0, "A reading older than this changes no limit.", 1),
     Knob(
         "FAIRLANE_POLICY_STALE_S",

@@ -73,7 +73,7 @@ class BackendForm(ConsoleForm):
     priority_order = forms.ChoiceField(
         required=False,
         label="Priority numbers",
-        choices=[("", "as its engine usually does"), *spoken(policy.PRIORITY_ORDERS)],
+        choices=[("", "the engine's usual"), *spoken(policy.PRIORITY_ORDERS)],
         help_text="vLLM serves low numbers first, SGLang high ones unless its flag says low.",
     )
     api_key = forms.CharField(

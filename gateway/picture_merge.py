@@ -54,11 +54,10 @@ class Snapshot(msgspec.Struct):
     at_s: float
     revision: int
     pools: list[PoolSnapshot]
-    alone: bool = False  # it hears no controller and reads the engines itself
 
 
-def merge(snapshots: Sequence[Snapshot]) -> Picture:
-    """Sum what the gateways published."""
+def merge(snapshots: Sequence[Snapshot], alone: int = 0) -> Picture:
+    """Sum what the gateways published; ``alone`` of them read the engines themselves."""
     by_pool: dict[str, list[PoolSnapshot]] = {}
     for snapshot in snapshots:
         for pool in snapshot.pools:
@@ -68,7 +67,7 @@ def merge(snapshots: Sequence[Snapshot]) -> Picture:
         revision=min((snapshot.revision for snapshot in snapshots), default=0),
         gateways=len(snapshots),
         pools=tuple(_pool(by_pool[name]) for name in sorted(by_pool)),
-        alone=sum(snapshot.alone for snapshot in snapshots),
+        alone=alone,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,6 +19,8 @@ from redis.exceptions import RedisError
 
 from gateway.picture_merge import PoolSnapshot, Snapshot, TenantSnapshot, merge
 from gateway.pictures import Picture
+from scheduling import control_bus
+from scheduling.control_bus import GatewayWord
 from scheduling.core.policy import Policy, TenantRule
 from scheduling.core.view import PoolView
 from scheduling.dispatchers.base import Dispatcher
@@ -49,13 +51,11 @@ class SnapshotPublisher:
         dispatcher: Dispatcher,
         policy: Callable[[], Policy],
         every_s: float,
-        alone: Callable[[], bool] = lambda: False,
     ) -> None:
         self._gateway_id = gateway_id
         self._dispatcher = dispatcher
         self._policy = policy
         self._every_s = every_s
-        self._alone = alone  # whether this gateway reads the engines itself
         self._redis = async_client()
 
     async def run(self) -> None:
@@ -89,7 +89,6 @@ class SnapshotPublisher:
     async def _publish(self) -> None:
         now = time.time()
         snapshot = take(self._dispatcher, self._policy(), self._gateway_id, now)
-        snapshot.alone = self._alone()
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(SNAPSHOT + self._gateway_id, _encode(snapshot), ex=SNAPSHOT_S)
         pipeline.zadd(GATEWAYS, {self._gateway_id: now})
@@ -152,7 +151,7 @@ async def read_picture(client: redis.asyncio.Redis) -> Picture:
     """What all gateways published last, merged."""
     ids: Any = await client.zrangebyscore(GATEWAYS, time.time() - SNAPSHOT_S, "+inf")
     pages = await client.mget([SNAPSHOT + _text(name) for name in ids]) if ids else []
-    return merge(_readable(pages))
+    return merge(_readable(pages), _alone(await control_bus.read_words(client)))
 
 
 def read_picture_sync() -> Picture:
@@ -173,8 +172,12 @@ def read_picture_sync() -> Picture:
         told = _readable(pages)
         fresh = told and (not first_look or all(snapshot.at_s >= looked_s for snapshot in told))
         if fresh or time.monotonic() > give_up_s:
-            return merge(told)
+            return merge(told, _alone(control_bus.load_words(client)))
         time.sleep(LOOK_AGAIN_S)
+
+
+def _alone(words: Mapping[str, GatewayWord]) -> int:
+    return sum(word.alone for word in words.values())
 
 
 def _readable(pages: Iterable[Any]) -> list[Snapshot]:

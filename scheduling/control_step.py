@@ -79,6 +79,16 @@ def with_figures(load: EngineLoad, heard: EngineLoad) -> EngineLoad:
     )
 
 
+def with_work(load: EngineLoad, own: OwnCounts) -> EngineLoad:
+    """``load`` with how many are at work, where a response told of the queue alone: ours that cannot wait.
+
+    Requests of others in the engine's queue make it fewer, never more.
+    """
+    if load.running is not None or load.waiting is None:
+        return load
+    return replace(load, running=max(0, own.in_flight - load.waiting))
+
+
 def after_hearing(before: BackendState | None, after: BackendState, heard: EngineLoad) -> BackendState:
     """The state after a response's reading that left out how many are running.
 

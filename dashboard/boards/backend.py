@@ -72,7 +72,7 @@ def _circuit(gate: BackendPicture | None) -> str:
     if gate is None:
         return words.UNKNOWN
     word = backends.circuit_word(gate)
-    state = gate.circuit.replace("_", " ")
+    state = "closed, starting slowly" if gate.slow_start else gate.circuit.replace("_", " ")
     return f"{state}: {word}" if word else f"{state}: requests go through"
 
 

@@ -83,7 +83,7 @@ def health(
 
 def _cut_off(gate: BackendPicture) -> tuple[str, str] | None:
     if gate.circuit == "closed":
-        return ("warn", "slow start") if gate.slow_start else None
+        return ("busy", "slow start") if gate.slow_start else None
     return ("bad", CIRCUIT_OPEN) if gate.circuit == "open" else ("warn", "half open")
 
 

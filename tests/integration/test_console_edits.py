@@ -9,12 +9,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from dashboard.words import TIMES
 from gateway import selectors as gateway_selectors
 from gateway import services as gateway_services
 from gateway.models import UsageRecord
 from scheduling import selectors, services
-from scheduling.core.usage import CostRule
 from tests import scenes
 from tests.fakes.usage import used
 from tests.scenes import text
@@ -265,38 +263,6 @@ def test_a_bad_backend_address_is_refused_at_its_field(console):
 
     assert answer.status_code == 422
     assert 'id="id_url_error"' in text(answer)
-
-
-def test_a_policy_is_saved_and_a_bad_one_is_refused(console):
-    form = {
-        "main-fairness": "round_robin",
-        "main-admission": "static_cap",
-        "main-window_requests": "5",
-        "main-engine_queue_target_requests": "3",
-        "main-tpot_target_ms": "150",
-        "main-stale": "keep",
-        "main-counts_sent": "on",
-        "main-kv_fill_percent": "80",
-        "main-prefix_slack_requests": "2",
-        "main-engine_priority": "off",
-        "main-prompt_weight": "1",
-        "main-completion_weight": "3",
-        "main-cached_discount_percent": "90",
-    }
-    address = reverse("change-policy", args=["main"])
-
-    console.post(address, form)
-    refused = console.post(address, {**form, "main-window_requests": "0"})
-
-    rule = selectors.policy().pools["main"]
-    assert (rule.fairness, rule.window_requests, rule.tpot_target_ms) == ("round_robin", 5, 150)
-    assert (rule.counts_sent, rule.kv_fill_percent, rule.prefix_slack_requests) == (True, 80, 2)
-    assert rule.cost == CostRule(1, 3, 90)
-    assert f"3 {TIMES} completion, cached prompt tokens 90" in text(
-        console.get(reverse("queue", args=["main"]))
-    )
-    assert refused.status_code == 422
-    assert 'id="id_main-window_requests_error"' in text(refused)
 
 
 def test_pools_and_models_are_made_here(console):

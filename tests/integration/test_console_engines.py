@@ -8,8 +8,10 @@ import pytest
 from django.urls import reverse
 
 from dashboard import laws
+from dashboard.words import TIMES
 from scheduling import selectors, services
 from scheduling.core import policy
+from scheduling.core.usage import CostRule
 from scheduling.engines import connect
 from scheduling.engines.connect import ConnectReport, ConnectStep
 from tests import scenes
@@ -49,6 +51,38 @@ def test_every_law_stale_rule_and_mode_is_described_and_can_be_chosen(console):
     for name, choice in (*laws.LAWS.items(), *laws.STALE.items(), *laws.ENGINE_PRIORITY.items()):
         assert f'value="{name}"' in page
         assert choice.sentence.split("'")[0] in page
+
+
+def test_a_policy_is_saved_and_a_bad_one_is_refused(console):
+    form = {
+        "main-fairness": "round_robin",
+        "main-admission": "static_cap",
+        "main-window_requests": "5",
+        "main-engine_queue_target_requests": "3",
+        "main-tpot_target_ms": "150",
+        "main-stale": "keep",
+        "main-counts_sent": "on",
+        "main-kv_fill_percent": "80",
+        "main-prefix_slack_requests": "2",
+        "main-engine_priority": "off",
+        "main-prompt_weight": "1",
+        "main-completion_weight": "3",
+        "main-cached_discount_percent": "90",
+    }
+    address = reverse("change-policy", args=["main"])
+
+    console.post(address, form)
+    refused = console.post(address, {**form, "main-window_requests": "0"})
+
+    rule = selectors.policy().pools["main"]
+    assert (rule.fairness, rule.window_requests, rule.tpot_target_ms) == ("round_robin", 5, 150)
+    assert (rule.counts_sent, rule.kv_fill_percent, rule.prefix_slack_requests) == (True, 80, 2)
+    assert rule.cost == CostRule(1, 3, 90)
+    assert f"3 {TIMES} completion, cached prompt tokens 90" in text(
+        console.get(reverse("queue", args=["main"]))
+    )
+    assert refused.status_code == 422
+    assert 'id="id_main-window_requests_error"' in text(refused)
 
 
 def test_a_policy_that_the_engines_cannot_follow_is_refused_at_its_field(console):

@@ -38,7 +38,6 @@ WRITES = {
     "delete_backend": lambda: services.delete_backend("gpu-0", by=BY),
     "set_policy": lambda: services.set_policy("main", by=BY, fairness="fifo", tpot_target_ms=150),
     "create_alias": lambda: services.create_alias("fast", {"llama": 3, "qwen": 1}, by=BY, fallbacks=["qwen"]),
-    "set_fallbacks": lambda: services.set_fallbacks("llama", ["qwen"], by=BY),
     "create_priority_class": lambda: services.create_priority_class("night", by=BY),
     "set_priority_class": lambda: services.set_priority_class("batch", by=BY, max_wait_s=60),
     "delete_priority_class": lambda: services.delete_priority_class("batch", by=BY),

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +15,8 @@ from gateway.picture_merge import (
     jain,
     merge,
 )
+from gateway.pictures import BackendPicture
+from scheduling.core.view import BackendView
 
 
 def row(tenant: str, *, weight: int = 1, queued: int = 0, served: int = 0, **more) -> TenantSnapshot:
@@ -138,3 +143,40 @@ def test_two_gateways_make_one_line_per_tenant() -> None:
 
 def test_no_gateway_makes_an_empty_picture() -> None:
     assert merge([]).pools == ()
+
+
+def gates(*views: BackendView) -> BackendPicture:
+    parts = [snapshot(f"g{number}") for number in range(len(views))]
+    for part, view in zip(parts, views, strict=True):
+        part.pools[0].backends = [view]
+    (gate,) = merge(parts).pools[0].backends
+    return gate
+
+
+def test_the_worst_circuit_of_any_gateway_is_in_the_picture_with_its_next_try() -> None:
+    closed = BackendView("gpu-0", 1, 0, 3, 32, False, False, reserved_kv_tokens=300, kv_tokens=900)
+    half = replace(closed, circuit="half_open", slow_start=True)
+    shut = replace(closed, circuit="open", retry_in_ms=700)
+    longer = replace(shut, retry_in_ms=900)
+
+    assert gates(closed, closed).circuit == "closed"
+    assert gates(closed, half).circuit == "half_open"
+    both = gates(longer, half, shut)
+    assert (both.circuit, both.retry_in_ms, both.slow_start) == ("open", 700, True)
+    assert (both.reserved_kv_tokens, both.kv_tokens) == (900, 900)
+    assert gates(closed, replace(closed, circuit="ajar")).circuit == "closed"
+
+
+def test_a_snapshot_of_the_release_before_is_still_read() -> None:
+    old = b"""{"gateway":"g","at_s":1.0,"revision":3,"pools":[{"pool":"main","fairness":"fifo","queued":0,
+    "in_flight":1,"tenants":[],"backends":[{"backend":"gpu-0","in_flight":1,"pending_first_token":0,
+    "window":3,"cap":32,"blocked":false,"draining":false}]}]}"""
+
+    picture = merge([msgspec.json.decode(old, type=Snapshot)])
+
+    (gate,) = picture.pools[0].backends
+    assert (gate.circuit, gate.kv_tokens, gate.slow_start, picture.alone) == ("closed", None, False, 0)
+
+
+def test_gateways_that_read_the_engines_themselves_are_counted() -> None:
+    assert merge([snapshot("g1")], alone=1).alone == 1
