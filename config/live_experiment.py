@@ -28,7 +28,7 @@ from scheduling.simulation.scenario import EngineSpec
 ENGINE_START_S = 20.0
 ENGINE_STOP_S = 3.0
 TAKEN_OVER_S = 10.0  # how long the gateway may take to know our model
-SETTLE_S = 1.5  # every gateway obeys a change within a second
+SETTLE_S = 1.1  # every gateway obeys a change within a second
 ASK_EVERY_S = 0.1
 LISTENS = re.compile(r"listening on (http://\S+)")
 

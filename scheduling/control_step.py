@@ -89,19 +89,6 @@ def with_work(load: EngineLoad, own: OwnCounts) -> EngineLoad:
     return replace(load, running=max(0, own.in_flight - load.waiting))
 
 
-def after_hearing(before: BackendState | None, after: BackendState, heard: EngineLoad) -> BackendState:
-    """The state after a response's reading that left out how many are running.
-
-    That figure goes with the moment it was true for, so it stays the last
-    page's, and so does the age of the reading.
-    """
-    if heard.running is not None or before is None or before.given_running is None:
-        return after
-    return replace(
-        after, running=before.running, given_running=before.given_running, read_at_s=before.read_at_s
-    )
-
-
 class Told:
     """What a gateway's gates have to tell, kept until a control step has used it.
 

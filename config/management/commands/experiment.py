@@ -23,6 +23,7 @@ from scheduling.simulation.experiments.spread import conduct_all
 from scheduling.simulation.experiments.trial import LIVE, SIMULATED, Size
 
 ALL = "all"
+ALL_LIVE_SECONDS = 3  # a trial: there are some seventy
 
 
 class Command(BaseCommand):
@@ -38,7 +39,8 @@ class Command(BaseCommand):
         add(
             "--seconds",
             type=int,
-            help=f"how long each trial offers traffic (default: {SIMULATED.seconds}; live {LIVE.seconds})",
+            help=f"how long each trial offers traffic (default: {SIMULATED.seconds}; live {LIVE.seconds}, and "
+            f"{ALL_LIVE_SECONDS} with all)",
         )
         add(
             "--time-scale",
@@ -100,6 +102,8 @@ def _size(options: dict[str, Any]) -> Size:
     if options["time_scale"] is not None and not options["live"]:
         raise CommandError("--time-scale goes with --live: pretend time is as fast as the machine anyway.")
     size = LIVE if options["live"] else SIMULATED
+    if options["live"] and options["name"] == ALL:
+        size = replace(size, seconds=ALL_LIVE_SECONDS)
     size = replace(
         size,
         seconds=size.seconds if options["seconds"] is None else options["seconds"],

@@ -13,10 +13,10 @@ from scheduling.simulation.experiments.traffic import Crowd, power, workload
 from scheduling.simulation.experiments.trial import Observation, Size, Trial
 from scheduling.simulation.scenario import UNLIMITED, Scenario, WeightChange, Workload
 
-BARE = "a fifo engine, nothing held back"
+BARE = "fifo engine, nothing held back"
 ALONE = "engine priority alone"
-GATEWAY = "the gateway's queue alone"
-BOTH = "the gateway's queue and engine priority"
+GATEWAY = "gateway's queue alone"
+BOTH = "gateway's queue and engine priority"
 STEADY, RAISED = "steady", "raised"
 NEW_WEIGHT = 3
 DUE = {STEADY: 0.25, RAISED: 0.75}

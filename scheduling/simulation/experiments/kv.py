@@ -36,7 +36,7 @@ def _tight(size: Size, seed: int) -> Workload:
     writer = Crowd(WRITER, ASKS * SEATS_FILLED * size.capacity_per_s(prompt, completion), prompt, completion)
     played = workload(size, seed, [quiet(size), writer], measured_from=flood.WARM)
     longest = max(one.prompt_tokens + one.completion_tokens for one in played.arrivals)
-    tokens = max(2 * longest, round(SEATS_FILLED * size.seats * (prompt + completion)))
+    tokens = max(longest, round(SEATS_FILLED * size.seats * (prompt + completion)))
     memory = -(-tokens // BLOCK_SIZE) * BLOCK_SIZE
     spec = replace(size.engine, kv_tokens=memory, max_model_len=min(size.engine.max_model_len, memory))
     return replace(played, engines=(spec,))

@@ -110,5 +110,5 @@ LIVE = Size(
     completion_tokens=40,
     quiet_per_s=4.0,
     time_scale=2.0,
-    polls_ms=(100, 1000, 3000),
+    polls_ms=(100, 1000, 2000),
 )
