@@ -16,10 +16,9 @@ class EngineOrder:
 
     A request's tag is where its tenant's service begins: the end of the one
     before, or now if that has passed, where now is the least tag of those
-    without a first token (while there is none, where the last of them
-    stood). The tenant's next begins later by the cost over the weight. The
-    order is the class's rank, then the tag in whole cost tokens per weight;
-    low goes first.
+    without a first token (while there is none, the largest so far). The
+    tenant's next begins later by the cost over the weight. The order is the
+    class's rank, then the tag in whole cost tokens per weight; low goes first.
 
     An order once sent cannot be recalled: another weight holds for later
     requests only, and nothing is settled when the real cost is known. That is

@@ -22,6 +22,7 @@ BACKEND_TEXTS = {
     "kv": "backend {name} has {reserved} of {memory} tokens of memory reserved; this request may need {need}",
     "window": "backend {name} still owes {pending} first tokens, as many as it may",
 }
+KEPT = Reason("backends_kept", "a request whose turn it is waits for memory; the backends are kept for it")
 
 
 def position(machine: Machine, entry: Entry, now_ms: int) -> int:
@@ -45,7 +46,7 @@ def explain(machine: Machine, entry: Entry, now_ms: int) -> Explanation:
         position=place,
         wait_ms=wait_ms,
         error_ms=machine.pace.error_ms,
-        reasons=tuple(_reasons(machine, entry, now_ms)),
+        reasons=tuple(_reasons(machine, entry, now_ms)) or (KEPT,),
     )
 
 

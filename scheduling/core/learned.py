@@ -14,8 +14,8 @@ ROOMY_KV = 0.95  # a fuller KV memory, not the engine, decides how many run
 
 
 def is_read(state: BackendState, step: Step) -> bool:
-    """Whether there is a good reading that is not too old."""
-    return state.read_at_s > 0 and step.now_s - state.read_at_s <= step.stale_after_s
+    """Whether there is a good reading that is not too old. Never (0) is too long ago in any case."""
+    return step.now_s - state.read_at_s <= step.stale_after_s
 
 
 def full_cap(state: BackendState, step: Step) -> int:
@@ -38,7 +38,7 @@ def full_cap(state: BackendState, step: Step) -> int:
 
 def cap_source(state: BackendState, step: Step) -> str:
     """Words for a full cap that is not the rule's; empty where it is."""
-    if not step.backend.learns_cap or state.rule_cap == step.backend.max_in_flight:
+    if state.rule_cap == step.backend.max_in_flight:
         return ""
     told = state.max_requests is not None
     return f"the engine takes {state.rule_cap}" if told else "the engine does not say how many it takes"
@@ -78,8 +78,8 @@ def _fill(state: BackendState, step: Step) -> int:
 
 def _next_fill(state: BackendState, step: Step) -> int:
     """Preemptions mean that the forecast of lengths was too low: reserve less of the memory for a while."""
-    most, fill = 10 * step.pool.kv_fill_percent, _fill(state, step)
+    fill = _fill(state, step)
     before, after = state.preemptions_total, step.load.preemptions_total
     if before is not None and after is not None and after > before:
         return min(fill, max(KV_FILL_LEAST, fill - KV_FILL_CUT))
-    return min(most, fill + KV_FILL_STEP)
+    return fill + KV_FILL_STEP

@@ -68,11 +68,13 @@ class Scheduler(Steered):
     def start(self, request_id: str, now_ms: int) -> list[Event]:
         """The first token came: the request leaves the window."""
         entry = self._entries.get(request_id)
-        if entry is None or entry.gate is None or not entry.pending:
+        if entry is None or entry.gate is None:
             return []
-        gate = entry.gate
         if self._sends_order:
             self._engine_order.started(entry)
+        if not entry.pending:
+            return []
+        gate = entry.gate
         if gate.started(entry):
             return self._closed(now_ms)
         return self._freed(gate, now_ms)

@@ -11,9 +11,12 @@ from scheduling.core.control import OwnCounts
 from scheduling.core.events import Event
 from scheduling.core.limits import EngineLoad
 from scheduling.core.scheduler import Scheduler
-from scheduling.simulation.engine.request import Progress
 from scheduling.simulation.fleet import Backend, Fleet
 from scheduling.simulation.wire import Wire
+
+HEAR_EVERY_MS = (
+    100  # of one engine: as the gateway's control feed, which may see thousands of answers a second
+)
 
 
 class Controller:
@@ -26,16 +29,17 @@ class Controller:
         self._fleet = fleet
         self._wire = wire
         self._obey = obey  # does what the scheduler decided
+        self._heard_ms: dict[str, float] = {}  # when each engine's header was last acted on
 
     def read_engines(self, now_ms: int, *, blackout: bool) -> None:
         """Ask every engine how it does."""
         self._wire.send(partial(self._show, now_ms, shown=not blackout), now_ms)
 
-    def read_header(self, backend: Backend, said: Iterable[Progress], now_ms: float) -> None:
-        """What answers that end now tell of the engine's load."""
+    def read_header(self, backend: Backend, now_ms: float) -> None:
+        """An answer that ends now tells of the engine's load."""
         asked_ms = now_ms - self._wire.delay_ms  # what was sent later is not in it
-        if (load := backend.header(said, asked_ms)) is not None:
-            self._wire.send(partial(self._overhear, load, asked_ms), now_ms)
+        load = backend.reader.header(backend.engine, asked_ms)
+        self._wire.send(partial(self._overhear, load, asked_ms), now_ms)
 
     def _show(self, asked_ms: int, now_ms: float, *, shown: bool) -> None:
         loads = [backend.look(asked_ms, blackout=not shown) for backend in self._fleet]
@@ -51,6 +55,9 @@ class Controller:
 
     def _overhear(self, load: EngineLoad, asked_ms: float, now_ms: float) -> None:
         """A step at once, but none up: it does not look at who waits."""
+        if now_ms - self._heard_ms.get(load.backend, -HEAR_EVERY_MS) < HEAR_EVERY_MS:
+            return
+        self._heard_ms[load.backend] = now_ms
         held = counts_of(self._scheduler.view(int(now_ms)).backends)
         own = {name: replace(counts, blocked=False) for name, counts in held.items()}
         self._decide(load, own, asked_ms, now_ms)

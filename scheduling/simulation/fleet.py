@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from math import inf
 
 from scheduling.core.limits import EngineLoad, Limit
 from scheduling.core.policy import Policy
 from scheduling.simulation.control import ReadEngine
 from scheduling.simulation.engine.counted import CountedEngine
-from scheduling.simulation.engine.request import Progress
 from scheduling.simulation.record import Gauge
 from scheduling.simulation.scenario import POOL, PREFIX_TOKENS, Arrival, EngineSpec, Scenario
 
@@ -89,12 +88,6 @@ class Backend:
         if self.up and not blackout:
             return self.reader.page(self.engine, self.started_ms, asked_ms)
         return self.reader.nothing("timeout" if self.up else "refused", asked_ms)
-
-    def header(self, said: Iterable[Progress], asked_ms: float) -> EngineLoad | None:
-        """What answers that end now tell of the engine's load; None when none ends."""
-        if any(progress.finish for progress in said):
-            return self.reader.header(self.engine, asked_ms)
-        return None
 
     def cacheable(self, arrival: Arrival) -> tuple[int, ...]:
         """Hashes of the prompt's full blocks, for an engine that keeps them."""

@@ -96,9 +96,10 @@ class Front:
         """A step of the engine has ended."""
         backend.note(now_ms)
         if said:
+            tells = backend.spec.sends_headers and any(map(self._is_whole_answer, said))
             self._wire.send(partial(self._heard, backend, said), now_ms)
-            if backend.spec.sends_headers:
-                self.controller.read_header(backend, said, now_ms)
+            if tells:
+                self.controller.read_header(backend, now_ms)
 
     def crash(self, backend: Backend, now_ms: float) -> None:
         """The engine's process dies, and takes all that it holds with it."""
@@ -211,6 +212,11 @@ class Front:
                 self._begin(flight, backend, now_ms)
             if progress.finish:
                 self._end(flight, progress.output_tokens, now_ms)
+
+    def _is_whole_answer(self, progress: Progress) -> bool:
+        """Headers go before the body: those of a stream are gone when there is something to tell."""
+        flight = self._open.get(progress.request_id)
+        return flight is not None and progress.finish is not None and not flight.served.arrival.streams
 
     def _lost(self, backend: Backend, name: str, told: int, now_ms: float) -> None:
         flight = self._open.get(name)

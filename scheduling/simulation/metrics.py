@@ -35,6 +35,7 @@ def measure(run: Run) -> Result:
         over_limit=run.over_limit,
         outcomes=_outcomes(run.served),
         fair=sharing.figures(),
+        cached_share=run.cached_tokens / run.prompt_tokens if run.prompt_tokens else 0.0,
         classes=_classes(run.served),
         tenants=tuple(
             _tenant(served, sharing.weight(name), _part(got[name], total), _part(entitled[name], total))

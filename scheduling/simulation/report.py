@@ -63,6 +63,7 @@ def facts(result: Result) -> list[tuple[str, str]]:
         ("Throughput", f"{result.tokens_per_s:,.0f} prompt and completion tokens a second"),
         ("Idle", f"an engine had nothing to do while requests waited: {result.idle_while_queued_s:.1f} s"),
         ("Engine queue", _queue(result)),
+        *_cache(result),
         ("Seats", f"{result.over_limit} dispatches over a limit"),
         ("Longest wait", f"{seconds(longest.wait_max_s)}, by {longest.tenant}" if longest else "none"),
         ("Outcomes", ", ".join(f"{name} {count:,}" for name, count in result.outcomes.items())),
@@ -132,6 +133,12 @@ def _queue(result: Result) -> str:
         f"mean {result.engine_queue_mean:.2f}, p99 {result.engine_queue_p99}, "
         f"max {result.engine_queue_max}; {result.preemptions:,} preemptions"
     )
+
+
+def _cache(result: Result) -> list[tuple[str, str]]:
+    if not result.cached_share:
+        return []
+    return [("Prefix cache", f"{result.cached_share:.1%} of the prompt tokens were in it")]
 
 
 def _converged(after_s: float | None) -> str:

@@ -90,6 +90,9 @@ class Result:
     classes: tuple[ClassResult, ...]
     tenants: tuple[TenantResult, ...]
     isolation: Isolation | None = None  # needs a second run, without the others
+    cached_share: float = (
+        0.0  # of the prompt tokens that engines admitted, 0..1: in their prefix caches already
+    )
 
     @property
     def jain(self) -> float:

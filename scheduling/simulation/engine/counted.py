@@ -107,11 +107,12 @@ class CountedEngine(Batching[CountedSequence]):
     def _start_step(self, now_ms: float) -> float | None:
         self._prefilling = []
         self._began_ms = now_ms
+        decoders = self._decoders
         budget = self._schedule_running()
         if budget and len(self._running) < self.config.max_num_seqs and self._waiting:
             self._admit_waiting(budget)
-        sequences = tokens = self._decoders.count
-        context = self._decoders.computed + tokens
+        sequences = tokens = decoders.count
+        context = decoders.computed + tokens
         for sequence, chunk in self._prefilling:
             sequences += 1
             tokens += chunk
@@ -184,7 +185,7 @@ class CountedEngine(Batching[CountedSequence]):
             if not self.memory.grow(sequence, chunk):
                 self.memory.forget(sequence)
                 return
-            self._waiting.remove(sequence)
+            self._waiting.remove_head()
             self._seats += 1
             sequence.seat = self._seats
             self._running[self._seats] = sequence
@@ -196,21 +197,27 @@ class CountedEngine(Batching[CountedSequence]):
             budget -= chunk
 
     def _finish_step(self, now_ms: float, said: list[Progress]) -> None:
-        self.decode_ms += (now_ms - self._began_ms) * (self._decoders.count + len(self._passed_over))
-        self.decode_tokens += self._decoders.count
-        for sequence in self._decoders.step():
+        decoders = self._decoders
+        self.decode_ms += (now_ms - self._began_ms) * decoders.count
+        self.decode_tokens += decoders.count
+        for sequence in decoders.step():
             self._end(sequence, said)
         for sequence, chunk in self._prefilling:
             if not sequence.gone:
                 sequence.computed += chunk
-                if sequence.published < len(sequence.request.block_hashes):
-                    self.memory.publish(sequence, sequence.request.block_hashes)
+                if hashes := sequence.request.block_hashes:
+                    self.memory.publish(sequence, hashes)
                 self._prefilled(sequence, said)
         if self._passed_over:
-            for sequence in self._passed_over:
-                if not sequence.gone:
-                    self._decoders.join(sequence)
-            self._passed_over = []
+            self._let_on(now_ms)
+
+    def _let_on(self, now_ms: float) -> None:
+        """Who had no turn goes on as before."""
+        self.decode_ms += (now_ms - self._began_ms) * len(self._passed_over)
+        for sequence in self._passed_over:
+            if not sequence.gone:
+                self._decoders.join(sequence)
+        self._passed_over = []
 
     def _prefilled(self, sequence: CountedSequence, said: list[Progress]) -> None:
         """A chunk is computed: when it was the last one, a token is said."""

@@ -92,15 +92,20 @@ class KvMemory:
 
     def forget(self, held: Held) -> None:
         """Take back all that it has: what was computed is lost, but shared blocks stay as idle ones."""
-        self.used -= held.blocks - len(held.shared) * self._hash_blocks
+        self.used -= held.blocks
+        if held.shared:
+            self._share_no_more(held)
+        held.blocks = held.published = held.computed = 0
+
+    def _share_no_more(self, held: Held) -> None:
         for block in reversed(held.shared):  # the tail of a prompt is the least likely to be shared
             self._holders[block] -= 1
-            if not self._holders[block]:
+            if self._holders[block]:
+                self.used += self._hash_blocks  # somebody else's, still
+            else:
                 del self._holders[block]
                 self._idle[block] = None
-                self.used -= self._hash_blocks
         held.shared = []
-        held.blocks = held.published = held.computed = 0
 
     def _match(self, hashes: Hashes[int]) -> int:
         """How many leading ones are in memory."""

@@ -146,7 +146,7 @@ class EngineModel(Batching[Sequence]):
             if not self.memory.grow(sequence, wanted):
                 self.memory.forget(sequence)
                 return
-            self._waiting.remove(sequence)
+            self._waiting.remove_head()
             self._running.append(sequence)
             if sequence.admitted_ms is None:
                 sequence.admitted_ms = now_ms

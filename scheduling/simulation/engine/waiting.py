@@ -36,6 +36,10 @@ class WaitingLine(Generic[S]):
         """Who is admitted next. The line must not be empty."""
         return self._line[0][2]
 
+    def remove_head(self) -> None:
+        """Take it out."""
+        del self._line[0]
+
     def add(self, sequence: S) -> None:
         """Put a sequence in its place."""
         insort(self._line, (sequence.rank, sequence.order, sequence))

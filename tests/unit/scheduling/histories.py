@@ -8,7 +8,7 @@ from dataclasses import replace
 from scheduling.core.limits import Limit
 from scheduling.core.policy import FAIRNESS, ClassRule, Policy, TenantRule
 from scheduling.core.ticket import Ticket
-from tests.unit.scheduling.machines import CLASSES, backend, policy, ticket
+from tests.unit.scheduling.machines import CLASSES, POOL, backend, policy, ticket
 from tests.unit.scheduling.referee import Referee
 
 
@@ -25,9 +25,9 @@ def random_policy(rng: random.Random, revision: int) -> Policy:
     rules = policy(
         rng.choice((*FAIRNESS, "token_fair", "token_fair")),
         weights={name: rng.randint(1, 9) for name in ("acme", "beta")},
-        backends=backends,
+        backends=[replace(rule, learns_cap=rng.random() < 0.2) for rule in backends],
         classes=random_classes(rng),
-        admission=rng.choice(("static_cap", "first_token_window")),
+        admission=rng.choice(("static_cap", "first_token_window", "queue_target")),
         window=rng.randint(1, 3),
         revision=revision,
     )
@@ -39,7 +39,13 @@ def random_policy(rng: random.Random, revision: int) -> Policy:
         tenants["acme"] = replace(tenants["acme"], model_quotas=quotas)
     if rng.random() < 0.1:
         tenants["beta"] = TenantRule("beta", suspended=True)
-    return replace(rules, tenants=tenants)
+    pool = replace(
+        rules.pools[POOL],
+        counts_sent=rng.random() < 0.7,
+        prefix_slack_requests=rng.choice((None, 0, 1)),
+        engine_priority=rng.choice(("off", "off", "with_window", "with_window", "alone")),
+    )
+    return replace(rules, tenants=tenants, pools={POOL: pool})
 
 
 def random_classes(rng: random.Random) -> dict[str, ClassRule]:
@@ -64,6 +70,7 @@ def random_ticket(rng: random.Random, number: int, now_ms: int) -> Ticket:
         attempt=2 if retry else 1,
         avoid=frozenset({rng.choice(("gpu-0", "gpu-1"))}) if retry else frozenset(),
         streams=rng.random() < 0.6,
+        prefixes=tuple(range(rng.randint(0, 2), 4)) if rng.random() < 0.5 else (),
         not_before_ms=now_ms + rng.choice((-5, 90, 4_000)) if rng.random() < 0.15 else None,
         **random_token(rng),
     )
@@ -123,13 +130,32 @@ def _touch_running(referee: Referee, rng: random.Random, running: list[str]) -> 
 
 def _touch_backend(referee: Referee, rng: random.Random, number: int) -> None:
     name = rng.choice(sorted(referee.policy.backends))
-    if rng.random() < 0.6:
-        at_s = rng.choice((float(number), 1.0))
-        running = rng.choice((None, 0, 1, 2, 4))
-        limit = Limit(name, rng.randint(0, 3), rng.randint(0, 5), "test", 0, at_s, running, at_s)
-        referee.limit(limit, max(0, referee.now - rng.choice((0, 50, 2_000))))
-    else:
+    choice = rng.random()
+    if choice < 0.5:
+        referee.limit(random_limit(rng, name, number), max(0, referee.now - rng.choice((0, 50, 2_000))))
+    elif choice < 0.6:
         referee.throttle(name)
+    else:
+        referee.fail(name)
+
+
+def random_limit(rng: random.Random, name: str, number: int) -> Limit:
+    """Sometimes after a restart, sometimes of an engine that nobody can reach."""
+    at_s = rng.choice((float(number), 1.0))
+    return Limit(
+        name,
+        rng.randint(0, 3),
+        rng.randint(0, 5),
+        "test",
+        epoch=number // 40 if rng.random() < 0.3 else 0,
+        read_at_s=at_s,
+        running=rng.choice((None, 0, 1, 2, 4)),
+        running_at_s=at_s,
+        grant=rng.choice((None, 0, 1, 3)),
+        kv_tokens=rng.choice((None, None, None, 150, 1_100)),
+        capacity=rng.choice((0, 2, 5)),
+        down=rng.random() < 0.15,
+    )
 
 
 def play(seed: int, steps: int = 120) -> Referee:
@@ -192,3 +218,55 @@ def play_siege(seed: int, steps: int = 60) -> Referee:
                 referee.finish(rng.choice(sorted(referee.running)), rng.choice((5, 500)))
     referee.drain()
     return referee
+
+
+def play_outages(seed: int, steps: int = 150) -> Referee:
+    """Two backends that come and go, retries that avoid one, known heads, short grants; refereed."""
+    rng = random.Random(seed)
+    referee = Referee(outage_policy(rng, 1))
+    for number in range(steps):
+        referee.wait(rng.choice((0, 0, 0, 300, 1_000, 4_000)))
+        running, name = sorted(referee.running), rng.choice(("gpu-0", "gpu-1"))
+        choice = rng.random()
+        if choice < 0.45:
+            retry = {"attempt": 2, "avoid": frozenset({name})} if rng.random() < 0.3 else {}
+            head = 10 * rng.randint(0, 4)
+            tenant = rng.choice("ab")
+            referee.submit(
+                ticket(
+                    f"r{number}",
+                    tenant,
+                    queued_ms=referee.now,
+                    prefixes=tuple(range(head, head + rng.randint(1, 3))),
+                    **retry,
+                )
+            )
+        elif choice < 0.62 and running:
+            referee.start(rng.choice(running))
+        elif choice < 0.78 and running:
+            referee.finish(rng.choice(running), 100, refund=rng.random() < 0.3)
+        elif choice < 0.87:
+            at_s, epoch = float(number), number // 25
+            grant, capacity = rng.choice((None, 0, 2)), rng.choice((0, 2, 9))
+            down = rng.random() < 0.4
+            limit = Limit(name, 4, 4, "test", epoch, at_s, 0, at_s, grant, capacity=capacity, down=down)
+            referee.limit(limit)
+        elif choice < 0.96:
+            referee.fail(name)
+        else:
+            referee.obey(outage_policy(rng, number + 2))
+    referee.drain()
+    return referee
+
+
+def outage_policy(rng: random.Random, revision: int) -> Policy:
+    backends = [backend("gpu-0", 4), backend("gpu-1", 3)]
+    admission = rng.choice(("static_cap", "first_token_window", "queue_target", "queue_target"))
+    rules = policy(rng.choice(FAIRNESS), backends=backends, admission=admission, revision=revision)
+    pool = replace(
+        rules.pools[POOL],
+        counts_sent=rng.random() < 0.7,
+        prefix_slack_requests=rng.choice((0, 1, 2)),
+        engine_priority="with_window",
+    )
+    return replace(rules, pools={POOL: pool})

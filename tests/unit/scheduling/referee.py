@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 from scheduling.core.events import Cancelled, Dispatched, Event, Expired, Stranded
-from scheduling.core.fairness import Fifo
 from scheduling.core.levels import SLACK
 from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
@@ -11,13 +12,15 @@ from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import cost_of
 from tests.unit.scheduling.desk import Desk
+from tests.unit.scheduling.footprint import footprint, levels
 from tests.unit.scheduling.machines import POOL
-from tests.unit.scheduling.referee_rules import Rules
+from tests.unit.scheduling.referee_engines import Engine, Orders
+from tests.unit.scheduling.referee_steering import Steering
 
 PAUSE_MS = 1000
 
 
-class Referee(Rules):
+class Referee(Steering):
     """Plays histories into a machine and checks after every step what must always hold.
 
     It keeps its own account of who waits and runs where, from inputs and
@@ -39,6 +42,10 @@ class Referee(Rules):
         self.in_order: dict[str, int] = {}
         self.limits: dict[str, Limit] = {}
         self.paused_until: dict[str, int] = {}
+        self.engines: defaultdict[str, Engine] = defaultdict(Engine)
+        self.orders = Orders()
+        self.needs: dict[str, int] = {}  # of memory, in tokens, by who runs
+        self.boosts: dict[str, tuple[int, int]] = {}
 
     # inputs
 
@@ -55,12 +62,23 @@ class Referee(Rules):
         self._check(events)
 
     def start(self, request_id: str) -> None:
-        self.pending.discard(request_id)
+        if request_id in self.running:
+            self.orders.started(request_id)
+        if request_id in self.pending:
+            self.pending.discard(request_id)
+            self.engines[self.running[request_id][1]].serve(request_id)
         self._check(self.machine.start(request_id, self.now))
 
     def finish(self, request_id: str, cost: int, *, refund: bool = False) -> None:
-        if self.running.pop(request_id, None):
+        if ran := self.running.pop(request_id, None):
             self.ended.add(request_id)
+            self.orders.finish(request_id)
+            del self.needs[request_id]
+            engine = self.engines[ran[1]]
+            if not refund:
+                engine.serve(request_id)
+            if engine.trial == request_id:
+                engine.trial = None
             self.pending.discard(request_id)
             del self.seated_ms[request_id]
         self._check(self.machine.finish(request_id, cost, self.now, refund=refund))
@@ -74,6 +92,8 @@ class Referee(Rules):
         newer = known is None or (limit.epoch, limit.read_at_s) > (known.epoch, known.read_at_s)
         if newer and limit.backend in self.policy.backends:
             self.limits[limit.backend] = limit
+            self.engines[limit.backend].obey(limit, known, self.now)
+            self.engines[limit.backend].grant = limit.grant if self._counts_sent() else None
             if limit.running is None:
                 self.pending.difference_update(self._whole(self._at(limit.backend)))
             elif read_ms is not None and (known is None or limit.running_at_s > known.running_at_s):
@@ -82,42 +102,26 @@ class Referee(Rules):
 
     def throttle(self, name: str) -> None:
         self.paused_until[name] = self.now + PAUSE_MS
+        engine = self.engines[name]
+        engine.slow = max(1, engine.slow // 2) if engine.slow else None
         self._check(self.machine.throttle(name, self.now))
+
+    def fail(self, name: str) -> None:
+        self.engines[name].fail(self.now)
+        self._check(self.machine.fail(name, self.now))
 
     def obey(self, rules: Policy) -> None:
         self.policy = rules
+        self.orders.obey(rules)
+        for engine in self.engines.values():
+            engine.grant = engine.grant if self._counts_sent() else None
         self._check(self.machine.set_policy(rules, self.now))
 
     def progress(self, request_id: str, tokens: int) -> None:
+        if request_id in self.running:
+            ahead = self.running[request_id][0].prompt_tokens + tokens + 16
+            self.needs[request_id] = max(self.needs[request_id], ahead)
         self._check(self.machine.progress(request_id, tokens, self.now))
-
-    def pause(self, tenant: str | None) -> None:
-        self.desk.pool_paused |= tenant is None
-        self.desk.paused |= {tenant} if tenant else set()
-        self._check(self.machine.pause(tenant, self.now))
-
-    def resume(self, tenant: str | None) -> None:
-        if tenant is None:
-            self.desk.pool_paused = False
-        self.desk.paused.discard(tenant or "")
-        self._check(self.machine.resume(tenant, self.now))
-
-    def boost(self, tenant: str, factor: int, until_ms: int) -> None:
-        self._check(self.machine.boost(tenant, factor, until_ms, self.now))
-
-    def hold(self, request_id: str) -> None:
-        if request_id in self.waiting:
-            self.desk.held.add(request_id)
-        self._check(self.machine.hold(request_id, self.now))
-
-    def release(self, request_id: str) -> None:
-        self.desk.held.discard(request_id)
-        self._check(self.machine.release(request_id, self.now))
-
-    def move_to_front(self, request_id: str) -> None:
-        if request_id in self.waiting:
-            self.desk.first.add(request_id)
-        self._check(self.machine.move_to_front(request_id, self.now))
 
     def drain(self) -> None:
         """End everything, and see that nothing is left behind."""
@@ -141,7 +145,10 @@ class Referee(Rules):
         before = [name for name in self._at(limit.backend) if self.seated_ms[name] < read_ms]
         pending = [name for name in before if name in self.pending]
         may_wait = max(0, len(before) - limit.running)
-        self.pending.difference_update(self._whole(pending)[: max(0, len(pending) - may_wait)])
+        freed = self._whole(pending)[: max(0, len(pending) - may_wait)]
+        self.pending.difference_update(freed)
+        for name in freed:
+            self.engines[limit.backend].step(name)
 
     def _at(self, backend: str) -> list[str]:
         return [name for name, (_, where) in self.running.items() if where == backend]
@@ -161,9 +168,13 @@ class Referee(Rules):
             del self.paused_until[name]
         for name in self.in_order.keys() - known:
             del self.in_order[name]
+        for name in self.engines.keys() - known:
+            del self.engines[name]
+        self._settle_in()
         for event in events:
             self._take(event)
         self._check_counts()
+        self._check_engines()
         self._check_memory()
         self._check_nobody_is_late()
         self._check_no_seat_is_idle()
@@ -186,6 +197,8 @@ class Referee(Rules):
             self.ended.add(one.request_id)
         else:
             self._seat(one, event.backend)
+            expected = self.orders.expected(one, self.policy, self._weight(one.tenant))
+            assert event.engine_order == expected, "an order that is not by the tags"
 
     def _seat(self, one: Ticket, name: str) -> None:
         assert name in self._usable(one), "a backend that this ticket must not use"
@@ -201,9 +214,12 @@ class Referee(Rules):
         )
         self._check_nobody_is_overlooked(one, name)
         self._check_the_order_of_classes(one, name)
+        self._check_the_route(one, name)
         self.desk.forget(one.request_id)
         self.running[one.request_id] = (one, name)
         self.seated_ms[one.request_id] = self.now
+        self.needs[one.request_id] = one.prompt_tokens + one.completion_tokens
+        self.engines[name].seat(one, learns=self.policy.pools[POOL].prefix_slack_requests is not None)
         limit = self.limits.get(name)
         if one.streams or (limit and limit.running is not None):
             self.pending.add(one.request_id)
@@ -220,9 +236,10 @@ class Referee(Rules):
             assert gate.streaming == sum(
                 self.running[name][0].streams for name in here if name not in self.pending
             )
+            limit = self.limits.get(gate.backend)
             if rule:
-                assert gate.cap <= rule.max_in_flight
-            if limit := self.limits.get(gate.backend):
+                assert gate.cap <= (4096 if limit and rule.learns_cap else rule.max_in_flight)
+            if limit:
                 assert gate.cap <= limit.cap
                 assert gate.window <= limit.window
         for line in view.tenants:
@@ -257,7 +274,7 @@ class Referee(Rules):
                 if rule.draining or self.paused_until.get(name, 0) > self.now:
                     continue
                 room = self._has_room(one, name, self._held_back(one))
-                assert not room, f"{name} has a seat free while {one.request_id} waits"
+                assert not room or self._is_kept(name), f"{name} has a seat free while {one.request_id} waits"
 
     def _check_explanations(self) -> None:
         """Whoever waits is told why, and where."""
@@ -267,20 +284,3 @@ class Referee(Rules):
             assert 1 <= told.position <= len(self.waiting)
             assert told.reasons, "a ticket waits and nobody can say why"
             assert all(reason.until_ms is None or reason.until_ms > self.now for reason in told.reasons)
-
-
-def levels(machine: Scheduler):
-    """Every level of names that the machine's orders know of."""
-    for band in machine.bands:
-        tenants = vars(band.fairness).get("_tenants")
-        if tenants is not None:
-            yield tenants
-            yield from (tenant.inner for tenant in tenants.shares.values())
-
-
-def footprint(fairness) -> int:
-    """How many flows an order still remembers."""
-    if isinstance(fairness, Fifo):
-        return len(fairness._lines) + len(fairness._waiting) + len(fairness._aside)
-    level = fairness._tenants
-    return max(0, len(level.shares) - 1) + len(level._lanes) + level.held

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 from scheduling.core.view import BackendView
 from tests.unit.scheduling.desk import Desk
 from tests.unit.scheduling.machines import POOL
+from tests.unit.scheduling.referee_engines import Engine
 
 
 class Rules:
@@ -23,17 +25,115 @@ class Rules:
     desk: Desk
     overlooked: dict[tuple[str, str], int]
     in_order: dict[str, int]
+    limits: dict[str, Limit]
+    engines: dict[str, Engine]
+    needs: dict[str, int]
+    boosts: dict[str, tuple[int, int]]
+    paused_until: dict[str, int]
 
     def _has_room(self, one: Ticket, name: str, hold: int) -> bool:
         gate = self.gates[name]
         here = self._at(name)
         pending = self.pending.intersection(here)
-        windowed = self.policy.pools[POOL].admission == "first_token_window"
-        if windowed and len(pending) >= (max(1, gate.window - hold) if gate.window else 0):
+        if not self.engines[name].takes(self.now):
+            return False
+        if self._alone():
+            return True
+        if not self._fits(one, name) or self.engines[name].grant == 0:
+            return False
+        if self._windowed() and len(pending) >= (max(1, gate.window - hold) if gate.window else 0):
             return False
         if not here:
             return gate.cap > 0
         return len(here) < gate.cap - hold
+
+    def _fits(self, one: Ticket, name: str) -> bool:
+        """Whether the memory that those in flight have reserved leaves enough for it."""
+        limit, here = self.limits.get(name), self._at(name)
+        if self._alone() or not here or not limit or limit.kv_tokens is None:
+            return True
+        return (
+            sum(self.needs[each] for each in here) + one.prompt_tokens + one.completion_tokens
+            <= limit.kv_tokens
+        )
+
+    def _is_kept(self, name: str) -> bool:
+        """Whether somebody waits for memory there: who is next in line holds it."""
+        return any(
+            name in self._usable(other) and self._goes(other) and not self._fits(other, name)
+            for other in self.waiting.values()
+        )
+
+    def _alone(self) -> bool:
+        return self.policy.pools[POOL].engine_priority == "alone"
+
+    def _windowed(self) -> bool:
+        return self.policy.pools[POOL].admission == "first_token_window" and not self._alone()
+
+    def _counts_sent(self) -> bool:
+        pool = self.policy.pools[POOL]
+        return pool.counts_sent and pool.admission == "queue_target" and not self._alone()
+
+    def _weight(self, tenant: str) -> int:
+        rule = self.policy.tenants.get(tenant)
+        factor, until_ms = self.boosts.get(tenant, (1, 0))
+        return (rule.weight if rule else 1) * (factor if self.now < until_ms else 1)
+
+    def _settle_in(self) -> None:
+        for name in self.gates:
+            limit, rule = self.limits.get(name), self.policy.backends.get(name)
+            read = limit is not None and limit.running is not None
+            if rule:
+                most = 4096 if limit and rule.learns_cap else rule.max_in_flight
+                window = limit.window if limit else self.policy.pools[POOL].window_requests
+                bounds = [window] if self._windowed() else []
+                if not (self._windowed() and read):
+                    bounds.append(min(limit.cap, most) if limit else most)
+                self.engines[name].settle_in(bounds)
+
+    def _check_engines(self) -> None:
+        """Circuits are as failures make them, starts are slow, and time opens what is shut."""
+        for name, gate in self.gates.items():
+            engine, limit = self.engines[name], self.limits.get(name)
+            assert gate.circuit == engine.state(self.now)
+            assert gate.reserved_kv_tokens == sum(self.needs[each] for each in self._at(name))
+            read = limit is not None and limit.running is not None
+            if engine.slow and self._windowed():
+                assert gate.window <= engine.slow
+            if engine.slow and not (self._windowed() and read):
+                assert gate.cap <= engine.slow
+            if gate.circuit == "open":
+                due_ms = self.machine.next_due_ms()
+                assert due_ms is not None
+                assert due_ms <= engine.until_ms, "a circuit that nobody will ever look at again"
+
+    def _check_the_route(self, one: Ticket, name: str) -> None:
+        """Among those with room: near a known prefix, then the fewest pending, then the least loaded."""
+        if self._jumps(one) or any(limit.kv_tokens is not None for limit in self.limits.values()):
+            return
+        open_to = [
+            each
+            for each in self._usable(one)
+            if self._is_open(each) and self._has_room(one, each, self._held_back(one))
+        ]
+        slack = self.policy.pools[POOL].prefix_slack_requests
+        near = open_to
+        if slack is not None and one.prefixes:
+            least = min(len(self.pending.intersection(self._at(each))) for each in open_to)
+            near = [
+                each for each in open_to if len(self.pending.intersection(self._at(each))) <= least + slack
+            ]
+        assert name == min(near, key=lambda each: self._rank(one, each, slack)), "not the best backend"
+
+    def _rank(self, one: Ticket, name: str, slack: int | None) -> tuple:
+        here, limit = self._at(name), self.limits.get(name)
+        capacity = (limit.capacity if limit else 0) or self.gates[name].cap or 1
+        knows = [n for n, prefix in enumerate(one.prefixes, 1) if prefix in self.engines[name].known]
+        longest = max(knows, default=0) if slack is not None else 0
+        return -longest, len(self.pending.intersection(here)), len(here) * 1_000_000 // capacity, name
+
+    def _is_open(self, name: str) -> bool:
+        return not self.policy.backends[name].draining and self.paused_until.get(name, 0) <= self.now
 
     def _held_back(self, one: Ticket) -> int:
         """Seats that better classes have reserved, less what they lend while none stands in line."""
@@ -111,7 +211,15 @@ class Rules:
 
     def _usable(self, one: Ticket) -> list[str]:
         serving = self._serving(one)
-        live = [name for name in serving if self.gates[name].cap and not self.policy.backends[name].draining]
+        if not one.avoid:
+            return serving
+        live = [
+            name
+            for name in serving
+            if (self.gates[name].cap or self._alone())
+            and not self.policy.backends[name].draining
+            and self.engines[name].back_off_ms is None
+        ]
         return [name for name in live if name not in one.avoid] or serving
 
     def _suspended(self, one: Ticket) -> bool:

@@ -157,6 +157,16 @@ def test_a_cap_that_was_cut_begins_anew_after_a_time_of_static_caps():
     assert controller.reads().limit().cap == 64
 
 
+def test_a_window_of_one_begins_anew_after_a_time_of_another_law():
+    controller = Controller(replace(POOL, window_requests=1))
+    windows(controller, 3)
+    controller.pool = replace(STATIC, window_requests=1)
+    controller.reads()
+    controller.pool = replace(POOL, window_requests=1)
+
+    assert controller.reads(IDLE).limit().window == 1
+
+
 def test_what_a_limit_does_not_say_is_zero():
     assert Limit("gpu-0", 1, 1, "") == Limit("gpu-0", 1, 1, "", 0, 0.0, None, 0.0)
 
@@ -167,4 +177,5 @@ def test_a_new_backends_state_begins_with_nothing_read_and_nothing_decided():
     assert (state.epoch, state.rule_window, state.rule_cap) == (0, 0, 0)
     assert (state.ticked_at_s, state.decided_at_s, state.read_at_s) == (0.0, 0.0, 0.0)
     assert (state.moved_at_s, state.stored_at_s) == (0.0, 0.0)
-    assert OwnCounts() == OwnCounts(0, 0, blocked=False, streaming=0)
+    assert (state.down, state.signal_at_s) == (False, 0.0)
+    assert OwnCounts() == OwnCounts(0, 0, blocked=False, streaming=0, answered=0, answer_ms=0)

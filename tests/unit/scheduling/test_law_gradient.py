@@ -81,6 +81,11 @@ def test_a_long_run_of_more_than_twice_the_present_is_let_down():
     cap_after(controller, answers(100))
     assert controller.state.answer_ms == pytest.approx(0.95 * (kept * 1000 + (1 - kept) * 100))
 
+    more = Controller(GRADIENT, HUGE)
+    cap_after(more, answers(1000, number=1))
+    cap_after(more, answers(400, number=1))
+    assert more.state.answer_ms == pytest.approx(0.95 * (1000 - 600 * 2 / 601))
+
     double = Controller(GRADIENT, HUGE)
     cap_after(double, answers(1000, number=1))
     cap_after(double, answers(700, number=1))
@@ -110,6 +115,9 @@ def test_a_backend_that_takes_fewer_has_no_more():
     assert cap_after(controller, None) == 8
     assert cap_after(controller, answers(100), 9) == 8
     assert controller.state.limit().window == 8
+
+    thirty = Controller(GRADIENT, replace(GPU, max_in_flight=30))
+    assert [cap_after(thirty, answers(100), 50) for _ in range(3)] == [30] * 3
 
 
 def test_it_goes_on_without_readings_and_without_metrics():

@@ -146,6 +146,10 @@ def test_an_idle_page_is_believed_when_nothing_of_ours_streams():
     assert controller.reads(None, running=0).error == ""
 
 
+def test_one_stream_is_enough_to_call_an_idle_page_wrong():
+    assert Controller(LITERAL).reads(OwnCounts(streaming=1), running=0).error.startswith("wrong")
+
+
 def test_a_page_that_tells_again_is_obeyed_at_once():
     controller = Controller(LITERAL)
     for _ in range(20):

@@ -20,7 +20,7 @@ def caps(controller: Controller, times: int, **said) -> list[int]:
 def test_tokens_slower_than_150_ms_cut_the_cap_by_a_tenth_and_faster_ones_give_one_back():
     controller = Controller(TIMED)
 
-    assert caps(controller, 3, output_token_s=0.151) == [57, 51, 46]
+    assert caps(controller, 3, output_token_s=0.1501) == [57, 51, 46]
     assert caps(controller, 3, output_token_s=0.01) == [47, 48, 49]
 
 
@@ -111,7 +111,16 @@ def test_a_cut_cap_stays_cut_when_the_rule_gives_more():
     controller.backend = replace(GPU, max_in_flight=100)
 
     assert caps(controller, 1, own=QUIET, output_token_s=0.01) == [57]
-    assert Controller(TIMED, controller.backend).reads(QUIET, output_token_s=0.01).limit().cap == 100
+
+
+def test_a_cap_that_was_not_cut_follows_its_rule_both_ways():
+    controller = Controller(TIMED)
+    assert caps(controller, 1, own=QUIET) == [64]
+    controller.backend = replace(GPU, max_in_flight=100)
+    assert caps(controller, 1, own=QUIET) == [100]
+    controller.backend = GPU
+
+    assert caps(controller, 1, own=QUIET) == [64]
 
 
 def test_a_restart_gives_the_whole_cap_back():

@@ -16,7 +16,7 @@ from hypothesis.stateful import (
 )
 
 from scheduling.core.limits import Limit
-from tests.unit.scheduling.histories import play, play_readings, play_siege, random_policy
+from tests.unit.scheduling.histories import play, play_outages, play_readings, play_siege, random_policy
 from tests.unit.scheduling.machines import CLASSES, ticket
 from tests.unit.scheduling.referee import Referee
 
@@ -92,9 +92,19 @@ class Histories(RuleBasedStateMachine):
         at_s=st.integers(1, 50),
         running=st.none() | st.integers(0, 4),
         age_ms=st.sampled_from((0, 50, 5_000)),
+        more=st.fixed_dictionaries(
+            {},
+            optional={
+                "epoch": st.integers(0, 2),
+                "grant": st.integers(0, 3),
+                "kv_tokens": st.sampled_from((0, 150, 4_000)),
+                "capacity": st.integers(0, 5),
+                "down": st.booleans(),
+            },
+        ),
     )
-    def read_an_engine(self, name, window, cap, at_s, running, age_ms):
-        limit = Limit(name, window, cap, "test", 0, float(at_s), running, float(at_s))
+    def read_an_engine(self, name, window, cap, at_s, running, age_ms, more):
+        limit = Limit(name, window, cap, "test", read_at_s=at_s, running=running, running_at_s=at_s, **more)
         self.referee.limit(limit, self.referee.now - age_ms)
 
     @rule(tenant=st.none() | TENANTS)
@@ -134,6 +144,11 @@ class Histories(RuleBasedStateMachine):
         if name in self.referee.policy.backends:
             self.referee.throttle(name)
 
+    @rule(name=BACKENDS, times=st.sampled_from((1, 3)))
+    def reach_nobody(self, name, times):
+        for _ in range(times if name in self.referee.policy.backends else 0):
+            self.referee.fail(name)
+
     @rule(seed=SEEDS)
     def change_the_rules(self, seed):
         self.referee.obey(random_policy(random.Random(seed), self.referee.policy.revision + 1))
@@ -168,3 +183,8 @@ def test_readings_free_exactly_those_whom_they_show_at_work(seed):
 @pytest.mark.parametrize("seed", range(30))
 def test_under_siege_every_class_gets_its_part_and_none_takes_over(seed):
     assert len(play_siege(seed).ended) > 60
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_backends_that_come_and_go_get_one_request_to_try_and_then_a_few(seed):
+    assert len(play_outages(seed).ended) > 5

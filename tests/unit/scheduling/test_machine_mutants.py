@@ -10,11 +10,14 @@ import pytest
 from scheduling.core import (
     admission,
     bounds,
+    circuit,
     classes,
+    engine_order,
     levels,
     line,
     machine,
     own_caps,
+    prefixes,
     roster,
     scheduler,
     tags,
@@ -26,7 +29,7 @@ from tests.unit.scheduling.fair_play import (
     serve_some,
     water_fill,
 )
-from tests.unit.scheduling.histories import play, play_readings, play_siege
+from tests.unit.scheduling.histories import play, play_outages, play_readings, play_siege
 
 MUTANTS = [
     pytest.param(admission, "Gate.is_open", "self.cap - hold and", "self.cap + 1 - hold and", id="cap + 1"),
@@ -81,6 +84,28 @@ MUTANTS = [
     pytest.param(levels, "Level._begin_anew", "self.shares = {}", "pass", id="idle flows kept"),
     pytest.param(tags, "StartTags._woken", "share.key = self.now", "pass", id="idle credit"),
     pytest.param(tags, "StartTags.settle", "- charge", "", id="estimate and usage both charged"),
+    pytest.param(bounds, "Bounds._follow", "self._slow = 1", "pass", id="a burst after a restart"),
+    pytest.param(bounds, "Bounds._heard", "self._slow = 1", "pass", id="a burst after an outage"),
+    pytest.param(bounds, "Bounds._grow", "and not entry.heard", "", id="a request counts twice"),
+    pytest.param(bounds, "Bounds._follow", "and not was_down", "", id="a probe outvotes requests"),
+    pytest.param(bounds, "Bounds._look", "self.circuit.shut_until_ms", "0", id="open circuits let all in"),
+    pytest.param(bounds, "Bounds.obey", "self._grant = None", "pass", id="a grant outlives its law"),
+    pytest.param(circuit, "Circuit.seat", "self._trial = entry", "pass", id="all try at once"),
+    pytest.param(circuit, "Circuit.leave", "self._trial = None", "pass", id="a try without end"),
+    pytest.param(circuit, "Circuit.fail", "2 *", "1 *", id="the back-off stays"),
+    pytest.param(circuit, "Circuit.succeed", "self.failures = 0", "pass", id="failures not in a row"),
+    pytest.param(scheduler, "Scheduler.fail", "self._look_up(gate)", "pass", id="open for ever"),
+    pytest.param(admission, "Gate.fits", "self.reserved_kv_tokens + ", "", id="memory given twice"),
+    pytest.param(admission, "Gate.grow", "if more > 0", "if False", id="long answers reserve too little"),
+    pytest.param(admission, "Gate.seat", "self._grant -= 1", "pass", id="grants never spent"),
+    pytest.param(admission, "Gate.is_open", "self._grant == 0", "False", id="grants ignored"),
+    pytest.param(admission, "Gate.is_open", "and not self._alone", "", id="a cap where none should be"),
+    pytest.param(engine_order, "EngineOrder.seat", ", self._now)", ", 0)", id="orders bank credit"),
+    pytest.param(engine_order, "EngineOrder.started", "self._advance()", "pass", id="orders stand still"),
+    pytest.param(engine_order, "EngineOrder.finish", "self._ends = {}", "pass", id="orders never end"),
+    pytest.param(prefixes, "KnownPrefixes.longest", "return length", "return 0", id="prefixes ignored"),
+    pytest.param(bounds, "Bounds.obey", "pool.prefix_slack_requests", "9", id="a queue at a cache"),
+    pytest.param(bounds, "Bounds._refill", "limit.capacity if limit else 0", "0", id="capacity not learnt"),
     pytest.param(tags, "StartTags.charge", "price // weight", "price", id="weights ignored"),
 ]
 
@@ -104,6 +129,7 @@ def audit() -> None:
         play(seed)
         play_readings(seed)
         play_siege(seed)
+        play_outages(seed)
         for wrong_by in (0, 800):
             rivalry = Rivalry(seed, wrong_by=wrong_by, steps=100)
             rivalry.welcome("late")

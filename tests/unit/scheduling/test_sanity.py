@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from scheduling.core.backend_state import BackendState, OwnCounts
+from scheduling.core.law import Law
 from scheduling.core.laws import LAWS
 from scheduling.core.limits import EngineLoad
 from scheduling.core.policy import ADMISSION
@@ -104,8 +105,22 @@ def test_half_a_header_is_a_reading_too(engine, said):
     assert controller.step(load, HELD_BACK).read_at_s == 1000.0
 
 
+def test_an_engine_without_a_page_is_never_stale_whatever_comes_with_an_error():
+    controller = Controller(replace(POOL, stale="closed"), replace(GPU, engine="openai"))
+
+    state = controller.step(EngineLoad("gpu-0", controller.now_s, running=3, error="refused"), HELD_BACK)
+
+    assert (state.limit().window, state.error) == (3, "refused")
+
+
 def test_an_engine_with_a_page_that_says_nothing_is_blind():
     assert Controller().hears_nothing().error.startswith("blind")
+
+
+def test_a_law_reads_the_engine_and_has_no_window_unless_it_says_so():
+    law = Law(LAWS["static_cap"].decide)
+
+    assert (law.reads, law.windowed) == (True, False)
 
 
 def test_every_admission_that_a_rule_may_name_is_a_law():

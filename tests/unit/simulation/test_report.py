@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from django.core.management import CommandError, call_command
 
+from scheduling.core.laws import LAWS
 from scheduling.core.policy import ClassRule
 from scheduling.plots import powers_of_ten, round_steps, round_up
 from scheduling.simulation.metrics import measure
@@ -236,3 +237,41 @@ def test_the_command_refuses_what_cannot_be_with_the_reason(tmp_path, trace):
     for wrong, said in (("--seconds=0", "whole number of at least 1"), ("--requests-per-s=no", "above 0")):
         with pytest.raises(CommandError, match=said):
             call_command("simulate", wrong)
+
+
+def test_the_command_plays_every_law_and_rule_of_the_control_plane():
+    rules = {"stale": "open", "tpot_target_ms": 60, "kv_fill": 90, "read_every": 500, "delay": 10}
+    for law in LAWS:
+        said = call(workload="flood", seconds=3, admission=law, **rules)
+        assert f"admission {law}" in said
+        assert "0 dispatches over a limit" in said
+    cached = call(workload="documents", seconds=60, prefix_slack=2)
+    ordered = call(workload="flood", seconds=3, engine_priority="alone")
+
+    assert re.search(r"Prefix cache  \d+\.\d% of the prompt tokens", cached)
+    assert re.search(r"Engine queue .* max \d\d;", ordered)  # the engine has all of them, in our order
+
+
+def test_readings_can_be_asked_for_and_forbidden_but_not_both():
+    herd = {"workload": "flood", "seconds": 3, "admission": "queue_target"}
+
+    assert call(**herd, no_metrics=True) == call(**{**herd, "counts_sent": True}, no_metrics=True)
+    assert call(**herd) != call(**herd, no_metrics=True)
+    with pytest.raises(CommandError, match="does not go with"):
+        call(metrics=True, no_metrics=True)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("--read-every=0", "less than a millisecond"),
+        ("--delay=soon", "no number of seconds"),
+        ("--delay=-1", "no number of seconds"),
+        ("--kv-fill=101", "from 0 to 100"),
+        ("--prefix-slack=-1", "no whole number"),
+        ("--admission=best", "invalid choice"),
+    ],
+)
+def test_a_wrong_rule_is_refused_with_the_mend(wrong, said):
+    with pytest.raises(CommandError, match=said):
+        call_command("simulate", wrong)
