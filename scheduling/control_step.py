@@ -100,20 +100,22 @@ class Told:
         self.counts: dict[str, OwnCounts] = {}
 
     def look(self, gates: Iterable[BackendView]) -> None:
-        """Take the gates as they stand now; ``blocked`` is since the last look."""
-        fresh = counts_of(gates)
-        self.counts = {
-            backend: replace(now, blocked=now.blocked or self._blocked(backend))
-            for backend, now in fresh.items()
-        }
+        """Take the gates as they stand now; what they say of the time since the last look adds up."""
+        self.counts = {backend: self._with_past(backend, now) for backend, now in counts_of(gates).items()}
 
     def used(self, backend: str) -> None:
         """A control step went by this backend's counts: what happened before it is past."""
         if backend in self.counts:
-            self.counts[backend] = replace(self.counts[backend], blocked=False)
+            self.counts[backend] = replace(self.counts[backend], blocked=False, answered=0, answer_ms=0)
 
-    def _blocked(self, backend: str) -> bool:
-        return backend in self.counts and self.counts[backend].blocked
+    def _with_past(self, backend: str, now: OwnCounts) -> OwnCounts:
+        past = self.counts.get(backend, NOTHING_HELD)
+        return replace(
+            now,
+            blocked=now.blocked or past.blocked,
+            answered=now.answered + past.answered,
+            answer_ms=now.answer_ms + past.answer_ms,
+        )
 
 
 def counts_of(gates: Iterable[BackendView]) -> dict[str, OwnCounts]:
@@ -135,5 +137,7 @@ def summed(told: Iterable[Mapping[str, OwnCounts]]) -> dict[str, OwnCounts]:
                 so_far.in_flight + more.in_flight,
                 so_far.blocked or more.blocked,
                 so_far.streaming + more.streaming,
+                so_far.answered + more.answered,
+                so_far.answer_ms + more.answer_ms,
             )
     return total

@@ -113,24 +113,38 @@ def test_every_backend_is_read_at_its_own_period(valkey, scraper, known) -> None
 
 
 def test_beats_at_once_read_each_engine_once(valkey, known, monkeypatch) -> None:
+    taken: list[str] = []
+    take_slots = control_bus.take_slots
+
+    def take(client, slots, hold_s: float) -> list[schedule.Slot]:
+        mine = take_slots(client, slots, hold_s)
+        taken.extend(slot.name for slot in mine)
+        return mine
+
     monkeypatch.setattr(control_bus, "take_period", lambda *_: True)
-    planned: set[str] = set()
-
-    def plan(*rules) -> list[schedule.Slot]:
-        slots = schedule.plan(*rules)
-        planned.update(slot.name for slot in slots)
-        return slots
-
+    monkeypatch.setattr(control_bus, "take_slots", take)
     scrapers = [Scraper() for _ in range(4)]
     with page_engine() as engine:
         known(*(at(f"gpu-{n}", engine) for n in range(5)))
-        with ticking(*(Controller(valkey, scraper, plan) for scraper in scrapers)):
+        with ticking(*(Controller(valkey, scraper) for scraper in scrapers)):
             pass
 
     for scraper in scrapers:
         scraper.close()
-    assert len(planned) > 5
-    assert len(engine.requests) == len(planned)
+    assert {name.partition(":")[0] for name in taken} == {f"gpu-{n}" for n in range(5)}
+    assert len(taken) == len(set(taken)), "no reading was taken twice"
+    assert len(engine.requests) == len(taken)
+
+
+def test_a_backend_that_is_being_read_is_not_read_a_second_time(valkey, known) -> None:
+    endpoint = Endpoint("gpu-0", "http://127.0.0.1:1", "vllm")
+    first, second, third = (schedule.Slot(0.0, endpoint, 1.0, n) for n in range(3))
+
+    assert control_bus.take_slots(valkey, [first], 60.0) == [first]
+    assert control_bus.take_slots(valkey, [second], 60.0) == []
+    control_bus.release(valkey, ["gpu-0"])
+    assert control_bus.take_slots(valkey, [first, second], 60.0) == [], "both have passed"
+    assert control_bus.take_slots(valkey, [third], 60.0) == [third]
 
 
 def test_a_reading_that_a_dead_worker_left_is_made_by_the_next(valkey, scraper, known) -> None:
