@@ -78,13 +78,16 @@ def health(
     """A backend's state: its kind, and the word."""
     if rule.draining:
         return "warn", "draining"
-    return (_cut_off(gate) if gate else None) or _readable(signals, moment)
-
-
-def _cut_off(gate: BackendPicture) -> tuple[str, str] | None:
-    if gate.circuit == "closed":
-        return ("busy", "slow start") if gate.slow_start else None
-    return ("bad", CIRCUIT_OPEN) if gate.circuit == "open" else ("warn", "half open")
+    kind, word = _readable(signals, moment)
+    if gate and gate.circuit != "closed":
+        return (
+            ("bad", CIRCUIT_OPEN)
+            if gate.circuit == "open"
+            else ("bad" if kind == "bad" else "warn", "half open")
+        )
+    if gate and gate.slow_start and kind == "ok":
+        return "busy", "slow start"
+    return kind, word
 
 
 def _readable(signals: BackendState | None, moment: Moment) -> tuple[str, str]:
@@ -121,7 +124,7 @@ def circuit_word(gate: BackendPicture | None) -> str:
         return "left alone" if gate.retry_in_ms is None else f"one request tries in {again}"
     if gate.circuit == "half_open":
         return "one request at a time tries"
-    return "one more with each request that is served" if gate.slow_start else ""
+    return "one more with each answer" if gate.slow_start else ""
 
 
 def cap_word(rule: BackendRule, signals: BackendState | None) -> str:
@@ -153,7 +156,8 @@ def metrics_age(signals: BackendState | None, moment: Moment) -> str:
         if signals.read_at_s
         else "never read"
     )
-    return f"{age}: {signals.error}" if signals.error else age
+    told = not signals.error or signals.error in signals.reason  # the row says the reason too
+    return age if told else f"{age}: {signals.error}"
 
 
 def _tpot_ms(signals: BackendState | None) -> float | None:

@@ -12,8 +12,10 @@ def alone(picture: Picture) -> dict[str, Any]:
     """A board's text and attributes for the notice: empty while all gateways hear the controller."""
     if not picture.alone:
         return {"text": {"notice": ""}, "attrs": {"notice": {"class": "notice"}}}
-    who = words.plural(picture.alone, "gateway reads", "gateways read")
+    who = words.plural(
+        picture.alone, "gateway reads the engines itself", "gateways read the engines themselves"
+    )
     return {
-        "text": {"notice": f"Beat or worker is silent: {who} the engines on its own until they are back."},
+        "text": {"notice": f"Beat or worker is silent: {who} until they are back."},
         "attrs": {"notice": {"class": "notice note-box warn"}},
     }

@@ -49,15 +49,20 @@ def verdict(policy: Policy, picture: Picture, states: States, moment: Moment) ->
     if (age := moment.now_s - picture.at_s) > PICTURE_STALE_S:
         return "bad", "Stale", f"The last picture is {words.milliseconds(age * 1000)} old."
     return (
-        _backends_verdict(policy, picture, states, moment)
+        _no_backend(policy)
+        or _backends_verdict(policy, picture, states, moment)
         or _queue_verdict(picture)
         or _calm(sum(pool.in_flight for pool in picture.pools))
     )
 
 
+def _no_backend(policy: Policy) -> Verdict | None:
+    if policy.backends:
+        return None
+    return "quiet", "No backend", "Add a backend, and the queue begins to move."
+
+
 def _backends_verdict(policy: Policy, picture: Picture, states: States, moment: Moment) -> Verdict | None:
-    if not policy.backends:
-        return "quiet", "No backend", "Add a backend, and the queue begins to move."
     gates = picture.gates()
     health = {
         name: backends.health(rule, states.get(name), moment, gates.get(name))
@@ -71,6 +76,8 @@ def _backends_verdict(policy: Policy, picture: Picture, states: States, moment: 
         return "bad", "Degraded", f"The metrics of {', '.join(failing)} cannot be read: {why}."
     if all(rule.draining for rule in policy.backends.values()):
         return "bad", "Closed", "Every backend is draining: nothing is dispatched."
+    if picture.alone:
+        return "busy", "Degraded", "Gateways read the engines themselves, so readings shown here are old."
     if stale := [name for name, (_, word) in health.items() if word == "metrics stale"]:
         return "busy", "Degraded", f"The metrics of {', '.join(stale)} are stale; their limits stand still."
     return None

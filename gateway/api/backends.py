@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.http import HttpRequest
 from ninja import Query, Router
 from ninja.responses import Status
 
 from gateway.api.access import by
+from gateway.api.connect import ConnectOut
 from gateway.api.inputs import BackendChange, BackendIn, Why
 from gateway.api.outputs import BackendOut, ReadingOut
 from gateway.api.paging import Page, PageQuery, page
 from gateway.api.problems import answers
 from scheduling import selectors, services
+from scheduling.engines import connect
 from scheduling.models import Backend
 
 router = Router(tags=["backends"])
@@ -62,6 +66,13 @@ def resume_backend(request: HttpRequest, name: str, body: Why) -> object:
     """Give a draining backend requests again."""
     services.resume_backend(name, by=by(request), why=body.why)
     return _found(name)
+
+
+@router.post("/{name}/test", response=answers(ConnectOut))
+def look_at_backend(request: HttpRequest, name: str, body: Why) -> object:
+    """Look at the backend's engine step by step: connection, models, engine, signals. At most 5 s."""
+    _found(name)
+    return connect.test(replace(selectors.endpoints()[name], engine=connect.DETECT))
 
 
 @router.get("/{name}/readings", response=answers(Page[ReadingOut]))

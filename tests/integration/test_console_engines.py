@@ -131,7 +131,7 @@ def test_the_connect_test_shows_each_step_with_its_mend_and_fills_the_engine_in(
     answer = text(console.post(reverse("connect-test"), {"url": "http://127.0.0.1:9/", "engine": "vllm"}))
 
     assert [(each.url, each.engine) for each in looked_at] == [("http://127.0.0.1:9", "detect")]
-    for part in ("dns", "404 at /metrics", "Start it with --metrics", "tiny", "running, waiting"):
+    for part in ("dns", "404 at /metrics", "Start it with --metrics", "llamacpp answers", "is filled in"):
         assert part in answer
     assert 'hx-swap-oob="true"' in answer
     assert '<option value="llamacpp" selected>' in answer

@@ -84,3 +84,13 @@ def test_aliases_need_the_scope_of_models(shop) -> None:
     reader = with_scopes("models:read")
     assert reader("GET", "aliases").status_code == 200
     is_problem(reader("POST", "aliases", {"name": "a", "targets": {"org/llama": 1}}), 403)
+
+
+def test_a_backend_is_looked_at_step_by_step(shop) -> None:
+    services.change_backend("gpu-0", by="cli", url="http://127.0.0.1:9")
+    report = shop("POST", "backends/gpu-0/test", {}).json()
+    assert (report["ok"], report["engine"]) == (False, "")
+    failed = report["steps"][-1]
+    assert (failed["name"], failed["ok"]) == ("connection", False)
+    assert failed["mend"]
+    is_problem(shop("POST", "backends/none/test", {}), 404)

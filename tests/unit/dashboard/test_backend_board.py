@@ -47,7 +47,7 @@ def facts(rule=LEARNS, pool=None, gate=GATE, told=TOLD) -> dict[str, str]:
     [
         ({"circuit": "open", "retry_in_ms": 3200}, "circuit open", "one request tries in 3.2 s"),
         ({"circuit": "half_open"}, "half open", "one request at a time tries"),
-        ({"slow_start": True}, "slow start", "one more with each request that is served"),
+        ({"slow_start": True}, "slow start", "one more with each answer"),
         ({}, "open", ""),
     ],
 )
@@ -119,3 +119,22 @@ def test_every_page_about_engines_says_when_gateways_read_them_on_their_own() ->
 
 def test_a_backend_that_is_gone_has_an_empty_page() -> None:
     assert backend.build(rules(), picture(), {}, "gone", NOW).rows == ()
+
+
+def test_a_half_open_backend_that_cannot_be_read_is_as_bad_as_one_that_cannot_be_read() -> None:
+    half, told = replace(GATE, circuit="half_open"), replace(TOLD, error="refused", reason="kept: refused")
+    assert backends.health(LEARNS, told, NOW, half) == ("bad", "half open")
+    assert backends.health(LEARNS, told, NOW, replace(GATE, slow_start=True)) == ("bad", "metrics failing")
+
+
+def test_an_error_that_the_reason_tells_is_not_told_twice() -> None:
+    assert (
+        spaced(backends.metrics_age(replace(TOLD, error="refused", reason="kept: refused"), NOW)) == "1.0 s"
+    )
+    assert spaced(backends.metrics_age(replace(TOLD, error="refused"), NOW)) == "1.0 s: refused"
+
+
+def test_old_readings_are_not_called_stale_while_gateways_read_themselves() -> None:
+    old = {"gpu-0": replace(TOLD, read_at_s=900.0)}
+    assert overview.verdict(rules(), picture(), old, NOW)[2].endswith("their limits stand still.")
+    assert overview.verdict(rules(), picture(alone=1), old, NOW)[2].startswith("Gateways read the engines")
