@@ -249,7 +249,8 @@ async def test_an_onlooker_sees_its_state_also_while_its_metrics_fail():
 
 async def test_it_serves_its_model_under_every_name_that_it_was_given():
     async with running_engine(aliases=("other",), **FAST) as engine:
-        status, _, _ = await call(engine, "POST", "/v1/chat/completions", {**chat(1, stream=False), "model": "other"})
+        asked = {**chat(1, stream=False), "model": "other"}
+        status, _, _ = await call(engine, "POST", "/v1/chat/completions", asked)
 
     assert status == 200
 
