@@ -75,7 +75,7 @@ class Command(BaseCommand):
                 return
             data = embedded.data_dir()
             for each in chosen:
-                yield live_experiment.run(each, size, seeds, data, self._tell)
+                yield live_experiment.run(each, _long_enough(size, each, options), seeds, data, self._tell)
         except (Trouble, Busy, ValueError) as error:
             raise CommandError(str(error)) from None
         except ValidationError as error:
@@ -112,6 +112,13 @@ def _size(options: dict[str, Any]) -> Size:
     if size.seconds < 1 or size.time_scale <= 0:
         raise CommandError("--seconds must be at least 1, and --time-scale above 0.")
     return size
+
+
+def _long_enough(size: Size, experiment: Experiment, options: dict[str, Any]) -> Size:
+    """No shorter than shows something, unless a person says how long."""
+    if options["seconds"] is not None:
+        return size
+    return replace(size, seconds=max(size.seconds, experiment.least_live_seconds))
 
 
 def _seeds(options: dict[str, Any]) -> range:

@@ -124,6 +124,7 @@ class Experiment:
     curves: Callable[[Sequence[Observation]], Curves] | None = None
     samples: Callable[[Sequence[Observation]], Mapping[str, Sequence[float]]] | None = None
     engines: str = "one engine"  # in words: where the trials are played
+    least_live_seconds: int = 1  # shorter trials on the product show nothing
 
     def played(self, size: Size, seed: int, *, live: bool) -> list[Trial]:
         """The trials that can be played in pretend time, or on the running product."""
