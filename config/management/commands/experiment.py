@@ -39,8 +39,8 @@ class Command(BaseCommand):
         add(
             "--seconds",
             type=int,
-            help=f"how long each trial offers traffic (default: {SIMULATED.seconds}; live {LIVE.seconds}, and "
-            f"{ALL_LIVE_SECONDS} with all)",
+            help=f"how long each trial offers traffic (default: {SIMULATED.seconds}; live {LIVE.seconds}, "
+            f"or {ALL_LIVE_SECONDS} with all)",
         )
         add(
             "--time-scale",
