@@ -108,7 +108,7 @@ class Performance:
             await asyncio.sleep(max(0.0, (span.to_ms - self._now_ms()) / 1000))
         finally:
             for url in urls:
-                lose_metrics(url, lost=False)
+                await asyncio.to_thread(lose_metrics, url, lost=False)
 
     def _now_ms(self) -> float:
         return 1000 * (self._loop.time() - self._began_s)

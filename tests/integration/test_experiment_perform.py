@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -10,11 +11,12 @@ from gateway.experiments.engines import Engine, process_of
 from gateway.experiments.perform import perform
 from gateway.experiments.stage import BY, NAME, PREFIX, Stage, clear
 from scheduling.models import Change
-from scheduling.simulation.experiments import figures
+from scheduling.simulation.experiments import engine_priority, figures
 from scheduling.simulation.experiments.registry import EXPERIMENTS
 from scheduling.simulation.experiments.trial import LIVE
 from tests.fakes.engine import running_engine
 from tests.fakes.plane import read, running_plane
+from tests.fakes.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 QUICK = replace(LIVE, seconds=2)
@@ -67,3 +69,37 @@ async def test_a_request_that_the_gateway_refuses_is_counted(valkey) -> None:
         await read(clear)
 
     assert seen.failed == len(seen.served) > 0
+
+
+async def test_a_client_without_patience_leaves_and_its_request_never_reached_the_engine(valkey) -> None:
+    names = [trial.label for trial in EXPERIMENTS["engine-priority"].trials(QUICK, 1)]
+    seen, _ = await played("engine-priority", names.index(f"{engine_priority.GATEWAY}, clients leave"))
+
+    assert seen.failed == 0
+    assert figures.left_waiting(seen) > 20
+    assert seen.inside.aborted <= figures.left_waiting(seen) / 10
+    assert seen.inside.held_max <= QUICK.seats // 2  # the quota
+
+
+async def test_whole_answers_are_asked_for_and_timed_to_their_end(valkey) -> None:
+    seen, _ = await played("headers")
+    answered = [one for one in seen.served if one.ended_ms is not None]
+
+    assert seen.failed == 0
+    assert answered
+    assert all(one.completion_tokens == one.arrival.completion_tokens for one in answered)
+
+
+async def test_metrics_that_a_trial_loses_are_there_again_after_it(valkey) -> None:
+    trial = EXPERIMENTS["queue-target"].trials(QUICK, 1)[-1]
+    async with running_engine(model=NAME, max_num_seqs=QUICK.seats) as engine, running_plane() as plane:
+        stage = await read(Stage, [Engine(process_of(trial.workload.engines[0]), engine.url)], [trial])
+        await read(stage.set, trial)
+        await plane.settle()
+        performing = asyncio.create_task(perform(trial, stage, plane.url))
+        await until(lambda: bool(engine.faults.active()))
+        seen = await performing
+        await read(clear)
+
+    assert seen.failed == 0
+    assert not engine.faults.active()
