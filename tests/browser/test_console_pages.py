@@ -99,7 +99,7 @@ def test_a_backend_is_added_with_a_clear_error_first_and_then_drained(open_page)
 def test_a_policy_is_saved_and_taken_back_on_the_audit_page(open_page):
     page = open_page("/policies/")
     form = page.locator("form", has=page.get_by_role("button", name="Save the policy of main"))
-    form.get_by_label("Window").fill("7")
+    form.get_by_label("Window", exact=True).fill("7")
     page.get_by_role("button", name="Save the policy of main").click()
     expect(page.get_by_text("policy main: window requests 3 → 7")).to_be_visible()
 

@@ -63,6 +63,7 @@ def test_a_tick_moves_the_limit_by_what_the_engine_says(backend, tick, valkey) -
     tell(valkey, "gateway-a", HELD_BACK)
 
     assert tick()
+    assert tick()
 
     state = control_bus.load_states(valkey)["gpu-0"]
     assert (state.running, state.waiting, state.error) == (6, 0, "")
@@ -93,6 +94,7 @@ def test_one_step_a_period_whoever_takes_it(backend, valkey, scraper, engine) ->
 
 def test_a_failed_reading_keeps_the_limit_and_says_why(backend, tick, engine, valkey) -> None:
     tell(valkey, "gateway-a", HELD_BACK)
+    tick()
     tick()
     engine.answer = lambda handler: handler.say("", 404)
 
