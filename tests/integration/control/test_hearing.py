@@ -90,7 +90,7 @@ async def test_many_reports_of_one_queue_cut_once(valkey, engine) -> None:
             feed._own._heard_at_s.clear()
             feed.hear(report(waiting=5))
 
-            assert gate(dispatcher).window == 10, "two over the target of three"
+            assert gate(dispatcher).window == 7, "four at work, and three more may wait"
 
 
 async def test_a_report_that_is_older_or_says_nothing_moves_nothing(valkey, engine) -> None:
