@@ -154,4 +154,4 @@ def test_trials_of_one_experiment_share_engines_of_one_kind() -> None:
     found = engines(trials)
 
     assert [engine.spec.sends_headers for engine in found] == [False, True]
-    assert [cast(trial, found) for trial in trials] == [[0], [0], [0], [1], [1]]
+    assert [cast(trial, found) for trial in trials] == [[0], [0], [1], [0], [1], [0]]

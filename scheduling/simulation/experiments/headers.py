@@ -11,26 +11,31 @@ from scheduling.simulation.experiments.trial import Observation, Size, Trial
 from scheduling.simulation.scenario import Scenario, Workload
 
 FULL = "whole answers, as many as seats at once"
-POLLED = "whole answers, polled"
-SELDOM = "whole answers, polled seldom"
-HEADERS = "whole answers, polled and told in headers"
-SELDOM_HEADERS = "whole answers, polled seldom and told in headers"
-
+LITERAL = "the literal rule, polled seldom"
+LITERAL_TOLD = "the literal rule, and told in headers"
+COUNTED = "counting what was sent, polled seldom"
+COUNTED_TOLD = "counting what was sent, and told in headers"
+WINDOW = "first-token window, polled seldom"
 
 LEAST_SEATS = 32  # with fewer, two readings fill the engine whatever is told
 
 
 def _trials(size: Size, seed: int) -> Sequence[Trial]:
-    _, usual_ms, seldom_ms = size.polls_ms
-    whole = _whole(flood.flooded(_roomy(size), seed))
+    every_ms = size.polls_ms[2]
+    whole = _whole(flood.capped(flood.flooded(_roomy(size), seed), None))  # its seats are not known
     told = replace(whole, engines=tuple(replace(spec, sends_headers=True) for spec in whole.engines))
     return [
-        Trial(FULL, Scenario(whole, admission="static_cap", read_every_ms=usual_ms)),
-        Trial(POLLED, Scenario(whole, read_every_ms=usual_ms)),
-        Trial(SELDOM, Scenario(whole, read_every_ms=seldom_ms)),
-        Trial(HEADERS, Scenario(told, read_every_ms=usual_ms)),
-        Trial(SELDOM_HEADERS, Scenario(told, read_every_ms=seldom_ms)),
+        Trial(FULL, Scenario(whole, admission="static_cap", read_every_ms=every_ms)),
+        Trial(LITERAL, Scenario(whole, admission="queue_target", read_every_ms=every_ms)),
+        Trial(LITERAL_TOLD, Scenario(told, admission="queue_target", read_every_ms=every_ms)),
+        Trial(COUNTED, _counted(whole, every_ms)),
+        Trial(COUNTED_TOLD, _counted(told, every_ms)),
+        Trial(WINDOW, Scenario(whole, read_every_ms=every_ms)),
     ]
+
+
+def _counted(workload: Workload, every_ms: int) -> Scenario:
+    return Scenario(workload, admission="queue_target", counts_sent=True, read_every_ms=every_ms)
 
 
 def _roomy(size: Size) -> Size:
@@ -65,29 +70,28 @@ def _row(seen: Observation, full: float) -> Row:
 
 
 def _find(table: Table) -> Finding:
-    gained = table.value(SELDOM_HEADERS, "kept") - table.value(SELDOM, "kept")
-    helps = gained >= words.GAIN
-    late = table.value(SELDOM, "kept") < words.STARVED
-    polls = (
-        "Of answers that come whole only readings tell how many still wait in the engine: read every "
-        f"{table.text(POLLED, 'polled')} it keeps {table.text(POLLED, 'kept')} of what its seats can do, "
-        f"{'but only' if late else 'and'} {table.text(SELDOM, 'kept')} read every "
-        f"{table.text(SELDOM, 'polled')}"
+    helps = table.value(COUNTED_TOLD, "kept") - table.value(COUNTED, "kept") >= words.GAIN
+    shorter = words.ratio(table.value(LITERAL, "engine_queue"), table.value(LITERAL_TOLD, "engine_queue"))
+    polled, told = (table.text(label, "engine_queue") for label in (LITERAL, LITERAL_TOLD))
+    every = table.text(LITERAL, "polled")
+    herd = (
+        f"Polled every {every}, the literal rule lets {polled} wait in the engine, and "
+        f"{'only ' if shorter >= words.NOTABLE else ''}{told} with the load told in each answer's headers"
     )
-    headers = (
-        f"with the load told in each answer's headers {'it is' if helps else 'it is no more than'} "
-        f"{table.text(SELDOM_HEADERS, 'kept')}, the engine's queue no longer than "
-        f"{table.text(SELDOM_HEADERS, 'engine_queue')} and the quiet tenant's p99 time to its answer "
-        f"{table.text(SELDOM_HEADERS, 'p99')} where it was {table.text(SELDOM, 'p99')}"
+    counted = (
+        f"counting what was sent keeps {table.text(COUNTED, 'kept')} of what the seats can do, and "
+        f"{'' if helps else 'no more than '}{table.text(COUNTED_TOLD, 'kept')} with headers"
     )
-    return Finding(f"{polls}; {headers}.", helps)
+    kept, waits = table.text(WINDOW, "kept"), table.text(WINDOW, "engine_queue")
+    window = f"the window on first tokens has {kept} and {waits} waiting without either"
+    return Finding(f"{herd}; {counted}; {window}.", helps)
 
 
 HEADERS_TELL = Experiment(
     name="headers",
     part="5.1",
     title="Headers that tell the engine's load",
-    question="Do readings in the answers' headers replace fast polls, when answers do not stream?",
+    question="What do readings in the answers' headers give a rule that goes by the engine's queue?",
     console="/backends/",
     trials=_trials,
     rows=_rows,
