@@ -22,7 +22,7 @@ from gateway.errors import Invalid, InvalidJson, ModelNotFound
 from gateway.model_routes import Spread, place_of, resolve
 from gateway.prefixes import prefixes
 from scheduling.core.policy import FREE, Policy, PoolRule, Prices, TenantRule
-from scheduling.core.prediction import CHARS_PER_TOKEN, Estimates
+from scheduling.core.prediction import CHARS_PER_TOKEN, Estimates, kv_reserve
 from scheduling.core.usage import DEFAULT_COST, CostRule
 
 Members = dict[str, msgspec.Raw]
@@ -88,6 +88,7 @@ class Job:
     asked: str = ""
     fallbacks: tuple[str, ...] = ()
     prefixes: tuple[int, ...] = ()  # names of the prompt's beginnings, where the pool goes by them
+    kv_completion_tokens: int = 0  # what the answer reserves of an engine's memory, over all choices
 
 
 class Parser:
@@ -138,6 +139,7 @@ class Parser:
             asked=asked,
             fallbacks=fallbacks,
             prefixes=self._prefixes(endpoint, members, caller.tenant, model, rule),
+            kv_completion_tokens=self._kv_tokens(endpoint, members, pool, streams=stream),
         )
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
@@ -156,6 +158,7 @@ class Parser:
             cost=rule.cost,
             fallbacks=job.fallbacks[1:],
             prefixes=self._prefixes(ENDPOINTS[job.path], members, tenant, model, rule),
+            kv_completion_tokens=self._kv_tokens(ENDPOINTS[job.path], members, pool, streams=job.stream),
         )
 
     def _routed(self, asked: str, user: str, policy: Policy) -> tuple[str, tuple[str, ...]]:
@@ -169,6 +172,12 @@ class Parser:
         if rule.prefix_slack_requests is None or not endpoint.generates:
             return ()
         return prefixes(self._salt, tenant, model, bytes(members[endpoint.prompt]))
+
+    def _kv_tokens(self, endpoint: Endpoint, members: Members, pool: str, *, streams: bool) -> int:
+        if not endpoint.generates:
+            return 0
+        expected = _completion_tokens(members, self._estimates.median_tokens(pool))
+        return kv_reserve(expected, streams=streams)
 
     def _user(self, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:
         user = _read(members, "user", _text, "a text")

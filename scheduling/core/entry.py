@@ -100,6 +100,6 @@ class Entry:
         self.overdue = False
         self.pending = False
         self.heard = False
-        self.kv_tokens = ticket.prompt_tokens + ticket.completion_tokens
+        self.kv_tokens = ticket.prompt_tokens + (ticket.kv_completion_tokens or ticket.completion_tokens)
         self.gate: Gate | None = None
         self.told_ms: int | None = None

@@ -9,7 +9,7 @@ from zlib import crc32
 from scheduling.core.events import Dispatched, Event, Expired, Stranded
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import Policy
-from scheduling.core.prediction import Estimates
+from scheduling.core.prediction import Estimates, kv_reserve
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import cost_of
@@ -110,9 +110,11 @@ class Front:
             self._wire.send(partial(self._lost, backend, name, told), now_ms)
 
     def tell_progress(self, now_ms: int) -> None:
-        """Say how many tokens each running answer has by now, to a scheduler that charges while they come."""
+        """Say how many tokens each running stream has by now, to a scheduler that charges while they come."""
         for backend in self.fleet:
             for name, tokens in backend.engine.told():
+                if (flight := self._open.get(name)) is None or not flight.served.arrival.streams:
+                    continue  # its client has left, or nothing is heard of it until its end
                 if events := self.scheduler.progress(name, tokens, now_ms):
                     self.obey(events, now_ms)
 
@@ -156,15 +158,20 @@ class Front:
             avoid=flight.avoid,
             streams=arrival.streams,
             prefixes=_of_tenant(arrival),
+            kv_completion_tokens=kv_reserve(
+                self._within(arrival, self._estimates.median_tokens(POOL)), streams=arrival.streams
+            ),
         )
         self.waiting += 1
         self.obey(self.scheduler.submit(ticket, now_ms), now_ms)
 
     def _expected(self, arrival: Arrival) -> int:
+        return self._within(arrival, self._estimates.completion_tokens(arrival.tenant, MODEL, POOL))
+
+    def _within(self, arrival: Arrival, guess: int) -> int:
         if self._knows_lengths:
             return arrival.completion_tokens
-        expected = self._estimates.completion_tokens(arrival.tenant, MODEL, POOL)
-        return min(arrival.max_tokens, expected) if arrival.max_tokens else expected
+        return min(arrival.max_tokens, guess) if arrival.max_tokens else guess
 
     def _dispatch(self, event: Dispatched, now_ms: float) -> None:
         flight, backend = self._open[event.ticket.request_id], self.fleet[event.backend]

@@ -13,6 +13,7 @@ from itertools import accumulate, pairwise
 
 import pytest
 
+from scheduling.core.policy import PoolRule
 from scheduling.simulation.metrics import measure, percentile
 from scheduling.simulation.record import Run
 from scheduling.simulation.scenario import UNLIMITED, Scenario, Span
@@ -23,6 +24,7 @@ SEEDS = range(1, 11)
 FEWER = range(1, 5)  # where another case is the harder one, or the figure is far from its bar
 ALL_THE_TIME = (Span(0, 10**9),)
 WINDOW = 3
+DEFAULT_KV_FILL = PoolRule("main").kv_fill_percent
 # How the default law hears of the engine.
 HEARING = {
     "every second": (SEEDS, {}),
@@ -121,25 +123,25 @@ def test_after_a_restart_a_long_line_meets_the_engine_without_a_burst(seed, rule
 
 
 @pytest.mark.parametrize(
-    ("name", "throughput"),
+    ("name", "wait", "throughput"),
     [
-        ("kv-documents", 0.93),
-        # Short prompts with long answers fill what they reserve only at their end.
-        ("kv-tight", 0.75),
+        ("kv-documents", 0.5, 1.03),
+        # Where answers are long against their prompts, an engine that preempts loses little by it.
+        ("kv-tight", 0.8, 0.95),
     ],
 )
-def test_reserving_memory_spares_preemptions_and_halves_the_quiet_tenants_wait(name, throughput):
+def test_reserving_memory_spares_preemptions_and_waits_at_hardly_any_throughput(name, wait, throughput):
     p99_s, tokens_per_s, preemptions = {}, {}, {}
-    for percent in (0, 90):
-        runs = [play(Scenario(make(name, s), reads_engines=True, kv_fill_percent=percent)) for s in (1, 2)]
-        p99_s[percent] = percentile([wait for run in runs for wait in first_tokens_s(run, "quiet")], 99)
+    for percent in (0, DEFAULT_KV_FILL):
+        runs = [play(Scenario(make(name, s), reads_engines=True, kv_fill_percent=percent)) for s in FEWER]
+        p99_s[percent] = percentile([each for run in runs for each in first_tokens_s(run, "quiet")], 99)
         tokens_per_s[percent] = sum(measure(run).tokens_per_s for run in runs)
         preemptions[percent] = sum(run.preemptions for run in runs)
 
-    assert preemptions[0] > 1000
-    assert preemptions[90] < 20
-    assert p99_s[90] < p99_s[0] / 2
-    assert tokens_per_s[90] > throughput * tokens_per_s[0]
+    assert preemptions[0] > 3000
+    assert preemptions[DEFAULT_KV_FILL] < preemptions[0] / 100
+    assert p99_s[DEFAULT_KV_FILL] < wait * p99_s[0]
+    assert tokens_per_s[DEFAULT_KV_FILL] > throughput * tokens_per_s[0]
 
 
 def test_engines_that_keep_our_order_serve_the_quiet_tenant_early_with_or_without_a_window():
