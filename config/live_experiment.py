@@ -1,4 +1,4 @@
-"""An experiment on the running product: finds it, gives it an engine of its own, plays, takes all back."""
+"""An experiment on the running product: finds it, gives it engines of their own, plays, takes all back."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from config import children, launch, programs, reach, running
 from config.interruptions import Interruptions, put_off
 from config.running import Running
 from config.trouble import Trouble
+from gateway.experiments.engines import Engine, needed
 from gateway.experiments.perform import perform
-from gateway.experiments.stage import NAME, stage
+from gateway.experiments.stage import NAME, own_model, stage
 from scheduling.simulation.experiments.conduct import conduct
 from scheduling.simulation.experiments.experiment import Experiment, Report
 from scheduling.simulation.experiments.trial import Observation, Size, Trial
+from scheduling.simulation.scenario import EngineSpec
 
 ENGINE_START_S = 20.0
 ENGINE_STOP_S = 3.0
 TAKEN_OVER_S = 10.0  # how long the gateway may take to know our model
-SETTLE_S = 1.5  # every gateway obeys a change within a second
+SETTLE_S = 1.1  # every gateway obeys a change within a second
 ASK_EVERY_S = 0.1
 LISTENS = re.compile(r"listening on (http://\S+)")
 
@@ -40,22 +42,21 @@ def run(
     else's rows have the names that it needs; all that was made is gone then.
     """
     product = find(data)
-    trials = [trial for seed in seeds for trial in experiment.trials(size, seed)]
+    trials = [trial for seed in seeds for trial in experiment.played(size, seed, live=True)]
     with (
         put_off() as interruptions,
-        _engine(size, data, interruptions) as engine_url,
-        stage(engine_url, trials) as made,
+        _engines(needed(trials), data, interruptions) as engines,
+        stage(engines, trials) as made,
     ):
         with interruptions.let_in():
             _wait_until_known(product.gateway_url, list(made.secrets.values())[-1])  # the last one made
         tell(f"watch it at {product.console_url}/queues/{NAME}/")
 
         def play(trial: Trial) -> Observation:
-            changed = made.set(trial)
+            made.set(trial)
             with interruptions.let_in():
-                if changed:
-                    time.sleep(SETTLE_S)
-                return asyncio.run(perform(trial, made, product.gateway_url, engine_url))
+                time.sleep(SETTLE_S)
+                return asyncio.run(perform(trial, made, product.gateway_url))
 
         return conduct(experiment, size, seeds, play, tell, live=True)
 
@@ -75,22 +76,38 @@ def find(data: Path) -> Running:
 
 
 @contextmanager
-def _engine(size: Size, data: Path, interruptions: Interruptions) -> Iterator[str]:
-    """The URL of a simulated engine that ends with the block, and with us in any case."""
-    log = data / "log" / "experiment-engine.log"
-    log.unlink(missing_ok=True)
-    line = (
-        *programs.engine(0, NAME, size.seats),
-        *("--profile", size.profile, "--time-scale", f"{size.time_scale:g}"),
-    )
-    env = {**os.environ, "PYTHONPATH": programs.code_path()}
-    process = children.start(line, log, signal.SIGTERM, env=env)
-    try:
+def _engines(specs: Sequence[EngineSpec], data: Path, interruptions: Interruptions) -> Iterator[list[Engine]]:
+    """Simulated engines that end with the block, and with us in any case."""
+    with ExitStack() as stack:
+        started = [
+            (spec, *stack.enter_context(_process(spec, place, data))) for place, spec in enumerate(specs)
+        ]
         with interruptions.let_in():
-            url = _url(process, log)
-        yield url
+            engines = [Engine(spec, _url(process, log)) for spec, process, log in started]
+        yield engines
+
+
+@contextmanager
+def _process(spec: EngineSpec, place: int, data: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    log = data / "log" / (f"experiment-engine-{place}.log" if place else "experiment-engine.log")
+    log.unlink(missing_ok=True)
+    env = {**os.environ, "PYTHONPATH": programs.code_path()}
+    process = children.start(_line(spec, place), log, signal.SIGTERM, env=env)
+    try:
+        yield process, log
     finally:
         children.stop(process, signal.SIGTERM, ENGINE_STOP_S)
+
+
+def _line(spec: EngineSpec, place: int) -> tuple[str, ...]:
+    """The command line of this engine, which serves the model that all have and one that it alone has."""
+    memory = ("--kv-tokens", str(spec.kv_tokens)) if spec.kv_tokens else ()
+    return (
+        *programs.engine(0, NAME, spec.max_num_seqs),
+        *("--alias", own_model(place), "--profile", spec.profile, "--time-scale", f"{spec.speed:g}"),
+        *("--max-model-len", str(spec.max_model_len), "--scheduling-policy", spec.scheduling_policy),
+        *("--orca", "always" if spec.sends_headers else "never", *memory),
+    )
 
 
 def _url(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -15,17 +15,24 @@ from scheduling.core.prediction import CHARS_PER_TOKEN
 from scheduling.core.usage import Usage
 from scheduling.engines.endpoint import Endpoint
 
+BLOCK_CHARS = 512 * CHARS_PER_TOKEN  # the text that one prefix hash stands for
 WORD = "word"  # a token, as engines without a tokenizer count
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One chat request. Without ``priority_class`` the tenant's own class holds."""
+    """One chat request. Without ``priority_class`` the tenant's own class holds.
+
+    ``prefixes`` are hashes of the prompt's 512-token beginnings, shortest
+    first: prompts with the same ones begin with the same text.
+    """
 
     model: str
     prompt_tokens: int
     max_tokens: int
     priority_class: str = ""
+    streams: bool = True
+    prefixes: tuple[int, ...] = ()
 
 
 class Asker:
@@ -64,10 +71,11 @@ class Asker:
 
 def _call(question: Question) -> EngineCall:
     name = uuid4().hex
-    text = (name + WORD * question.prompt_tokens)[: max(1, CHARS_PER_TOKEN * question.prompt_tokens)]
+    own_text = name + WORD * question.prompt_tokens
+    text = (_beginning(question.prefixes) + own_text)[: max(1, CHARS_PER_TOKEN * question.prompt_tokens)]
     body = {
         "model": question.model,
-        "stream": True,
+        "stream": question.streams,
         "max_tokens": question.max_tokens,
         "messages": [{"role": "user", "content": text}],
     }
@@ -76,7 +84,13 @@ def _call(question: Question) -> EngineCall:
         request_id=name,
         path="/v1/chat/completions",
         body=(json.dumps(body).encode(),),
-        stream=True,
+        stream=question.streams,
         strip_usage=False,
         headers=wanted,
     )
+
+
+def _beginning(prefixes: tuple[int, ...]) -> str:
+    """Text of 512 tokens for each hash, the same for the same ones."""
+    blocks = (f"{prefix:x} " for prefix in prefixes)
+    return "".join((block * BLOCK_CHARS)[:BLOCK_CHARS] for block in blocks)

@@ -158,7 +158,7 @@ class Gateway:
                         headers = work.replied(reply, work.job.revision)
                         await pass_on(reply, client, headers, stream=work.job.stream)
         except DeadlinePassed:
-            raise QueueTimeout from None
+            raise work.out_of_reach or QueueTimeout from None
         except NoBackend:
             raise work.failure or NoBackendNow from None
         except CancelledByAdmin:

@@ -182,7 +182,8 @@ class Work:
 
         Raises EngineFailed when it may not: something was sent, it has failed
         too often, or only another model's backends are left. A busy engine is
-        no failure of the request's.
+        no failure of the request's, nor are engines of which none can be
+        reached: it waits until one can, as all others in its line do.
         """
         self.failure = engine_failed(failure.outcome)
         self.failure.told = failure.told
@@ -195,7 +196,7 @@ class Work:
             asked_s = failure.retry_after_s or FIRST_PAUSE_S * 2**self._busy
             pause_s = min(asked_s, LONGEST_PAUSE_S)
             self._busy = min(self._busy + 1, 10)
-        else:
+        elif not self._is_out_of_reach(failure):
             self._failed += 1
             most = MAX_CONNECT_ATTEMPTS if failure.outcome in NEVER_ASKED else MAX_FAILED_ATTEMPTS
             if self._failed >= most:
@@ -206,6 +207,17 @@ class Work:
         self.record.attempt = self.ticket.attempt
         self.record.dispatched_at = None  # it waits again
         return pause_s
+
+    @property
+    def out_of_reach(self) -> EngineFailed | None:
+        """Why no engine had the request while it waited, if that is what it waited for."""
+        failure = self.failure
+        return failure if failure and failure.ended in NEVER_ASKED else None
+
+    def _is_out_of_reach(self, failure: BackendFailure) -> bool:
+        """The engine did not see the request, and every backend of its model has an open circuit by now."""
+        ticket = self.ticket
+        return failure.outcome in NEVER_ASKED and not self._dispatcher.serves(ticket.pool, ticket.model)
 
     @property
     def may_fall_back(self) -> bool:

@@ -79,17 +79,14 @@ def with_figures(load: EngineLoad, heard: EngineLoad) -> EngineLoad:
     )
 
 
-def after_hearing(before: BackendState | None, after: BackendState, heard: EngineLoad) -> BackendState:
-    """The state after a response's reading that left out how many are running.
+def with_work(load: EngineLoad, own: OwnCounts) -> EngineLoad:
+    """``load`` with how many are at work, where a response told of the queue alone: ours that cannot wait.
 
-    That figure goes with the moment it was true for, so it stays the last
-    page's, and so does the age of the reading.
+    Requests of others in the engine's queue make it fewer, never more.
     """
-    if heard.running is not None or before is None or before.given_running is None:
-        return after
-    return replace(
-        after, running=before.running, given_running=before.given_running, read_at_s=before.read_at_s
-    )
+    if load.running is not None or load.waiting is None:
+        return load
+    return replace(load, running=max(0, own.in_flight - load.waiting))
 
 
 class Told:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from scheduling.control_step import Moment, Told, after_hearing, newest, next_states, tells
+from scheduling.control_step import Moment, Told, newest, next_states, tells, with_work
 from scheduling.core.control import BackendState, OwnCounts
 from scheduling.core.limits import EngineLoad, Limit
 from scheduling.core.policy import Policy
@@ -61,10 +61,9 @@ class LocalControl:
         would cut ten times for one queue.
         """
         own = self._told.counts.get(load.backend, OwnCounts())
+        load = with_work(load, own)
         after = self._stepped(load, OwnCounts(own.pending, own.in_flight, streaming=own.streaming))
-        if after is None:
-            return []
-        return [after_hearing(self.states.get(load.backend), after, load).limit()]
+        return [] if after is None else [after.limit()]
 
     def read_due(self, period_s: float, obey: Callable[[list[Limit]], None]) -> None:
         """Begin to read every engine whose time has come; each one's limit is obeyed when it answers."""

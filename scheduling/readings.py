@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from django.db import transaction
 from django.utils import timezone
 
 from scheduling.core.control import BackendState
@@ -35,15 +36,15 @@ def marked(
 
 
 def store(states: list[BackendState]) -> None:
-    """Add one row for each of these states; a backend that is gone gets none."""
+    """Add one row for each of these states; a backend that is gone gets none, nor does one go meanwhile."""
     if not states:
         return
-    keys = dict(
-        Backend.objects.filter(name__in=[state.backend for state in states]).values_list("name", "id")
-    )
-    BackendReading.objects.bulk_create(
-        _row(state, keys[state.backend]) for state in states if state.backend in keys
-    )
+    named = Backend.objects.filter(name__in=[state.backend for state in states])
+    with transaction.atomic():
+        keys = dict(named.order_by("id").select_for_update().values_list("name", "id"))
+        BackendReading.objects.bulk_create(
+            _row(state, keys[state.backend]) for state in states if state.backend in keys
+        )
 
 
 def forget_old() -> int:

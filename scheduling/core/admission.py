@@ -120,24 +120,22 @@ class Gate(Bounds):
         self._seated[entry] = None
         if self._grant:
             self._grant -= 1
-        if self._uneasy:
+        if self.is_uneasy:
             self.circuit.seat(entry)
             self._look()
         if self.slack_requests is not None:
             self.prefixes.learn(ticket.prefixes)
 
     def started(self, entry: Entry) -> bool:
-        """A pending request's first token came, or its whole answer. Whether the circuit closed by it."""
-        self._out_of_window(entry)
-        if entry.ticket.streams:
-            self.streaming += 1
-        return self._uneasy and self._heard(entry)
+        """A request's first token came, or its whole answer. Whether the circuit closed by it."""
+        if entry.pending:
+            self._out_of_window(entry)
+            if entry.ticket.streams:
+                self.streaming += 1
+        return self.is_uneasy and self._heard(entry)
 
-    def leave(self, entry: Entry, *, refund: bool) -> bool:
-        """A request ended. One that was served gives a throttled gate one step back.
-
-        Whether the circuit closed by it.
-        """
+    def leave(self, entry: Entry, *, refund: bool) -> None:
+        """A request ended. One that was served gives a throttled gate one step back."""
         self.in_flight -= 1
         self.reserved_kv_tokens -= entry.kv_tokens
         was_at_work = not entry.pending
@@ -148,15 +146,12 @@ class Gate(Bounds):
         del self._seated[entry]
         if self._whole and was_at_work and not refund:
             self._pass_on()
-        closed = False
-        if self._uneasy:
-            closed = not refund and self._heard(entry)
+        if self.is_uneasy:
             self.circuit.leave(entry)
             self._look()
         if not refund and not self._slow:
             self.window = min(self.window + 1, self._full_window)
             self.cap = min(self.cap + 1, self._full_cap)
-        return closed
 
     def grow(self, entry: Entry, completion_tokens: int) -> None:
         """A running request has said so much: what it reserves stays ahead of it."""

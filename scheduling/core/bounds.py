@@ -37,13 +37,13 @@ class Bounds:
         "_rule",
         "_shut_until_ms",
         "_slow",
-        "_uneasy",
         "_windowed",
         "cap",
         "circuit",
         "draining",
         "gone",
         "is_choosy",
+        "is_uneasy",
         "kv_tokens",
         "learnt",
         "limit",
@@ -87,7 +87,7 @@ class Bounds:
         self._grant: int | None = None  # how many it may still be sent until the next limit
         self._slow = 0  # while it starts slowly: the bound
         self._shut_until_ms = 0  # for a pause, or by the circuit
-        self._uneasy = False  # it starts slowly, or requests failed: what becomes of the next ones counts
+        self.is_uneasy = False  # it starts slowly, or requests failed: what becomes of the next ones counts
 
     def obey(self, rule: BackendRule, pool: PoolRule, models: frozenset[str]) -> None:
         """Follow these rules; a limit in force stays, within them."""
@@ -196,4 +196,4 @@ class Bounds:
     def _look(self) -> None:
         """After anything that the circuit, a pause or a slow start may follow from."""
         self._shut_until_ms = max(self.paused_until_ms, self.circuit.shut_until_ms)
-        self._uneasy = bool(self._slow or self.circuit.failures or not self.circuit.is_closed)
+        self.is_uneasy = bool(self._slow or self.circuit.failures or not self.circuit.is_closed)

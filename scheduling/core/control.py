@@ -209,6 +209,7 @@ def _remember(state: BackendState, step: Step, *, restarted: bool) -> BackendSta
         running=load.running,
         given_running=load.running,
         waiting=load.waiting,
+        empty_readings=state.empty_readings + 1 if load.waiting == 0 and not restarted else 0,
         kv_usage=load.kv_usage,
         preemptions_total=_told(load.preemptions_total, state.preemptions_total),
         work_total=_told(load.work_total, state.work_total),

@@ -4,14 +4,17 @@ The gate itself keeps ``pending < window`` without delay; this slow loop only
 trims the window, so polling speed does not decide its stability. With w
 waiting in the engine, p pending of ours, target T:
 
-    nothing waits, work was blocked, KV < 0.95:  window = min(128, 1.5 window + 1)
+    nothing waits at two readings in a row,
+        work was blocked, KV < 0.95:             window = min(128, 1.5 window + 1)
     min(w, p) > T:                               window = max(1, window - (min(w, p) - T))
     given to the gates:                          max(1, floor(window) - max(0, w - p))
 
 ``max(0, w - p)`` is traffic that is not ours. No step up unless the gate held
 work back, so an idle hour does not open the window; nor where the cap did.
-Once the engine's queue was too long, the cap is what it has room for
-(``next_room``). Where the pool has a
+One reading is not enough for it: a short queue is empty for a moment whenever
+several requests end together (of a real vLLM with four seats, at one reading
+of twelve). Once the engine's queue was too long, the cap is what it has room
+for (``next_room``). Where the pool has a
 target for the time per output token, it also moves the cap (``next_cap``).
 Windows are in requests, 1..128. Target: "Efficient Request Queueing", TNG,
 2025, part 5 (about 3).
@@ -26,12 +29,12 @@ from scheduling.core.law import Law, Ruling
 from scheduling.core.room import is_full, next_room
 from scheduling.core.trim import WINDOW_FLOOR, next_cap, next_window
 
+EMPTY_READINGS = 2  # in a row, before the window grows
+
 
 def _decide(state: BackendState, step: Step) -> tuple[BackendState, Ruling]:
-    target = step.pool.engine_queue_target_requests
     own = step.own or OwnCounts()
-    by_window = replace(own, blocked=own.blocked and not is_full(state.room, own))
-    window, window_reason = next_window(state.window, step.load, by_window, target)
+    window, window_reason = _window(state, step, own)
     room = next_room(state.room, step)
     state, cap_reason = _guarded(replace(state, window=window, room=room), step)
     foreign = max(0, (step.load.waiting or 0) - step.own.pending) if step.own else 0
@@ -43,6 +46,14 @@ def _decide(state: BackendState, step: Step) -> tuple[BackendState, Ruling]:
         f"{foreign} waiting in the engine are not ours" if foreign else "",
     ]
     return state, given(state, "; ".join(filter(None, reasons)), foreign)
+
+
+def _window(state: BackendState, step: Step, own: OwnCounts) -> tuple[float, str]:
+    by_window = replace(own, blocked=own.blocked and not is_full(state.room, own))
+    window, reason = next_window(state.window, step.load, by_window, step.pool.engine_queue_target_requests)
+    if window > state.window and state.empty_readings < EMPTY_READINGS:
+        return state.window, "engine queue empty for the first time: window holds"
+    return window, reason
 
 
 def _guarded(state: BackendState, step: Step) -> tuple[BackendState, str]:

@@ -66,15 +66,15 @@ class Scheduler(Steered):
         return [Cancelled(entry.ticket, now_ms), *self._settled(now_ms)]
 
     def start(self, request_id: str, now_ms: int) -> list[Event]:
-        """The first token came: the request leaves the window."""
+        """The first token came, or a whole answer: the request leaves the window."""
         entry = self._entries.get(request_id)
         if entry is None or entry.gate is None:
             return []
         if self._sends_order:
             self._engine_order.started(entry)
-        if not entry.pending:
-            return []
         gate = entry.gate
+        if not entry.pending and not gate.is_uneasy:
+            return []
         if gate.started(entry):
             return self._closed(now_ms)
         return self._freed(gate, now_ms)
@@ -100,7 +100,7 @@ class Scheduler(Steered):
             return []
         gate = entry.gate
         del self._entries[request_id]
-        closed = gate.leave(entry, refund=refund)
+        gate.leave(entry, refund=refund)
         if self._sends_order:
             self._engine_order.finish(entry)
         self.roster.finish(entry)
@@ -108,9 +108,6 @@ class Scheduler(Steered):
         self._line.finish(entry, 0 if refund else cost_tokens or 1)
         if gate.gone:
             self._gates.forget_if_gone(gate)
-        if closed:
-            self._mark(entry.ticket.tenant)
-            return self._closed(now_ms)
         if self.bands.shut or entry.ticket.api_token_in_flight is not None:
             self._mark(entry.ticket.tenant)
             return self._settled(now_ms)  # whoever was passed over may go to any backend

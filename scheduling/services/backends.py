@@ -90,6 +90,8 @@ def delete_backend(name: str, *, by: str, why: str = "") -> None:
     """Remove a backend with its readings. Drain it first if what it runs should end well."""
     with writing():
         row = find(Backend.objects, name=name)
+        # Locked first, or a reading that the controller stores just now would still refer to it.
+        Backend.objects.select_for_update().get(pk=row.pk)
         before = _whole(row)
         remove(row)
         record("backend", name, Stamp(by, why, "delete"), before=before)

@@ -35,6 +35,7 @@ class ReadEngine:
         self.decode_tokens, self.decode_ms = engine.decode_tokens, engine.decode_ms
         return replace(
             self.header(engine, asked_ms),
+            running=engine.running,
             preemptions_total=engine.preemptions,
             output_token_s=passed_ms / tokens / 1000 if tokens > 0 else None,
             started_at_s=unix_s(started_ms),
@@ -43,11 +44,10 @@ class ReadEngine:
         )
 
     def header(self, engine: CountedEngine, asked_ms: float) -> EngineLoad:
-        """What the header of a response says."""
+        """What the header of a response says: as vLLM's, not how many are running."""
         return EngineLoad(
             self.rule.name,
             unix_s(asked_ms),
-            running=engine.running,
             waiting=engine.waiting,
             kv_usage=engine.memory.usage,
         )

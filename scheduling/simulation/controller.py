@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 
-from scheduling.control_step import counts_of
+from scheduling.control_step import counts_of, with_work
 from scheduling.core.control import OwnCounts
 from scheduling.core.events import Event
 from scheduling.core.limits import EngineLoad
@@ -60,7 +60,7 @@ class Controller:
         self._heard_ms[load.backend] = now_ms
         held = counts_of(self._scheduler.view(int(now_ms)).backends)
         own = {name: replace(counts, blocked=False) for name, counts in held.items()}
-        self._decide(load, own, asked_ms, now_ms)
+        self._decide(with_work(load, own[load.backend]), own, asked_ms, now_ms)
 
     def _decide(self, load: EngineLoad, own: Mapping[str, OwnCounts], asked_ms: float, now_ms: float) -> None:
         backend = self._fleet[load.backend]

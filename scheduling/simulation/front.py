@@ -237,7 +237,7 @@ class Front:
         backend.answered(now_ms - (served.seated_ms or 0.0))
         if served.arrival.streams:
             backend.pending -= 1
-            self.obey(self.scheduler.start(flight.name, int(now_ms)), now_ms)
+        self.obey(self.scheduler.start(flight.name, int(now_ms)), now_ms)
 
     def _end(self, flight: Flight, tokens: int, now_ms: float) -> None:
         flight.served.completion_tokens = tokens

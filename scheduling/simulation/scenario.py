@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from scheduling.core.policy import BackendRule, ClassRule, Policy, PoolRule, TenantRule
+from scheduling.core.policy import (
+    DEFAULT_WEIGHT,
+    IN_FLIGHT,
+    BackendRule,
+    ClassRule,
+    Policy,
+    PoolRule,
+    TenantRule,
+)
 from scheduling.simulation.engine.profiles import DEFAULT_PROFILE, PROFILES, StepCosts
 from scheduling.simulation.engine.request import BLOCK_SIZE, EngineConfig, SchedulingPolicy
 
@@ -195,6 +203,7 @@ class Scenario:
     kv_fill_percent: int = 0
     prefix_slack_requests: int | None = None
     engine_priority: str = "off"
+    in_flight_quotas: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # by tenant
 
     def policy(self) -> Policy:
         """The rules at the beginning, as the scheduler obeys them.
@@ -219,7 +228,7 @@ class Scenario:
         )
         return Policy(
             revision=1,
-            tenants=_rules(self.workload.weights),
+            tenants=_rules(self.workload.weights, self.in_flight_quotas),
             classes=self.classes,
             pools={POOL: pool},
             backends={
@@ -252,5 +261,12 @@ def reweighted(policy: Policy, change: WeightChange) -> Policy:
     return replace(policy, revision=policy.revision + 1, tenants={**policy.tenants, change.tenant: rule})
 
 
-def _rules(weights: Mapping[str, int]) -> dict[str, TenantRule]:
-    return {name: TenantRule(name, weight) for name, weight in weights.items()}
+def _rules(weights: Mapping[str, int], quotas: Mapping[str, int]) -> dict[str, TenantRule]:
+    return {
+        name: TenantRule(
+            name,
+            weights.get(name, DEFAULT_WEIGHT),
+            quotas={IN_FLIGHT: quotas[name]} if name in quotas else {},
+        )
+        for name in (*weights, *(name for name in quotas if name not in weights))
+    }

@@ -43,21 +43,23 @@ async def test_a_backend_that_nobody_reaches_is_left_alone_then_tried_by_one_the
     assert line.seated == ["acme-0", "acme-1"]
 
 
-async def test_an_answer_without_a_stream_is_a_success_when_it_ends(line, monkeypatch):
+async def test_an_answer_without_a_stream_is_a_success_when_it_comes(line, monkeypatch):
     monkeypatch.setattr("scheduling.core.circuit.FIRST_BACK_OFF_MS", 1)
     for n in range(3):
         await break_off(line, f"lost-{n}")
     await line.join("acme-0", streams=False)
     await line.until(lambda: line.seated == ["acme-0"])
-    await line.end("acme-0")
+    line.clients["acme-0"].lease.started()
 
     assert circuit(line) == "closed"
+    await line.end("acme-0")
 
 
 async def test_a_request_between_two_failures_that_is_served_keeps_the_circuit_closed(line):
     await break_off(line, "lost-0")
     await break_off(line, "lost-1")
     await line.join("acme-0")
+    line.clients["acme-0"].lease.started()
     await line.end("acme-0")
     await break_off(line, "lost-2")
 

@@ -113,11 +113,11 @@ class FaultyEngine:
 
 @asynccontextmanager
 async def faulty_engine(
-    *scripts: Script, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    *scripts: Script, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[FaultyEngine]:
-    """A server at a free port that plays ``scripts``."""
+    """A server at this port, or at a free one, that plays ``scripts``."""
     engine = FaultyEngine(0, list(scripts))
-    server = await asyncio.start_server(engine._meet, host, 0, ssl=tls)
+    server = await asyncio.start_server(engine._meet, host, port, ssl=tls)
     engine.port = server.sockets[0].getsockname()[1]
     try:
         yield engine

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import openai
+import pytest
 
 from tests.fakes.certificates import certificate
 from tests.fakes.chats import FAST, LONG, chat, chat_bytes, stream
@@ -222,6 +223,36 @@ async def test_a_whole_answer_carries_the_load_report_when_asked():
     kind, report = headers["endpoint-load-metrics"].split(" ", 1)
     assert kind == "JSON"
     assert json.loads(report) == {"named_metrics": {"kv_cache_usage_perc": 0.0, "num_requests_waiting": 0.0}}
+
+
+@pytest.mark.parametrize(
+    ("orca", "asked", "told"),
+    [("always", {}, True), ("never", {"endpoint-load-metrics-format": "json"}, False), ("asked", {}, False)],
+)
+async def test_whether_its_load_is_told_may_be_set(orca, asked, told):
+    async with running_engine(orca=orca, **FAST) as engine:
+        _, headers, _ = await call(engine, "POST", "/v1/chat/completions", chat(2, stream=False), asked)
+
+    assert ("endpoint-load-metrics" in headers) is told
+
+
+async def test_an_onlooker_sees_its_state_also_while_its_metrics_fail():
+    async with running_engine(failures=("metrics_500",), **FAST) as engine:
+        await call(engine, "POST", "/v1/chat/completions", chat(2, stream=False))
+        page, _, _ = await call(engine, "GET", "/metrics")
+        _, _, body = await call(engine, "GET", "/sim/state")
+
+    nothing = ("running", "waiting", "preemptions", "cached_tokens", "aborted")
+    assert page == 500
+    assert json.loads(body) == dict.fromkeys(nothing, 0)
+
+
+async def test_it_serves_its_model_under_every_name_that_it_was_given():
+    async with running_engine(aliases=("other",), **FAST) as engine:
+        asked = {**chat(1, stream=False), "model": "other"}
+        status, _, _ = await call(engine, "POST", "/v1/chat/completions", asked)
+
+    assert status == 200
 
 
 async def test_a_taken_port_is_one_clear_line():

@@ -64,6 +64,19 @@ def test_the_power_users_harm_is_seen_live_and_nothing_is_left_behind(product: P
     assert not engine_answers(product)
 
 
+def test_requests_are_dealt_to_several_engines_and_pulled_by_them_live(product: Product) -> None:
+    before = configured(product)
+
+    done = product.attempt("experiment", "routing", "--live", "--seconds", "1", "--json")
+
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["live"], report["failed"], len(report["rows"])) == (True, 0, 8)
+    assert all(row["written"] > 0 for row in report["rows"])
+    assert configured(product) == before
+    assert not engine_answers(product)
+
+
 def test_ctrl_c_takes_everything_back(product: Product) -> None:
     before = configured(product)
     running = product.begin("experiment", "power-user", "--live")

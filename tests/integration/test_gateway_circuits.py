@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 
 import pytest
 
 from gateway.relay import RelayOptions
-from tests.fakes.faulty import CHUNKED_HEAD, answer, chunk, says
+from gateway.settings import Settings
+from tests.fakes.faulty import CHUNKED_HEAD, answer, chunk, faulty_engine, says
 from tests.fakes.faulty_gateway import (
     BODY,
     BUSY,
@@ -24,7 +26,7 @@ from tests.fakes.faulty_gateway import (
     send_raw,
     stall_then,
 )
-from tests.fakes.gateway import running_gateway
+from tests.fakes.gateway import MODEL, POOL, running_gateway
 from tests.fakes.waiting import until
 
 SERVER_ERROR = answer(b'{"error":{"message":"no GPU"}}', "500 Internal Server Error")
@@ -61,11 +63,28 @@ async def test_an_engine_that_is_not_there_is_told_of():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         nobody = {"gpu-0": f"http://127.0.0.1:{taken.getsockname()[1]}"}
-        async with running_gateway(CAST.policy(), CAST.callers(), nobody) as served:
+        brief = Settings(queue_timeout_s=0.5)
+        async with running_gateway(CAST.policy(), CAST.callers(), nobody, settings=brief) as served:
             failed, busy = told(served)
             await post(served, BODY)
     assert set(failed) == {"gpu-0"}
     assert busy == []
+
+
+async def test_a_request_outlives_an_engine_that_is_started_again():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        there = {"gpu-0": f"http://127.0.0.1:{port}"}
+        async with running_gateway(CAST.policy(), CAST.callers(), there) as served:
+            asking = asyncio.create_task(post(served, BODY))
+            await until(lambda: not served.dispatcher.serves(POOL, MODEL))
+            taken.close()
+            async with faulty_engine(says(WHOLE), port=port):
+                assert (await asking).status_code == 200
+            (record,) = await served.settled(1)
+    assert record.outcome == "ok"
+    assert record.attempt > 3
 
 
 @pytest.mark.parametrize("busy_answer", [BUSY, answer(b"{}", "429 Too Many Requests", "retry-after: 0")])

@@ -44,11 +44,12 @@ async def test_a_request_whose_engine_is_dead_is_answered_by_another(body):
     assert max(record.attempt for record in records) == 2
 
 
-async def test_an_engine_that_is_not_there_is_a_502_with_a_record():
+async def test_an_engine_that_is_not_there_is_a_502_with_a_record_when_patience_ends():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-        async with running_gateway(CAST.policy(), CAST.callers(), {"gpu-0": url}) as served:
+        brief = Settings(queue_timeout_s=0.5)
+        async with running_gateway(CAST.policy(), CAST.callers(), {"gpu-0": url}, settings=brief) as served:
             refused = await post(served, STREAM)
             records = await served.settled(1)
     assert (refused.status_code, refused.json()["error"]["code"]) == (502, "connect_fail")

@@ -3,9 +3,10 @@
     python record.py http://127.0.0.1:8100 tests/fakes/recorded vllm_0.32.0 --model tiny
 
 writes NAME_idle.txt and NAME_busy.txt (metric pages), NAME_models.json, NAME_chat.json,
-NAME_stream.txt and NAME_error_*.json. With ``--page blind`` only NAME_blind.txt is
-written, after one request. ``--hide TEXT`` takes a path or host name out of every file.
-Standard library only.
+NAME_stream.txt and NAME_error_*.json; NAME_orca.json, which answers bear a load header;
+of the pages in ASIDE those that the engine has (NAME_version.json, NAME_slots_busy.json ...).
+With ``--page blind`` only NAME_blind.txt is written, after one request. ``--hide TEXT``
+takes a path or host name out of every file. Standard library only.
 """
 
 from __future__ import annotations
@@ -21,7 +22,17 @@ from typing import Any
 
 BUSY_CLIENTS = 10
 BUSY_TOKENS = 400
+PATIENCE_S = 600.0  # a busy machine is slow
 PROMPT = [{"role": "user", "content": "each tenant takes its turn"}]
+# What tells one engine from another, and its own configuration: page, and the end of the file's name.
+ASIDE = {
+    "/version": "version.json",
+    "/health": "health.txt",
+    "/load": "load.json",
+    "/props": "props.json",
+    "/slots": "slots.json",
+}
+ORCA_ASKED, ORCA_SAID = "endpoint-load-metrics-format", "endpoint-load-metrics"
 
 
 class Recorder:
@@ -41,7 +52,7 @@ class Recorder:
             self._url + path, data=data, headers={"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
                 return answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.read().decode()
@@ -67,8 +78,42 @@ class Recorder:
             answers = [clients.submit(self.chat, BUSY_TOKENS) for _ in range(BUSY_CLIENTS)]
             time.sleep(1.0)
             self.write("busy.txt", self.ask("/metrics"))
+            self.aside("/slots", "slots_busy.json")
             for answer in answers:
                 answer.result()
+
+    def aside(self, path: str, suffix: str) -> None:
+        """Save one of the engine's other pages, if it has it."""
+        try:
+            with urllib.request.urlopen(self._url + path, timeout=PATIENCE_S) as answer:
+                self.write(suffix, answer.read().decode())
+        except urllib.error.HTTPError as error:
+            print(f"{path}: {error.code}")
+
+    def orca_case(self, asked: str, *, stream: bool, queue: bool) -> dict[str, Any]:
+        """One answer's load header, by the format that was asked for."""
+        body = {"model": self._model, "messages": PROMPT, "max_tokens": 2, "stream": stream, "priority": -1}
+        headers = {"Content-Type": "application/json"} | ({ORCA_ASKED: asked} if asked else {})
+        request = urllib.request.Request(
+            f"{self._url}/v1/chat/completions", data=json.dumps(body).encode(), headers=headers
+        )
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+            said = answer.headers.get(ORCA_SAID)
+        return {"stream": stream, "queue": queue, ORCA_ASKED: asked or None, ORCA_SAID: said}
+
+    def orca(self) -> None:
+        """Which answers bear a load header: of an idle engine, and of one that has requests waiting."""
+        cases = [
+            self.orca_case(asked, stream=stream, queue=False)
+            for asked, stream in (("TEXT", False), ("JSON", False), ("", False), ("TEXT", True))
+        ]
+        with ThreadPoolExecutor(BUSY_CLIENTS) as clients:
+            answers = [clients.submit(self.chat, BUSY_TOKENS) for _ in range(BUSY_CLIENTS)]
+            time.sleep(1.0)
+            cases += [self.orca_case(asked, stream=False, queue=True) for asked in ("TEXT", "JSON")]
+            for answer in answers:
+                answer.result()
+        self.write("orca.json", json.dumps(cases, indent=1) + "\n")
 
     def answers(self) -> None:
         """The shapes of its answers and errors."""
@@ -97,6 +142,9 @@ def main() -> None:
         return
     recorder.pages()
     recorder.answers()
+    recorder.orca()
+    for path, suffix in ASIDE.items():
+        recorder.aside(path, suffix)
 
 
 if __name__ == "__main__":

@@ -12,20 +12,22 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 import redis
+import yaml
 
 from config import admins, embedded
 from scheduling import control_bus
 from scheduling.core.control import BackendState
 from scheduling.engines.endpoint import Endpoint
 
+SCOPES = ("queues:read", "usage:read", "tenants:write")
 ROOT = Path(__file__).parents[2]
 PRODUCT_START_S = 90.0
 STORED_S = 10.0  # usage records are written in batches; a busy machine is slow
@@ -44,13 +46,30 @@ policies:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A running installation: its base URL, its data folder, one client per tenant."""
+    """A running installation: its base URL, its data folder, one API token and client per tenant."""
 
     url: str
     data: Path
-    greedy: openai.OpenAI
-    quiet: openai.OpenAI
+    secrets: dict[str, str]
+    clients: dict[str, openai.OpenAI]
     admin_token: str
+    environment: dict[str, str] = field(repr=False)
+
+    @property
+    def greedy(self) -> openai.OpenAI:
+        """The client of the tenant who floods."""
+        return self.clients["greedy"]
+
+    @property
+    def quiet(self) -> openai.OpenAI:
+        """The client of the tenant who asks now and then."""
+        return self.clients["quiet"]
+
+    def apply(self, rules: str) -> None:
+        """Put declarative rules in force; what they do not name stays."""
+        file = self.data / "rules.yaml"
+        file.write_text(rules)
+        manage(self.environment, "apply", "-f", str(file))
 
     def state(self, backend: str) -> BackendState | None:
         """What the controller knows of the backend: the same that the console shows."""
@@ -60,10 +79,13 @@ class Product:
         finally:
             client.close()
 
-    def ask(self, path: str) -> Any:
-        """The control API's answer."""
+    def ask(self, path: str, change: dict[str, Any] | None = None) -> Any:
+        """The control API's answer, also to a change (PATCH)."""
         request = urllib.request.Request(
-            f"{self.url}/api/v1/{path}", headers={"Authorization": f"Bearer {self.admin_token}"}
+            f"{self.url}/api/v1/{path}",
+            data=None if change is None else json.dumps(change).encode(),
+            headers={"Authorization": f"Bearer {self.admin_token}", "Content-Type": "application/json"},
+            method="GET" if change is None else "PATCH",
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
@@ -78,8 +100,12 @@ class Product:
 
     def in_flight(self) -> int | None:
         """Seats taken now, over all backends; None while no gateway has shown its queue yet."""
-        picture = self.ask("queues")
-        return sum(pool["in_flight"] for pool in picture["pools"]) if picture["gateways"] else None
+        return pool["in_flight"] if (pool := self.pool()) else None
+
+    def pool(self) -> dict[str, Any] | None:
+        """The one pool as the console shows it; None while no gateway has shown it yet."""
+        pools = self.ask("queues")["pools"]
+        return pools[0] if pools else None
 
 
 def client_of(url: str, secret: str) -> openai.OpenAI:
@@ -104,18 +130,53 @@ def await_answer(url: str, process: subprocess.Popen[bytes], log: Path, patience
     pytest.fail(f"no answer at {url} within {patience_s:.0f} s")
 
 
+class OwnEngine:
+    """An engine's process, and those it starts itself: a session of their own, which ends as one."""
+
+    def __init__(self, command: list[str | Path], url: str, folder: Path, patience_s: float) -> None:
+        self.url = url
+        self._command = command
+        self._folder = folder
+        self._patience_s = patience_s
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Come back with the first healthy answer."""
+        log = self._folder / "engine.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=self._folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        await_answer(f"{self.url}/health", self._process, log, self._patience_s)
+
+    def kill(self) -> None:
+        """End all of it at once, as a lost machine does."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(60)
+
+    def stop(self) -> None:
+        """Let it end by itself."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(60)
+
+
 @contextmanager
-def running_engine(command: list[str | Path], url: str, folder: Path, patience_s: float) -> Iterator[str]:
+def running_engine(
+    command: list[str | Path], url: str, folder: Path, patience_s: float
+) -> Iterator[OwnEngine]:
     """An engine's process from its first healthy answer until the block is left."""
-    log = folder / "engine.log"
-    with log.open("wb") as output:
-        engine = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+    engine = OwnEngine(command, url, folder, patience_s)
     try:
-        await_answer(f"{url}/health", engine, log, patience_s)
-        yield url
+        engine.start()
+        yield engine
     finally:
-        engine.terminate()
-        engine.wait(60)
+        engine.stop()
 
 
 def manage(environment: dict[str, str], *arguments: str) -> str:
@@ -132,8 +193,9 @@ def manage(environment: dict[str, str], *arguments: str) -> str:
 
 
 @contextmanager
-def running_product(engine: Endpoint, data: Path) -> Iterator[Product]:
-    """`manage.py serve` in front of one engine, with a greedy and a quiet tenant."""
+def running_product(engine: Endpoint, data: Path, rules: str = "") -> Iterator[Product]:
+    """`manage.py serve` in front of one engine, with an API token for each tenant of the rules."""
+    rules = rules or RULES.format(engine=engine)
     port = free_port()
     environment = {**os.environ, "FAIRLANE_DATA_DIR": str(data)}
     environment.pop("DATABASE_URL", None)
@@ -149,14 +211,16 @@ def running_product(engine: Endpoint, data: Path) -> Iterator[Product]:
     url = f"http://127.0.0.1:{port}"
     try:
         await_answer(f"{url}/readyz", serve, data / "serve.log", PRODUCT_START_S)
-        rules = data / "rules.yaml"
-        rules.write_text(RULES.format(engine=engine))
-        manage(environment, "apply", "-f", str(rules))
-        secrets = [manage(environment, "token", "issue", tenant, "--quiet") for tenant in ("greedy", "quiet")]
-        scopes = ["--scope", "queues:read", "--scope", "usage:read"]
+        scopes = [part for scope in SCOPES for part in ("--scope", scope)]
         admin = manage(environment, "token", "issue", "--admin", admins.FIRST, *scopes, "--quiet")
-        with client_of(url, secrets[0]) as greedy, client_of(url, secrets[1]) as quiet:
-            yield Product(url, data, greedy, quiet, admin)
+        product = Product(url, data, {}, {}, admin, environment)
+        product.apply(rules)
+        with ExitStack() as clients:
+            for tenant in yaml.safe_load(rules)["tenants"]:
+                slug = tenant["slug"]
+                product.secrets[slug] = manage(environment, "token", "issue", slug, "--quiet")
+                product.clients[slug] = clients.enter_context(client_of(url, product.secrets[slug]))
+            yield product
     finally:
         serve.send_signal(signal.SIGTERM)
         assert serve.wait(60) == 0

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TypeVar
 
 import openai
@@ -16,32 +14,19 @@ import pytest
 from scheduling.core.outcome import Outcome
 from scheduling.engines.endpoint import Endpoint
 from tests.real_engines.flood import assert_the_quiet_tenant_is_served, first_token_s, quiet_under_flood
-from tests.real_engines.running import free_port, running_engine
+from tests.real_engines.running import OwnEngine
 
 pytestmark = [pytest.mark.real_engine, pytest.mark.product]
-HERE = Path(__file__).parent
 SEATS = 4  # run_llama.sh gives the server -np 4
-START_S = 60.0  # the tiny model is up within a second; a busy machine takes longer
-HOW = (
-    "no llama.cpp server: set FAIRLANE_LLAMA_SERVER to the path of a llama-server binary and "
-    "FAIRLANE_LLAMA_MODEL to a GGUF file (tests/real_engines/README.md)"
-)
 PROMPT = [{"role": "user", "content": "each tenant takes its turn"}]
 TO_THE_END = {"ignore_eos": True}  # exactly max_tokens tokens
 Figure = TypeVar("Figure")
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+def engine(own_llamacpp: OwnEngine) -> Endpoint:
     """A llama-server with four seats and its metrics switched on."""
-    server, model = os.environ.get("FAIRLANE_LLAMA_SERVER"), os.environ.get("FAIRLANE_LLAMA_MODEL")
-    if not (server and model):
-        pytest.skip(HOW)
-    port = free_port()
-    command = ["/bin/sh", HERE / "run_llama.sh", Path(model).resolve(), str(port)]
-    folder = tmp_path_factory.mktemp("llama")
-    with running_engine(command, f"http://127.0.0.1:{port}", folder, START_S) as url:
-        yield Endpoint("real", url, "llamacpp")
+    return Endpoint("real", own_llamacpp.url, "llamacpp")
 
 
 def now() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +15,15 @@ from django.db import DatabaseError
 from config import embedded, live_experiment
 from config.trouble import Trouble
 from gateway.experiments.stage import NAME, PREFIX, Busy
-from scheduling.simulation.experiments import article, page, pretend, text
-from scheduling.simulation.experiments.conduct import conduct
+from scheduling.simulation.experiments import article, page, text
 from scheduling.simulation.experiments.data import as_json
 from scheduling.simulation.experiments.experiment import Experiment, Report
 from scheduling.simulation.experiments.registry import EXPERIMENTS
+from scheduling.simulation.experiments.spread import conduct_all
 from scheduling.simulation.experiments.trial import LIVE, SIMULATED, Size
 
 ALL = "all"
+ALL_LIVE_SECONDS = 3  # a trial: there are some seventy
 
 
 class Command(BaseCommand):
@@ -37,13 +39,15 @@ class Command(BaseCommand):
         add(
             "--seconds",
             type=int,
-            help=f"how long each trial offers traffic (default: {SIMULATED.seconds}; live {LIVE.seconds})",
+            help=f"how long each trial offers traffic (default: {SIMULATED.seconds}; live {LIVE.seconds}, "
+            f"or {ALL_LIVE_SECONDS} with all)",
         )
         add(
             "--time-scale",
             type=float,
             help=f"with --live: how much faster than real the engine is (default: {LIVE.time_scale:g})",
         )
+        add("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once in pretend time")
         add("--json", action="store_true", help="one JSON object for each experiment, a line each")
         add("--html", type=Path, metavar="FILE", help="write one page with plots")
         add("--write", type=Path, metavar="FILE", help="with all: write the parts' table as Markdown")
@@ -54,7 +58,7 @@ class Command(BaseCommand):
             raise CommandError("--write goes with all: its table has every part of the article.")
         chosen = list(EXPERIMENTS.values()) if options["name"] == ALL else [EXPERIMENTS[options["name"]]]
         reports = []
-        for report in self._reports(chosen, size, seeds, live=options["live"]):
+        for report in self._reports(chosen, size, seeds, options):
             self.stdout.write(as_json(report) if options["json"] else f"{text.as_text(report)}\n")
             self.stdout.flush()
             reports.append(report)
@@ -62,22 +66,22 @@ class Command(BaseCommand):
         self._write(options["write"], article.as_markdown, reports)
 
     def _reports(
-        self, chosen: Sequence[Experiment], size: Size, seeds: range, *, live: bool
+        self, chosen: Sequence[Experiment], size: Size, seeds: range, options: dict[str, Any]
     ) -> Iterator[Report]:
-        data = embedded.data_dir()
-        for each in chosen:
-            try:
-                yield (
-                    live_experiment.run(each, size, seeds, data, self._tell)
-                    if live
-                    else conduct(each, size, seeds, pretend.play, self._tell)
-                )
-            except (Trouble, Busy, ValueError) as error:
-                raise CommandError(str(error)) from None
-            except ValidationError as error:
-                raise CommandError(_taken(error)) from None
-            except DatabaseError as error:
-                raise CommandError(_gone(error)) from None
+        try:
+            if not options["live"]:
+                jobs = max(1, min(options["jobs"], len(chosen) * len(seeds)))
+                yield from conduct_all(chosen, size, seeds, self._tell, jobs)
+                return
+            data = embedded.data_dir()
+            for each in chosen:
+                yield live_experiment.run(each, _long_enough(size, each, options), seeds, data, self._tell)
+        except (Trouble, Busy, ValueError) as error:
+            raise CommandError(str(error)) from None
+        except ValidationError as error:
+            raise CommandError(_taken(error)) from None
+        except DatabaseError as error:
+            raise CommandError(_gone(error)) from None
 
     def _tell(self, line: str) -> None:
         self.stderr.write(line, str)  # progress is no error: not in red
@@ -98,6 +102,8 @@ def _size(options: dict[str, Any]) -> Size:
     if options["time_scale"] is not None and not options["live"]:
         raise CommandError("--time-scale goes with --live: pretend time is as fast as the machine anyway.")
     size = LIVE if options["live"] else SIMULATED
+    if options["live"] and options["name"] == ALL:
+        size = replace(size, seconds=ALL_LIVE_SECONDS)
     size = replace(
         size,
         seconds=size.seconds if options["seconds"] is None else options["seconds"],
@@ -106,6 +112,13 @@ def _size(options: dict[str, Any]) -> Size:
     if size.seconds < 1 or size.time_scale <= 0:
         raise CommandError("--seconds must be at least 1, and --time-scale above 0.")
     return size
+
+
+def _long_enough(size: Size, experiment: Experiment, options: dict[str, Any]) -> Size:
+    """No shorter than shows something, unless a person says how long."""
+    if options["seconds"] is not None:
+        return size
+    return replace(size, seconds=max(size.seconds, experiment.least_live_seconds))
 
 
 def _seeds(options: dict[str, Any]) -> range:

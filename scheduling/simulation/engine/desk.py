@@ -79,7 +79,7 @@ class Desk:
         """Answer a POST to one of READERS; raises ApiError for what vLLM would refuse."""
         body = read_json(exchange.body)
         name, _, spelled = str(body.get("model") or "").partition(FAULT_MARK)
-        if name != self._options.model:
+        if name != self._options.model and name not in self._options.aliases:
             message = f"The model `{name}` does not exist. Valid aliases: {self._options.model}."
             raise ApiError(404, "NotFoundError", message, "model")
         ask = READERS[exchange.path][1](body, self._model.config)
@@ -173,6 +173,11 @@ class Desk:
 
     def _orca(self, form: str) -> tuple[tuple[str, str], ...]:
         """The load report in a header, when asked for; vLLM gives it on whole answers only."""
+        match self._options.orca:
+            case "never":
+                return ()
+            case "always":
+                form = form or "JSON"
         usage, waiting = self._model.memory.usage, float(self._model.waiting)
         match form.upper():
             case "TEXT":

@@ -12,6 +12,7 @@ from scheduling.simulation.engine.faults import FaultKind, parse_fault
 from scheduling.simulation.engine.profiles import DEFAULT_PROFILE, PROFILES, StepCosts
 from scheduling.simulation.engine.request import EngineConfig, SchedulingPolicy
 
+ORCA = ("asked", "always", "never")  # when whole answers tell the engine's load in a header
 DEFAULT_MODEL_LEN = 8192  # tokens, unless the KV memory holds fewer
 
 
@@ -22,6 +23,7 @@ class EngineOptions:
     host: str = "127.0.0.1"
     port: int = 0  # 0: any free port
     model: str = "sim"
+    aliases: tuple[str, ...] = ()  # other names that it serves the model under
     profile: str = DEFAULT_PROFILE
     time_scale: float = 1.0
     max_num_seqs: int = 64
@@ -32,6 +34,7 @@ class EngineOptions:
     max_model_len: int | None = None
     max_num_queued_reqs: int | None = None
     eos: float | None = None  # mean answer length; None: answers are exactly max_tokens long
+    orca: str = "asked"
     failures: tuple[str, ...] = ()
     api_key: str = field(default="", repr=False)
     ssl_certfile: str = ""
@@ -44,6 +47,8 @@ class EngineOptions:
             raise ValueError(f"profile {self.profile!r} is unknown: choose one of {', '.join(PROFILES)}")
         if self.time_scale <= 0:
             raise ValueError("time_scale must be above 0: 1 is real time, 10 is ten times faster")
+        if self.orca not in ORCA:
+            raise ValueError(f"orca is {self.orca!r}: it must be one of {', '.join(ORCA)}")
         if self.eos is not None and self.eos < 1:
             raise ValueError("eos is the mean length of an answer in tokens: at least 1")
         if bool(self.ssl_certfile) != bool(self.ssl_keyfile):
@@ -91,6 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--port", type=int, required=True, help="TCP port; 0 takes a free one")
     add("--host", default="127.0.0.1", help="address to listen on")
     add("--model", default="sim", help="served model name")
+    add("--alias", dest="aliases", action="append", default=[], help="another name for it, repeatable")
     add("--profile", default=DEFAULT_PROFILE, choices=sorted(PROFILES), help="GPU and model to behave like")
     add("--time-scale", type=float, default=1.0, help="10 is ten times faster than real")
     add("--max-num-seqs", type=int, default=64, help="most requests that run at once")
@@ -101,6 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--max-model-len", type=int, help="most tokens of prompt and answer; default: 8192 or the KV memory")
     add("--max-num-queued-reqs", type=int, help="503 above this many in flight; default: no limit")
     add("--eos", type=float, help="mean answer length in tokens; default: exactly max_tokens")
+    add("--orca", default="asked", choices=ORCA, help="load in the headers of whole answers")
     add(
         "--fail",
         dest="failures",
@@ -119,7 +126,7 @@ def from_flags(flags: dict[str, Any]) -> EngineOptions:
     """Options from parsed flags; raises ValueError that names the flag and the mend."""
     names = {option.name for option in fields(EngineOptions)}
     values = {name: value for name, value in flags.items() if name in names}
-    values["failures"] = tuple(flags["failures"])
+    values |= {name: tuple(flags[name]) for name in ("aliases", "failures")}
     if variable := flags["api_key_env"]:
         values["api_key"] = os.environ.get(variable, "")
         if not values["api_key"]:

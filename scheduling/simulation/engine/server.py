@@ -17,6 +17,7 @@ from scheduling.simulation.engine.metrics_page import CONTENT_TYPE, MetricsPage
 from scheduling.simulation.engine.model import EngineModel
 from scheduling.simulation.engine.options import EngineOptions
 from scheduling.simulation.engine.prompts import ApiError, bad_request, read_json
+from scheduling.simulation.engine.request import Finish
 
 SLOW_METRICS_S = 5.0
 SAMPLE_VALUE = re.compile(rb"^([^#\n].*) \S+$", re.MULTILINE)
@@ -53,6 +54,7 @@ class EngineServer:
             ("GET", "/load"): lambda exchange: exchange.reply(200, b'{"server_load":0}'),
             ("GET", "/metrics"): self._metrics,
             ("GET", "/v1/models"): self._models,
+            ("GET", "/sim/state"): self._tell_state,
             ("GET", "/sim/failures"): self._tell_failures,
             ("POST", "/sim/failures"): self._set_failures,
             ("DELETE", "/sim/failures"): self._clear_failures,
@@ -124,6 +126,18 @@ class EngineServer:
             "max_model_len": self.model.config.max_model_len,
         }
         exchange.reply(200, msgspec.json.encode({"object": "list", "data": [model]}))
+
+    def _tell_state(self, exchange: Exchange) -> None:
+        """What an onlooker wants to know, also while the metrics page is made to fail."""
+        model = self.model
+        state = {
+            "running": model.running,
+            "waiting": model.waiting,
+            "preemptions": model.stats.preemptions,
+            "cached_tokens": model.stats.cached_tokens,
+            "aborted": model.stats.success[Finish.ABORT],
+        }
+        exchange.reply(200, msgspec.json.encode(state))
 
     # failures
 

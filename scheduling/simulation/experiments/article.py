@@ -8,6 +8,7 @@ from scheduling.simulation.experiments.experiment import Report, Table
 from scheduling.simulation.experiments.text import finding, how
 
 MARKER = "<!-- Printed by `{command}`: change the experiments, not this file. -->"
+CONSOLE = "http://localhost:8000"  # where `make run` serves
 TOP = """\
 # The article, part by part
 
@@ -17,14 +18,16 @@ console is where the same is seen at work. Every figure below comes from the run
 
 The engine is a model with the step times of published profiles, not a GPU: compare the trials of a table with
 each other, and read its seconds as an order of magnitude.
+
+All parts in one table, which is the article's part 7:
 """
 
 
 def as_markdown(reports: Sequence[Report]) -> str:
     """The document: a table of all parts, then a section for each."""
     lines = [
-        "| part | experiment | what was seen | as the article says |",
-        "|---|---|---|---|",
+        "| part | experiment | what was seen | as the article says | in the console |",
+        "|---|---|---|---|---|",
         *map(_line, reports),
     ]
     return "\n".join([MARKER.format(command=command(reports)), TOP, *lines, "", *map(_section, reports)])
@@ -42,7 +45,8 @@ def _line(report: Report) -> str:
     experiment = report.experiment
     shown = "yes" if report.finding.shown else "no"
     link = f"[{experiment.name}](#{_anchor(_heading(report))})"
-    return f"| {experiment.part} | {link} | {report.finding.sentence} | {shown} |"
+    console = f"[{experiment.console}]({CONSOLE}{experiment.console})"
+    return f"| {experiment.part} | {link} | {report.finding.sentence} | {shown} | {console} |"
 
 
 def _section(report: Report) -> str:

@@ -57,7 +57,7 @@ def _row(seen: Observation) -> Row:
             "p99": figures.first_token_s(seen, CLIENT, 99),
             "per_token": figures.per_token_ms(seen, CLIENT),
             "written": figures.tokens_per_s(seen),
-            "engine_queue": seen.engine_queue_max,
+            "engine_queue": seen.inside.queue_max,
         },
     )
 

@@ -123,6 +123,16 @@ class Experiment:
     find: Callable[[Table], Finding]
     curves: Callable[[Sequence[Observation]], Curves] | None = None
     samples: Callable[[Sequence[Observation]], Mapping[str, Sequence[float]]] | None = None
+    engines: str = "one engine"  # in words: where the trials are played
+    least_live_seconds: int = 1  # shorter trials on the product show nothing
+
+    def played(self, size: Size, seed: int, *, live: bool) -> list[Trial]:
+        """The trials that can be played in pretend time, or on the running product."""
+        return [trial for trial in self.trials(size, seed) if not (live and trial.pretend_only)]
+
+    def left_out(self, size: Size, seed: int) -> dict[str, str]:
+        """The trials that the running product cannot play, each with the reason."""
+        return {trial.label: trial.pretend_only for trial in self.trials(size, seed) if trial.pretend_only}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,7 @@ class Report:
     samples: Mapping[str, Sequence[float]] | None
     by_seed: Mapping[int, tuple[Row, ...]]
     failed: int  # requests that were refused or broke: above 0 only where the product was disturbed
+    left_out: Mapping[str, str]  # trials that could not be played here, each with the reason
 
 
 def middle(runs: Sequence[Sequence[Row]]) -> list[Row]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import pairwise
 
+from scheduling.core.outcome import Outcome
 from scheduling.plots import Point
 from scheduling.simulation.experiments.trial import Observation
 from scheduling.simulation.metrics import percentile
 from scheduling.simulation.record import Served
 from scheduling.simulation.service import Interval, convergence_s, jain, widest_gap
+
+GONE = frozenset({Outcome.CLIENT_GONE_QUEUED, Outcome.CLIENT_GONE_STREAMING})
 
 
 def measured(seen: Observation) -> Interval:
@@ -38,6 +41,22 @@ def first_token_s(seen: Observation, tenant: str, percent: float) -> float:
 def first_tokens_s(seen: Observation, tenant: str) -> list[float]:
     """The times themselves."""
     return [_first_token_ms(seen, one) / 1000 for one in _of(seen, tenant)]
+
+
+def answer_s(seen: Observation, tenant: str, percent: float) -> float:
+    """Percentile of the time to the whole answer, in seconds; one without an end waited until the trial's."""
+    times_s = [
+        ((seen.ended_ms if one.ended_ms is None else one.ended_ms) - one.arrival.at_ms) / 1000
+        for one in _of(seen, tenant)
+    ]
+    if not times_s:
+        raise ValueError(f"{tenant} sent nothing in the measured time: more --seconds, or another --seed")
+    return percentile(times_s, percent)
+
+
+def left_waiting(seen: Observation) -> int:
+    """How many clients left before their first token, in the whole trial."""
+    return sum(one.outcome in GONE and one.first_token_ms is None for one in seen.served)
 
 
 def per_token_ms(seen: Observation, tenant: str) -> float:

@@ -53,7 +53,7 @@ def how(report: Report) -> str:
     """What the figures are."""
     size = report.size
     seeds = f"seed {report.seeds[0]}" if len(report.seeds) == 1 else f"medians over {len(report.seeds)} seeds"
-    engine = f"one engine ({size.profile}, {size.seats} seats"
+    engine = f"{report.experiment.engines} ({size.profile}, {size.seats} seats"
     if report.live:
         where = (
             f"On the running product, as its clients saw it, with {engine}, simulated at "
@@ -61,7 +61,8 @@ def how(report: Report) -> str:
         )
     else:
         where = f"In pretend time, {engine})"
-    return f"{where}; {size.seconds} s of arrivals a trial; {seeds}."
+    absent = "".join(f" Left out here: {label} ({why})." for label, why in report.left_out.items())
+    return f"{where}; {size.seconds} s of arrivals a trial; {seeds}.{absent}"
 
 
 def drawn(report: Report) -> str:

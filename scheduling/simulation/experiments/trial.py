@@ -13,10 +13,16 @@ from scheduling.simulation.service import Curve, curves
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Arrivals, and the rules that meet them. ``label`` names its row."""
+    """Arrivals, and the rules that meet them. ``label`` names its row.
+
+    ``dealt`` says which engine each request goes to, by its place among the
+    arrivals and without a look at the engines; else the scheduler routes.
+    """
 
     label: str
     scenario: Scenario
+    dealt: Sequence[int] = ()
+    pretend_only: str = ""  # why the running product cannot play it
 
     @property
     def workload(self) -> Workload:
@@ -25,28 +31,43 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """What the engines showed of themselves in one trial, together.
+
+    ``queue_max`` is the longest that one engine's own queue was seen,
+    ``held_max`` the most requests that all held at once. ``aborted`` counts
+    requests that they had, still without a token, when the client left.
+    """
+
+    queue_max: int = 0
+    held_max: int = 0
+    preemptions: int = 0
+    cached_tokens: int = 0  # of prompts, found in a prefix cache
+    aborted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What was seen of a trial, in order of arrival. Times are milliseconds since its beginning.
 
     ``ended_ms`` is when the trial was over; a request that was cut off then
     has the tokens that it got. ``service`` is each tenant's, in cost tokens.
-    ``engine_queue_max`` is the longest that the engine's own queue was seen,
-    ``failed`` how many requests were refused or broke.
+    ``failed`` is how many requests were refused or broke.
     """
 
     trial: Trial
     served: Sequence[Served]
     service: Mapping[str, Curve]
     ended_ms: float
-    engine_queue_max: int
+    inside: Inside
     failed: int
 
 
 def observe(
-    trial: Trial, served: Sequence[Served], ended_ms: float, engine_queue_max: int, failed: int = 0
+    trial: Trial, served: Sequence[Served], ended_ms: float, inside: Inside, failed: int = 0
 ) -> Observation:
     """An observation with the service that follows from its requests."""
-    return Observation(trial, served, curves(served), ended_ms, engine_queue_max, failed)
+    return Observation(trial, served, curves(served), ended_ms, inside, failed)
 
 
 Play = Callable[[Trial], Observation]
@@ -63,6 +84,8 @@ class Size:
     quiet_per_s: float  # what a tenant that harms nobody asks for
     time_scale: float = 1.0  # how much faster than real the engine is
     profile: str = DEFAULT_PROFILE
+    # Between two readings of the engine's metrics: as fast as some routers do, as we do, and seldom.
+    polls_ms: tuple[int, int, int] = (50, 1000, 5000)
 
     @property
     def engine(self) -> EngineSpec:
@@ -80,4 +103,12 @@ class Size:
 SIMULATED = Size(seconds=90, seats=64, prompt_tokens=256, completion_tokens=192, quiet_per_s=2.0)
 # Few seats and short answers: a laptop carries every token through three processes. No longer than this: a
 # flood's line grows by half of what it sends, and each request in it holds two of the gateway's open files.
-LIVE = Size(seconds=8, seats=8, prompt_tokens=64, completion_tokens=40, quiet_per_s=4.0, time_scale=2.0)
+LIVE = Size(
+    seconds=8,
+    seats=8,
+    prompt_tokens=64,
+    completion_tokens=40,
+    quiet_per_s=4.0,
+    time_scale=2.0,
+    polls_ms=(100, 1000, 2000),
+)

@@ -123,4 +123,5 @@ WEIGHTS = Experiment(
     bars=Bars("Shares after the change", "share_after"),
     curves=_curves,
     find=_find,
+    least_live_seconds=8,  # a share is looked at over a ninth of it
 )

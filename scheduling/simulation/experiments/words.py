@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from scheduling.simulation.experiments.experiment import Column, Table
 
+ENOUGH = 0.98  # of the throughput without limits: a law that keeps less costs something
+STARVED = 0.9  # below this part of it the engine is starved
+GAIN = 0.05  # a part of the whole that grew by less is called the same
 NOTABLE = 1.5  # a figure that moved by less, either way, is called about the same
 
 
@@ -73,5 +76,8 @@ P99 = Column("p99", "first token p99", seconds)
 FACTOR = Column("factor", "p99 ÷ alone", times)
 ENGINE_QUEUE = Column("engine_queue", "engine's queue, longest", whole)
 WRITTEN = Column("written", "tokens/s written", whole)
+POLLED = Column("polled", "polled every", seconds)
+PER_TOKEN = Column("per_token", "between tokens p50", milliseconds)
+KEPT = Column("kept", "throughput kept", share)
 SHARE = Column("share", "share of tokens", share)
 JAIN = Column("jain", "Jain index", index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -106,17 +107,23 @@ async def test_a_report_that_is_older_or_says_nothing_moves_nothing(valkey, engi
         assert gate(dispatcher).window == 8
 
 
-async def test_what_is_running_stays_what_the_last_page_said(valkey, engine) -> None:
-    read_at_s = time.time() - 0.5
+async def test_whole_answers_leave_the_window_as_far_as_a_response_shows_that_they_cannot_wait(
+    valkey, engine
+) -> None:
     async with gateway(engine, period_s=60) as (dispatcher, feed):
-        control_bus.save_states(valkey, {"gpu-0": grown(9, read_at_s)})
-        limits = []
+        control_bus.save_states(valkey, {"gpu-0": grown(9)})
         await until(lambda: gate(dispatcher).window == 9)
-        dispatcher.set_limits = limits.extend
+        for n in range(4):
+            ticket = Ticket(
+                f"r{n}", "main", "llama", "chat", "u", "standard", 10, 10, clock_ms(), streams=False
+            )
+            lease = dispatcher.lease(ticket, Usage())
+            await lease.__aenter__()
+        await asyncio.sleep(0.01)  # what is told is of a later millisecond than the last dispatch
 
         feed.hear(report(waiting=1))
 
-    assert [(limit.running, limit.running_at_s) for limit in limits] == [(6, read_at_s)]
+        assert gate(dispatcher).pending_first_token == 1
 
 
 async def test_without_a_metrics_page_and_alone_a_gateway_goes_by_what_it_hears(settings, engine) -> None:

@@ -40,7 +40,7 @@ def work(max_tokens=50, cost=DEFAULT_COST):
     client = SimpleNamespace(
         request_id=RequestId({}), tell=None, gone=True, slow=False, began=False, answered=False
     )
-    return Work(job, CALLER, client, Books(Written()), SimpleNamespace())
+    return Work(job, CALLER, client, Books(Written()), SimpleNamespace(serves=lambda _pool, _model: True))
 
 
 def reserve(ledger, one, **quotas):

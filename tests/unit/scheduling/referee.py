@@ -64,9 +64,8 @@ class Referee(Steering):
     def start(self, request_id: str) -> None:
         if request_id in self.running:
             self.orders.started(request_id)
-        if request_id in self.pending:
-            self.pending.discard(request_id)
             self.engines[self.running[request_id][1]].serve(request_id)
+        self.pending.discard(request_id)
         self._check(self.machine.start(request_id, self.now))
 
     def finish(self, request_id: str, cost: int, *, refund: bool = False) -> None:
@@ -79,8 +78,6 @@ class Referee(Steering):
                 # Whoever stood longest at the engine begins; only of an answer that comes whole nobody hears.
                 oldest = [name for name in self._at(ran[1]) if name in self.pending][:1]
                 self.pending.difference_update(self._whole(oldest))
-            if not refund:
-                engine.serve(request_id)
             if engine.trial == request_id:
                 engine.trial = None
             self.pending.discard(request_id)

@@ -19,6 +19,7 @@ class Engine:
     until_ms: int = 0
     trial: str | None = None
     slow: int | None = None
+    bounds: list[int] = field(default_factory=lambda: [0])
     grant: int | None = None
     heard: set[str] = field(default_factory=set)
     known: set[int] = field(default_factory=set)
@@ -77,9 +78,9 @@ class Engine:
         if was_down and not limit.down:
             self.until_ms = min(self.until_ms, now_ms)
 
-    def settle_in(self, bounds: list[int]) -> None:
-        """The slow start is over once it has reached all that bounds the backend."""
-        full = max(bounds)
+    def settle_in(self) -> None:
+        """The slow start is over once it has reached all that bounds the backend, or last did."""
+        full = max(self.bounds)
         if self.slow and 0 < full <= self.slow:
             self.slow = None
 

@@ -89,7 +89,8 @@ class Rules:
                 bounds = [window] if self._windowed() else []
                 if not (self._windowed() and read):
                     bounds.append(min(limit.cap, most) if limit else most)
-                self.engines[name].settle_in(bounds)
+                self.engines[name].bounds = bounds
+            self.engines[name].settle_in()
 
     def _check_engines(self) -> None:
         """Circuits are as failures make them, starts are slow, and time opens what is shut."""
@@ -174,6 +175,7 @@ class Rules:
             other
             for other in self.waiting.values()
             if self.policy.classes[other.priority_class].rank < rank
+            and not _shares_a_cap(one, other)
             and name in self._usable(other)
             and self._goes(other)
             and self._has_room(other, name, self._held_back(other))
@@ -225,3 +227,8 @@ class Rules:
     def _suspended(self, one: Ticket) -> bool:
         rule = self.policy.tenants.get(one.tenant)
         return rule is not None and rule.suspended
+
+
+def _shares_a_cap(one: Ticket, other: Ticket) -> bool:
+    """Both wait for one place of their API token, which lets its tickets in as they came."""
+    return one.api_token_in_flight is not None and one.api_token == other.api_token

@@ -60,10 +60,22 @@ def test_a_request_that_was_served_breaks_the_row():
     made.fail("gpu-0", 1)
     made.fail("gpu-0", 1)
     assert circuit(made, 1) == "closed"
-    made.finish("acme-1", 10, 2)
+    made.start("acme-1", 2)
     made.fail("gpu-0", 2)
 
     assert circuit(made, 2) == "closed"
+
+
+def test_a_client_that_leaves_before_an_answer_proves_nothing():
+    made = machine()
+    made.resume(None, 0)
+    made.submit(ticket("acme-0"), 0)
+    made.fail("gpu-0", 0)
+    made.fail("gpu-0", 0)
+    made.finish("acme-0", 10, 1)  # what the engine may have read is charged
+    made.fail("gpu-0", 1)
+
+    assert circuit(made, 1) == "open"
 
 
 def test_a_request_that_was_given_back_breaks_no_row():

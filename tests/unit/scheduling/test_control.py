@@ -13,7 +13,27 @@ from tests.unit.scheduling.controlled import GPU, POOL, Controller, windows
 
 
 def test_the_window_opens_while_work_waits_here_and_nothing_waits_there() -> None:
-    assert windows(Controller(), 9) == [5, 9, 14, 23, 35, 54, 64, 64, 64]  # the cap is 64
+    assert windows(Controller(), 9) == [3, 5, 9, 14, 23, 35, 54, 64, 64]  # the cap is 64
+
+
+def test_one_reading_of_an_empty_queue_opens_nothing() -> None:
+    """It is empty for a moment when several requests end together, though three wait on the average."""
+    controller = Controller()
+
+    seen = [controller.reads(waiting=waiting).limit() for waiting in (3, 0, 2, 0, 1, 0, 3)]
+
+    assert [limit.window for limit in seen] == [3] * 7
+    assert [limit.reason.partition(":")[0] for limit in seen[:2]] == [
+        "window holds",
+        "engine queue empty for the first time",
+    ]
+
+
+def test_a_restart_begins_the_count_of_empty_readings_again() -> None:
+    controller = Controller()
+    windows(controller, 5, started_at_s=900.0)
+
+    assert windows(controller, 3, started_at_s=1005.0) == [3, 3, 5]
 
 
 def test_the_window_stays_at_its_ceiling_under_a_huge_cap() -> None:
@@ -24,7 +44,7 @@ def test_the_window_stays_at_its_ceiling_under_a_huge_cap() -> None:
 
 def test_an_engine_queue_over_the_target_closes_the_window_by_the_surplus() -> None:
     controller = Controller()
-    windows(controller, 4)  # 23
+    windows(controller, 5)  # 23
 
     state = controller.reads(OwnCounts(pending=12, in_flight=30, blocked=True), waiting=12)
 
@@ -62,7 +82,7 @@ def test_a_full_kv_memory_stops_the_opening() -> None:
 
 def test_traffic_that_is_not_ours_takes_room_from_ours_only_while_it_waits() -> None:
     controller = Controller()
-    windows(controller, 3)  # 14
+    windows(controller, 4)  # 14
 
     crowded = controller.reads(OwnCounts(pending=2, in_flight=20, blocked=False), waiting=9)
     later = controller.reads(OwnCounts(pending=0, in_flight=20, blocked=False), waiting=0)

@@ -54,12 +54,12 @@ def test_a_static_cap_says_so_for_every_engine():
 
 def test_a_failed_reading_is_no_news_until_the_stale_rule_changes_something():
     controller = Controller()
-    windows(controller, 3)  # 14, at 1002
+    windows(controller, 4)  # 14, at 1003
 
     states = [controller.fails() for _ in range(12)]
 
-    # The end of the readings is news at 1013, when the last is more than ten seconds old.
-    assert [decided(state) for state in states] == [1002.0] * 10 + [1013.0] * 2
+    # The end of the readings is news at 1014, when the last is more than ten seconds old.
+    assert [decided(state) for state in states] == [1003.0] * 10 + [1014.0] * 2
     assert states[9].limit().window == 14
     assert states[10].limit().window == 6
 

@@ -31,7 +31,7 @@ def test_a_failed_reading_changes_nothing_at_first() -> None:
 )
 def test_after_ten_seconds_without_a_reading_the_stale_rule_holds(stale: str, window: int, cap: int) -> None:
     controller = Controller(pool=replace(POOL, stale=stale))
-    windows(controller, 6)
+    windows(controller, 7)
 
     limits = [controller.fails().limit() for _ in range(12)]
 
@@ -42,7 +42,7 @@ def test_after_ten_seconds_without_a_reading_the_stale_rule_holds(stale: str, wi
 
 def test_readings_that_return_end_the_stale_rule() -> None:
     controller = Controller(pool=replace(POOL, stale="closed"))
-    windows(controller, 2)
+    windows(controller, 3)
     for _ in range(15):
         controller.fails()
 

@@ -14,7 +14,7 @@ from scheduling.core.laws import LAWS
 from scheduling.core.limits import EngineLoad
 from scheduling.core.policy import ADMISSION
 from scheduling.core.sanity import sane
-from tests.unit.scheduling.controlled import GPU, HELD_BACK, POOL, Controller
+from tests.unit.scheduling.controlled import GPU, HELD_BACK, POOL, Controller, windows
 
 NOW_S = 1_000_000.0
 
@@ -85,7 +85,7 @@ def test_a_counter_is_compared_with_the_last_one_that_was_told(counter):
 
 def test_a_header_of_a_response_is_a_reading_of_an_engine_without_a_page():
     controller = Controller(backend=replace(GPU, engine="openai"))
-    controller.reads(HELD_BACK)  # window 5
+    windows(controller, 2)  # 5
 
     states = [controller.hears_nothing() for _ in range(12)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scheduling.core.events import Event
 from scheduling.core.limits import Limit
 from scheduling.core.scheduler import Scheduler
 from tests.unit.scheduling.machines import POOL, dispatched, policy, ticket
@@ -38,13 +39,17 @@ def test_after_an_outage_a_window_opens_by_one_with_each_first_token():
     assert made.view(1_100).backends[0].window == 4
 
 
+def served(made: Scheduler, request_id: str, now_ms: int) -> list[Event]:
+    return made.start(request_id, now_ms) + made.finish(request_id, 10, now_ms)
+
+
 def test_after_an_outage_a_cap_doubles_with_each_round():
     made = broken(machine(seats=8, waiting=40))
     made.resume(None, 0)
     going, rounds = dispatched(made.expire(1_000)), []
     for _ in range(5):
         rounds.append(len(going))
-        going = [name for one in going for name in dispatched(made.finish(one, 10, 1_100))]
+        going = [name for one in going for name in dispatched(served(made, one, 1_100))]
 
     assert rounds == [1, 1, 2, 4, 8]
 
@@ -91,7 +96,7 @@ def test_a_reading_that_shows_an_answer_at_work_is_a_step_of_the_slow_start():
     events = made.set_limit(Limit("gpu-0", 5, 30, "read", 2, 3.0, running=1, running_at_s=3.0), 100, 50)
 
     assert dispatched(events) == ["acme-1", "acme-2"]
-    assert dispatched(made.finish("acme-0", 10, 200)) == []
+    assert dispatched(made.finish("acme-0", 10, 200)) == ["acme-3"]
 
 
 def test_a_full_engine_halves_the_step_of_a_slow_start():

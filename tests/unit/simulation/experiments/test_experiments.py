@@ -9,14 +9,25 @@ import pytest
 from scheduling.simulation.experiments import (
     bare_engine,
     classes,
+    engine_priority,
+    headers,
+    kv,
+    no_back_pressure,
     power_user,
+    prefix,
     pretend,
+    queue_target,
     round_robin,
+    routing,
+    text,
     token_cost,
+    tpot_target,
     weights,
 )
 from scheduling.simulation.experiments.conduct import conduct
+from scheduling.simulation.experiments.experiment import Finding
 from scheduling.simulation.experiments.registry import EXPERIMENTS
+from scheduling.simulation.experiments.spread import conduct_all
 from tests.unit.simulation.experiments.short import SHORT, numbers, run, with_figures
 
 ALLOWED = {"p99": "99", "times longer": "8"}  # figures that name what is measured
@@ -35,8 +46,17 @@ def test_the_registry_tells_the_parts_in_the_articles_order():
         "weights",
         "token-cost",
         "classes",
+        "no-back-pressure",
+        "queue-target",
+        "tpot-target",
+        "headers",
+        "prefix",
+        "kv",
+        "routing",
+        "engine-priority",
     ]
-    assert [each.part for each in EXPERIMENTS.values()] == ["1", "2", "3", "3.1", "3.1", "3.1"]
+    parts = [each.part for each in EXPERIMENTS.values()]
+    assert parts == ["1", "2", "3", "3.1", "3.1", "3.1", "4", "5", "5", "5.1", "5.1", "5.1", "5.1", "6, 6.1"]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -127,6 +147,117 @@ def test_an_engine_that_does_not_batch_is_told_as_that(reports):
     assert not finding.shown
     assert "leave that at" in finding.sentence
     assert "do not wait longer" in finding.sentence
+
+
+def test_a_fair_queue_that_helps_before_an_engine_without_end_is_told_as_that(reports):
+    finding = found(reports["no-back-pressure"], {no_back_pressure.FAIR: {"p99": 0.1, "factor": 2.0}})
+
+    assert not finding.shown
+    assert "a fair queue helps" in finding.sentence
+
+
+def test_a_literal_rule_without_a_herd_is_told_as_that(reports):
+    finding = found(reports["queue-target"], {queue_target.LITERAL: {"p99": 0.1}})
+
+    assert not finding.shown
+    assert "is enough here" in finding.sentence
+
+
+def test_a_window_that_starves_the_engine_is_told_as_that(reports):
+    finding = found(reports["queue-target"], {queue_target.BLIND: {"kept": 0.5}})
+
+    assert not finding.shown
+    assert "but with only 50.0 %" in finding.sentence
+
+
+def test_static_caps_that_need_not_be_right_are_told_as_that(reports):
+    finding = found(reports["tpot-target"], {tpot_target.CAP_HALF: {"kept": 1.0}})
+
+    assert not finding.shown
+    assert "must be right" not in finding.sentence
+
+
+def test_headers_that_gain_nothing_are_told_as_that(reports):
+    table = reports["headers"].table
+    same = {"kept": table.value(headers.SELDOM, "kept")}
+    finding = found(reports["headers"], {headers.SELDOM_HEADERS: same})
+
+    assert not finding.shown
+    assert "it is no more than" in finding.sentence
+
+
+def test_affinity_that_finds_nothing_is_told_as_that(reports):
+    labels = (prefix.NEVER, prefix.ONE, prefix.FOUR)
+    finding = found(reports["prefix"], {label: {"cached": 0.0} for label in labels})
+
+    assert not finding.shown
+    assert "only 0.0 %" in finding.sentence
+
+
+def test_a_reservation_that_costs_throughput_says_what_it_costs(reports):
+    finding = found(reports["kv"], {kv.MOST: {"kept": 0.8}})
+
+    assert "but with only 80.0 % of the throughput" in finding.sentence
+
+
+def test_a_reservation_that_saves_nobody_is_told_as_that(reports):
+    finding = found(reports["kv"], {kv.MOST: {"preemptions": 1e6}})
+
+    assert not finding.shown
+    assert "leaves 1,000,000" in finding.sentence
+
+
+def test_pulling_that_is_slower_than_dealing_is_told_as_that(reports):
+    label = f"{routing.UNEQUAL}, {routing.PULL}"
+    finding = found(reports["routing"], {label: {"p99": 1e6}})
+
+    assert not finding.shown
+    assert "pulling is not better here" in finding.sentence
+
+
+def test_engine_priority_that_can_do_all_is_told_as_that(reports):
+    table = reports["engine-priority"].table
+    able = {key: table.value(engine_priority.GATEWAY, key) for key in ("arrived", "reached", "held")}
+    finding = found(reports["engine-priority"], {engine_priority.ALONE: able})
+
+    assert not finding.shown
+    assert "this does not tell them apart" in finding.sentence
+
+
+def test_the_window_protects_the_quiet_tenant_at_full_throughput_however_it_is_polled(reports):
+    table = reports["queue-target"].table
+
+    for label in queue_target.WINDOWS:
+        assert table.value(label, "p99") <= 0.7
+        assert table.value(label, "kept") >= 0.98
+
+
+def test_each_seed_may_be_played_in_a_process_of_its_own():
+    chosen = [EXPERIMENTS["power-user"], EXPERIMENTS["bare-engine"]]
+    size = replace(SHORT, seconds=5)
+    told = []
+
+    spread = list(conduct_all(chosen, size, [1, 2], told.append, processes=2))
+    here = list(conduct_all(chosen, size, [1, 2], told.append, processes=1))
+
+    assert [report.table.rows for report in spread] == [report.table.rows for report in here]
+    assert told[: len(told) // 2] == told[len(told) // 2 :]
+
+
+def test_what_the_product_cannot_play_is_left_out_live_with_the_reason():
+    experiment = EXPERIMENTS["power-user"]
+
+    def trials(size, seed):
+        *most, last = experiment.trials(size, seed)
+        return [*most, replace(last, pretend_only="nobody can do that")]
+
+    partly = replace(experiment, trials=trials, find=lambda table: Finding("Seen.", shown=True))
+    size = replace(SHORT, seconds=5)
+    live = conduct(partly, size, [1], pretend.play, lambda _: None, live=True)
+
+    assert [row.label for row in live.table.rows] == [power_user.ALONE, power_user.ENGINE]
+    assert f"Left out here: {power_user.GATEWAY} (nobody can do that)." in text.how(live)
+    assert not conduct(partly, size, [1], pretend.play, lambda _: None).left_out
 
 
 def test_a_power_user_harms_the_quiet_tenant_under_fifo_and_turns_and_tokens_cure_it(reports):

@@ -55,7 +55,7 @@ def test_a_result_that_is_not_the_articles_is_marked_everywhere(reports):
     assert "not what the article says" in text.as_text(report)
     assert json.loads(data.as_json(report))["shown"] is False
     assert "not what the article says" in page.as_html([report])
-    assert re.search(r"\| no \|$", article.as_markdown([report]), re.MULTILINE)
+    assert re.search(r"\| no \| \[/", article.as_markdown([report]), re.MULTILINE)
 
 
 def test_a_live_report_says_so_and_how_many_requests_failed(reports):
