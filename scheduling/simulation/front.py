@@ -234,7 +234,6 @@ class Front:
     def _begin(self, flight: Flight, backend: Backend, now_ms: float) -> None:
         served = flight.served
         served.first_token_ms = now_ms
-        backend.answered(now_ms - (served.seated_ms or 0.0))
         if served.arrival.streams:
             backend.pending -= 1
         self.obey(self.scheduler.start(flight.name, int(now_ms)), now_ms)
