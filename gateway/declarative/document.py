@@ -111,6 +111,11 @@ class ClassEntry(Entry):
     max_wait_s: int | None = None
 
 
+def _switch(written: Any) -> Any:
+    # YAML reads a bare `off` as false.
+    return "off" if written is False else written
+
+
 class PolicyEntry(Entry):
     """How one pool shares and admits."""
 
@@ -124,7 +129,7 @@ class PolicyEntry(Entry):
     counts_sent: bool | None = None
     kv_fill_percent: int | None = None
     prefix_slack_requests: int | None = Field(None, alias="prefix_slack")
-    engine_priority: str | None = None
+    engine_priority: Annotated[str | None, BeforeValidator(_switch)] = None
     paused: bool | None = None
     prompt_weight: int | None = None
     completion_weight: int | None = None

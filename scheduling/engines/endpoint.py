@@ -15,3 +15,4 @@ class Endpoint:
     api_key: str = field(default="", repr=False)
     ca_pem: str = field(default="", repr=False)  # trust only this CA; empty: the system's
     poll_every_ms: int | None = None  # how often its metrics are read; None: FAIRLANE_POLL_EVERY_S
+    low_first: bool | None = None  # how its scheduler reads priorities; None: as engines of its kind do

@@ -48,6 +48,13 @@ def test_a_file_says_where_names_go_and_how_engines_are_fed(file) -> None:
     assert (rule.prefix_slack_requests, rule.engine_priority, rule.stale) == (2, "with_window", "closed")
 
 
+def test_a_bare_off_is_the_word_and_not_false(file) -> None:
+    run("apply", "-f", file(ROUTES))
+    run("apply", "-f", file("policies: [{pool: main, engine_priority: off}]"))
+
+    assert selectors.policy().pools["main"].engine_priority == "off"
+
+
 def test_what_is_exported_applies_without_a_change_and_differs_in_nothing(file) -> None:
     run("apply", "-f", file(ROUTES))
     exported, _ = run("export")
