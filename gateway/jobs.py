@@ -22,7 +22,7 @@ from gateway.errors import Invalid, InvalidJson, ModelNotFound
 from gateway.model_routes import Spread, place_of, resolve
 from gateway.prefixes import prefixes
 from scheduling.core.policy import FREE, Policy, PoolRule, Prices, TenantRule
-from scheduling.core.prediction import CHARS_PER_TOKEN, Estimates, kv_reserve
+from scheduling.core.prediction import CHARS_PER_TOKEN, Estimates
 from scheduling.core.usage import DEFAULT_COST, CostRule
 
 Members = dict[str, msgspec.Raw]
@@ -139,7 +139,7 @@ class Parser:
             asked=asked,
             fallbacks=fallbacks,
             prefixes=self._prefixes(endpoint, members, caller.tenant, model, rule),
-            kv_completion_tokens=self._kv_tokens(endpoint, members, pool, streams=stream),
+            kv_completion_tokens=self._kv_tokens(endpoint, members, pool),
         )
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
@@ -158,7 +158,7 @@ class Parser:
             cost=rule.cost,
             fallbacks=job.fallbacks[1:],
             prefixes=self._prefixes(ENDPOINTS[job.path], members, tenant, model, rule),
-            kv_completion_tokens=self._kv_tokens(ENDPOINTS[job.path], members, pool, streams=job.stream),
+            kv_completion_tokens=self._kv_tokens(ENDPOINTS[job.path], members, pool),
         )
 
     def _routed(self, asked: str, user: str, policy: Policy) -> tuple[str, tuple[str, ...]]:
@@ -173,11 +173,9 @@ class Parser:
             return ()
         return prefixes(self._salt, tenant, model, bytes(members[endpoint.prompt]))
 
-    def _kv_tokens(self, endpoint: Endpoint, members: Members, pool: str, *, streams: bool) -> int:
-        if not endpoint.generates:
-            return 0
-        expected = _completion_tokens(members, self._estimates.median_tokens(pool))
-        return kv_reserve(expected, streams=streams)
+    def _kv_tokens(self, endpoint: Endpoint, members: Members, pool: str) -> int:
+        median = self._estimates.median_tokens(pool)
+        return _completion_tokens(members, median) if endpoint.generates else 0
 
     def _user(self, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:
         user = _read(members, "user", _text, "a text")

@@ -12,17 +12,6 @@ MAX_PAIRS = 10_000  # tenants x models remembered; the least recently used is fo
 CHARS_PER_TOKEN = 4  # the usual rule of thumb for English text
 
 
-def kv_reserve(completion_tokens: int, *, streams: bool) -> int:
-    """Tokens of KV memory that an answer of this expected length reserves when it begins.
-
-    Requests in flight began at different times, so a running answer holds
-    half of its length on average; one that is past its half reserves what it
-    has said. Of an answer that comes whole nothing is heard meanwhile, so it
-    reserves all of it.
-    """
-    return (completion_tokens + 1) // 2 if streams else completion_tokens
-
-
 class Estimates:
     """Expected completion tokens, learnt from answers: of the next of a tenant, and of any in a pool.
 
@@ -34,7 +23,7 @@ class Estimates:
 
     An engine's memory holds answers of the whole pool, and what they reserve
     grows as they do, so there one that is long need not be foreseen: the
-    pool's median counts.
+    pool's median counts. A mean would leave memory empty for those few.
     """
 
     def __init__(self) -> None:

@@ -226,7 +226,7 @@ class Scheduler(Steered):
         )
 
     def begin_period(self, now_ms: int) -> tuple[BackendView, ...]:
-        """The gates as they stand; ``blocked``, ``answered`` and ``answer_ms`` of ``BackendView`` begin anew."""
+        """The gates as they stand; what is counted of a period begins anew (``BackendView``)."""
         gates = sorted(self._gates, key=_name)
         views = tuple(gate.view(now_ms) for gate in gates)
         for gate in gates:

@@ -52,7 +52,7 @@ class Controller:
             self._decide(load, own, asked_ms, now_ms)
 
     def _overhear(self, load: EngineLoad, asked_ms: float, now_ms: float) -> None:
-        """A step at once, but none up: it does not look at who waits, nor uses up what the next one counts."""
+        """A step at once, but none up: it looks neither at who waits nor at who was answered."""
         if now_ms - self._heard_ms.get(load.backend, -HEAR_EVERY_MS) < HEAR_EVERY_MS:
             return
         self._heard_ms[load.backend] = now_ms

@@ -9,7 +9,7 @@ from zlib import crc32
 from scheduling.core.events import Dispatched, Event, Expired, Stranded
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import Policy
-from scheduling.core.prediction import Estimates, kv_reserve
+from scheduling.core.prediction import Estimates
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import cost_of
@@ -158,9 +158,7 @@ class Front:
             avoid=flight.avoid,
             streams=arrival.streams,
             prefixes=_of_tenant(arrival),
-            kv_completion_tokens=kv_reserve(
-                self._within(arrival, self._estimates.median_tokens(POOL)), streams=arrival.streams
-            ),
+            kv_completion_tokens=self._within(arrival, self._estimates.median_tokens(POOL)),
         )
         self.waiting += 1
         self.obey(self.scheduler.submit(ticket, now_ms), now_ms)

@@ -193,17 +193,16 @@ def test_an_answer_is_as_long_as_expected_or_allowed(members, expected):
 
 
 @pytest.mark.parametrize(
-    ("members", "reserved"),
-    [({}, 300), ({"stream": True}, 150), ({"stream": True, "max_tokens": 100}, 50), ({"n": 3}, 900)],
+    ("members", "charged", "reserved"),
+    [({}, 3_200, 300), ({"max_tokens": 100}, 100, 100), ({"max_tokens": 400, "n": 3}, 1_200, 900)],
 )
-def test_an_answer_reserves_memory_by_its_pools_median(members, reserved):
+def test_an_answer_reserves_memory_by_its_pools_median(members, charged, reserved):
     estimates = Estimates()
     for tokens in (300, 300, 9_000):
         estimates.learn("research", MODEL, Cast.of("research").policy().models[MODEL], tokens)
 
     job = parse(chat(**members), estimates=estimates)
-    assert job.kv_completion_tokens == reserved
-    assert job.completion_tokens != reserved
+    assert (job.completion_tokens, job.kv_completion_tokens) == (charged, reserved)
 
 
 def test_embeddings_generate_nothing_and_never_stream():

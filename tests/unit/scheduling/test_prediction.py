@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduling.core import prediction
-from scheduling.core.prediction import MEDIAN_OF, MEMORY, Estimates, kv_reserve
+from scheduling.core.prediction import MEDIAN_OF, MEMORY, Estimates
 
 
 def taught(*answers: int, tenant: str = "acme", pool: str = "main") -> Estimates:
@@ -89,16 +88,6 @@ def test_each_pool_has_a_median_of_its_own_and_256_before_its_first_answer():
     estimates.learn("acme", "llama", "main", 900)
 
     assert [estimates.median_tokens(pool) for pool in ("other", "main", "new")] == [40, 900, 256]
-
-
-@pytest.mark.parametrize(
-    ("tokens", "streams", "reserved"),
-    [(100, True, 50), (101, True, 51), (1, True, 1), (0, True, 0), (101, False, 101)],
-)
-def test_an_answer_that_is_heard_as_it_grows_reserves_its_half_and_another_all_of_it(
-    tokens, streams, reserved
-):
-    assert kv_reserve(tokens, streams=streams) == reserved
 
 
 def test_who_was_not_heard_of_longest_is_forgotten_first(monkeypatch):

@@ -24,6 +24,7 @@ SEEDS = range(1, 11)
 FEWER = range(1, 5)  # where another case is the harder one, or the figure is far from its bar
 ALL_THE_TIME = (Span(0, 10**9),)
 WINDOW = 3
+SETTLED_MS = 30_000  # until then all answers of a workload began together, and hardly one has ended
 DEFAULT_KV_FILL = PoolRule("main").kv_fill_percent
 # How the default law hears of the engine.
 HEARING = {
@@ -55,9 +56,11 @@ def floods(seeds, **rules) -> tuple[float, float]:
     return percentile(waits_s, 99), sum(tokens_per_s for _, tokens_per_s in runs) / sum(free)
 
 
-def first_tokens_s(run: Run, tenant: str) -> list[float]:
+def first_tokens_s(run: Run, tenant: str, from_ms: int = 0) -> list[float]:
     return [
-        (one.first_token_ms - one.arrival.at_ms) / 1000 for one in run.served if one.arrival.tenant == tenant
+        (one.first_token_ms - one.arrival.at_ms) / 1000
+        for one in run.served
+        if one.arrival.tenant == tenant and one.arrival.at_ms >= from_ms
     ]
 
 
@@ -125,21 +128,22 @@ def test_after_a_restart_a_long_line_meets_the_engine_without_a_burst(seed, rule
 @pytest.mark.parametrize(
     ("name", "wait", "throughput"),
     [
-        ("kv-documents", 0.5, 1.03),
-        # Where answers are long against their prompts, an engine that preempts loses little by it.
-        ("kv-tight", 0.8, 0.95),
+        ("kv-documents", 0.65, 1.06),
+        # Short prompts with long answers fill what they reserve only at their end.
+        ("kv-tight", 0.5, 0.92),
     ],
 )
-def test_reserving_memory_spares_preemptions_and_waits_at_hardly_any_throughput(name, wait, throughput):
+def test_reserving_memory_spares_preemptions_and_the_quiet_tenants_wait(name, wait, throughput):
     p99_s, tokens_per_s, preemptions = {}, {}, {}
     for percent in (0, DEFAULT_KV_FILL):
-        runs = [play(Scenario(make(name, s), reads_engines=True, kv_fill_percent=percent)) for s in FEWER]
-        p99_s[percent] = percentile([each for run in runs for each in first_tokens_s(run, "quiet")], 99)
+        runs = [play(Scenario(make(name, s), reads_engines=True, kv_fill_percent=percent)) for s in SEEDS]
+        waits_s = [each for run in runs for each in first_tokens_s(run, "quiet", SETTLED_MS)]
+        p99_s[percent] = percentile(waits_s, 99)
         tokens_per_s[percent] = sum(measure(run).tokens_per_s for run in runs)
         preemptions[percent] = sum(run.preemptions for run in runs)
 
-    assert preemptions[0] > 3000
-    assert preemptions[DEFAULT_KV_FILL] < preemptions[0] / 100
+    assert preemptions[0] > 10_000
+    assert preemptions[DEFAULT_KV_FILL] < preemptions[0] / 15
     assert p99_s[DEFAULT_KV_FILL] < wait * p99_s[0]
     assert tokens_per_s[DEFAULT_KV_FILL] > throughput * tokens_per_s[0]
 
