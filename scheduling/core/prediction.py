@@ -38,12 +38,14 @@ class Estimates:
     def median_tokens(self, pool: str) -> int:
         """The median of the pool's 200 latest answers, at least 1; 256 before the first."""
         latest = self._latest.get(pool)
-        return latest.median if latest else COLD_START_TOKENS
+        return COLD_START_TOKENS if latest is None else latest.median
 
     def learn(self, tenant: str, model: str, pool: str, completion_tokens: int) -> None:
         """One answer had this many tokens."""
         pair, latest = (tenant, model), self._latest.get(pool)
-        mean, seen = self._mean.get(pair) or ((latest.median, 1) if latest else (completion_tokens, 0))
+        mean, seen = self._mean.get(pair) or (
+            (completion_tokens, 0) if latest is None else (latest.median, 1)
+        )
         seen = min(seen + 1, MEMORY)
         self._mean[pair] = (mean + (completion_tokens - mean) / seen, seen)
         self._mean.move_to_end(pair)
@@ -55,9 +57,14 @@ class Estimates:
 
 
 class Latest:
-    """The latest answers of one pool, in order of their coming and of their length."""
+    """The latest answers of one pool, in order of their coming and of their length.
 
-    __slots__ = ("_by_age", "_by_length")
+    ``median``: the upper one of two, at least 1; at least one answer was added.
+    """
+
+    __slots__ = ("_by_age", "_by_length", "median")
+
+    median: int
 
     def __init__(self) -> None:
         self._by_age: deque[int] = deque()
@@ -70,8 +77,4 @@ class Latest:
             del lengths[bisect_left(lengths, self._by_age.popleft())]
         self._by_age.append(tokens)
         insort(lengths, tokens)
-
-    @property
-    def median(self) -> int:
-        """The upper one of two; at least 1. At least one answer was added."""
-        return max(1, self._by_length[len(self._by_length) // 2])
+        self.median = max(1, lengths[len(lengths) // 2])

@@ -159,7 +159,7 @@ class Front:
             attempt=flight.attempts,
             avoid=flight.avoid,
             streams=arrival.streams,
-            prefixes=_of_tenant(arrival),
+            prefixes=_of_tenant(arrival) if arrival.prefixes else (),
             kv_completion_tokens=self._within(arrival, self._estimates.median_tokens(POOL)),
         )
         self.waiting += 1
@@ -294,7 +294,5 @@ class Front:
 
 def _of_tenant(arrival: Arrival) -> tuple[int, ...]:
     """Its prefixes as tickets have them: the same text of another tenant is another number."""
-    if not arrival.prefixes:
-        return ()
     tenant = crc32(arrival.tenant.encode()) << 64
     return tuple(tenant + prefix for prefix in arrival.prefixes)
