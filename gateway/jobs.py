@@ -88,6 +88,7 @@ class Job:
     asked: str = ""
     fallbacks: tuple[str, ...] = ()
     prefixes: tuple[int, ...] = ()  # names of the prompt's beginnings, where the pool goes by them
+    kv_completion_tokens: int = 0  # what the answer reserves of an engine's memory, over all choices
 
 
 class Parser:
@@ -138,6 +139,7 @@ class Parser:
             asked=asked,
             fallbacks=fallbacks,
             prefixes=self._prefixes(endpoint, members, caller.tenant, model, rule),
+            kv_completion_tokens=self._kv_tokens(endpoint, members, pool),
         )
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
@@ -156,6 +158,7 @@ class Parser:
             cost=rule.cost,
             fallbacks=job.fallbacks[1:],
             prefixes=self._prefixes(ENDPOINTS[job.path], members, tenant, model, rule),
+            kv_completion_tokens=self._kv_tokens(ENDPOINTS[job.path], members, pool),
         )
 
     def _routed(self, asked: str, user: str, policy: Policy) -> tuple[str, tuple[str, ...]]:
@@ -169,6 +172,10 @@ class Parser:
         if rule.prefix_slack_requests is None or not endpoint.generates:
             return ()
         return prefixes(self._salt, tenant, model, bytes(members[endpoint.prompt]))
+
+    def _kv_tokens(self, endpoint: Endpoint, members: Members, pool: str) -> int:
+        median = self._estimates.median_tokens(pool)
+        return _completion_tokens(members, median) if endpoint.generates else 0
 
     def _user(self, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:
         user = _read(members, "user", _text, "a text")

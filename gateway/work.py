@@ -90,6 +90,7 @@ class Work:
             api_token=str(caller.token_id),
             api_token_in_flight=caller.quotas.get(IN_FLIGHT),
             prefixes=job.prefixes,
+            kv_completion_tokens=job.kv_completion_tokens,
         )
         self.call = EngineCall(
             request_id=request_id,
@@ -243,6 +244,7 @@ class Work:
             pool=job.pool,
             model=job.model,
             prefixes=job.prefixes,
+            kv_completion_tokens=job.kv_completion_tokens,
             attempt=self.ticket.attempt + 1,
             not_before_ms=None,
         )

@@ -121,7 +121,14 @@ class Told:
 def counts_of(gates: Iterable[BackendView]) -> dict[str, OwnCounts]:
     """What one gateway holds at each backend."""
     return {
-        gate.backend: OwnCounts(gate.pending_first_token, gate.in_flight, gate.blocked, gate.streaming)
+        gate.backend: OwnCounts(
+            gate.pending_first_token,
+            gate.in_flight,
+            gate.blocked,
+            gate.streaming,
+            gate.answered,
+            gate.answer_ms,
+        )
         for gate in gates
     }
 

@@ -43,6 +43,8 @@ class Gate(Bounds):
     __slots__ = (
         "_seated",
         "_whole",
+        "answer_ms",
+        "answered",
         "blocked",
         "in_flight",
         "pending",
@@ -58,6 +60,9 @@ class Gate(Bounds):
         self.streaming = 0  # past their first token
         self.reserved_kv_tokens = 0
         self.blocked = False
+        # In this period: requests that began to be answered, and the time from dispatch to that, summed.
+        self.answered = 0
+        self.answer_ms = 0
         self.since_promoted = PROMOTED_ONE_IN - 1  # seats given since the last out of the order of classes
         # Oldest first: who is in flight, and who of them is pending and does not stream.
         self._seated: dict[Entry, None] = {}
@@ -126,6 +131,17 @@ class Gate(Bounds):
         if self.slack_requests is not None:
             self.prefixes.learn(ticket.prefixes)
 
+    def answers(self, entry: Entry, now_ms: int) -> None:
+        """A first token came, or a whole answer: each request counts once."""
+        entry.answered = True
+        self.answered += 1
+        self.answer_ms += now_ms - entry.seated_ms
+
+    def begin_period(self) -> None:
+        """What is counted of a period begins anew."""
+        self.blocked = False
+        self.answered = self.answer_ms = 0
+
     def started(self, entry: Entry) -> bool:
         """A request's first token came, or its whole answer. Whether the circuit closed by it."""
         if entry.pending:
@@ -176,6 +192,8 @@ class Gate(Bounds):
             kv_tokens=self.kv_tokens,
             slow_start=self._slow > 0,
             retry_in_ms=self.circuit.retry_in_ms(now_ms),
+            answered=self.answered,
+            answer_ms=self.answer_ms,
         )
 
     def _causes(self, now_ms: int) -> Iterator[str]:

@@ -50,13 +50,15 @@ class Entry:
     ``place`` orders tickets by arrival; a retry has a negative one, so it
     stands before all first attempts. ``shares`` are the accounts on its path,
     ``stamps`` what each was charged. ``pending`` says that it is in its
-    gate's window, ``heard`` that its gate's slow start has counted it.
+    gate's window, ``answered`` that it has begun to be answered, ``heard``
+    that its gate's slow start has counted it.
     ``kv_tokens`` is what it reserves of the engine's KV memory. ``told_ms``
     and ``told_at_ms`` are the first estimate of its wait that anybody was
     given, and when.
     """
 
     __slots__ = (
+        "answered",
         "aside",
         "band",
         "cost",
@@ -99,7 +101,8 @@ class Entry:
         self.first = False  # an admin wants it before all others
         self.overdue = False
         self.pending = False
+        self.answered = False
         self.heard = False
-        self.kv_tokens = ticket.prompt_tokens + ticket.completion_tokens
+        self.kv_tokens = ticket.prompt_tokens + (ticket.kv_completion_tokens or ticket.completion_tokens)
         self.gate: Gate | None = None
         self.told_ms: int | None = None

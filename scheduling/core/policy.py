@@ -140,7 +140,7 @@ class PoolRule:
     tpot_target_ms: int | None = None  # article part 5: or its time per output token under 150
     stale: str = "keep"
     counts_sent: bool = False  # queue_target: add to the reading what was sent since
-    kv_fill_percent: int = 90  # of the engine's KV memory that requests may reserve; 0: no reservation
+    kv_fill_percent: int = 100  # of the engine's KV memory that requests may reserve; 0: no reservation
     prefix_slack_requests: int | None = None  # pending more than the least that a known prefix may cost
     engine_priority: str = "off"  # article part 6: send our order on, beside the window or instead of it
     cost: CostRule = DEFAULT_COST

@@ -73,6 +73,8 @@ class Scheduler(Steered):
         if self._sends_order:
             self._engine_order.started(entry)
         gate = entry.gate
+        if not entry.answered:
+            gate.answers(entry, now_ms)
         if not entry.pending and not gate.is_uneasy:
             return []
         if gate.started(entry):
@@ -224,11 +226,11 @@ class Scheduler(Steered):
         )
 
     def begin_period(self, now_ms: int) -> tuple[BackendView, ...]:
-        """The gates as they stand; ``BackendView.blocked`` begins anew."""
+        """The gates as they stand; what is counted of a period begins anew (``BackendView``)."""
         gates = sorted(self._gates, key=_name)
         views = tuple(gate.view(now_ms) for gate in gates)
         for gate in gates:
-            gate.blocked = False
+            gate.begin_period()
         self._all_blocked = False
         self._mark_blocked(now_ms)
         return views

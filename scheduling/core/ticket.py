@@ -31,6 +31,7 @@ class Ticket:
     api_token_in_flight: int | None = None
     # Hashes of the prompt's beginnings, shortest first: the same numbers, the same text of the same tenant.
     prefixes: tuple[int, ...] = ()
+    kv_completion_tokens: int = 0  # that its answer reserves of an engine's memory; 0: completion_tokens
 
     @property
     def path(self) -> tuple[str, ...]:

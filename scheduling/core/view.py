@@ -38,6 +38,8 @@ class BackendView:
     kv_tokens: int | None = None  # that they may reserve; None: nothing is reserved against
     slow_start: bool = False  # its limits grow from 1 again, one step with each request that is served
     retry_in_ms: int | None = None  # when an open circuit lets the next one try
+    answered: int = 0  # since ``begin_period`` too: first tokens (of an answer that is no stream: it came),
+    answer_ms: int = 0  # and the time from dispatch to them, summed
 
 
 @dataclass(frozen=True, slots=True)

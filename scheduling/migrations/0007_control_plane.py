@@ -79,7 +79,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='schedulingpolicy',
             name='kv_fill_percent',
-            field=models.PositiveSmallIntegerField(default=90, help_text="Part of an engine's KV memory that requests may reserve, 50 to 100. 0: no reservation.", validators=[django.core.validators.MaxValueValidator(100)]),
+            field=models.PositiveSmallIntegerField(default=100, help_text="Part of an engine's KV memory that requests may reserve, 50 to 100. 0: no reservation.", validators=[django.core.validators.MaxValueValidator(100)]),
         ),
         migrations.AddField(
             model_name='schedulingpolicy',

@@ -146,7 +146,7 @@ class SchedulingPolicy(models.Model):
         help_text="Law queue_target: count what was sent since the reading, so that no herd gets in.",
     )
     kv_fill_percent = models.PositiveSmallIntegerField(
-        default=90,
+        default=100,
         validators=[MaxValueValidator(100)],
         help_text="Part of an engine's KV memory that requests may reserve, 50 to 100. 0: no reservation.",
     )

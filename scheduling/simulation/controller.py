@@ -49,17 +49,15 @@ class Controller:
         """A control step: limits follow from what was read, and from what is held by now."""
         own = counts_of(self._scheduler.begin_period(int(now_ms)))
         for load in loads:
-            count, summed_ms = self._fleet[load.backend].take_answers()
-            own[load.backend] = replace(own[load.backend], answered=count, answer_ms=summed_ms)
             self._decide(load, own, asked_ms, now_ms)
 
     def _overhear(self, load: EngineLoad, asked_ms: float, now_ms: float) -> None:
-        """A step at once, but none up: it does not look at who waits."""
+        """A step at once, but none up: it looks neither at who waits nor at who was answered."""
         if now_ms - self._heard_ms.get(load.backend, -HEAR_EVERY_MS) < HEAR_EVERY_MS:
             return
         self._heard_ms[load.backend] = now_ms
         held = counts_of(self._scheduler.view(int(now_ms)).backends)
-        own = {name: replace(counts, blocked=False) for name, counts in held.items()}
+        own = {name: replace(counts, blocked=False, answered=0, answer_ms=0) for name, counts in held.items()}
         self._decide(with_work(load, own[load.backend]), own, asked_ms, now_ms)
 
     def _decide(self, load: EngineLoad, own: Mapping[str, OwnCounts], asked_ms: float, now_ms: float) -> None:

@@ -33,7 +33,6 @@ class Backend:
         self._alone = pool.engine_priority == "alone"  # the engine's own order is all that bounds it
         self.cap, self.window = rule.max_in_flight, pool.window_requests
         self.reader = ReadEngine(pool, rule, read_every_ms, spec.tells_kv)
-        self._answers = (0, 0.0)  # since the last control step: how many, and after how long in all
         self._lost = (0, 0, 0)  # what processes that died had counted, as ``counted`` says
 
     def obey(self, limit: Limit) -> None:
@@ -52,17 +51,6 @@ class Backend:
         """One less."""
         self.in_flight -= 1
         self.pending -= pending
-
-    def answered(self, after_ms: float) -> None:
-        """A first token came, or a whole answer, so long after its dispatch."""
-        count, summed_ms = self._answers
-        self._answers = count + 1, summed_ms + after_ms
-
-    def take_answers(self) -> tuple[int, int]:
-        """How many answers began since the last call, and the milliseconds to them, summed."""
-        count, summed_ms = self._answers
-        self._answers = 0, 0.0
-        return count, round(summed_ms)
 
     def restart(self, now_ms: float) -> None:
         """A new process: it holds nothing."""

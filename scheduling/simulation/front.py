@@ -27,7 +27,7 @@ MAX_FAILED_ATTEMPTS = 2  # a request that was lost with one engine may try one m
 class Flight:
     """One request between its arrival and its outcome."""
 
-    __slots__ = ("attempts", "avoid", "backend", "name", "served", "then")
+    __slots__ = ("attempts", "avoid", "backend", "failed", "name", "served", "then")
 
     def __init__(self, name: str, served: Served, then: Arrived | None) -> None:
         self.name = name
@@ -35,6 +35,7 @@ class Flight:
         self.then = then  # what its client does when it has ended
         self.backend: Backend | None = None  # None: it waits in line
         self.attempts = 1
+        self.failed = 0  # of them
         self.avoid: frozenset[str] = frozenset()
 
 
@@ -42,9 +43,10 @@ class Front:
     """Does for pretend requests what the gateway does for real ones.
 
     A dead engine refuses its dispatch: the request goes back to the head of
-    its line, avoiding that engine, which is left alone for a moment, and for
-    longer when its circuit opens. One lost before its first token tries one other engine; after
-    it, it has failed and is charged what was delivered. All that is sent to
+    its line, avoiding that engine, whose circuit opens after three. While
+    none can be reached it waits, and that counts as no attempt. One lost
+    before its first token tries one other engine; after it, it has failed
+    and is charged what was delivered. All that is sent to
     an engine or said by it takes the time of the wire.
     """
 
@@ -110,9 +112,11 @@ class Front:
             self._wire.send(partial(self._lost, backend, name, told), now_ms)
 
     def tell_progress(self, now_ms: int) -> None:
-        """Say how many tokens each running answer has by now, to a scheduler that charges while they come."""
+        """Say how many tokens each running stream has by now, to a scheduler that charges while they come."""
         for backend in self.fleet:
             for name, tokens in backend.engine.told():
+                if (flight := self._open.get(name)) is None or not flight.served.arrival.streams:
+                    continue  # its client has left, or nothing is heard of it until its end
                 if events := self.scheduler.progress(name, tokens, now_ms):
                     self.obey(events, now_ms)
 
@@ -155,16 +159,19 @@ class Front:
             attempt=flight.attempts,
             avoid=flight.avoid,
             streams=arrival.streams,
-            prefixes=_of_tenant(arrival),
+            prefixes=_of_tenant(arrival) if arrival.prefixes else (),
+            kv_completion_tokens=self._within(arrival, self._estimates.median_tokens(POOL)),
         )
         self.waiting += 1
         self.obey(self.scheduler.submit(ticket, now_ms), now_ms)
 
     def _expected(self, arrival: Arrival) -> int:
+        return self._within(arrival, self._estimates.completion_tokens(arrival.tenant, MODEL, POOL))
+
+    def _within(self, arrival: Arrival, guess: int) -> int:
         if self._knows_lengths:
             return arrival.completion_tokens
-        expected = self._estimates.completion_tokens(arrival.tenant, MODEL, POOL)
-        return min(arrival.max_tokens, expected) if arrival.max_tokens else expected
+        return min(arrival.max_tokens, guess) if arrival.max_tokens else guess
 
     def _dispatch(self, event: Dispatched, now_ms: float) -> None:
         flight, backend = self._open[event.ticket.request_id], self.fleet[event.backend]
@@ -199,7 +206,6 @@ class Front:
 
     def _refused(self, flight: Flight, backend: Backend, now_ms: float) -> None:
         if flight.backend is backend:
-            self.obey(self.scheduler.throttle(backend.name, int(now_ms)), now_ms)
             self._fail(flight, Outcome.CONNECT_FAIL, int(now_ms))
 
     def _heard(self, backend: Backend, said: Iterable[Progress], now_ms: float) -> None:
@@ -227,7 +233,6 @@ class Front:
     def _begin(self, flight: Flight, backend: Backend, now_ms: float) -> None:
         served = flight.served
         served.first_token_ms = now_ms
-        backend.answered(now_ms - (served.seated_ms or 0.0))
         if served.arrival.streams:
             backend.pending -= 1
         self.obey(self.scheduler.start(flight.name, int(now_ms)), now_ms)
@@ -240,19 +245,24 @@ class Front:
         self._finish(flight, now_ms)
 
     def _fail(self, flight: Flight, why: Outcome, now_ms: int) -> None:
-        """The engine is dead: another attempt while nothing was said and some are left, else the end."""
+        """The engine is dead: another attempt while nothing was said and some are left, else the end.
+
+        One that did not reach it does not count while no engine can be reached.
+        """
         served = flight.served
-        most = MAX_CONNECT_ATTEMPTS if why is Outcome.CONNECT_FAIL else MAX_FAILED_ATTEMPTS
         unheard = served.first_token_ms is None
-        again = unheard and flight.attempts < most
         if unheard:
             self.obey(self.scheduler.fail(served.backend, now_ms), now_ms)
+        if why is Outcome.UPSTREAM_RESET or self.scheduler.serves(MODEL, now_ms):
+            flight.failed += 1
+            flight.avoid |= {served.backend}
+        most = MAX_CONNECT_ATTEMPTS if why is Outcome.CONNECT_FAIL else MAX_FAILED_ATTEMPTS
+        again = unheard and flight.failed < most
         self._release(flight)
         if not again:
             self._close(flight, why, now_ms)
         self._finish(flight, now_ms)
         if again:
-            flight.avoid |= {served.backend}
             flight.attempts += 1
             served.seated_ms = None
             self._stand_in_line(flight, now_ms)
@@ -284,7 +294,5 @@ class Front:
 
 def _of_tenant(arrival: Arrival) -> tuple[int, ...]:
     """Its prefixes as tickets have them: the same text of another tenant is another number."""
-    if not arrival.prefixes:
-        return ()
     tenant = crc32(arrival.tenant.encode()) << 64
     return tuple(tenant + prefix for prefix in arrival.prefixes)

@@ -56,7 +56,7 @@ class Simulation:
         while True:
             backend, due_ms, other_ms = fleet.next()
             outside_ms = self._outside_ms(busy=backend is not None)
-            at_ms = min(due_ms, outside_ms)
+            at_ms = due_ms if due_ms < outside_ms else outside_ms
             if at_ms == inf:
                 break
             if self._front.waiting and fleet.has_idle():
@@ -79,12 +79,16 @@ class Simulation:
         if scheduler.is_idle and not self._upcoming and not self._crowd.is_coming:
             return inf  # everybody is served, whatever else was to happen
         next_ms: float = self._upcoming.at_ms if self._upcoming else inf
-        if self._agenda:
-            next_ms = min(next_ms, self._agenda[0][0])
-        if not scheduler.is_idle and (due_ms := scheduler.next_due_ms()) is not None:
-            next_ms = min(next_ms, max(due_ms, self._now_ms))
+        # Comparisons and not min(): this is asked at each step of each engine.
+        if self._agenda and self._agenda[0][0] < next_ms:
+            next_ms = self._agenda[0][0]
+        if not scheduler.is_idle and (due_ms := scheduler.next_due_ms()) is not None and due_ms < next_ms:
+            next_ms = max(due_ms, self._now_ms)
         if busy or next_ms < inf or (self._front.waiting and self._now_ms - self._moved_ms < HOPELESS_MS):
-            next_ms = min(next_ms, self._read_ms, self._tell_ms)
+            if self._read_ms < next_ms:
+                next_ms = self._read_ms
+            if self._tell_ms < next_ms:
+                next_ms = self._tell_ms
         return next_ms
 
     def _happen(self, at_ms: float) -> None:

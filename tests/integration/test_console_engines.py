@@ -92,7 +92,7 @@ def test_a_policy_that_the_engines_cannot_follow_is_refused_at_its_field(console
         for name, value in (
             ("fairness", "token_fair"), ("admission", "gradient"), ("window_requests", "3"),
             ("engine_queue_target_requests", "3"), ("stale", "closed"), ("prompt_weight", "1"),
-            ("completion_weight", "2"), ("cached_discount_percent", "0"), ("kv_fill_percent", "90"),
+            ("completion_weight", "2"), ("cached_discount_percent", "0"), ("kv_fill_percent", "100"),
             ("engine_priority", "alone"),
         )
     }  # fmt: skip

@@ -30,4 +30,4 @@ def test_backends_and_policies_of_the_release_before_keep_what_was_set() -> None
 
     backend, rule = selectors.policy().backends["b"], selectors.policy().pools["old"]
     assert (backend.max_in_flight, backend.learns_cap, backend.kv_tokens) == (32, False, None)
-    assert (rule.admission, rule.kv_fill_percent, rule.engine_priority) == ("static_cap", 90, "off")
+    assert (rule.admission, rule.kv_fill_percent, rule.engine_priority) == ("static_cap", 100, "off")

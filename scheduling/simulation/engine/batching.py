@@ -37,7 +37,7 @@ class Batching(Generic[S]):
     @property
     def waiting(self) -> int:
         """Sequences without one (vllm:num_requests_waiting)."""
-        return len(self._waiting)
+        return len(self._waiting.line)
 
     def _place(self, request: EngineRequest) -> tuple[int, int]:
         """Its place in line: rank, then order. Raises ValueError for a request that could never end."""

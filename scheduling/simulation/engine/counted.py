@@ -109,7 +109,7 @@ class CountedEngine(Batching[CountedSequence]):
         self._began_ms = now_ms
         decoders = self._decoders
         budget = self._schedule_running()
-        if budget and len(self._running) < self.config.max_num_seqs and self._waiting:
+        if budget and len(self._running) < self.config.max_num_seqs and self._waiting.line:
             self._admit_waiting(budget)
         sequences = tokens = decoders.count
         context = decoders.computed + tokens
@@ -176,7 +176,7 @@ class CountedEngine(Batching[CountedSequence]):
                 self._passed_over.append(sequence)
 
     def _admit_waiting(self, budget: int) -> None:
-        while budget > 0 and len(self._running) < self.config.max_num_seqs and self._waiting:
+        while budget > 0 and len(self._running) < self.config.max_num_seqs and self._waiting.line:
             sequence = self._waiting.head
             if hashes := sequence.request.block_hashes:
                 self.memory.share(sequence, hashes, sequence.target)

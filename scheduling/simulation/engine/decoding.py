@@ -52,7 +52,7 @@ class Decoders:
         self.count += 1
         self.computed += sequence.computed
         self._growing_with(sequence)[sequence] = None
-        heappush(self._ends, (_end(sequence), sequence.seat, sequence))
+        heappush(self._ends, (sequence.request.output_tokens - sequence.spoken, sequence.seat, sequence))
 
     def leave(self, sequence: CountedSequence) -> None:
         """It ended, lost its seat or its turn, or its client left: ``spoken`` is exact again."""
@@ -70,7 +70,7 @@ class Decoders:
         while self._ends and self._ends[0][0] <= self.steps:
             ends, _, sequence = heappop(self._ends)
             # Else it is gone, or it lost its seat or its turn since: then it decodes to a later end.
-            if sequence.decodes and _end(sequence) == ends:
+            if sequence.decodes and sequence.request.output_tokens - sequence.spoken == ends:
                 ended.append(sequence)
         return ended
 
@@ -84,8 +84,3 @@ class Decoders:
 
     def _growing_with(self, sequence: CountedSequence) -> dict[CountedSequence, None]:
         return self._growing[(1 - sequence.request.prompt_tokens - sequence.spoken) % len(self._growing)]
-
-
-def _end(sequence: CountedSequence) -> int:
-    """The step, of those counted, in which one that decodes says its last token."""
-    return sequence.request.output_tokens - sequence.spoken

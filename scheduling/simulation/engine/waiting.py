@@ -22,27 +22,27 @@ class WaitingLine(Generic[S]):
     """
 
     def __init__(self) -> None:
-        self._line: list[tuple[int, int, S]] = []
+        self.line: list[tuple[int, int, S]] = []  # open to a look in passing, at each step
         self._front = 0
 
     def __len__(self) -> int:
-        return len(self._line)
+        return len(self.line)
 
     def __iter__(self) -> Iterator[S]:
-        return (sequence for _, _, sequence in self._line)
+        return (sequence for _, _, sequence in self.line)
 
     @property
     def head(self) -> S:
         """Who is admitted next. The line must not be empty."""
-        return self._line[0][2]
+        return self.line[0][2]
 
     def remove_head(self) -> None:
         """Take it out."""
-        del self._line[0]
+        del self.line[0]
 
     def add(self, sequence: S) -> None:
         """Put a sequence in its place."""
-        insort(self._line, (sequence.rank, sequence.order, sequence))
+        insort(self.line, (sequence.rank, sequence.order, sequence))
 
     def add_first(self, sequence: S) -> None:
         """Put a preempted sequence before everybody else of its rank."""
@@ -53,4 +53,4 @@ class WaitingLine(Generic[S]):
     def remove(self, sequence: S) -> None:
         """Take a sequence out from wherever it stands."""
         place: tuple[int, ...] = (sequence.rank, sequence.order)
-        del self._line[bisect_left(self._line, place)]
+        del self.line[bisect_left(self.line, place)]

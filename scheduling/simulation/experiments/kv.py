@@ -63,24 +63,24 @@ def _row(seen: Observation, full: float) -> Row:
 
 
 def _find(table: Table) -> Finding:
-    fewer = words.ratio(table.value(NONE, "preemptions"), table.value(MOST, "preemptions")) >= words.NOTABLE
-    sooner = words.ratio(table.value(NONE, "p99"), table.value(MOST, "p99")) >= words.NOTABLE
-    kept = table.value(MOST, "kept") >= words.ENOUGH
+    fewer = words.ratio(table.value(NONE, "preemptions"), table.value(ALL, "preemptions")) >= words.NOTABLE
+    sooner = words.ratio(table.value(NONE, "p99"), table.value(ALL, "p99")) >= words.NOTABLE
+    kept = table.value(ALL, "kept") >= words.ENOUGH
     without = (
         f"Where memory runs out first, an engine without reservation throws running answers out "
         f"{table.text(NONE, 'preemptions')} times, and the quiet tenant's p99 time to the first token is "
         f"{table.text(NONE, 'p99')}"
     )
-    most = (
-        f"reserving up to 90 % of it {'brings that down to' if fewer and sooner else 'leaves'} "
-        f"{table.text(MOST, 'preemptions')} and {table.text(MOST, 'p99')} "
-        f"{'with' if kept else 'but with only'} {table.text(MOST, 'kept')} of the throughput"
-    )
     whole = (
-        f"up to 100 % it is {table.text(ALL, 'preemptions')} and {table.text(ALL, 'p99')} with "
-        f"{table.text(ALL, 'kept')}"
+        f"reserving up to 100 % of it {'brings that down to' if fewer and sooner else 'leaves'} "
+        f"{table.text(ALL, 'preemptions')} and {table.text(ALL, 'p99')} "
+        f"{'with' if kept else 'but with only'} {table.text(ALL, 'kept')} of the throughput"
     )
-    return Finding(f"{without}; {most}, {whole}.", fewer and sooner)
+    most = (
+        f"up to 90 % it is {table.text(MOST, 'preemptions')} and {table.text(MOST, 'p99')} with "
+        f"{table.text(MOST, 'kept')}"
+    )
+    return Finding(f"{without}; {whole}, {most}.", fewer and sooner)
 
 
 KV = Experiment(

@@ -192,9 +192,23 @@ def test_an_answer_is_as_long_as_expected_or_allowed(members, expected):
     assert parse(chat(**members)).completion_tokens == expected
 
 
+@pytest.mark.parametrize(
+    ("members", "charged", "reserved"),
+    [({}, 3_200, 300), ({"max_tokens": 100}, 100, 100), ({"max_tokens": 400, "n": 3}, 1_200, 900)],
+)
+def test_an_answer_reserves_memory_by_its_pools_median(members, charged, reserved):
+    estimates = Estimates()
+    for tokens in (300, 300, 9_000):
+        estimates.learn("research", MODEL, Cast.of("research").policy().models[MODEL], tokens)
+
+    job = parse(chat(**members), estimates=estimates)
+    assert (job.completion_tokens, job.kv_completion_tokens) == (charged, reserved)
+
+
 def test_embeddings_generate_nothing_and_never_stream():
     job = parse({"model": MODEL, "input": "x", "stream": True}, endpoint=EMBEDDINGS)
     assert (job.completion_tokens, job.stream, job.generates) == (0, False, False)
+    assert job.kv_completion_tokens == 0
 
 
 def test_a_user_is_known_by_a_digest_only():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from scheduling.control_step import Told, summed
 from scheduling.core.control import OwnCounts
 from scheduling.core.view import BackendView
@@ -35,9 +37,8 @@ def test_that_work_was_held_back_is_told_until_a_step_has_used_it() -> None:
 
 def test_answers_add_up_between_two_steps() -> None:
     told = Told()
-    told.counts = {"gpu-0": OwnCounts(answered=3, answer_ms=300)}
-
-    told.look([view()])
+    told.look([replace(view(), answered=2, answer_ms=250)])
+    told.look([replace(view(), answered=1, answer_ms=50)])
     assert (told.counts["gpu-0"].answered, told.counts["gpu-0"].answer_ms) == (3, 300)
 
     told.used("gpu-0")

@@ -282,7 +282,7 @@ def test_rivals_are_other_tenants_with_something_in_line():
 def test_a_third_name_has_a_line_and_a_place_of_its_own():
     tree = Tree(StartTags, lambda entry: entry.cost, lambda tenant: 1)
     agents = [("acme", "ann", "writer"), ("acme", "ann", "reader"), ("acme", "bob", "coder")]
-    size = {"prompt_tokens": 100, "completion_tokens": 0}
+    size = {"prompt_tokens": 100, "completion_tokens": 0, "kv_completion_tokens": 0}
     lines = {p: [Entry(SimpleNamespace(path=p, **size), 100, 0, LANE) for _ in range(4)] for p in agents}
     for place in range(4):
         for number, entry in enumerate(lines[path][place] for path in agents):

@@ -14,6 +14,7 @@ from tests.unit.scheduling.controlled import GPU, HELD_BACK, POOL, Controller, w
 LEARNS = replace(GPU, learns_cap=True)
 QUIET = OwnCounts()
 EMPTY = EngineLoad("gpu-0", 0.0)
+NINE_TENTHS = replace(POOL, kv_fill_percent=90)
 CAPPED = replace(POOL, admission="static_cap")
 
 
@@ -104,8 +105,10 @@ def test_another_engine_begins_with_nothing_heard():
     assert state.reason == "kept, never read: timeout"
 
 
-def test_nine_tenths_of_the_kv_memory_may_be_reserved():
-    controller = Controller()
+def test_all_of_the_kv_memory_may_be_reserved_where_the_rule_says_no_less():
+    assert Controller().reads(kv_tokens=100_007).limit().kv_tokens == 100_007
+
+    controller = Controller(NINE_TENTHS)
 
     assert controller.fails().limit().kv_tokens is None
     assert controller.reads(kv_tokens=100_007).limit().kv_tokens == 90_006
@@ -115,7 +118,7 @@ def test_nine_tenths_of_the_kv_memory_may_be_reserved():
 
 
 def test_the_rules_kv_memory_is_before_the_engines_word():
-    controller = Controller(backend=replace(GPU, kv_tokens=1000, engine="openai"))
+    controller = Controller(NINE_TENTHS, replace(GPU, kv_tokens=1000, engine="openai"))
 
     assert controller.hears_nothing().limit().kv_tokens == 900
     assert controller.reads(kv_tokens=7).limit().kv_tokens == 900
@@ -126,7 +129,7 @@ def test_a_fill_of_zero_percent_reserves_nothing():
 
 
 def test_a_new_fill_is_news_though_there_is_no_reading():
-    controller = Controller(backend=replace(GPU, kv_tokens=1000))
+    controller = Controller(NINE_TENTHS, replace(GPU, kv_tokens=1000))
     before = controller.fails().limit()
     controller.pool = replace(POOL, kv_fill_percent=50)
 
@@ -137,11 +140,11 @@ def test_a_new_fill_is_news_though_there_is_no_reading():
 
 
 def test_preemptions_cost_five_points_of_the_memory_and_calm_gives_half_a_point_back():
-    assert fills(Controller(), 7, 8, 8, 8, 20) == [90_000, 85_000, 85_500, 86_000, 81_000]
+    assert fills(Controller(NINE_TENTHS), 7, 8, 8, 8, 20) == [90_000, 85_000, 85_500, 86_000, 81_000]
 
 
 def test_the_fill_falls_to_sixty_percent_and_rises_to_its_setting():
-    controller = Controller()
+    controller = Controller(NINE_TENTHS)
 
     assert fills(controller, *range(10))[-5:] == [65_000, 60_000, 60_000, 60_000, 60_000]
     assert fills(controller, *[9] * 70)[58:61] == [89_500, 90_000, 90_000]
@@ -154,15 +157,15 @@ def test_a_setting_below_sixty_percent_is_not_raised_by_preemptions():
 
 
 def test_an_engine_that_does_not_count_preemptions_keeps_its_fill():
-    assert fills(Controller(), None, 5, None, 5) == [90_000] * 4
+    assert fills(Controller(NINE_TENTHS), None, 5, None, 5) == [90_000] * 4
 
 
 def test_preemptions_between_two_readings_that_say_them_count_though_one_between_does_not():
-    assert fills(Controller(), 5, None, 6) == [90_000, 90_000, 85_000]
+    assert fills(Controller(NINE_TENTHS), 5, None, 6) == [90_000, 90_000, 85_000]
 
 
 def test_the_fill_begins_again_after_a_restart():
-    controller = Controller()
+    controller = Controller(NINE_TENTHS)
 
     assert fills(controller, 5, 6, 7) == [90_000, 85_000, 80_000]
     assert fills(controller, 0) == [90_000]

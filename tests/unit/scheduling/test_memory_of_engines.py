@@ -37,6 +37,17 @@ def test_the_prompt_and_the_expected_answer_are_reserved_until_the_end():
     assert made.view(0).backends[0].reserved_kv_tokens == 501
 
 
+def test_what_is_reserved_may_be_less_than_the_answer_that_is_charged():
+    made = machine()
+    ask(made, "acme-0", 300, 200, kv_completion_tokens=50)
+
+    assert made.view(0).backends[0].reserved_kv_tokens == 350
+    made.progress("acme-0", 34, 0)
+    assert made.view(0).backends[0].reserved_kv_tokens == 350
+    made.progress("acme-0", 35, 0)
+    assert made.view(0).backends[0].reserved_kv_tokens == 351
+
+
 def test_without_a_known_size_nothing_is_held_back():
     made = machine(None)
 

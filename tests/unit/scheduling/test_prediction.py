@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from scheduling.core import prediction
-from scheduling.core.prediction import MEDIAN_OF, MEMORY, REFRESH_EVERY, Estimates
+from scheduling.core.prediction import MEDIAN_OF, MEMORY, Estimates
 
 
 def taught(*answers: int, tenant: str = "acme", pool: str = "main") -> Estimates:
@@ -60,35 +63,31 @@ def test_an_answer_is_never_expected_to_be_empty():
     assert taught(0, 0, 0).completion_tokens("beta", "llama", "main") == 1
 
 
-def test_the_pools_median_follows_at_once_at_first_and_then_every_eighth_answer():
-    estimates = taught(10, 10, 10, 10, 70, 70, 70, 70)
-    assert REFRESH_EVERY == 8
-    for _ in range(7):
-        estimates.learn("acme", "llama", "main", 10)
-        assert estimates.completion_tokens("beta", "llama", "main") == 70
+@settings(max_examples=20)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=3 * MEDIAN_OF))
+def test_a_pools_median_is_that_of_its_latest_200_answers(answers):
+    latest = sorted(answers[-200:])
+
+    assert taught(*answers).median_tokens("main") == max(1, latest[len(latest) // 2])
+
+
+def test_the_201st_answer_of_a_pool_makes_its_first_one_forgotten():
+    estimates = taught(900, *[10] * 99, *[900] * 100)
+    assert MEDIAN_OF == 200
+    assert estimates.median_tokens("main") == 900
 
     estimates.learn("acme", "llama", "main", 10)
-
-    assert estimates.completion_tokens("beta", "llama", "main") == 10
-
-
-def test_the_eighth_answer_of_a_pool_still_counts_at_once():
-    estimates = taught(*[10] * 3, pool="other")
-    for tokens in (1, 1, 1, 1, 9, 9, 9, 9):
-        estimates.learn("acme", "llama", "main", tokens)
-
-    assert estimates.completion_tokens("beta", "llama", "main") == 9
+    assert estimates.median_tokens("main") == 900
+    estimates.learn("acme", "llama", "main", 900)
+    assert estimates.median_tokens("main") == 900
+    assert len(estimates._latest["main"]._by_length) == len(estimates._latest["main"]._by_age) == 200
 
 
-def test_a_pools_median_looks_at_its_latest_answers():
-    estimates = taught(*[10] * MEDIAN_OF, *[900] * 24)
-    assert MEDIAN_OF == 51
-    assert estimates.completion_tokens("beta", "llama", "main") == 10
+def test_each_pool_has_a_median_of_its_own_and_256_before_its_first_answer():
+    estimates = taught(40, pool="other")
+    estimates.learn("acme", "llama", "main", 900)
 
-    for _ in range(8):
-        estimates.learn("acme", "llama", "main", 900)
-
-    assert estimates.completion_tokens("beta", "llama", "main") == 900
+    assert [estimates.median_tokens(pool) for pool in ("other", "main", "new")] == [40, 900, 256]
 
 
 def test_who_was_not_heard_of_longest_is_forgotten_first(monkeypatch):

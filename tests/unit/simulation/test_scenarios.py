@@ -58,13 +58,22 @@ def test_who_was_told_something_when_an_engine_died_has_failed_and_is_charged_wh
     assert (lost.ended_ms, lost.cost_tokens) == (1_000, 100 + 2 * lost.completion_tokens)
 
 
-def test_a_dead_engine_is_asked_three_times_and_serves_again_when_it_is_back():
-    workload = a_workload(*asks(1), Arrival(5_000, "a", 100, 5), outages=(Span(0, 4_000),))
+def test_a_request_waits_while_no_engine_can_be_reached_and_is_served_when_one_is_back():
+    workload = a_workload(*asks(1), outages=(Span(0, 4_000),))
 
-    run = play(Scenario(workload))
+    (served,) = play(Scenario(workload)).served
 
-    assert outcomes(run) == [Outcome.CONNECT_FAIL, Outcome.OK]
-    assert run.served[0].ended_ms == 2_000  # a second of peace after each attempt
+    assert served.outcome is Outcome.OK
+    # Three refusals at once open the circuit; then it is tried after 1, 2 and 4 s.
+    assert served.seated_ms == 7_000
+
+
+def test_a_refused_request_avoids_the_engine_and_is_served_by_another():
+    workload = a_workload(*asks(1), engines=(EngineSpec(), EngineSpec()), outages=(Span(0, 4_000),))
+
+    (served,) = play(Scenario(workload)).served
+
+    assert (served.outcome, served.backend, served.seated_ms) == (Outcome.OK, "engine-1", 0)
 
 
 def test_an_engine_that_nobody_uses_while_requests_wait_is_counted():
@@ -201,13 +210,13 @@ def test_isolation_compares_a_tenant_beside_others_with_itself_alone():
 
 
 def test_the_run_ends_when_everybody_has_an_outcome_though_an_engine_stays_dead():
-    workload = a_workload(*asks(2), outages=(Span(0, 10**9),), reads_engines=True)
+    impatient = [replace(one, patience_ms=20_000) for one in asks(2)]
+    workload = a_workload(*impatient, outages=(Span(0, 10**9),), reads_engines=True)
 
     run = play(Scenario(workload))
 
-    assert set(outcomes(run)) == {Outcome.CONNECT_FAIL}
-    # The circuit opens with the first try of a reading or a request; then one is tried, ever later.
-    assert run.ended_ms == 32_000
+    assert set(outcomes(run)) == {Outcome.QUEUE_TIMEOUT}
+    assert run.ended_ms == impatient[-1].at_ms + 20_000
 
 
 @pytest.mark.parametrize("wrong", [EngineSpec("no-such-gpu"), EngineSpec(kv_tokens=100)])

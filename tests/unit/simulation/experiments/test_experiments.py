@@ -30,12 +30,13 @@ from scheduling.simulation.experiments.registry import EXPERIMENTS
 from scheduling.simulation.experiments.spread import conduct_all
 from tests.unit.simulation.experiments.short import SHORT, numbers, run, with_figures
 
+LONGER = {"kv": {"seconds": 45}}  # its first seconds, when all answers begin at once, say nothing
 ALLOWED = {"p99": "99", "times longer": "8"}  # figures that name what is measured
 
 
 @pytest.fixture(scope="module")
 def reports():
-    return {name: run(name) for name in EXPERIMENTS}
+    return {name: run(name, **LONGER.get(name, {})) for name in EXPERIMENTS}
 
 
 def test_the_registry_tells_the_parts_in_the_articles_order():
@@ -195,13 +196,13 @@ def test_affinity_that_finds_nothing_is_told_as_that(reports):
 
 
 def test_a_reservation_that_costs_throughput_says_what_it_costs(reports):
-    finding = found(reports["kv"], {kv.MOST: {"kept": 0.8}})
+    finding = found(reports["kv"], {kv.ALL: {"kept": 0.8}})
 
     assert "but with only 80.0 % of the throughput" in finding.sentence
 
 
 def test_a_reservation_that_saves_nobody_is_told_as_that(reports):
-    finding = found(reports["kv"], {kv.MOST: {"preemptions": 1e6}})
+    finding = found(reports["kv"], {kv.ALL: {"preemptions": 1e6}})
 
     assert not finding.shown
     assert "leaves 1,000,000" in finding.sentence
