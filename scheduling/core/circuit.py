@@ -32,11 +32,13 @@ class Circuit:
 
     __slots__ = ("_back_off_ms", "_trial", "_until_ms", "failures", "is_closed")
 
+    # As it opened last.
+    _back_off_ms: int
+    _until_ms: int
+
     def __init__(self) -> None:
         self.is_closed = True
-        self.failures = 0  # in a row, while it is closed
-        self._back_off_ms = 0
-        self._until_ms = 0
+        self.failures = 0  # in a row, as long as it is closed
         self._trial: Entry | None = None
 
     @property
@@ -72,7 +74,7 @@ class Circuit:
 
     def half_open(self, now_ms: int) -> None:
         """Somebody answers there again: one may try now."""
-        self._until_ms = min(self._until_ms, now_ms)
+        self._until_ms = now_ms
 
     def seat(self, entry: Entry) -> None:
         """A request goes in; unless it is closed, to try."""
@@ -82,7 +84,7 @@ class Circuit:
     def succeed(self, entry: Entry) -> bool:
         """A request was served. Whether that closed the circuit."""
         self.failures = 0
-        if self.is_closed or entry is not self._trial:
+        if entry is not self._trial:
             return False
         self.is_closed = True
         self._trial = None
@@ -95,7 +97,6 @@ class Circuit:
 
     def _open_for(self, back_off_ms: int, now_ms: int) -> None:
         self.is_closed = False
-        self.failures = 0
         self._trial = None
         self._back_off_ms = back_off_ms
         self._until_ms = now_ms + back_off_ms

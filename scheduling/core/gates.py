@@ -12,11 +12,12 @@ from scheduling.core.policy import Policy, PoolRule
 class Gates:
     """The gates of one pool. A backend that left the policy keeps its gate until it is empty."""
 
+    reserve: bool
+    """Whether any of them reserves KV memory, so that one ticket may go where another may not."""
+
     def __init__(self, pool: str) -> None:
         self._pool = pool
         self._gates: dict[str, Gate] = {}
-        self.reserve = False
-        """Whether any of them reserves KV memory, so that one ticket may go where another may not."""
 
     def __iter__(self) -> Iterator[Gate]:
         return iter(self._gates.values())

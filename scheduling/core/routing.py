@@ -13,7 +13,7 @@ LOAD_SCALE = 1_000_000  # load is a whole number of millionths of the capacity, 
 Load = tuple[int, int, str]
 
 
-def choose(lane: Lane, hold: int, now_ms: int, since: int = 0, kept: Container[Gate] = ()) -> Gate | None:
+def choose(lane: Lane, hold: int, now_ms: int, since: int, kept: Container[Gate]) -> Gate | None:
     """The open backend with the fewest pending first tokens, then the least loaded, then by name.
 
     The freed seat pulls the next request; nothing is pushed on old
@@ -31,9 +31,7 @@ def choose(lane: Lane, hold: int, now_ms: int, since: int = 0, kept: Container[G
     return best
 
 
-def choose_for(
-    entry: Entry, hold: int, now_ms: int, since: int = 0, kept: Container[Gate] = ()
-) -> Gate | None:
+def choose_for(entry: Entry, hold: int, now_ms: int, since: int, kept: Container[Gate]) -> Gate | None:
     """The same for one ticket: only where its memory is, and first where the head of its prompt is known.
 
     A prefix counts among backends that owe at most ``slack_requests`` first

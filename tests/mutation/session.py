@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = ("tests/unit/scheduling",)
 LEFT_OUT = re.compile(
     "test_machine_mutants.py"  # puts bugs in itself, and plays what others play as well
-    "|test_scrape.py"  # waits for engines on a network, whose time is no property of the core
+    # These wait for engines on a network, whose time is no property of the core, and some need Django.
+    r"|test_scrape\.py|test_connect(_failures)?\.py"
     # Of the long histories only the first: who survives those needs a better test, not one more seed.
     r"|test_under_siege.*\[([6-9]|\d\d)\]|test_long_histories.*\[(1[5-9]|[2-9]\d)\]"
     r"|test_backends_that_come_and_go.*\[(1[5-9]|[2-9]\d)\]"

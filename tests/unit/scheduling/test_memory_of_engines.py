@@ -157,6 +157,18 @@ def test_progress_matters_where_memory_is_reserved(kv_tokens, heeds):
     assert machine(kv_tokens).charges_as_it_streams == heeds
 
 
+def test_memory_of_one_backend_is_enough_for_progress_to_matter_until_its_engine_schedules_alone():
+    rules = policy(backends=[backend("gpu-0", 9), backend("gpu-1", 9)])
+    made = Scheduler(POOL, rules)
+    made.set_limit(memory(10, "gpu-1"), 0)
+    assert made.charges_as_it_streams
+
+    alone = replace(rules.pools[POOL], engine_priority="alone")
+    made.set_policy(replace(rules, pools={POOL: alone}, revision=2), 0)
+
+    assert not made.charges_as_it_streams
+
+
 def test_who_waits_for_memory_is_told_how_much_is_reserved():
     made = machine()
     ask(made, "acme-0", 600)

@@ -80,6 +80,8 @@ def test_the_least_recently_used_beginning_is_forgotten_and_the_long_ones_before
     known.learn((6,))
 
     assert [known.longest((each,)) for each in (1, 2, 5, 6)] == [1, 0, 1, 1]
+    known.learn((3,))
+    assert [known.longest((each,)) for each in (1, 5, 6, 3)] == [1, 0, 1, 1]
     known.learn((7, 8, 9, 10))
     assert [known.longest((each,)) for each in (7, 8, 9, 10)] == [1, 1, 1, 0]
 

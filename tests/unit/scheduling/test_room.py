@@ -54,6 +54,28 @@ def test_what_others_run_there_is_not_ours():
     assert state.given_cap == 32 - 16 + TARGET
 
 
+def test_requests_that_are_on_their_way_to_the_engine_do_not_run_yet():
+    controller = Controller()
+
+    assert controller.reads(held(13), running=8, waiting=4).given_cap == 8 + TARGET
+
+
+def test_an_engine_with_room_for_one_is_tried_with_two():
+    controller = Controller(replace(POOL, engine_queue_target_requests=0))
+    state = controller.reads(held(1), running=1, waiting=1)
+    assert (state.given_cap, state.room) == (1, 1)
+    assert "seen to take 1 at most" in state.reason
+
+    assert controller.reads(held(1), running=1).given_cap == 2
+
+
+def test_room_that_is_no_less_than_the_cap_is_not_told():
+    state = Controller().reads(held(65), running=61, waiting=4)
+
+    assert (state.room, state.given_cap) == (64, 64)
+    assert "seen to take" not in state.reason
+
+
 def test_an_engine_that_runs_all_it_got_gets_as_many_more_as_may_wait():
     controller = learnt(running=8)
 
@@ -92,7 +114,8 @@ def test_where_the_room_holds_work_back_the_window_does_not_grow():
     controller = learnt(running=8)
     before = controller.state.window
 
-    assert controller.reads(held(11), running=9).window == before
+    for _ in range(3):
+        assert controller.reads(held(int(controller.state.room)), running=9).window == before
     assert controller.reads(held(9), running=9).window > before
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from scheduling.core.admission import PROMOTED_ONE_IN, Gate
-from scheduling.core.entry import Lane
+from scheduling.core.entry import Entry, Lane
 from scheduling.core.gates import Gates
 from scheduling.core.policy import PoolRule
-from scheduling.core.routing import choose, route
-from tests.unit.scheduling.machines import POOL, backend, policy
+from scheduling.core.routing import choose, choose_for, route
+from tests.unit.scheduling.machines import POOL, backend, policy, ticket
 
 
 def gate(name: str, in_flight: int = 0, cap: int = 10, pending: int = 0, **fields) -> Gate:
@@ -27,12 +27,24 @@ def lane(*gates: Gate, avoid: tuple[str, ...] = ()) -> Lane:
     return made
 
 
+def chosen_of(where: Lane, hold: int = 0, since: int = 0, kept: tuple[Gate, ...] = ()) -> Gate | None:
+    """The lane's backend for whoever is next, which is that for one ticket without needs of its own."""
+    one = Entry(ticket("acme-0"), 100, 1, where)
+    found = choose(where, hold, 0, since, kept)
+    assert choose_for(one, hold, 0, since, kept) is found
+    return found
+
+
 @pytest.mark.parametrize(
     ("gates", "chosen"),
     [
         pytest.param([gate("a", pending=2), gate("b", in_flight=9, pending=1)], "b", id="pending"),
         pytest.param([gate("a", 4, 10), gate("b", 5, 20)], "b", id="load"),
         pytest.param([gate("a", 5, 20), gate("b", 4, 10)], "a", id="load of the first"),
+        pytest.param([gate("a", 4, learnt=10), gate("b", 5, learnt=20)], "b", id="load of what was learnt"),
+        pytest.param(
+            [gate("a", 3, 0, _alone=True), gate("b", 4, 2, _alone=True)], "b", id="load of one seat"
+        ),
         pytest.param([gate("b", 1), gate("a", 1)], "a", id="name"),
         pytest.param([gate("a", 1_000, 2_000_000), gate("b", 999, 2_000_000)], "b", id="fine load"),
         pytest.param([gate("a", 10, 10), gate("b", 9, 10, pending=5)], "b", id="open"),
@@ -41,7 +53,7 @@ def lane(*gates: Gate, avoid: tuple[str, ...] = ()) -> Lane:
     ],
 )
 def test_the_open_backend_with_the_shortest_queue_is_chosen_then_the_least_loaded(gates, chosen):
-    found = choose(lane(*gates), 0, 0)
+    found = chosen_of(lane(*gates))
 
     assert (found and found.name) == chosen
 
@@ -49,22 +61,29 @@ def test_the_open_backend_with_the_shortest_queue_is_chosen_then_the_least_loade
 def test_seats_that_are_held_back_are_not_given():
     one = gate("a", 8, 10)
 
-    assert choose(lane(one), 1, 0) is one
-    assert choose(lane(one), 2, 0) is None
+    assert chosen_of(lane(one), hold=1) is one
+    assert chosen_of(lane(one), hold=2) is None
 
 
 def test_a_promotion_goes_only_where_enough_seats_were_given_since_the_last():
     recent, ripe = gate("a", since_promoted=0), gate("b", 5, since_promoted=3)
 
-    assert choose(lane(recent, ripe), 0, 0, 3) is ripe
-    assert choose(lane(recent, ripe), 0, 0, 4) is None
-    assert choose(lane(recent, ripe), 0, 0) is recent
+    assert chosen_of(lane(recent, ripe), since=3) is ripe
+    assert chosen_of(lane(recent, ripe), since=4) is None
+    assert chosen_of(lane(recent, ripe)) is recent
 
 
 def test_a_backend_that_has_given_no_seat_yet_owes_its_first_to_an_aged_class():
     fresh = gate("a")
 
-    assert choose(lane(fresh), 0, 0, PROMOTED_ONE_IN - 1) is fresh
+    assert chosen_of(lane(fresh), since=PROMOTED_ONE_IN - 1) is fresh
+
+
+def test_who_waits_for_memory_keeps_its_backends_from_others():
+    kept, other = gate("a"), gate("b", 9)
+
+    assert chosen_of(lane(kept, other), kept=(kept,)) is other
+    assert chosen_of(lane(kept), kept=(kept,)) is None
 
 
 def routed(*avoid: str, **changes) -> list[str]:

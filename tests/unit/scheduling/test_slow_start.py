@@ -67,6 +67,17 @@ def test_a_stream_counts_once_for_the_slow_start():
     assert made.view(1_004).backends[0].cap == 2
 
 
+def test_a_try_that_is_told_twice_begins_no_second_slow_start():
+    made = broken(machine(seats=30, waiting=20, window=4, **WINDOWED))
+    made.set_limit(Limit("gpu-0", 4, 30, "read", 0, 1.0, running=0), 0)
+    made.resume(None, 0)
+    made.expire(1_000)
+    for name in ("acme-0", "acme-1", "acme-0"):
+        made.start(name, 1_100)
+
+    assert made.view(1_100).backends[0].window == 2
+
+
 def test_a_restarted_engine_is_sent_one_request_first():
     made = machine(seats=30, waiting=20, window=5, **WINDOWED)
     made.set_limit(Limit("gpu-0", 5, 30, "read", 1, 1.0, running=0), 0)
