@@ -63,7 +63,7 @@ class BackendState:
     answer_ms: float | None = None  # dispatch to first token, over a long time (law ``gradient``)
     given_grant: int | None = None
     given_kv_tokens: int | None = None
-    empty_readings: int = 0  # good readings in a row, up to the last one, at which nothing waited
+    empty_readings: int = 0  # good readings in a row at which nothing waited and no more ran than before
 
     def limit(self) -> Limit:
         """What the backend's gate obeys until the next step."""

@@ -209,13 +209,19 @@ def _remember(state: BackendState, step: Step, *, restarted: bool) -> BackendSta
         running=load.running,
         given_running=load.running,
         waiting=load.waiting,
-        empty_readings=state.empty_readings + 1 if load.waiting == 0 and not restarted else 0,
+        empty_readings=state.empty_readings + 1 if _starves(state, load) and not restarted else 0,
         kv_usage=load.kv_usage,
         preemptions_total=_told(load.preemptions_total, state.preemptions_total),
         work_total=_told(load.work_total, state.work_total),
         output_token_s=mean,
         started_at_s=load.started_at_s if load.started_at_s is not None else state.started_at_s,
     )
+
+
+def _starves(state: BackendState, load: EngineLoad) -> bool:
+    """Nothing waits in the engine, and it does not fill by itself."""
+    fills = load.running is not None and state.running is not None and load.running > state.running
+    return load.waiting == 0 and not fills
 
 
 def _told(now: int | None, before: int | None) -> int | None:

@@ -13,7 +13,7 @@ waiting in the engine, p pending of ours, target T:
 work back, so an idle hour does not open the window; nor where the cap did.
 One reading is not enough for it: a short queue is empty for a moment whenever
 several requests end together (of a real vLLM with four seats, at one reading
-of twelve). Once the engine's queue was too long, the cap is what it has room
+of twelve), and while an engine fills. Once the engine's queue was too long, the cap is what it has room
 for (``next_room``). Where the pool has a
 target for the time per output token, it also moves the cap (``next_cap``).
 Windows are in requests, 1..128. Target: "Efficient Request Queueing", TNG,
@@ -52,7 +52,7 @@ def _window(state: BackendState, step: Step, own: OwnCounts) -> tuple[float, str
     by_window = replace(own, blocked=own.blocked and not is_full(state.room, own))
     window, reason = next_window(state.window, step.load, by_window, step.pool.engine_queue_target_requests)
     if window > state.window and state.empty_readings < EMPTY_READINGS:
-        return state.window, "engine queue empty for the first time: window holds"
+        return state.window, "engine queue empty for a moment: window holds"
     return window, reason
 
 

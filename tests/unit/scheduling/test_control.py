@@ -25,8 +25,16 @@ def test_one_reading_of_an_empty_queue_opens_nothing() -> None:
     assert [limit.window for limit in seen] == [3] * 7
     assert [limit.reason.partition(":")[0] for limit in seen[:2]] == [
         "window holds",
-        "engine queue empty for the first time",
+        "engine queue empty for a moment",
     ]
+
+
+def test_while_an_engine_fills_by_itself_nothing_opens() -> None:
+    controller = Controller()
+
+    seen = [controller.reads(running=running).limit().window for running in (3, 6, 9, 9, 9, 10, 10, 8)]
+
+    assert seen == [3, 3, 3, 3, 5, 5, 5, 9]
 
 
 def test_a_restart_begins_the_count_of_empty_readings_again() -> None:
