@@ -117,7 +117,6 @@ class Parser:
         stream = endpoint.generates and bool(_read(members, "stream", _flag, "true or false"))
         tenant = policy.tenants.get(caller.tenant) or TenantRule(caller.tenant)
         tier = _read(members, "service_tier", _text, "a text")
-        prompt_tokens = _prompt_tokens(endpoint, members)
         expected = self._estimates.completion_tokens(caller.tenant, model, pool)
         return Job(
             path=endpoint.path,
@@ -125,7 +124,7 @@ class Parser:
             pool=pool,
             user=user or f"token-{caller.token_id}",
             priority_class=choose_class(tier, headers, caller, tenant, policy),
-            prompt_tokens=prompt_tokens,
+            prompt_tokens=_prompt_tokens(endpoint, members),
             completion_tokens=_completion_tokens(members, expected) if endpoint.generates else 0,
             strip_usage=_ask_for_usage(members) if stream else False,
             body=_for_the_engine(members),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import time
 
 from gateway.callers import Caller
+from gateway.calls import EngineCall
 from gateway.jobs import Job
 from gateway.records import Record
 from scheduling.core.ticket import Ticket
@@ -36,3 +37,15 @@ def estimates(ticket: Ticket, job: Job) -> tuple[int, int]:
     """What the request may cost: cost tokens, and micro-units of money."""
     prompt, completion = ticket.prompt_tokens, ticket.completion_tokens
     return job.cost.of(prompt, completion), job.prices.spend(prompt, 0, completion)
+
+
+def new_call(job: Job, request_id: str) -> EngineCall:
+    """What is asked of an engine."""
+    return EngineCall(
+        request_id=request_id,
+        path=job.path,
+        body=(job.body,),
+        stream=job.stream,
+        strip_usage=job.strip_usage,
+        measures_tokens=job.generates,
+    )

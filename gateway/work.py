@@ -19,8 +19,8 @@ from gateway.failures import SERVER_ERROR, BackendFailure
 from gateway.headers import Headers, model_headers, quota_headers, scheduling_headers, timing_headers
 from gateway.jobs import Job
 from gateway.ledger import Reservation
-from gateway.new_record import estimates, new_record
-from gateway.relay import EngineCall, Reply
+from gateway.new_record import estimates, new_call, new_record
+from gateway.relay import Reply
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import IN_FLIGHT
 from scheduling.core.ticket import Ticket
@@ -92,14 +92,7 @@ class Work:
             prefixes=job.prefixes,
             kv_completion_tokens=job.kv_completion_tokens,
         )
-        self.call = EngineCall(
-            request_id=request_id,
-            path=job.path,
-            body=(job.body,),
-            stream=job.stream,
-            strip_usage=job.strip_usage,
-            measures_tokens=job.generates,
-        )
+        self.call = new_call(job, request_id)
         self.record = new_record(self.ticket, job, caller)
 
     def __enter__(self) -> Self:

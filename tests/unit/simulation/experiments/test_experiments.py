@@ -179,8 +179,7 @@ def test_static_caps_that_need_not_be_right_are_told_as_that(reports):
 
 
 def test_headers_that_gain_nothing_are_told_as_that(reports):
-    table = reports["headers"].table
-    same = {"kept": table.value(headers.COUNTED, "kept")}
+    same = {"kept": reports["headers"].table.value(headers.COUNTED, "kept")}
     finding = found(reports["headers"], {headers.COUNTED_TOLD: same})
 
     assert not finding.shown
