@@ -142,7 +142,7 @@ def _stale(state: BackendState, step: Step, why: str) -> tuple[BackendState, Rul
     """
     law = _law(step)
     if step.pool.stale == "closed":
-        return state, Ruling(0, int(state.cap) if law.windowed else 0, f"closed, {why}")
+        return state, Ruling(0, given(state, "").cap if law.windowed else 0, f"closed, {why}")
     if step.pool.stale == "open":
         return state, Ruling(state.rule_cap, state.rule_cap, f"open to the cap, {why}")
     state, ruling = law.kept(state, step)

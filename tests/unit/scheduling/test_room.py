@@ -129,6 +129,15 @@ def test_lost_readings_keep_the_room_and_a_restart_forgets_it():
     assert (again.given_cap, again.room) == (64, 0)
 
 
+def test_a_gate_that_is_closed_without_readings_makes_no_room():
+    controller = learnt(running=8)
+    controller.pool = replace(POOL, stale="closed")
+
+    state = [controller.fails(own=held(11)) for _ in range(20)][-1]
+
+    assert (state.given_window, state.given_cap) == (0, 11)
+
+
 def test_room_is_never_less_than_the_target_and_one_nor_more_than_the_cap():
     small = Controller()
     big = Controller(replace(POOL, engine_queue_target_requests=0))
