@@ -69,6 +69,8 @@ class Bounds:
     """Whether it matters which ticket goes in: for its memory, or for its prompt's head."""
     learnt: int
     """How many requests it was seen to work on at once; 0: not known."""
+    is_uneasy: bool
+    """Whether it starts slowly, or requests failed, so that it counts what becomes of the next ones."""
     _rule: BackendRule
     _alone: bool
     _counts_sent: bool
@@ -76,6 +78,7 @@ class Bounds:
     _bounded_by_cap: bool
     _full_window: int
     _full_cap: int
+    _shut_until_ms: int  # for a pause, or by the circuit
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -86,8 +89,6 @@ class Bounds:
         self._is_read = False
         self._grant: int | None = None  # how many it may still be sent until the next limit
         self._slow = 0  # while it starts slowly: the bound
-        self._shut_until_ms = 0  # for a pause, or by the circuit
-        self.is_uneasy = False  # it starts slowly, or requests failed: what becomes of the next ones counts
 
     def obey(self, rule: BackendRule, pool: PoolRule, models: frozenset[str]) -> None:
         """Follow these rules; a limit in force stays, within them."""
@@ -170,11 +171,13 @@ class Bounds:
         """While it starts slowly, what bounds it is the step that was reached, until that is all of it."""
         if not self._slow:
             return
+        full = 0
         if self._windowed:
-            self.window = min(self._slow, self._full_window)
+            full = self._full_window
+            self.window = min(self._slow, full)
         if self._bounded_by_cap:
+            full = max(full, self._full_cap)
             self.cap = min(self._slow, self._full_cap)
-        full = max(self._full_window if self._windowed else 0, self._full_cap if self._bounded_by_cap else 0)
         if full and self._slow >= full:
             self._slow = 0
 

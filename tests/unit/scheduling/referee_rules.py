@@ -106,7 +106,8 @@ class Rules:
             if gate.circuit == "open":
                 due_ms = self.machine.next_due_ms()
                 assert due_ms is not None
-                assert due_ms <= engine.until_ms, "a circuit that nobody will ever look at again"
+                shut_ms = max(engine.until_ms, self.paused_until.get(name, 0))
+                assert due_ms <= shut_ms, "a circuit that nobody will ever look at again"
 
     def _check_the_route(self, one: Ticket, name: str) -> None:
         """Among those with room: near a known prefix, then the fewest pending, then the least loaded."""

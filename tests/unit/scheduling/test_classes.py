@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scheduling.core.policy import ClassRule
 from scheduling.core.scheduler import Scheduler
-from tests.unit.scheduling.machines import CLASSES, POOL, dispatched, policy, ticket
+from tests.unit.scheduling.machines import CLASSES, POOL, backend, dispatched, policy, ticket
 
 
 def submit_all(machine, names, now_ms=0, **fields):
@@ -98,3 +98,15 @@ def test_a_class_that_no_rule_names_stands_with_the_standard_one():
     machine.submit(ticket("odd-0", priority_class="made-up"), 0)
 
     assert dispatched(machine.finish("plug-0", 1, 0)) == ["odd-0"]
+
+
+def test_a_seat_that_a_class_lends_is_free_as_soon_as_its_last_ticket_went_to_another_backend():
+    classes = {**CLASSES, "interactive": ClassRule("interactive", 0, reserved_seats=1, lent_seats=1)}
+    rules = policy(backends=[backend("gpu-0", 2), backend("gpu-1", 1, ("qwen",))], classes=classes)
+    machine = Scheduler(POOL, rules)
+    machine.submit(ticket("plug-0"), 0)
+    for name in ("plug-1", "vip-0"):
+        machine.submit(ticket(name, model="qwen", priority_class="interactive"), 0)
+    assert machine.submit(ticket("acme-0"), 0) == []
+
+    assert dispatched(machine.finish("plug-1", 10, 0)) == ["vip-0", "acme-0"]

@@ -55,6 +55,15 @@ def test_what_costs_less_than_a_token_of_weight_still_moves_the_order():
     assert [order(made, f"beta-{n}", 0) for n in range(3)] == [0, 1, 2]
 
 
+def test_what_costs_nothing_beside_its_weight_moves_the_order_by_the_least_there_is():
+    made = machine(weights={"acme": 1000})
+    made.boost("acme", 10, 1_000, 0)
+
+    orders = [order(made, f"acme-{n}", 1) for n in range(1001)]
+
+    assert orders == [0] * 1000 + [1]
+
+
 def test_another_weight_holds_for_later_requests_only():
     made = machine(weights={"acme": 1})
     sent = [order(made, f"acme-{n}") for n in range(3)]

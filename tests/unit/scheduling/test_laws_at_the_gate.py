@@ -106,6 +106,17 @@ def test_an_engine_that_schedules_alone_gets_all_that_waits(law):
     assert flooded(rules(law, engine_priority="with_window"), read(2))[1] <= 2
 
 
+def test_a_retry_waits_for_no_other_cap_where_engines_schedule_alone():
+    made = rules("static_cap", engine_priority="alone")
+    two = {name: replace(made.backends["gpu-0"], name=name) for name in ("gpu-0", "gpu-1")}
+    machine = Scheduler(POOL, replace(made, backends=two))
+    machine.set_limit(Limit("gpu-1", 1, 0, "read", 0, 1.0), 0)
+
+    (event,) = machine.submit(ticket("acme-0", attempt=2, avoid=frozenset({"gpu-0"})), 0)
+
+    assert event.backend == "gpu-1"
+
+
 def test_an_engine_that_schedules_alone_is_left_alone_when_it_is_full_or_out_of_reach():
     machine, _ = flooded(rules("static_cap", engine_priority="alone"), requests=0)
     machine.throttle("gpu-0", 0)

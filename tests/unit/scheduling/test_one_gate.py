@@ -90,6 +90,23 @@ def test_the_most_lasting_cause_is_named_first():
     assert made.view(0).draining
 
 
+@pytest.mark.parametrize(("admission", "cause"), [("static_cap", "full"), ("first_token_window", "window")])
+def test_a_slow_start_is_the_cause_only_while_it_lasts_and_only_below_what_the_rules_allow(admission, cause):
+    throttled, slow = (gate(seats=9 if cause == "window" else 3, admission=admission) for _ in range(2))
+    for epoch in (1, 2):
+        slow.move(Limit("gpu-0", 3, slow.cap, "read", epoch, 1.0, running=0), 0, None)
+    throttled.move(Limit("gpu-0", 3, throttled.cap, "read", 1, 1.0, running=0), 0, None)
+    throttled.throttle(0)
+    seated(throttled, 2)
+    assert throttled.why_shut(0, 1_000) == cause
+
+    seated(slow, 2)
+    assert slow.why_shut(0, 0) == "slow_start"
+    slow.seat(entry(2), 0)
+
+    assert slow.why_shut(0, 0) == cause
+
+
 def test_a_backend_that_drains_or_left_is_shut_though_it_is_empty():
     drains, left = gate(draining=True), gate()
     left.gone = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scheduling.core.events import Event
 from scheduling.core.limits import Limit
 from scheduling.core.scheduler import Scheduler
@@ -52,6 +54,23 @@ def test_after_an_outage_a_cap_doubles_with_each_round():
         going = [name for one in going for name in dispatched(served(made, one, 1_100))]
 
     assert rounds == [1, 1, 2, 4, 8]
+
+
+@pytest.mark.parametrize(
+    ("running", "law", "steps"),
+    [(0, "first_token_window", 3), (None, "first_token_window", 5), (None, "static_cap", 5)],
+)
+def test_a_slow_start_ends_when_all_that_bounds_the_backend_is_open(running, law, steps):
+    made = broken(machine(seats=5, waiting=40, window=3, admission=law))
+    made.set_limit(Limit("gpu-0", 3, 5, "read", 0, 1.0, running=running), 0)
+    made.resume(None, 0)
+    going, seen = dispatched(made.expire(1_000)), []
+    for _ in range(steps):
+        one = going.pop(0)
+        going += dispatched(served(made, one, 1_100))
+        seen.append(made.view(1_100).backends[0].slow_start)
+
+    assert seen == [True] * (steps - 1) + [False]
 
 
 def test_a_stream_counts_once_for_the_slow_start():
