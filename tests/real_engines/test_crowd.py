@@ -174,10 +174,7 @@ def test_an_engine_that_dies_under_load_comes_back_without_a_burst(
             f"most waiting {max(load.waiting for load in after)}"
         )
     assert len(cut) <= SEATS
-    # Whatever else waited, here or in the engine, waited for it; only a request with which the dead engine
-    # was tried three times is given up.
-    assert set(refused) <= {"200 connect_fail", "502 connect_fail"}
-    assert sum(refused.values()) <= 3
+    assert not refused, "whatever else waited, here or in the engine, waited for it"
     assert max(load.waiting for load in after) <= TARGET + 2
     for shown in (backend for pool in watch.pools for backend in pool["backends"]):
         assert shown["in_flight"] <= shown["cap"]

@@ -166,3 +166,14 @@ def test_the_command_fails_when_a_step_does(engine, tmp_path) -> None:
         call_command("backend", "test", engine.url, "--ca", str(tmp_path / "missing.pem"))
 
     assert "Give the engine's API key" in said.getvalue()
+
+
+def test_the_api_key_comes_from_the_environment_and_never_by_the_command_line(engine, monkeypatch) -> None:
+    serve(engine, {"/metrics": text("recorded/vllm_0.32.0_busy.txt")})
+    monkeypatch.setenv("GPU_KEY", "engine-key")
+    call_command("backend", "test", engine.url, "--api-key-env", "GPU_KEY", stdout=io.StringIO())
+
+    sent = {name.lower(): value for _, _, headers in engine.requests for name, value in headers.items()}
+    assert sent["authorization"] == "Bearer engine-key"
+    with pytest.raises(CommandError, match="--api-key-env: the environment variable NONE_SUCH is empty"):
+        call_command("backend", "test", engine.url, "--api-key-env", "NONE_SUCH", stdout=io.StringIO())
