@@ -122,6 +122,16 @@ def test_a_try_of_which_nothing_came_lets_the_next_one_try():
     assert circuit(made, 1_200) == "half_open"
 
 
+def test_a_try_whose_answer_comes_whole_closes_the_circuit_without_a_first_token():
+    made = broken(machine())
+    made.submit(ticket("acme-0", streams=False), 0)
+    made.resume(None, 0)
+    assert dispatched(made.expire(1_000)) == ["acme-0"]
+    made.start("acme-0", 1_001)
+
+    assert circuit(made, 1_001) == "closed"
+
+
 def test_failures_of_those_who_were_sent_before_prolong_nothing():
     made = machine(waiting=9)
     made.resume(None, 0)

@@ -115,6 +115,33 @@ def test_an_aged_request_without_memory_keeps_its_backend_from_better_classes():
     assert dispatched(made.finish("vip-0", 100, 60)) == ["acme-0", "vip-1"]
 
 
+def test_an_aged_request_keeps_no_backend_that_owes_it_no_promotion():
+    classes = {**CLASSES, "batch": replace(CLASSES["batch"], max_wait_ms=50)}
+    backends = [backend("gpu-0", 9), backend("gpu-1", 9)]
+    made = Scheduler(POOL, policy("fifo", backends=backends, classes=classes))
+    made.set_limit(memory(10_000, "gpu-0"), 0)
+    made.set_limit(memory(1_000, "gpu-1"), 0)
+    made.submit(ticket("plug-0", cost=600, attempt=2, avoid=frozenset({"gpu-0"})), 0)
+    made.pause(None, 0)
+    ask(made, "small-0", 10, priority_class="batch")
+    ask(made, "large-0", 900, priority_class="batch")
+    ask(made, "vip-0", 10, priority_class="interactive")
+
+    # small-0 was promoted at gpu-0, and large-0 finds no memory at gpu-1
+    assert dispatched(made.resume(None, 60)) == ["small-0", "vip-0", "large-0"]
+
+
+def test_whoever_comes_after_a_promotion_and_finds_no_memory_waits():
+    made = machine(classes={**CLASSES, "batch": replace(CLASSES["batch"], max_wait_ms=50)})
+    ask(made, "vip-0", 600, priority_class="interactive")
+    made.pause(None, 0)
+    ask(made, "small-0", 10, priority_class="batch")
+    ask(made, "large-0", 900, priority_class="batch")
+
+    assert dispatched(made.resume(None, 60)) == ["small-0"]
+    assert dispatched(made.finish("vip-0", 100, 60)) == ["large-0"]
+
+
 def test_a_request_at_the_front_without_memory_is_passed_by_nobody():
     made = machine()
     ask(made, "acme-0", 600)
