@@ -52,6 +52,7 @@ def test_three_failures_in_a_row_open_the_circuit_and_fewer_do_not():
     made.fail("gpu-0", 5)
 
     assert circuit(made, 5) == "open"
+    assert [made.view(now_ms).backends[0].retry_in_ms for now_ms in (105, 1_005)] == [900, None]
     assert made.resume(None, 5)[1:] == []
     assert made.next_due_ms() == 1_005
 
