@@ -14,10 +14,15 @@ KINDS = ("equivalent: ", "speed: ", "view: ")
 """No behaviour differs; only the time that it takes; only what people are shown as a forecast."""
 DECISIONS = {
     "account.py",
+    "admission.py",
     "allowance.py",
+    "bounds.py",
     "budget.py",
+    "circuit.py",
     "classes.py",
+    "engine_order.py",
     "fairness.py",
+    "gates.py",
     "hierarchy.py",
     "levels.py",
     "line.py",
@@ -25,7 +30,9 @@ DECISIONS = {
     "orders.py",
     "own_caps.py",
     "quota.py",
+    "routing.py",
     "scheduler.py",
+    "steered.py",
     "tags.py",
     "turns.py",
 }

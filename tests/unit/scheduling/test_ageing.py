@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from scheduling.core.limits import Limit
 from scheduling.core.policy import FAIRNESS, ClassRule
 from scheduling.core.scheduler import Scheduler
 from tests.unit.scheduling.machines import CLASSES, POOL, dispatched, policy, serve_all, ticket
@@ -39,6 +40,16 @@ def test_overdue_classes_are_promoted_in_turn_the_better_one_first():
     order = seats(besieged("standard", "batch"), 16)
 
     assert order == ["standard", *vip, "batch", *vip] * 2
+
+
+@pytest.mark.parametrize("kv_tokens", [None, 10_000])
+def test_a_promotion_delays_nobody_at_the_front(kv_tokens):
+    machine = besieged("batch")
+    machine.set_limit(Limit("gpu-0", 1, 1, "read", 0, 1.0, kv_tokens=kv_tokens), 60_000)
+    assert dispatched(machine.finish("plug-0", 1, 60_000)) == ["batch-0"]
+    machine.move_to_front("vip-9", 60_000)
+
+    assert dispatched(machine.finish("batch-0", 1, 60_000)) == ["vip-9"]
 
 
 def test_who_would_go_anyway_leaves_the_promotion_to_another_class():

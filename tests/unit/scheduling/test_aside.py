@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from scheduling.core.events import Dispatched, Parked, Unparked
+from scheduling.core.limits import Limit
 from scheduling.core.policy import FAIRNESS, TenantRule
 from scheduling.core.scheduler import Scheduler
 from tests.unit.scheduling.machines import POOL, backend, dispatched, policy, ticket
@@ -76,6 +77,16 @@ def test_an_api_token_has_no_more_going_than_its_cap():
     assert dispatched(machine.finish("acme-1", 100, 1)) == ["acme-2"]
     assert machine.cancel("acme-3", 1)
     assert dispatched(machine.finish("acme-0", 100, 1)) == []
+
+
+def test_the_next_of_an_api_token_goes_to_any_backend_though_the_one_that_was_freed_is_shut():
+    machine = Scheduler(POOL, policy(backends=[backend("gpu-0"), backend("gpu-1", 1, ("qwen",))]))
+    capped = {"api_token": "ci", "api_token_in_flight": 1}
+    machine.submit(ticket("acme-0", **capped), 0)
+    assert machine.submit(ticket("acme-1", model="qwen", **capped), 0) == []
+    machine.set_limit(Limit("gpu-0", 0, 0, "shut", 0, 1.0), 0)
+
+    assert dispatched(machine.finish("acme-0", 100, 1)) == ["acme-1"]
 
 
 def test_two_api_tokens_do_not_share_a_cap():

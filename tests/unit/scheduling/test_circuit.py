@@ -52,6 +52,7 @@ def test_three_failures_in_a_row_open_the_circuit_and_fewer_do_not():
     made.fail("gpu-0", 5)
 
     assert circuit(made, 5) == "open"
+    assert [made.view(now_ms).backends[0].retry_in_ms for now_ms in (105, 1_005)] == [900, None]
     assert made.resume(None, 5)[1:] == []
     assert made.next_due_ms() == 1_005
 
@@ -120,6 +121,16 @@ def test_a_try_of_which_nothing_came_lets_the_next_one_try():
 
     assert dispatched(made.finish("acme-0", 0, 1_200, refund=True)) == ["acme-1"]
     assert circuit(made, 1_200) == "half_open"
+
+
+def test_a_try_whose_answer_comes_whole_closes_the_circuit_without_a_first_token():
+    made = broken(machine())
+    made.submit(ticket("acme-0", streams=False), 0)
+    made.resume(None, 0)
+    assert dispatched(made.expire(1_000)) == ["acme-0"]
+    made.start("acme-0", 1_001)
+
+    assert circuit(made, 1_001) == "closed"
 
 
 def test_failures_of_those_who_were_sent_before_prolong_nothing():

@@ -64,6 +64,10 @@ def test_what_was_sent_counts_against_the_grant_until_the_next_reading():
     ]
 
 
+def test_before_the_first_reading_nothing_is_granted_and_the_cap_alone_holds():
+    assert flooded(rules("queue_target", counts_sent=True))[1] == 4
+
+
 def test_the_same_rules_again_give_no_new_grant():
     machine, seated = flooded(rules("queue_target", seats=9, counts_sent=True), read(9, grant=2))
 

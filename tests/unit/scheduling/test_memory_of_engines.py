@@ -126,6 +126,49 @@ def test_an_aged_request_without_memory_keeps_its_backend_from_better_classes():
     assert dispatched(made.finish("vip-0", 100, 60)) == ["acme-0", "vip-1"]
 
 
+def test_an_aged_request_keeps_no_backend_that_owes_it_no_promotion():
+    classes = {**CLASSES, "batch": replace(CLASSES["batch"], max_wait_ms=50)}
+    backends = [backend("gpu-0", 9), backend("gpu-1", 9)]
+    made = Scheduler(POOL, policy("fifo", backends=backends, classes=classes))
+    made.set_limit(memory(10_000, "gpu-0"), 0)
+    made.set_limit(memory(1_000, "gpu-1"), 0)
+    made.submit(ticket("plug-0", cost=600, attempt=2, avoid=frozenset({"gpu-0"})), 0)
+    made.pause(None, 0)
+    ask(made, "small-0", 10, priority_class="batch")
+    ask(made, "large-0", 900, priority_class="batch")
+    ask(made, "vip-0", 10, priority_class="interactive")
+
+    # small-0 was promoted at gpu-0, and large-0 finds no memory at gpu-1
+    assert dispatched(made.resume(None, 60)) == ["small-0", "vip-0", "large-0"]
+
+
+def test_whoever_comes_after_a_promotion_and_finds_no_memory_any_more_waits():
+    made = machine(classes={**CLASSES, "batch": replace(CLASSES["batch"], max_wait_ms=50)})
+    ask(made, "vip-0", 600, priority_class="interactive")
+    made.pause(None, 0)
+    ask(made, "aged-0", 20, priority_class="batch")
+    ask(made, "vip-1", 390, priority_class="interactive")
+
+    assert dispatched(made.resume(None, 60)) == ["aged-0"]
+    assert dispatched(made.finish("vip-0", 100, 60)) == ["vip-1"]
+
+
+def test_where_an_aged_request_waits_for_memory_others_go_to_the_next_best_backend():
+    classes = {**CLASSES, "batch": replace(CLASSES["batch"], max_wait_ms=50)}
+    backends = [backend("gpu-0", 9, ("llama", "qwen")), backend("gpu-1", 9)]
+    made = Scheduler(POOL, policy("fifo", backends=backends, classes=classes))
+    made.set_limit(memory(1_000, "gpu-0"), 0)
+    ask(made, "plug-0", 600, model="qwen")
+    for n in (1, 2):
+        ask(made, f"plug-{n}", 10, attempt=2, avoid=frozenset({"gpu-0"}))
+    made.pause(None, 0)
+    ask(made, "aged-0", 900, model="qwen", priority_class="batch")
+    ask(made, "vip-0", 10, priority_class="interactive")
+
+    (_, seated) = made.resume(None, 60)
+    assert (seated.ticket.request_id, seated.backend) == ("vip-0", "gpu-1")
+
+
 def test_a_request_at_the_front_without_memory_is_passed_by_nobody():
     made = machine()
     ask(made, "acme-0", 600)
@@ -135,6 +178,32 @@ def test_a_request_at_the_front_without_memory_is_passed_by_nobody():
 
     assert ask(made, "beta-1", 10) == []
     assert dispatched(made.finish("acme-0", 100, 0)) == ["acme-1", "beta-0", "beta-1"]
+
+
+def test_whoever_is_at_the_front_waits_behind_the_one_that_was_moved_there_before():
+    made = machine()
+    ask(made, "acme-0", 600)
+    made.pause(None, 0)
+    ask(made, "acme-1", 500)
+    ask(made, "acme-2", 10)
+    for n in (1, 2):
+        made.move_to_front(f"acme-{n}", 0)
+
+    assert dispatched(made.resume(None, 0)) == []
+    assert dispatched(made.finish("acme-0", 100, 0)) == ["acme-1", "acme-2"]
+
+
+def test_a_request_at_the_front_goes_to_no_full_backend():
+    made = Scheduler(POOL, policy("fifo", backends=[backend("gpu-0", 1), backend("gpu-1", 9)]))
+    for name in ("gpu-0", "gpu-1"):
+        made.set_limit(memory(1_000, name), 0)
+    made.pause(None, 0)
+    for n in range(4):
+        ask(made, f"acme-{n}", 10)
+        made.move_to_front(f"acme-{n}", 0)
+
+    seats = [event.backend for event in made.resume(None, 0)[1:]]
+    assert seats == ["gpu-0", "gpu-1", "gpu-1", "gpu-1"]
 
 
 def test_an_answer_longer_than_was_thought_reserves_more():

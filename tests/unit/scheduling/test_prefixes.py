@@ -57,11 +57,14 @@ def test_a_full_backend_is_waited_for_by_nobody():
 
 def test_a_restarted_engine_knows_no_prefixes():
     made = machine(1)
-    made.set_limit(Limit("gpu-0", 9, 9, "read", 1, 1.0), 0)
-    where(made, "acme-0", 1)
-    made.set_limit(Limit("gpu-0", 9, 9, "restarted", 2, 1.0), 0)
-
+    made.set_limit(Limit("gpu-1", 9, 9, "read", 1, 1.0), 0)
+    made.submit(ticket("acme-0", prefixes=(1,), attempt=2, avoid=frozenset({"gpu-0"})), 0)
+    made.finish("acme-0", 10, 0)
     assert where(made, "acme-1", 1) == "gpu-1"
+    made.finish("acme-1", 10, 0)
+    made.set_limit(Limit("gpu-1", 9, 9, "restarted", 2, 1.0), 0)
+
+    assert where(made, "acme-2", 1) == "gpu-0"
 
 
 def test_nothing_is_learnt_while_prefixes_do_not_count():

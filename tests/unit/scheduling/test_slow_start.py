@@ -71,6 +71,8 @@ def test_a_slow_start_ends_when_all_that_bounds_the_backend_is_open(running, law
         seen.append(made.view(1_100).backends[0].slow_start)
 
     assert seen == [True] * (steps - 1) + [False]
+    made.throttle("gpu-0", 1_200)
+    assert not made.view(1_200).backends[0].slow_start
 
 
 def test_a_stream_counts_once_for_the_slow_start():
