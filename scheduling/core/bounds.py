@@ -153,7 +153,8 @@ class Bounds:
         closed = self.circuit.succeed(entry)
         if closed:
             entry.heard = True
-            self._slow = 1
+            # It still holds its seat: a cap of one would let nobody in before its answer has ended.
+            self._slow = 2 if self._bounded_by_cap else 1
             self._bound()
         else:
             self._grow(entry)

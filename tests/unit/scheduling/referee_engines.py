@@ -19,6 +19,7 @@ class Engine:
     until_ms: int = 0
     trial: str | None = None
     slow: int | None = None
+    is_capped: bool = True
     bounds: list[int] = field(default_factory=lambda: [0])
     grant: int | None = None
     heard: set[str] = field(default_factory=set)
@@ -41,7 +42,7 @@ class Engine:
         self.failures = 0
         if self.trial == request_id:
             self.back_off_ms = self.trial = None
-            self.slow = 1
+            self.slow = 2 if self.is_capped else 1
             self.heard.add(request_id)
         self.step(request_id)
 

@@ -90,6 +90,7 @@ class Rules:
                 if not (self._windowed() and read):
                     bounds.append(min(limit.cap, most) if limit else most)
                 self.engines[name].bounds = bounds
+                self.engines[name].is_capped = not (self._windowed() and read)
             self.engines[name].settle_in()
 
     def _check_engines(self) -> None:
