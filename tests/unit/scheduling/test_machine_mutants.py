@@ -85,7 +85,9 @@ MUTANTS = [
     pytest.param(tags, "StartTags._woken", "share.key = self.now", "pass", id="idle credit"),
     pytest.param(tags, "StartTags.settle", "- charge", "", id="estimate and usage both charged"),
     pytest.param(bounds, "Bounds._follow", "self._slow = 1", "pass", id="a burst after a restart"),
-    pytest.param(bounds, "Bounds._heard", "self._slow = 1", "pass", id="a burst after an outage"),
+    pytest.param(
+        bounds, "Bounds._heard", "self._slow = 2 if", "self._slow = 0 if", id="a burst after an outage"
+    ),
     pytest.param(bounds, "Bounds._grow", "and not entry.heard", "", id="a request counts twice"),
     pytest.param(bounds, "Bounds._follow", "and not was_down", "", id="a probe outvotes requests"),
     pytest.param(bounds, "Bounds._look", "self.circuit.shut_until_ms", "0", id="open circuits let all in"),
