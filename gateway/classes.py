@@ -19,15 +19,14 @@ TIERS: Mapping[str, str] = {
 HEADER = b"x-priority-class"
 
 
-def choose_class(
-    tier: str | None, headers: Mapping[bytes, bytes], caller: Caller, tenant: TenantRule, policy: Policy
-) -> str:
+def choose_class(tier: str | None, headers: Mapping[bytes, bytes], caller: Caller, policy: Policy) -> str:
     """The class of one request. Asking above the API token's ceiling is answered by the ceiling.
 
     Raises Invalid when ``x-priority-class`` names no class.
     """
     wanted = _named(headers, policy) or TIERS.get(tier or "", "")
     if wanted not in policy.classes:
+        tenant = policy.tenants.get(caller.tenant) or TenantRule(caller.tenant)
         wanted = tenant.priority_class
     ceiling = caller.class_ceiling
     if ceiling and _rank(policy, wanted) < _rank(policy, ceiling):

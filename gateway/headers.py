@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -112,3 +113,16 @@ def duration(span_ms: int) -> bytes:
     if minutes:
         return b"%dm%ds" % (minutes, rest_ms // 1000)
     return b"%gs" % (rest_ms / 1000)
+
+
+def patience_ms(headers: Mapping[bytes, bytes]) -> int | None:
+    """How long the client says that it waits; None when it does not."""
+    for name in (b"x-request-timeout", b"x-stainless-read-timeout"):
+        if text := headers.get(name):
+            try:
+                seconds = float(text)
+            except ValueError:
+                continue
+            if math.isfinite(seconds) and seconds > 0:
+                return int(seconds * 1000)
+    return None

@@ -8,7 +8,6 @@ here waits or does I/O.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -19,9 +18,10 @@ import msgspec
 from gateway.callers import Caller
 from gateway.classes import choose_class
 from gateway.errors import Invalid, InvalidJson, ModelNotFound
+from gateway.headers import patience_ms
 from gateway.model_routes import Spread, place_of, resolve
 from gateway.prefixes import prefixes
-from scheduling.core.policy import FREE, Policy, PoolRule, Prices, TenantRule
+from scheduling.core.policy import FREE, Policy, PoolRule, Prices
 from scheduling.core.prediction import CHARS_PER_TOKEN, Estimates
 from scheduling.core.usage import DEFAULT_COST, CostRule
 
@@ -108,29 +108,28 @@ class Parser:
         asked = _read_model(members)
         user = self._user(headers, members, caller.tenant)
         model, fallbacks = self._routed(asked, user, policy) if asked in policy.routes else (asked, ())
-        pool = policy.models.get(model)
-        if pool is None:
-            raise ModelNotFound(f"There is no model {asked!r}. GET /v1/models lists them.", param="model")
+        pool = _pool_of(model, asked, policy)
         if model != asked:
             members["model"] = msgspec.Raw(msgspec.json.encode(model))
         rule = policy.pools.get(pool) or PoolRule(pool)
         stream = endpoint.generates and bool(_read(members, "stream", _flag, "true or false"))
-        tenant = policy.tenants.get(caller.tenant) or TenantRule(caller.tenant)
         tier = _read(members, "service_tier", _text, "a text")
-        expected = self._estimates.completion_tokens(caller.tenant, model, pool)
+        priority_class = choose_class(tier, headers, caller, policy)
+        prompt_tokens = _prompt_tokens(endpoint, members)
+        completion_tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, model, pool)
         return Job(
             path=endpoint.path,
             model=model,
             pool=pool,
             user=user or f"token-{caller.token_id}",
-            priority_class=choose_class(tier, headers, caller, tenant, policy),
-            prompt_tokens=_prompt_tokens(endpoint, members),
-            completion_tokens=_completion_tokens(members, expected) if endpoint.generates else 0,
+            priority_class=priority_class,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
             strip_usage=_ask_for_usage(members) if stream else False,
             body=_for_the_engine(members),
             stream=stream,
             generates=endpoint.generates,
-            wait_ms=min(self._queue_timeout_ms, _patience_ms(headers) or self._queue_timeout_ms),
+            wait_ms=min(self._queue_timeout_ms, patience_ms(headers) or self._queue_timeout_ms),
             user_is_token=not user,
             revision=policy.revision,
             prices=policy.prices.get(model, FREE),
@@ -138,7 +137,7 @@ class Parser:
             asked=asked,
             fallbacks=fallbacks,
             prefixes=self._prefixes(endpoint, members, caller.tenant, model, rule),
-            kv_completion_tokens=self._kv_tokens(endpoint, members, pool),
+            kv_completion_tokens=kv_tokens,
         )
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
@@ -146,8 +145,9 @@ class Parser:
         model = job.fallbacks[0]
         pool = policy.models[model]
         rule = policy.pools.get(pool) or PoolRule(pool)
-        members = read_members(job.body)
+        members, endpoint = read_members(job.body), ENDPOINTS[job.path]
         members["model"] = msgspec.Raw(msgspec.json.encode(model))
+        _, kv_tokens = self._forecasts(endpoint, members, tenant, model, pool)
         return replace(
             job,
             model=model,
@@ -156,8 +156,8 @@ class Parser:
             prices=policy.prices.get(model, FREE),
             cost=rule.cost,
             fallbacks=job.fallbacks[1:],
-            prefixes=self._prefixes(ENDPOINTS[job.path], members, tenant, model, rule),
-            kv_completion_tokens=self._kv_tokens(ENDPOINTS[job.path], members, pool),
+            prefixes=self._prefixes(endpoint, members, tenant, model, rule),
+            kv_completion_tokens=kv_tokens,
         )
 
     def _routed(self, asked: str, user: str, policy: Policy) -> tuple[str, tuple[str, ...]]:
@@ -172,9 +172,16 @@ class Parser:
             return ()
         return prefixes(self._salt, tenant, model, bytes(members[endpoint.prompt]))
 
-    def _kv_tokens(self, endpoint: Endpoint, members: Members, pool: str) -> int:
+    def _forecasts(
+        self, endpoint: Endpoint, members: Members, tenant: str, model: str, pool: str
+    ) -> tuple[int, int]:
+        """How long the answer is thought to be: for the flow's charge, and for the engine's memory."""
+        if not endpoint.generates:
+            return 0, 0
+        most, tried = _read_length(members)
+        mean = self._estimates.completion_tokens(tenant, model, pool)
         median = self._estimates.median_tokens(pool)
-        return _completion_tokens(members, median) if endpoint.generates else 0
+        return min(most or mean, mean) * tried, min(most or median, median) * tried
 
     def _user(self, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:
         user = _read(members, "user", _text, "a text")
@@ -225,6 +232,13 @@ def _read_model(members: Members) -> str:
     return model
 
 
+def _pool_of(model: str, asked: str, policy: Policy) -> str:
+    pool = policy.models.get(model)
+    if pool is None:
+        raise ModelNotFound(f"There is no model {asked!r}. GET /v1/models lists them.", param="model")
+    return pool
+
+
 def _read_count(members: Members, name: str, most: int) -> int | None:
     value: int | None = _read(members, name, _whole, "a whole number")
     if value is not None and not 1 <= value <= most:
@@ -249,7 +263,8 @@ def _prompt_tokens(endpoint: Endpoint, members: Members) -> int:
     return 1 + (len(prompt) + (len(bytes(tools)) if tools is not None else 0)) // CHARS_PER_TOKEN
 
 
-def _completion_tokens(members: Members, expected: int) -> int:
+def _read_length(members: Members) -> tuple[int | None, int]:
+    """The most tokens that an answer may have, if the client says, and how many answers are written."""
     most = _read_count(members, "max_completion_tokens", MAX_TOKENS) or _read_count(
         members, "max_tokens", MAX_TOKENS
     )
@@ -257,7 +272,7 @@ def _completion_tokens(members: Members, expected: int) -> int:
     tried = _read_count(members, "best_of", MAX_CHOICES) or choices
     if tried < choices:
         raise Invalid("best_of must be at least n.", param="best_of")
-    return (min(most, expected) if most else expected) * tried
+    return most, tried
 
 
 def _ask_for_usage(members: Members) -> bool:
@@ -278,15 +293,3 @@ def _for_the_engine(members: Members) -> bytes:
     # The order is ours to give: a client's own priority number would pass every other tenant by.
     members.pop("priority", None)
     return msgspec.json.encode(members)
-
-
-def _patience_ms(headers: Mapping[bytes, bytes]) -> int | None:
-    for name in (b"x-request-timeout", b"x-stainless-read-timeout"):
-        if text := headers.get(name):
-            try:
-                seconds = float(text)
-            except ValueError:
-                continue
-            if math.isfinite(seconds) and seconds > 0:
-                return int(seconds * 1000)
-    return None

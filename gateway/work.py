@@ -209,8 +209,7 @@ class Work:
 
     def _is_out_of_reach(self, failure: BackendFailure) -> bool:
         """The engine did not see the request, and every backend of its model has an open circuit by now."""
-        ticket = self.ticket
-        return failure.outcome in NEVER_ASKED and not self._dispatcher.serves(ticket.pool, ticket.model)
+        return failure.outcome in NEVER_ASKED and not self._is_served
 
     @property
     def may_fall_back(self) -> bool:
@@ -220,8 +219,12 @@ class Work:
     @property
     def _should_fall_back(self) -> bool:
         """No backend of the model takes requests now, so standing in its line would only cost time."""
-        ticket = self.ticket
-        return self.may_fall_back and not self._dispatcher.serves(ticket.pool, ticket.model)
+        return self.may_fall_back and not self._is_served
+
+    @property
+    def _is_served(self) -> bool:
+        """Whether some backend of the model would take requests now."""
+        return self._dispatcher.serves(self.ticket.pool, self.ticket.model)
 
     def fall_back(self, job: Job) -> None:
         """Go on with another model, with nothing held for the first one and nothing charged.

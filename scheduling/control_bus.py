@@ -88,11 +88,6 @@ def load_words(client: redis.Redis) -> dict[str, GatewayWord]:
     return _words(gateways, client.mget([COUNTS + _text(name) for name in gateways]) if gateways else [])
 
 
-def load_counts(client: redis.Redis) -> dict[str, OwnCounts] | None:
-    """What all gateways hold together, by backend; None when none has told within COUNTS_S."""
-    return counts_of(load_words(client).values())
-
-
 def counts_of(words: Collection[GatewayWord]) -> dict[str, OwnCounts] | None:
     """What these gateways hold together; None when there are none."""
     return summed(word.counts for word in words) if words else None

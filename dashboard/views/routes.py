@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 
 from dashboard.engine_forms import AliasForm, FallbacksForm
+from dashboard.forms import ConsoleForm
 from dashboard.pages import attempt, back, by, editing, made
 from dashboard.route_forms import route_forms
 from dashboard.views.backends import listing
@@ -18,20 +21,14 @@ from scheduling import services
 def new_alias(request: HttpRequest) -> HttpResponse:
     """Make an alias."""
     form = AliasForm(request.POST, auto_id="alias_%s")
-    save = partial(services.create_alias, by=by(request))
-    if form.submit(lambda **fields: made(request, partial(save, **fields))):
-        return back(request, "backends")
-    return listing(request, new_alias_form=form)
+    return _saved(request, form, services.create_alias) or listing(request, new_alias_form=form)
 
 
 @editing
 def change_alias(request: HttpRequest) -> HttpResponse:
     """Shift an alias's weights, or change its targets or fallbacks."""
     form = AliasForm(request.POST, auto_id="refused_%s")
-    save = partial(services.change_alias, by=by(request))
-    if form.submit(lambda **fields: made(request, partial(save, **fields))):
-        return back(request, "backends")
-    return listing(request, **route_forms(form))
+    return _saved(request, form, services.change_alias) or listing(request, **route_forms(form))
 
 
 @editing
@@ -47,7 +44,11 @@ def delete_alias(request: HttpRequest) -> HttpResponse:
 def change_fallbacks(request: HttpRequest) -> HttpResponse:
     """Say who takes over for a model."""
     form = FallbacksForm(request.POST, auto_id="refused_%s")
-    save = partial(services.set_fallbacks, by=by(request))
-    if form.submit(lambda **fields: made(request, partial(save, **fields))):
-        return back(request, "backends")
-    return listing(request, **route_forms(form))
+    return _saved(request, form, services.set_fallbacks) or listing(request, **route_forms(form))
+
+
+def _saved(request: HttpRequest, form: ConsoleForm, service: Callable[..., Any]) -> HttpResponse | None:
+    """The way back once the form's fields are saved; None when something is refused."""
+    save = partial(service, by=by(request))
+    saved = form.submit(lambda **fields: made(request, partial(save, **fields)))
+    return back(request, "backends") if saved else None

@@ -127,10 +127,6 @@ def _create_alias(step: Step, errand: _Errand) -> None:
     services.create_alias(step.name, **fields, **errand.stamp)
 
 
-def _change_alias(step: Step, errand: _Errand) -> None:
-    services.change_alias(step.name, **step.after, **errand.stamp)
-
-
 def _set_fallbacks(step: Step, errand: _Errand) -> None:
     services.set_fallbacks(step.name, step.after["fallbacks"], **errand.stamp)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from scheduling.simulation.experiments import figures
-from scheduling.simulation.experiments.experiment import Row
+from scheduling.simulation.experiments import figures, words
+from scheduling.simulation.experiments.experiment import Bars, Row
 from scheduling.simulation.experiments.traffic import power, quiet, workload
 from scheduling.simulation.experiments.trial import Observation, Size
 from scheduling.simulation.experiments.words import ratio
@@ -18,6 +18,10 @@ WARM = 0.1  # of a trial, until the flood's queue is there
 
 BATCH_TENANTS = 8
 INTERACTIVE, BATCH = "interactive", "batch"
+
+# Of ``quiet_rows``.
+QUIET_COLUMNS = (words.REQUESTS, words.P50, words.P99, words.FACTOR, words.ENGINE_QUEUE, words.WRITTEN)
+QUIET_BARS = Bars("The quiet tenant's time to the first token", "p99", log=True)
 
 
 def alone(size: Size, seed: int) -> Workload:

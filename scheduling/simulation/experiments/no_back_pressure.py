@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scheduling.simulation.experiments import flood, words
-from scheduling.simulation.experiments.experiment import Bars, Experiment, Finding, Table
+from scheduling.simulation.experiments.experiment import Experiment, Finding, Table
 from scheduling.simulation.experiments.trial import Size, Trial
 from scheduling.simulation.scenario import UNLIMITED, Scenario
 
@@ -50,8 +50,8 @@ NO_BACK_PRESSURE = Experiment(
     console="/backends/",
     trials=_trials,
     rows=flood.quiet_rows,
-    columns=(words.REQUESTS, words.P50, words.P99, words.FACTOR, words.ENGINE_QUEUE, words.WRITTEN),
-    bars=Bars("The quiet tenant's time to the first token", "p99", log=True),
+    columns=flood.QUIET_COLUMNS,
+    bars=flood.QUIET_BARS,
     find=_find,
     samples=flood.quiet_samples,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scheduling.simulation.experiments import flood, sizes, words
-from scheduling.simulation.experiments.experiment import Bars, Column, Experiment, Finding, Row, Table
+from scheduling.simulation.experiments.experiment import Column, Experiment, Finding, Row, Table
 from scheduling.simulation.experiments.trial import Observation, Size, Trial
 from scheduling.simulation.scenario import Scenario
 
@@ -68,7 +68,7 @@ ROUND_ROBIN = Experiment(
         words.JAIN,
         words.WRITTEN,
     ),
-    bars=Bars("The quiet tenant's time to the first token", "p99", log=True),
+    bars=flood.QUIET_BARS,
     find=_find,
     samples=_samples,
 )

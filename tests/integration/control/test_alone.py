@@ -10,7 +10,7 @@ from scheduling.control_bus import GatewayWord
 from tests.fakes.pages import page_engine, vllm_page
 from tests.fakes.waiting import PATIENCE_S, until
 from tests.integration.control.feeds import decided, gate, gateway
-from tests.integration.control.known import NOWHERE, rules
+from tests.integration.control.known import NOWHERE, counts_in, rules
 
 
 async def test_a_dead_controller_is_noticed_within_three_periods(valkey, engine) -> None:
@@ -80,12 +80,12 @@ async def test_an_engine_with_a_long_period_is_not_read_each_round_while_alone(s
 async def test_what_a_gateway_holds_back_is_told_until_a_step_has_used_it(valkey, engine) -> None:
     async with gateway(engine, period_s=0.1) as (dispatcher, feed):
         valkey.set(control_bus.TICKED, time.time() + 60)
-        await until(lambda: control_bus.load_counts(valkey))
+        await until(lambda: counts_in(valkey))
         blocked = [replace(view, blocked=True) for view in dispatcher.begin_period()]
         feed._told.look(blocked)
 
         def told() -> bool:
-            return control_bus.load_counts(valkey)["gpu-0"].blocked
+            return counts_in(valkey)["gpu-0"].blocked
 
         await until(told)
         published = valkey.zscore(control_bus.GATEWAYS, "gateway-a")

@@ -15,7 +15,7 @@ from scheduling.dispatchers.memory import MemoryDispatcher
 from tests.fakes.pages import vllm_page
 from tests.fakes.waiting import PATIENCE_S, clock_ms, until
 from tests.integration.control.feeds import decided, gate, gateway
-from tests.integration.control.known import NOWHERE, rules
+from tests.integration.control.known import NOWHERE, counts_in, rules
 
 
 async def test_a_wake_up_moves_the_gate_without_waiting_for_the_next_round(valkey, engine) -> None:
@@ -40,9 +40,9 @@ async def test_a_gateway_tells_what_it_holds_and_takes_it_back_when_it_ends(valk
     async with gateway(engine) as (dispatcher, _):
         ticket = Ticket("r1", "main", "llama", "chat", "u", "standard", 10, 10, clock_ms())
         async with dispatcher.lease(ticket, Usage()):
-            await until(lambda: control_bus.load_counts(valkey) == {"gpu-0": OwnCounts(1, 1, blocked=False)})
+            await until(lambda: counts_in(valkey) == {"gpu-0": OwnCounts(1, 1, blocked=False)})
 
-    assert control_bus.load_counts(valkey) is None
+    assert counts_in(valkey) is None
 
 
 async def test_without_a_controller_the_gateway_reads_the_engines_itself(valkey, engine) -> None:

@@ -24,7 +24,7 @@ from scheduling.engines.schedule import Slot
 from scheduling.models import Backend, BackendReading
 from scheduling.valkey import async_client, sync_client
 from tests.fakes.pages import vllm_page
-from tests.integration.control.known import BY, HELD_BACK, NOWHERE, rules, state_of
+from tests.integration.control.known import BY, HELD_BACK, NOWHERE, counts_in, rules, state_of
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_the_counts_of_all_gateways_are_one(backend, tick, engine, valkey) -> No
     tick()
 
     state = control_bus.load_states(valkey)["gpu-0"]
-    assert control_bus.load_counts(valkey) == {"gpu-0": OwnCounts(9, 10, blocked=True)}
+    assert counts_in(valkey) == {"gpu-0": OwnCounts(9, 10, blocked=True)}
     assert "not ours" not in state.reason
     assert state.given_window == 1
 

@@ -126,12 +126,12 @@ def test_a_tenant_that_the_policy_does_not_know_is_refused():
 def test_a_request_runs_in_the_class_it_asks_for_up_to_its_ceiling(tier, header, ceiling, expected):
     headers = {b"x-priority-class": header.encode()} if header else {}
     caller = Caller(1, "research", "ci", class_ceiling=ceiling)
-    assert choose_class(tier, headers, caller, TenantRule("research"), CAST.policy()) == expected
+    assert choose_class(tier, headers, caller, CAST.policy()) == expected
 
 
 def test_an_unknown_class_is_refused_with_the_known_ones():
     with pytest.raises(Invalid, match="interactive, standard, batch") as refused:
-        choose_class(None, {b"x-priority-class": b"vip"}, Caller(1, "a", "b"), TenantRule("a"), CAST.policy())
+        choose_class(None, {b"x-priority-class": b"vip"}, Caller(1, "a", "b"), CAST.policy())
     assert refused.value.param == "x-priority-class"
 
 

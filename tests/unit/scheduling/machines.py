@@ -10,6 +10,7 @@ from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 
 POOL = "main"
+WINDOWED = {"admission": "first_token_window"}
 CLASSES = {
     "interactive": ClassRule("interactive", 0, reserved_seats=1, max_wait_ms=5_000),
     "standard": ClassRule("standard", 1, max_wait_ms=20_000),
@@ -70,3 +71,12 @@ def serve_all(scheduler: Scheduler, running: list[str], *, limit: int = 10_000) 
         left += seated
         order += seated
     return order
+
+
+def paused_machine(seats: int = 8, waiting: int = 0, **fields) -> Scheduler:
+    """One backend, and a line of requests that were not seated yet."""
+    made = Scheduler(POOL, policy(seats=seats, **fields))
+    made.pause(None, 0)
+    for n in range(waiting):
+        made.submit(ticket(f"acme-{n}"), 0)
+    return made

@@ -9,18 +9,15 @@ import pytest
 from scheduling.core.events import Event
 from scheduling.core.limits import Limit
 from scheduling.core.scheduler import Scheduler
-from tests.unit.scheduling.machines import CLASSES, POOL, backend, dispatched, policy, ticket
-
-WINDOWED = {"admission": "first_token_window"}
-
-
-def machine(seats: int = 8, waiting: int = 0, **fields) -> Scheduler:
-    """One backend, and a line of requests that were not seated yet."""
-    made = Scheduler(POOL, policy(seats=seats, **fields))
-    made.pause(None, 0)
-    for n in range(waiting):
-        made.submit(ticket(f"acme-{n}"), 0)
-    return made
+from tests.unit.scheduling.machines import (
+    CLASSES,
+    POOL,
+    backend,
+    dispatched,
+    paused_machine,
+    policy,
+    ticket,
+)
 
 
 def fail(made: Scheduler, request_id: str, now_ms: int) -> list[str]:
@@ -45,7 +42,7 @@ def broken(made: Scheduler, now_ms: int = 0) -> Scheduler:
 
 
 def test_three_failures_in_a_row_open_the_circuit_and_fewer_do_not():
-    made = machine(waiting=9)
+    made = paused_machine(waiting=9)
     made.fail("gpu-0", 0)
     made.fail("gpu-0", 0)
     assert circuit(made, 0) == "closed"
@@ -58,7 +55,7 @@ def test_three_failures_in_a_row_open_the_circuit_and_fewer_do_not():
 
 
 def test_a_request_that_was_served_breaks_the_row():
-    made = machine()
+    made = paused_machine()
     made.resume(None, 0)
     for name in ("acme-0", "acme-1"):
         made.submit(ticket(name), 0)
@@ -75,7 +72,7 @@ def test_a_request_that_was_served_breaks_the_row():
 
 
 def test_a_client_that_leaves_before_an_answer_proves_nothing():
-    made = machine()
+    made = paused_machine()
     made.resume(None, 0)
     made.submit(ticket("acme-0"), 0)
     made.fail("gpu-0", 0)
@@ -87,7 +84,7 @@ def test_a_client_that_leaves_before_an_answer_proves_nothing():
 
 
 def test_a_request_that_was_given_back_breaks_no_row():
-    made = machine(waiting=1)
+    made = paused_machine(waiting=1)
     made.resume(None, 0)
     made.fail("gpu-0", 0)
     made.fail("gpu-0", 0)
@@ -98,7 +95,7 @@ def test_a_request_that_was_given_back_breaks_no_row():
 
 
 def test_one_request_at_a_time_tries_and_each_that_fails_doubles_the_time_up_to_thirty_seconds():
-    made = broken(machine(waiting=20))
+    made = broken(paused_machine(waiting=20))
     made.resume(None, 0)
     now_ms, waits = 0, []
     for n in range(7):
@@ -115,7 +112,7 @@ def test_one_request_at_a_time_tries_and_each_that_fails_doubles_the_time_up_to_
 
 
 def test_a_try_of_which_nothing_came_lets_the_next_one_try():
-    made = broken(machine(waiting=3))
+    made = broken(paused_machine(waiting=3))
     made.resume(None, 0)
     made.expire(1_000)
 
@@ -124,7 +121,7 @@ def test_a_try_of_which_nothing_came_lets_the_next_one_try():
 
 
 def test_a_try_whose_answer_comes_whole_closes_the_circuit_without_a_first_token():
-    made = broken(machine())
+    made = broken(paused_machine())
     made.submit(ticket("acme-0", streams=False), 0)
     made.resume(None, 0)
     assert dispatched(made.expire(1_000)) == ["acme-0"]
@@ -134,7 +131,7 @@ def test_a_try_whose_answer_comes_whole_closes_the_circuit_without_a_first_token
 
 
 def test_failures_of_those_who_were_sent_before_prolong_nothing():
-    made = machine(waiting=9)
+    made = paused_machine(waiting=9)
     made.resume(None, 0)
     broken(made)
     made.fail("gpu-0", 900)
@@ -148,7 +145,7 @@ def test_failures_of_those_who_were_sent_before_prolong_nothing():
 
 
 def test_the_next_outage_begins_with_a_short_wait_again():
-    made = broken(machine(waiting=3))
+    made = broken(paused_machine(waiting=3))
     made.resume(None, 0)
     made.expire(1_000)
     fail(made, "acme-0", 1_000)
@@ -164,7 +161,7 @@ def down(at_s: float, *, down: bool = True) -> Limit:
 
 
 def test_a_probe_that_nobody_answers_opens_the_circuit_at_once():
-    made = machine(waiting=5)
+    made = paused_machine(waiting=5)
     made.set_limit(down(1.0), 100)
 
     assert circuit(made, 100) == "open"
@@ -173,7 +170,7 @@ def test_a_probe_that_nobody_answers_opens_the_circuit_at_once():
 
 
 def test_a_probe_that_is_answered_again_lets_one_try_at_once():
-    made = machine(waiting=5)
+    made = paused_machine(waiting=5)
     made.set_limit(down(1.0), 100)
     made.resume(None, 100)
 
@@ -182,7 +179,7 @@ def test_a_probe_that_is_answered_again_lets_one_try_at_once():
 
 
 def test_requests_outvote_a_probe_that_says_the_same_for_ever():
-    made = machine(waiting=5)
+    made = paused_machine(waiting=5)
     made.resume(None, 0)
     made.set_limit(down(1.0), 0)
     for n in range(5):
@@ -197,7 +194,7 @@ def test_requests_outvote_a_probe_that_says_the_same_for_ever():
 
 
 def test_an_answer_to_the_probe_shortens_no_back_off_where_requests_fail():
-    made = machine(waiting=5)
+    made = paused_machine(waiting=5)
     made.set_limit(down(1.0, down=False), 0)
     broken(made)
     made.resume(None, 0)
@@ -252,7 +249,7 @@ def test_a_model_is_served_while_a_backend_takes_requests_for_it():
 
 @pytest.mark.parametrize(("now_ms", "until_ms"), [(500, 1_000), (1_000, None)])
 def test_who_waits_is_told_that_the_backend_could_not_be_reached(now_ms, until_ms):
-    made = broken(machine(waiting=2))
+    made = broken(paused_machine(waiting=2))
     made.resume(None, 0)
     made.expire(now_ms)
 
@@ -262,11 +259,11 @@ def test_who_waits_is_told_that_the_backend_could_not_be_reached(now_ms, until_m
 
 
 def test_a_failure_of_an_unknown_backend_changes_nothing():
-    assert machine().fail("ghost", 0) == []
+    assert paused_machine().fail("ghost", 0) == []
 
 
 def test_a_change_of_classes_forgets_no_open_circuit():
-    made = broken(machine(waiting=1))
+    made = broken(paused_machine(waiting=1))
     made.resume(None, 0)
     made.set_policy(policy(seats=8, classes=CLASSES, revision=2), 10)
 

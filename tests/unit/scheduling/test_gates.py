@@ -7,9 +7,7 @@ from dataclasses import replace
 from scheduling.core.events import Expired, Stranded
 from scheduling.core.limits import Limit
 from scheduling.core.scheduler import Scheduler
-from tests.unit.scheduling.machines import POOL, backend, dispatched, policy, ticket
-
-WINDOWED = {"admission": "first_token_window"}
+from tests.unit.scheduling.machines import POOL, WINDOWED, backend, dispatched, policy, ticket
 
 
 def where(events) -> dict[str, str]:

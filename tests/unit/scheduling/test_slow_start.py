@@ -7,18 +7,7 @@ import pytest
 from scheduling.core.events import Event
 from scheduling.core.limits import Limit
 from scheduling.core.scheduler import Scheduler
-from tests.unit.scheduling.machines import POOL, dispatched, policy, ticket
-
-WINDOWED = {"admission": "first_token_window"}
-
-
-def machine(seats: int = 8, waiting: int = 0, **fields) -> Scheduler:
-    """One backend, and a line of requests that were not seated yet."""
-    made = Scheduler(POOL, policy(seats=seats, **fields))
-    made.pause(None, 0)
-    for n in range(waiting):
-        made.submit(ticket(f"acme-{n}"), 0)
-    return made
+from tests.unit.scheduling.machines import POOL, WINDOWED, dispatched, paused_machine, policy, ticket
 
 
 def broken(made: Scheduler, now_ms: int = 0) -> Scheduler:
@@ -28,7 +17,7 @@ def broken(made: Scheduler, now_ms: int = 0) -> Scheduler:
 
 
 def test_after_an_outage_a_window_opens_by_one_with_each_first_token():
-    made = broken(machine(seats=30, waiting=20, window=4, **WINDOWED))
+    made = broken(paused_machine(seats=30, waiting=20, window=4, **WINDOWED))
     made.set_limit(Limit("gpu-0", 4, 30, "read", 0, 1.0, running=0), 0)
     made.resume(None, 0)
     seated = dispatched(made.expire(1_000))
@@ -46,7 +35,7 @@ def served(made: Scheduler, request_id: str, now_ms: int) -> list[Event]:
 
 
 def test_after_an_outage_a_cap_doubles_with_each_round():
-    made = broken(machine(seats=8, waiting=40))
+    made = broken(paused_machine(seats=8, waiting=40))
     made.resume(None, 0)
     going, rounds = dispatched(made.expire(1_000)), []
     for _ in range(4):
@@ -61,7 +50,7 @@ def test_after_an_outage_a_cap_doubles_with_each_round():
     [(0, "first_token_window", 3), (None, "first_token_window", 4), (None, "static_cap", 4)],
 )
 def test_a_slow_start_ends_when_all_that_bounds_the_backend_is_open(running, law, steps):
-    made = broken(machine(seats=5, waiting=40, window=3, admission=law))
+    made = broken(paused_machine(seats=5, waiting=40, window=3, admission=law))
     made.set_limit(Limit("gpu-0", 3, 5, "read", 0, 1.0, running=running), 0)
     made.resume(None, 0)
     going, seen = dispatched(made.expire(1_000)), []
@@ -76,7 +65,7 @@ def test_a_slow_start_ends_when_all_that_bounds_the_backend_is_open(running, law
 
 
 def test_a_stream_counts_once_for_the_slow_start():
-    made = broken(machine(seats=8, waiting=40))
+    made = broken(paused_machine(seats=8, waiting=40))
     made.resume(None, 0)
     made.expire(1_000)
     assert dispatched(made.start("acme-0", 1_001)) == ["acme-1"]  # while the try still holds its seat
@@ -90,7 +79,7 @@ def test_a_stream_counts_once_for_the_slow_start():
 
 
 def test_a_try_that_is_told_twice_begins_no_second_slow_start():
-    made = broken(machine(seats=30, waiting=20, window=4, **WINDOWED))
+    made = broken(paused_machine(seats=30, waiting=20, window=4, **WINDOWED))
     made.set_limit(Limit("gpu-0", 4, 30, "read", 0, 1.0, running=0), 0)
     made.resume(None, 0)
     made.expire(1_000)
@@ -101,7 +90,7 @@ def test_a_try_that_is_told_twice_begins_no_second_slow_start():
 
 
 def test_a_restarted_engine_is_sent_one_request_first():
-    made = machine(seats=30, waiting=20, window=5, **WINDOWED)
+    made = paused_machine(seats=30, waiting=20, window=5, **WINDOWED)
     made.set_limit(Limit("gpu-0", 5, 30, "read", 1, 1.0, running=0), 0)
     made.set_limit(Limit("gpu-0", 5, 30, "restarted", 2, 2.0, running=0), 0)
 
@@ -114,7 +103,7 @@ def test_a_restarted_engine_is_sent_one_request_first():
 
 
 def test_the_first_limit_is_no_restart():
-    made = machine(seats=30, waiting=20, window=5, **WINDOWED)
+    made = paused_machine(seats=30, waiting=20, window=5, **WINDOWED)
     made.set_limit(Limit("gpu-0", 5, 30, "read", 9, 1.0, running=0), 0)
 
     assert len(dispatched(made.resume(None, 0))) == 5
@@ -133,7 +122,7 @@ def test_a_reading_that_shows_an_answer_at_work_is_a_step_of_the_slow_start():
 
 
 def test_a_full_engine_halves_the_step_of_a_slow_start():
-    made = machine(seats=30, waiting=20, window=8, **WINDOWED)
+    made = paused_machine(seats=30, waiting=20, window=8, **WINDOWED)
     made.set_limit(Limit("gpu-0", 8, 30, "read", 1, 1.0, running=0), 0)
     made.set_limit(Limit("gpu-0", 8, 30, "restarted", 2, 2.0, running=0), 0)
     made.resume(None, 0)
@@ -147,7 +136,7 @@ def test_a_full_engine_halves_the_step_of_a_slow_start():
 
 
 def test_a_cap_that_is_shut_for_a_reading_ends_no_slow_start():
-    made = machine(seats=8, waiting=20, admission="queue_target")
+    made = paused_machine(seats=8, waiting=20, admission="queue_target")
     made.set_limit(Limit("gpu-0", 1, 8, "idle", 1, 1.0), 0)
     made.set_limit(Limit("gpu-0", 1, 0, "restarted", 2, 2.0), 0)
     made.resume(None, 0)
