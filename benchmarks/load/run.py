@@ -52,6 +52,7 @@ class Target:
     model: str = "bench"
     path: str = "/v1/chat/completions"
     most_connections: int = 10_000  # more would only fill its own queue
+    patience: float = 1.0  # how many times longer it is measured: a slow one should answer some requests too
 
     def requests(self, scenario: Scenario) -> list[bytes]:
         """All different requests of a scenario."""
@@ -119,11 +120,11 @@ class Lab:
         await asyncio.sleep(scenario.ramp_s)
         if scenario.idle:
             return await self._measure_idle(scenario, target, crowd, before_bytes)
-        await asyncio.sleep(WARM_S)
+        await asyncio.sleep(WARM_S * target.patience)
         crowd.tally = tally = Tally()
         sent = self.engine.sent_chunks
         cpu_ns, began_ns = _cpu_ns(target), monotonic_ns()
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds * target.patience)
         took_ns, spent_ns = monotonic_ns() - began_ns, _cpu_ns(target) - cpu_ns
         crowd.tally = Tally()
         figures = figures_of(tally, took_ns, spent_ns)
