@@ -17,6 +17,7 @@ import asyncio
 import json
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -178,8 +179,8 @@ def main() -> None:
     scenarios = [BY_NAME[name] for name in chosen.scenarios]
     try:
         outcome = uvloop.run(measure(chosen.against, scenarios, chosen.rounds, chosen.seconds))
-    except Trouble as trouble:
-        raise SystemExit(str(trouble)) from None
+    except (Trouble, subprocess.CalledProcessError) as error:
+        raise SystemExit(str(error)) from None
     print(json.dumps(outcome.as_json()))
     if chosen.write:
         report.write(chosen.write, outcome, " ".join(["python -m benchmarks.overhead", *sys.argv[1:]]))

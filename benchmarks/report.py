@@ -99,7 +99,7 @@ def _streams(outcome: Outcome) -> str:
         "CPU µs/chunk": _figure("sse0_64", "cpu_us_chunk", 2),
         "chunks per CPU s, x nginx": _times("sse0_64", "nginx", "cpu_us_chunk"),
         "sse10_100: added first token p50 ms": _added("sse10_100", "first_token_p50_ms"),
-        "chunk delay p50 ms": _figure("sse10_100", "delay_p50_ms", 2),
+        "added chunk delay p50 ms": _added("sse10_100", "delay_p50_ms"),
         "CPU µs/chunk, sse10_100": _figure("sse10_100", "cpu_us_chunk", 1),
         "1,500 streams": _figure("sse50_1500", "cpu_us_chunk", 1),
         "3,000 streams: chunks/s": _figure("sse50_3000", "chunks_s", 0),

@@ -15,6 +15,7 @@ from benchmarks.load.loop import Spinning
 
 WARM_S = 0.3
 SETTLE_S = 0.2  # for a gateway to put away what was hung up on
+CANCEL_S = 5.0  # the longest it may take over that
 BEGIN_S = 10.0  # for all idle streams to begin
 IDLE_GAP_NS = 600 * 10**9
 
@@ -107,10 +108,17 @@ class Lab:
                     return await self._measure(scenario, target, crowd, seconds)
                 finally:
                     crowd.close()
-                    await asyncio.sleep(SETTLE_S)
-                    self.engine.play(Script(stream=False))
+                    await self._settle()
         finally:
             gc.enable()
+
+    async def _settle(self) -> None:
+        """Let the gateway cancel what nobody waits for; what it leaves is cut off."""
+        await asyncio.sleep(SETTLE_S)
+        until_ns = monotonic_ns() + round(CANCEL_S * 1e9)
+        while self.engine.streaming and monotonic_ns() < until_ns:
+            await asyncio.sleep(SETTLE_S)
+        self.engine.play(Script(stream=False))
 
     async def _measure(self, scenario: Scenario, target: Target, crowd: Crowd, seconds: float) -> Figures:
         before_bytes = process_tree.rss_bytes(target.pid) if target.pid else 0
