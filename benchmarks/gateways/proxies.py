@@ -21,7 +21,7 @@ http {{
     keepalive_timeout 300s;
     keepalive_requests 100000000;
     client_max_body_size 32m;
-    client_body_buffer_size 1m;
+    client_body_buffer_size 4m;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
