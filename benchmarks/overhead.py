@@ -63,11 +63,14 @@ class Contest:
                 self._outcome.missing[gateway.name] = str(missing)
                 continue
             self._stack.callback(running.stop)
-            if problem := await self._first_answers(targets, running):
+            if not (problem := await self._first_answers(targets, running)):
+                self.targets += targets
+            elif isinstance(gateway, Fairlane):
+                raise Trouble(f"{gateway.name} {problem}")
+            else:
+                del self._outcome.versions[gateway.name]
                 self._outcome.missing[gateway.name] = problem
                 running.stop()
-            else:
-                self.targets += targets
 
     async def _first_answers(self, targets: Sequence[Target], running: Running) -> str:
         """Ask until there is an answer; what is wrong if there is none."""
