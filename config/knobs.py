@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from django.core.exceptions import ImproperlyConfigured
+
+from gateway.endpoints import relayed
 
 KINDS = {int: "a whole number", float: "a number", str: "a text"}
 
@@ -21,6 +23,7 @@ class Knob:
     default: int | float | str
     help: str
     at_least: float | None = None
+    check: Callable[[str], object] | None = None  # raises ValueError, which says what is wrong
 
     def read(self, environ: Mapping[str, str] = os.environ) -> int | float | str:
         """The value in force. A value of the wrong kind stops the start."""
@@ -36,6 +39,11 @@ class Knob:
             ) from None
         if self.at_least is not None and float(value) < self.at_least:
             raise ImproperlyConfigured(f"{self.name} is {text}; it must be {self.at_least:g} or more.")
+        if self.check is not None:
+            try:
+                self.check(text)
+            except ValueError as error:
+                raise ImproperlyConfigured(f"{self.name}: {error}. {self.help}") from None
         return value
 
 
@@ -126,6 +134,13 @@ KNOBS = (
         10000,
         "Requests one gateway holds, waiting and running, before 503.",
         1,
+    ),
+    Knob(
+        "FAIRLANE_PASSED_PATHS",
+        "",
+        "Further paths under /v1 that engines serve, by comma, such as /v1/moderations: JSON posted there is "
+        "relayed as it is. All others are 404.",
+        check=relayed,
     ),
     Knob(
         "FAIRLANE_GATEWAY_URL",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gateway import catalog
 from gateway.callers import Caller
 from gateway.client import Client
-from gateway.errors import GetOnly, NotFound
+from gateway.errors import GetOnly, NotFound, NotKept
 from gateway.headers import JSON
 from gateway.serve import Gateway
 from scheduling.core.policy import Policy
@@ -65,4 +65,8 @@ async def _queue(visit: Visit) -> None:
     await visit.say(catalog.queue(visit.gateway.dispatcher.view(), visit.caller.tenant))
 
 
-ASIDES: Mapping[str, Aside] = {"models": _models, "queue": _queue}
+async def _responses(visit: Visit) -> None:
+    raise NotKept
+
+
+ASIDES: Mapping[str, Aside] = {"models": _models, "queue": _queue, "responses": _responses}

@@ -37,7 +37,9 @@ class Client:
     work was cancelled. ``slow``: it was cut off because it did not read.
     ``late``: its body did not come in time. ``evicted``: the gateway stops.
     ``dialect`` is that of the API it speaks. ``tell`` gives the comment for a
-    stream that is silent, or nothing.
+    stream that is silent, or nothing, and ``early`` the headers of one that is
+    told to wait. ``hold_s`` is for how long its status line is held back, when
+    it is not for the gateway to say.
     """
 
     __slots__ = (
@@ -51,9 +53,11 @@ class Client:
         "answered",
         "began",
         "dialect",
+        "early",
         "ended",
         "evicted",
         "gone",
+        "hold_s",
         "idle_since_s",
         "late",
         "reading_until_s",
@@ -78,6 +82,8 @@ class Client:
         self.writing_since_s: float | None = None
         self.reading_until_s: float | None = None
         self.tell: Callable[[], bytes] | None = None
+        self.early: Headers = []
+        self.hold_s: float | None = None
 
     def listen(self) -> None:
         """From now on the request's task is cancelled at once when the client leaves."""
@@ -164,7 +170,7 @@ class Client:
             await self.break_off(b"" if silent else self.dialect.last_words(refused, self.request_id))
         else:
             headers, body = self.dialect.refusal(refused, self.request_id)
-            await self.whole(refused.status, headers, body)
+            await self.whole(self.dialect.status(refused), headers, body)
 
     async def break_off(self, last_words: bytes = b"") -> None:
         """End the connection so that the client cannot take the answer for whole."""
@@ -216,7 +222,7 @@ class Client:
         try:
             if not self.began:
                 self.began = True
-                headers = stream_headers() + self.request_id.headers()
+                headers = stream_headers() + self.early + self.request_id.headers()
                 await self._put({"type": "http.response.start", "status": 200, "headers": headers})
             await self._put({"type": "http.response.body", "body": text, "more_body": True})
         finally:

@@ -16,7 +16,7 @@ from gateway import asides
 from gateway.asides import Visit
 from gateway.body import ClientLeft, read_body
 from gateway.client import FLUSH_S, Client, Receive, Send
-from gateway.endpoints import ENDPOINTS
+from gateway.endpoints import dialect_of, relayed
 from gateway.errors import Draining, Internal, PostOnly, Refused
 from gateway.headers import RequestId
 from gateway.serve import Gateway, Request
@@ -29,6 +29,7 @@ class GatewayConsumer:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._endpoints = relayed(gateway.settings.passed_paths)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one HTTP request to its end."""
@@ -68,8 +69,9 @@ class GatewayConsumer:
 
     async def _route(self, scope: Mapping[str, Any], headers: dict[bytes, bytes], client: Client) -> None:
         path, gateway = scope["path"], self._gateway
-        endpoint = ENDPOINTS.get(path)
+        endpoint = self._endpoints.get(path)
         if endpoint is None:
+            client.dialect = dialect_of(path)
             aside, rest = asides.find(path)
             policy, caller = gateway.check_in(headers)
             query = scope["query_string"]

@@ -1,4 +1,4 @@
-"""Who may come in: an Authorization header becomes a Caller, without any I/O."""
+"""Who may come in: an Authorization header, or an x-api-key, becomes a Caller, without any I/O."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Doorman:
 
     def admit(self, headers: Mapping[bytes, bytes]) -> Caller:
         """The owner of the API token. Raises Unauthenticated, Forbidden or Suspended."""
-        header = headers.get(b"authorization", b"")
+        header = headers.get(b"authorization") or b"Bearer " + headers.get(b"x-api-key", b"")
         caller = self._seen.get(header) or self._look_up(header)
         if caller.expires_at_s is not None and self._now_s() >= caller.expires_at_s:
             raise Unauthenticated("This API token has expired.")

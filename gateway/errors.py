@@ -90,11 +90,20 @@ class ModelNotFound(Refused):
 
 
 class NotFound(Refused):
-    """There is no such path. See /v1/models, /v1/chat/completions, /v1/completions and /v1/embeddings."""
+    """There is no such path. docs/endpoints.md lists those there are."""
 
     status = 404
     type = "invalid_request_error"
     code = "unknown_url"
+    outcome = Outcome.INVALID
+
+
+class NotKept(Refused):
+    """Responses are not kept: an engine would hold them in its own memory, where no other finds them."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "response_not_kept"
     outcome = Outcome.INVALID
 
 

@@ -8,9 +8,10 @@ import re
 from collections.abc import Mapping
 from zlib import crc32
 
-from gateway.errors import Refused
+from gateway.errors import Invalid, Refused
 from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 from scheduling.core.quota import Left
+from scheduling.core.view import Explanation
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -19,6 +20,7 @@ EVENT_STREAM = b"text/event-stream; charset=utf-8"
 ID_BYTES = 12
 MAX_CLIENT_ID_CHARS = 39  # a usage record's id holds 64 with "~" and our 24
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+HOLD = b"x-hold-ms"
 QUOTA_NOUNS = {REQUESTS_PER_MINUTE: b"requests", TOKENS_PER_MINUTE: b"tokens"}
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
 
@@ -72,13 +74,20 @@ def timing_headers(queue_ms: int, upstream_ms: int) -> Headers:
     """Where the time went until the answer began."""
     return [
         (b"x-queue-ms", b"%d" % queue_ms),
+        (b"openai-processing-ms", b"%d" % (queue_ms + upstream_ms)),
         (b"server-timing", b"queue;dur=%d, upstream;dur=%d" % (queue_ms, upstream_ms)),
     ]
 
 
+def place_header(told: Explanation | None) -> Headers:
+    """The place in line of a request that still waits."""
+    return [(b"x-queue-position", b"%d" % told.position)] if told else []
+
+
 def quota_headers(left: Mapping[str, Left]) -> Headers:
-    """The minute's allowances in OpenAI's words; nothing without such a quota."""
+    """The minute's allowances in OpenAI's words and the IETF's; nothing without such a quota."""
     headers: Headers = []
+    policies, states = [], []
     for kind, noun in QUOTA_NOUNS.items():
         if found := left.get(kind):
             headers += [
@@ -86,6 +95,11 @@ def quota_headers(left: Mapping[str, Left]) -> Headers:
                 (b"x-ratelimit-remaining-" + noun, b"%d" % found.remaining),
                 (b"x-ratelimit-reset-" + noun, duration(found.reset_ms)),
             ]
+            policies.append(b'"%b";q=%d;w=60' % (noun, found.limit))
+            states.append(b'"%b";r=%d;t=%d' % (noun, found.remaining, -(-found.reset_ms // 1000)))
+    if policies:
+        headers.append((b"ratelimit-policy", b", ".join(policies)))
+        headers.append((b"ratelimit", b", ".join(states)))
     return headers
 
 
@@ -113,6 +127,20 @@ def duration(span_ms: int) -> bytes:
     if minutes:
         return b"%dm%ds" % (minutes, rest_ms // 1000)
     return b"%gs" % (rest_ms / 1000)
+
+
+def hold_s(headers: Mapping[bytes, bytes]) -> float | None:
+    """For how long a stream's status line may be held back, as the client wishes: x-hold-ms, or ``inf``."""
+    text = headers.get(HOLD)
+    if text is None:
+        return None
+    try:
+        span_ms = float(text)
+    except ValueError:
+        span_ms = math.nan
+    if not span_ms >= 0:
+        raise Invalid("x-hold-ms must be a number of milliseconds from 0, or inf.", param="x-hold-ms")
+    return span_ms / 1000
 
 
 def patience_ms(headers: Mapping[bytes, bytes]) -> int | None:

@@ -25,7 +25,7 @@ def new_record(ticket: Ticket, job: Job, caller: Caller) -> Record:
         model=job.model,
         pool=job.pool,
         priority_class=job.priority_class,
-        endpoint=job.path,
+        endpoint=job.endpoint.path,
         stream=job.stream,
         policy_revision=job.revision,
         estimated_tokens=estimated_tokens,
@@ -43,9 +43,10 @@ def new_call(job: Job, request_id: str) -> EngineCall:
     """What is asked of an engine."""
     return EngineCall(
         request_id=request_id,
-        path=job.path,
+        path=job.endpoint.path,
         body=(job.body,),
         stream=job.stream,
         strip_usage=job.strip_usage,
-        measures_tokens=job.generates,
+        headers=job.headers,
+        measures_tokens=job.endpoint.generates,
     )

@@ -18,6 +18,7 @@ BYTES_PER_TOKEN = 4  # of English text, for an answer whose engine reports nothi
 USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]++|\{[^{}]*+\})*+\})')
 PROMPT_KEYS = ("prompt_tokens", "input_tokens")
 COMPLETION_KEYS = ("completion_tokens", "output_tokens")
+BESIDE_KEYS = ("cache_read_input_tokens", "cache_creation_input_tokens")
 DETAIL_KEYS = ("prompt_tokens_details", "input_tokens_details")
 
 
@@ -45,6 +46,8 @@ def note_prompt(found: object, usage: Usage) -> bool:
     """Write only what an engine says of the prompt; False if it says nothing sensible."""
     if not isinstance(found, dict) or (prompt := _figure(found, PROMPT_KEYS)) is None:
         return False
+    if "input_tokens" in found:  # the Messages API counts what was cached apart
+        prompt += sum(_figure(found, (key,)) or 0 for key in BESIDE_KEYS)
     usage.prompt_tokens = prompt
     usage.cached_tokens = min(prompt, _cached(found))
     return True

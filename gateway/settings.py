@@ -19,6 +19,7 @@ class Settings:
     slow_client_s: float = 60.0
     policy_stale_s: float = 3600.0
     max_requests: int = 10_000
+    passed_paths: str = ""
 
     @classmethod
     def from_knobs(cls, knobs: Mapping[str, Any]) -> Self:

@@ -16,7 +16,7 @@ from gateway.client import Client
 from gateway.engine_errors import EngineFailed, engine_failed, outcome_of
 from gateway.errors import Refused
 from gateway.failures import SERVER_ERROR, BackendFailure
-from gateway.headers import Headers, model_headers, quota_headers, scheduling_headers, timing_headers
+from gateway.headers import Headers, model_headers, place_header, scheduling_headers, timing_headers
 from gateway.jobs import Job
 from gateway.ledger import Reservation
 from gateway.new_record import estimates, new_call, new_record
@@ -98,7 +98,7 @@ class Work:
     def __enter__(self) -> Self:
         self._books.accept(self.record)
         if self.job.stream:
-            self._client.tell = self._remark
+            self._client.tell, self._client.hold_s = self._remark, self.job.hold_s
         return self
 
     def __exit__(
@@ -163,7 +163,9 @@ class Work:
         headers += timing_headers(self.queue_ms, int((monotonic() - self._dispatched_s) * 1000))
         if job.model != job.asked:
             headers += model_headers(job.model)
-        return headers + quota_headers(self._granted.left) if self._granted else headers
+        client, dialect = self._client, self._client.dialect
+        headers += dialect.id_headers(client.request_id)
+        return headers + dialect.quota_headers(self._granted.left) if self._granted else headers
 
     @property
     def queue_ms(self) -> int:
@@ -269,20 +271,21 @@ class Work:
 
     def _remark(self) -> bytes:
         """The comment for a silent stream; nothing in the middle of an event."""
-        dialect = self._client.dialect
-        if self._reply is not None:
-            return dialect.working if self._reply.at_boundary else b""
-        told = self._dispatcher.explain(self.ticket.request_id)
-        if told is None:
-            return dialect.working
-        return dialect.waiting(told.position, told.wait_ms)
+        client, dialect = self._client, self._client.dialect
+        if self._reply is not None and not self._reply.at_boundary:
+            return b""
+        told = None if self._reply else self._dispatcher.explain(self.ticket.request_id)
+        if not client.began:
+            rules = scheduling_headers(self.job.priority_class, self.job.revision)
+            client.early = rules + dialect.id_headers(client.request_id) + place_header(told)
+        return dialect.working if told is None else dialect.waiting(told.position, told.wait_ms)
 
     def _ended(self, error: BaseException | None) -> tuple[Outcome, int]:
         client = self._client
         if error is None:
             return Outcome.OK, 200
         if isinstance(error, Refused):
-            return outcome_of(error), 200 if client.began else error.status
+            return outcome_of(error), 200 if client.began else client.dialect.status(error)
         if isinstance(error, asyncio.CancelledError):
             if client.slow:
                 return Outcome.SLOW_CLIENT, CLIENT_GONE

@@ -175,9 +175,24 @@ def test_retries_are_spread():
     assert len(waits) > 1
 
 
-def test_what_the_engine_said_of_a_bad_request_reaches_the_client_on_one_line():
-    refused = EngineRefused(422, b'{\n "error": {"message": "too long"}\n}')
-    assert refused.body() == b'{"error":{"message":"too long"}}'
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        pytest.param({"error": {"message": "too long", "code": 400}}, "too long", id="vLLM, llama.cpp"),
+        pytest.param({"object": "error", "message": "too long", "code": 400}, "too long", id="older vLLM"),
+        pytest.param({"error": "too long", "error_type": "validation"}, "too long", id="TGI"),
+        pytest.param({"detail": "Not Found"}, "Not Found", id="a path that the engine does not serve"),
+        pytest.param({"detail": [{"msg": "x"}]}, "The engine refused the request.", id="FastAPI's own"),
+        pytest.param({"error": {"message": None}}, "The engine refused the request.", id="no message"),
+    ],
+)
+def test_what_the_engine_said_of_a_bad_request_reaches_the_client_with_all_four_keys(said, message):
+    refused = EngineRefused(422, json.dumps(said, indent=1).encode())
+    body = json.loads(refused.body())
+    assert b"\n" not in refused.body()
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert (body["error"]["message"], str(refused)) == (message, message)
+    assert body["error"]["code"] == (400 if "400" in str(said) else "upstream_4xx")
     assert (refused.status, refused.retry_after_ms) == (422, None)
 
 
@@ -229,6 +244,8 @@ def test_only_a_tenant_with_a_quota_hears_of_it():
         b"x-ratelimit-limit-tokens": b"500",
         b"x-ratelimit-remaining-tokens": b"7",
         b"x-ratelimit-reset-tokens": b"1m30s",
+        b"ratelimit-policy": b'"requests";q=60;w=60, "tokens";q=500;w=60',
+        b"ratelimit": b'"requests";r=59;t=1, "tokens";r=7;t=90',
     }
 
 
