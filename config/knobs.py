@@ -77,8 +77,32 @@ KNOBS = (
         "How long running requests may take to end when the server stops.",
         0,
     ),
-    Knob("FAIRLANE_BODY_BYTES", 10 * MIB, "The largest request body.", 1024),
+    Knob("FAIRLANE_BODY_BYTES", 10 * MIB, "The largest request body, inflated if it is compressed.", 1024),
     Knob("FAIRLANE_BODY_READ_S", 30.0, "How long a client may take to send its body.", 1),
+    Knob("FAIRLANE_HEADERS_BYTES", 32 * 1024, "The largest request line and headers together.", 1024),
+    Knob(
+        "FAIRLANE_HEADERS_READ_S",
+        10.0,
+        "How long a client may take to send its headers, from when it connects or begins.",
+        0.1,
+    ),
+    Knob("FAIRLANE_MOST_HEADERS", 100, "Headers a request may have.", 10),
+    Knob(
+        "FAIRLANE_MAX_CONNECTIONS", 20000, "Connections that clients may have to one process before 503.", 1
+    ),
+    Knob("FAIRLANE_JSON_LEVELS", 64, "How deep lists and objects of a body may be nested.", 8),
+    Knob(
+        "FAIRLANE_JSON_VALUES",
+        300000,
+        "Values a body may hold; those of a body under half a MiB are not counted.",
+        1000,
+    ),
+    Knob("FAIRLANE_MOST_MESSAGES", 4096, "Messages a request may have.", 1),
+    Knob("FAIRLANE_MOST_CHOICES", 128, "Answers a request may ask for at once: `n` and `best_of`.", 1),
+    Knob("FAIRLANE_MOST_LOGPROBS", 20, "The largest `logprobs` or `top_logprobs` of a request.", 0),
+    Knob(
+        "FAIRLANE_MOST_COMPLETION_TOKENS", 1000000, "The largest `max_tokens` and its like of a request.", 1
+    ),
     Knob(
         "FAIRLANE_HOLD_STATUS_S",
         5.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import gateway.input_errors  # noqa: F401 - its refusals are listed too
 from config.knobs import KNOBS
 from gateway.engine_errors import ENGINE_MESSAGES, EngineFailed, engine_failed
 from gateway.errors import Refused

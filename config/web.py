@@ -11,9 +11,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
+from functools import partial
+from typing import Any
 
 import uvicorn
 from django.conf import settings
+
+from config.protocol import BoundedHttp, HeadBounds
 
 KEEP_ALIVE_S = 75  # longer than the 60 s of the usual load balancers, so that they close first
 LAST_WORDS_S = 1  # what uvicorn gets to close connections after the drain
@@ -43,12 +47,17 @@ def main() -> None:
     options.add_argument("--host", required=True)
     options.add_argument("--port", type=int, required=True)
     chosen = options.parse_args()
-    config = uvicorn.Config(
-        "config.asgi:application",
-        host=chosen.host,
-        port=chosen.port,
+    DrainingServer(options_of("config.asgi:application", chosen.host, chosen.port)).run()
+
+
+def options_of(application: Any, host: str, port: int) -> uvicorn.Config:
+    """How uvicorn is to serve."""
+    return uvicorn.Config(
+        application,
+        host=host,
+        port=port,
         loop="uvloop",
-        http="httptools",
+        http=partial(BoundedHttp, HeadBounds.from_knobs(settings.KNOBS)),  # type: ignore[arg-type]
         ws="websockets-sansio",
         lifespan="on",
         access_log=False,
@@ -58,7 +67,6 @@ def main() -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=LAST_WORDS_S,
     )
-    DrainingServer(config).run()
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from gateway.client import FLUSH_S, Client, Receive, Send
 from gateway.endpoints import dialect_of, relayed
 from gateway.errors import Draining, Internal, PostOnly, Refused
 from gateway.headers import RequestId
+from gateway.heads import check_heads
 from gateway.serve import Gateway, Request
 
 log = logging.getLogger("fairlane.gateway")
@@ -70,14 +71,14 @@ class GatewayConsumer:
     async def _route(self, scope: Mapping[str, Any], headers: dict[bytes, bytes], client: Client) -> None:
         path, gateway = scope["path"], self._gateway
         endpoint = self._endpoints.get(path)
+        client.dialect = endpoint.dialect if endpoint is not None else dialect_of(path)
+        check_heads(scope, headers)
         if endpoint is None:
-            client.dialect = dialect_of(path)
             aside, rest = asides.find(path)
             policy, caller = gateway.check_in(headers)
             query = scope["query_string"]
             await aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
             return
-        client.dialect = endpoint.dialect
         if scope["method"] != "POST":
             raise PostOnly
         _, caller = gateway.check_in(headers)  # before the body: a stranger's is not read

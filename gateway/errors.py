@@ -148,7 +148,7 @@ class TooLarge(Refused):
 
 
 class Encoded(Refused):
-    """Compressed bodies are not read: send the body without Content-Encoding."""
+    """This Content-Encoding is not read: send the body as it is, or as gzip or deflate."""
 
     status = 415
     type = "invalid_request_error"

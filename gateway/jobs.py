@@ -15,6 +15,7 @@ from hashlib import blake2b
 import msgspec
 
 from gateway.callers import Caller
+from gateway.ceilings import USUAL, Ceilings
 from gateway.classes import choose_class
 from gateway.endpoints import Endpoint
 from gateway.errors import Invalid, ModelNotFound
@@ -79,17 +80,20 @@ class Job:
 class Parser:
     """Body bytes to Job. ``salt`` keys the digest of user ids."""
 
-    def __init__(self, salt: bytes, estimates: Estimates, queue_timeout_s: float) -> None:
+    def __init__(
+        self, salt: bytes, estimates: Estimates, queue_timeout_s: float, ceilings: Ceilings = USUAL
+    ) -> None:
         self._salt = salt[:64]
         self._estimates = estimates
         self._queue_timeout_ms = int(queue_timeout_s * 1000)
         self._spread = Spread()
+        self._ceilings = ceilings
 
     def parse(
         self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes, caller: Caller, policy: Policy
     ) -> Job:
         """The job. Raises Invalid (naming the field) or ModelNotFound."""
-        members = read_members(body)
+        members = self._members(body)
         asked = read_model(members)
         check(endpoint, members)
         user = self._user(endpoint, headers, members, caller.tenant)
@@ -143,6 +147,12 @@ class Parser:
             prefixes=self._prefixes(endpoint, members, tenant, model, rule),
             kv_completion_tokens=kv_tokens,
         )
+
+    def _members(self, body: bytes) -> Members:
+        self._ceilings.count(body)
+        members = read_members(body)
+        self._ceilings.check(body, members)
+        return members
 
     def _routed(self, asked: str, user: str, policy: Policy) -> tuple[str, tuple[str, ...]]:
         """The model of this user or, if there is none, of this request, and the models after it."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from gateway.answer import pass_on
 from gateway.books import Books
 from gateway.callers import Caller, CallerTable
+from gateway.ceilings import Ceilings
 from gateway.client import Client
 from gateway.doorman import Doorman
 from gateway.endpoints import Endpoint
@@ -78,7 +79,12 @@ class Gateway:
         self._doorman = parts.doorman
         self._ledger = parts.ledger
         self._feed_age_s = parts.feed_age_s
-        self._parser = Parser(parts.salt, self.books.estimates, parts.settings.queue_timeout_s)
+        self._parser = Parser(
+            parts.salt,
+            self.books.estimates,
+            parts.settings.queue_timeout_s,
+            Ceilings.of(parts.settings),
+        )
         self._chores: list[asyncio.Task[None]] = []
 
     async def serve(self, request: Request, client: Client) -> None:

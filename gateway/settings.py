@@ -20,6 +20,12 @@ class Settings:
     policy_stale_s: float = 3600.0
     max_requests: int = 10_000
     passed_paths: str = ""
+    json_levels: int = 64
+    json_values: int = 300_000
+    most_messages: int = 4096
+    most_choices: int = 128
+    most_logprobs: int = 20
+    most_completion_tokens: int = 1_000_000
 
     @classmethod
     def from_knobs(cls, knobs: Mapping[str, Any]) -> Self:

@@ -108,6 +108,7 @@ async def running_gateway(
     relay: RelayOptions | None = None,
     feed_age_s=lambda: 0.0,
     on_load=None,
+    served_by=None,
 ) -> AsyncIterator[RunningGateway]:
     """The consumer on a free port. ``endpoints`` maps backend to URL or Endpoint; ``records`` fill up."""
     records: list[Record] = []
@@ -132,7 +133,7 @@ async def running_gateway(
         if policy:
             gateway.set_policy(policy)
         gateway.set_callers(callers)
-        async with serving(_application(gateway)) as (server, url):
+        async with serving(_application(gateway), served_by) as (server, url):
             try:
                 yield RunningGateway(url, gateway, dispatcher, line, server, records)
             finally:
@@ -153,20 +154,9 @@ def _application(gateway: Gateway):
 
 
 @asynccontextmanager
-async def serving(application) -> AsyncIterator[tuple[uvicorn.Server, str]]:
-    """An ASGI application under uvicorn on a free port of this event loop."""
-    config = uvicorn.Config(
-        application,
-        host="127.0.0.1",
-        port=0,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
+async def serving(application, served_by=None) -> AsyncIterator[tuple[uvicorn.Server, str]]:
+    """An ASGI application under uvicorn on a free port of this event loop, or as ``served_by`` configures."""
+    server = uvicorn.Server((served_by or _plainly)(application))
     server.capture_signals = NoSignals
     task = asyncio.create_task(server.serve())
     while not server.started:
@@ -178,6 +168,20 @@ async def serving(application) -> AsyncIterator[tuple[uvicorn.Server, str]]:
         server.should_exit = True
         server.force_exit = True
         await task
+
+
+def _plainly(application) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        host="127.0.0.1",
+        port=0,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
 
 
 class NoSignals:

@@ -21,7 +21,7 @@ CAST = Cast.of("research", "chat")
 HELLO = [{"role": "user", "content": "hello"}]
 BODY = {"model": MODEL, "messages": HELLO, "max_tokens": 4}
 AUTH = {"authorization": f"Bearer {CAST.secrets['research']}"}
-GZIP = {"content-encoding": "gzip"}
+BROTLI = {"content-encoding": "br"}
 CHAT = "/v1/chat/completions"
 
 
@@ -106,7 +106,7 @@ async def test_one_request_id_used_twice_makes_two_records():
         pytest.param({"content": b"{"}, 400, "invalid_json", id="bad JSON"),
         pytest.param({"json": {**BODY, "model": "gpt-7"}}, 404, "model_not_found", id="unknown model"),
         pytest.param({"content": b"x" * 2000}, 413, "request_too_large", id="too large"),
-        pytest.param({"content": b"", "headers": GZIP}, 415, "unsupported_encoding", id="gzip"),
+        pytest.param({"content": b"", "headers": BROTLI}, 415, "unsupported_encoding", id="brotli"),
         pytest.param({"url": "/v1/images", "json": {}}, 404, "unknown_url", id="unknown path"),
         pytest.param({"method": "GET"}, 405, "method_not_allowed", id="GET"),
         pytest.param({"url": "/v1/models", "json": {}}, 405, "method_not_allowed", id="POST to models"),
