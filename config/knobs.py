@@ -116,6 +116,12 @@ KNOBS = (
         0.05,
     ),
     Knob(
+        "FAIRLANE_RECORD_DAYS",
+        400,
+        "How long usage records are kept: 13 months, so that a year can be compared. 0 keeps them for ever.",
+        0,
+    ),
+    Knob(
         "FAIRLANE_SNAPSHOT_EVERY_S",
         0.5,
         "How often a gateway publishes its queue while somebody watches.",
