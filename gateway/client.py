@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
+from gateway.dialect import OPENAI
 from gateway.errors import Refused
-from gateway.headers import Headers, RequestId, refusal_headers, stream_headers
+from gateway.headers import Headers, RequestId, stream_headers
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -35,7 +36,8 @@ class Client:
     out, so no other backend may be asked. ``gone``: the client left, and its
     work was cancelled. ``slow``: it was cut off because it did not read.
     ``late``: its body did not come in time. ``evicted``: the gateway stops.
-    ``tell`` gives the comment for a stream that is silent, or nothing.
+    ``dialect`` is that of the API it speaks. ``tell`` gives the comment for a
+    stream that is silent, or nothing.
     """
 
     __slots__ = (
@@ -48,6 +50,7 @@ class Client:
         "_work",
         "answered",
         "began",
+        "dialect",
         "ended",
         "evicted",
         "gone",
@@ -69,6 +72,7 @@ class Client:
         self._work = asyncio.current_task()
         self._last = ENDS[0]  # the last bytes of the answer; at first one is between two events
         self.request_id = request_id
+        self.dialect = OPENAI
         self.began = self.answered = self.ended = self.gone = self.slow = self.late = self.evicted = False
         self.idle_since_s = self._loop.time()
         self.writing_since_s: float | None = None
@@ -157,9 +161,10 @@ class Client:
         if self.began:
             # In the middle of an event, or of JSON, nothing more can be said.
             silent = refused.told or not self._last.endswith(ENDS)
-            await self.break_off(b"" if silent else b"data: " + refused.body() + b"\n\n")
+            await self.break_off(b"" if silent else self.dialect.last_words(refused, self.request_id))
         else:
-            await self.whole(refused.status, refusal_headers(refused, self.request_id), refused.body())
+            headers, body = self.dialect.refusal(refused, self.request_id)
+            await self.whole(refused.status, headers, body)
 
     async def break_off(self, last_words: bytes = b"") -> None:
         """End the connection so that the client cannot take the answer for whole."""

@@ -11,22 +11,17 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
-from gateway import catalog
+from gateway import asides
+from gateway.asides import Visit
 from gateway.body import ClientLeft, read_body
 from gateway.client import FLUSH_S, Client, Receive, Send
-from gateway.errors import Draining, GetOnly, Internal, NotFound, PostOnly, Refused
-from gateway.headers import JSON, RequestId
-from gateway.jobs import ENDPOINTS
+from gateway.endpoints import ENDPOINTS
+from gateway.errors import Draining, Internal, PostOnly, Refused
+from gateway.headers import RequestId
 from gateway.serve import Gateway, Request
 
 log = logging.getLogger("fairlane.gateway")
-
-MODELS = "/v1/models"
-MODEL = "/v1/models/"
-QUEUE = "/v1/queue"
-READ = ("GET", "HEAD")
 
 
 class GatewayConsumer:
@@ -72,28 +67,18 @@ class GatewayConsumer:
             await client.refuse(Internal())
 
     async def _route(self, scope: Mapping[str, Any], headers: dict[bytes, bytes], client: Client) -> None:
-        path, method = scope["path"], scope["method"]
+        path, gateway = scope["path"], self._gateway
         endpoint = ENDPOINTS.get(path)
         if endpoint is None:
-            await client.whole(200, [(b"content-type", JSON)], self._tell(path, method, headers))
+            aside, rest = asides.find(path)
+            policy, caller = gateway.check_in(headers)
+            query = scope["query_string"]
+            await aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
             return
-        if method != "POST":
+        client.dialect = endpoint.dialect
+        if scope["method"] != "POST":
             raise PostOnly
-        gateway = self._gateway
         _, caller = gateway.check_in(headers)  # before the body: a stranger's is not read
         body = await read_body(headers, client, gateway.settings)
         gateway.pulse.listen(client)
         await gateway.serve(Request(caller, endpoint, headers, body), client)
-
-    def _tell(self, path: str, method: str, headers: dict[bytes, bytes]) -> bytes:
-        if path not in (MODELS, QUEUE) and not path.startswith(MODEL):
-            raise NotFound
-        if method not in READ:
-            raise GetOnly
-        gateway = self._gateway
-        policy, caller = gateway.check_in(headers)
-        if path == MODELS:
-            return catalog.models(policy)
-        if path == QUEUE:
-            return catalog.queue(gateway.dispatcher.view(), caller.tenant)
-        return catalog.model(policy, unquote(path.removeprefix(MODEL)))

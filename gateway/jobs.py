@@ -17,6 +17,7 @@ import msgspec
 
 from gateway.callers import Caller
 from gateway.classes import choose_class
+from gateway.endpoints import ENDPOINTS, Endpoint
 from gateway.errors import Invalid, InvalidJson, ModelNotFound
 from gateway.headers import patience_ms
 from gateway.model_routes import Spread, place_of, resolve
@@ -40,25 +41,6 @@ _text = msgspec.json.Decoder(str | None).decode
 _flag = msgspec.json.Decoder(bool | None).decode
 _whole = msgspec.json.Decoder(int | None).decode
 _object = msgspec.json.Decoder(Members | None).decode
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A path of the data plane: which member holds the prompt, and whether an answer is generated."""
-
-    path: str
-    prompt: str
-    generates: bool = True
-
-
-ENDPOINTS: Mapping[str, Endpoint] = {
-    endpoint.path: endpoint
-    for endpoint in (
-        Endpoint("/v1/chat/completions", "messages"),
-        Endpoint("/v1/completions", "prompt"),
-        Endpoint("/v1/embeddings", "input", generates=False),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from gateway.books import Books
 from gateway.callers import Caller, CallerTable
 from gateway.client import Client
 from gateway.doorman import Doorman
+from gateway.endpoints import Endpoint
 from gateway.engine_errors import EngineFailed, EngineRefused
 from gateway.errors import (
     BudgetExhausted,
@@ -24,7 +25,7 @@ from gateway.errors import (
     RateLimited,
 )
 from gateway.failures import BackendFailure
-from gateway.jobs import Endpoint, Job, Parser
+from gateway.jobs import Job, Parser
 from gateway.journal import Journal
 from gateway.ledger import Ledger, Reservation
 from gateway.pulse import Pulse

@@ -269,13 +269,13 @@ class Work:
 
     def _remark(self) -> bytes:
         """The comment for a silent stream; nothing in the middle of an event."""
+        dialect = self._client.dialect
         if self._reply is not None:
-            return b": working\n\n" if self._reply.at_boundary else b""
+            return dialect.working if self._reply.at_boundary else b""
         told = self._dispatcher.explain(self.ticket.request_id)
         if told is None:
-            return b": working\n\n"
-        eta = b"" if told.wait_ms is None else b" eta=%.1fs" % (told.wait_ms / 1000)
-        return b": queued position=%d%b\n\n" % (told.position, eta)
+            return dialect.working
+        return dialect.waiting(told.position, told.wait_ms)
 
     def _ended(self, error: BaseException | None) -> tuple[Outcome, int]:
         client = self._client

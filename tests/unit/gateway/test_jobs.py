@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.callers import Caller
+from gateway.endpoints import ENDPOINTS
 from gateway.errors import Invalid, InvalidJson, ModelNotFound, Refused
-from gateway.jobs import ENDPOINTS, Parser
+from gateway.jobs import Parser
 from scheduling.core.prediction import Estimates
 from tests.fakes.gateway import MODEL, Cast
 

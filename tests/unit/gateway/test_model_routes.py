@@ -10,8 +10,9 @@ import pytest
 
 from gateway import catalog
 from gateway.callers import Caller
+from gateway.endpoints import ENDPOINTS
 from gateway.errors import ModelNotFound
-from gateway.jobs import ENDPOINTS, Parser
+from gateway.jobs import Parser
 from gateway.model_routes import place_of, resolve
 from scheduling.core.policy import ModelRoute, PoolRule, Prices
 from scheduling.core.prediction import Estimates

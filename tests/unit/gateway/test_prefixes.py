@@ -7,7 +7,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from gateway.callers import Caller
-from gateway.jobs import ENDPOINTS, Parser
+from gateway.endpoints import ENDPOINTS
+from gateway.jobs import Parser
 from gateway.prefixes import BEGINNINGS_BYTES, prefixes
 from scheduling.core.policy import PoolRule
 from scheduling.core.prediction import Estimates

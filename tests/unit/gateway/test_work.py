@@ -11,9 +11,10 @@ import pytest
 
 from gateway.books import Books
 from gateway.callers import Caller
+from gateway.endpoints import ENDPOINTS
 from gateway.failures import ConnectFailed
 from gateway.headers import RequestId
-from gateway.jobs import ENDPOINTS, Parser
+from gateway.jobs import Parser
 from gateway.ledger import Ledger
 from gateway.work import Work
 from scheduling.core.policy import Prices, TenantRule
