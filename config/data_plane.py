@@ -67,7 +67,10 @@ class DataPlane:
         self._dispatcher = MemoryDispatcher(self._rules.policy, _now_ms)
         self._relay = Relay(relay_options(knobs), self._hear)
         self._journal = Journal(
-            Path(settings.DATA_DIR) / "journal", _store, float(knobs["FAIRLANE_RECORD_EVERY_S"])
+            Path(settings.DATA_DIR) / "journal",
+            _store,
+            every_s=float(knobs["FAIRLANE_RECORD_EVERY_S"]),
+            sync_s=float(knobs["FAIRLANE_JOURNAL_SYNC_MS"]) / 1000,
         )
         self._bygone = Bygone(self._used)
         self._ledger = Ledger(self._bygone)

@@ -148,6 +148,18 @@ KNOBS = (
         0.05,
     ),
     Knob(
+        "FAIRLANE_JOURNAL_SYNC_MS",
+        100,
+        "How long a line of the journal may wait until it is forced onto the disk; a power cut can lose what is younger. 0: the kernel decides.",
+        0,
+    ),
+    Knob(
+        "FAIRLANE_RECORD_DAYS",
+        400,
+        "How long usage records are kept: 13 months, so that a year can be compared. 0 keeps them for ever.",
+        0,
+    ),
+    Knob(
         "FAIRLANE_SNAPSHOT_EVERY_S",
         0.5,
         "How often a gateway publishes its queue while somebody watches.",

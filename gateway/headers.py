@@ -18,7 +18,6 @@ Headers = list[tuple[bytes, bytes]]
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 ID_BYTES = 12
-MAX_CLIENT_ID_CHARS = 39  # a usage record's id holds 64 with "~" and our 24
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 HOLD = b"x-hold-ms"
 QUOTA_NOUNS = {REQUESTS_PER_MINUTE: b"requests", TOKENS_PER_MINUTE: b"tokens"}
@@ -26,21 +25,22 @@ JITTER = 0.25  # of the wait: refused clients do not come back all at once
 
 
 class RequestId:
-    """What one request is called. ``own`` is unique; ``shown`` is what the client called it, if it did.
+    """What one request is called: ``own`` by us, and ``clients`` by the client, "" if it says nothing.
 
-    A client may use one id twice; usage records and the line in the queue may not.
+    A client may use one id twice; usage records and the line in the queue may
+    not. So its id is shown back and kept in a column of its own, and is no key.
     """
 
-    __slots__ = ("own", "shown")
+    __slots__ = ("clients", "own", "shown")
 
     def __init__(self, headers: Mapping[bytes, bytes]) -> None:
-        made = os.urandom(ID_BYTES).hex()
+        self.own = f"req_{os.urandom(ID_BYTES).hex()}"
         theirs = headers.get(b"x-request-id", b"")
         if theirs and SANE_ID.fullmatch(theirs):
-            self.own = f"{theirs[:MAX_CLIENT_ID_CHARS].decode()}~{made}"
+            self.clients = theirs.decode()
             self.shown = theirs
         else:
-            self.own = f"req_{made}"
+            self.clients = ""
             self.shown = self.own.encode()
 
     def headers(self) -> Headers:

@@ -11,13 +11,14 @@ from gateway.records import Record
 from scheduling.core.ticket import Ticket
 
 
-def new_record(ticket: Ticket, job: Job, caller: Caller) -> Record:
-    """The record of a request that is accepted now."""
+def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Record:
+    """The record of a request that is accepted now. ``clients_id`` is what the client calls it, or ""."""
     now_s = time()
     estimated_tokens, spend = estimates(ticket, job)
     return Record(
         request_id=ticket.request_id,
         accepted_at=now_s,
+        client_request_id=clients_id,
         queued_at=now_s,
         tenant=caller.tenant,
         user_hash="" if job.user_is_token else job.user,

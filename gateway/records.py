@@ -10,6 +10,9 @@ import msgspec
 import psycopg
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, transaction
 
+from gateway.totals import KEY, SUMS
+from scheduling.core.outcome import Outcome
+
 
 class Record(msgspec.Struct, omit_defaults=True, gc=False):
     """How one request went, with the columns of ``UsageRecord``. Times are Unix seconds.
@@ -24,6 +27,7 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     priority_class: str
     endpoint: str
     stream: bool
+    client_request_id: str = ""
     pool: str = ""
     user_hash: str = ""
     api_token_id: int | None = None
@@ -62,31 +66,47 @@ _ARRIVING = (
     f"AS SELECT {_NAMES} FROM {_TABLE} WITH NO DATA"
 )
 _COPY = f"COPY usage_arriving ({_NAMES}) FROM STDIN"
-_INTO = (
-    f"INSERT INTO {_TABLE} ({_NAMES}) SELECT {_NAMES} FROM usage_arriving "  # noqa: S608 - constants
-    "ON CONFLICT (request_id) DO NOTHING"
+# What a record that is new adds to the totals is written down in the same statement, so both always agree.
+_INTO = f"""
+WITH fresh AS (
+    INSERT INTO {_TABLE} ({_NAMES}) SELECT {_NAMES} FROM usage_arriving
+    ON CONFLICT (accepted_at, request_id) DO NOTHING RETURNING *
 )
+INSERT INTO gateway_usagearrival ({", ".join(KEY + SUMS)})
+SELECT date_trunc('hour', accepted_at, 'UTC'), tenant, model, coalesce(api_token_id, 0),
+    count(*), count(*) FILTER (WHERE outcome = '{Outcome.OK}'),
+    sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens),
+    sum(CASE WHEN outcome = '{Outcome.WORKER_LOST}' THEN estimated_tokens
+        WHEN cost > 0 THEN prompt_tokens + completion_tokens ELSE 0 END),
+    sum(cost), sum(spend)
+FROM fresh GROUP BY 1, 2, 3, 4
+"""  # noqa: S608 - constants
 
 
 def store(records: Sequence[Record]) -> None:
-    """Write finished records, each request id once however often it is given.
+    """Write finished records, each key once however often it is given.
 
     Called in a thread. Raises Away or Unstorable; then nothing of the batch is stored.
     """
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL client_min_messages = warning")
-            cursor.execute(_ARRIVING)
-            with cursor.copy(_COPY) as copy:
-                for record in records:
-                    copy.write_row([_value(record, name) for name in COLUMNS])
-            cursor.execute(_INTO)
+        insert(records)
     except (DataError, IntegrityError, psycopg.DataError, psycopg.IntegrityError) as error:
         raise Unstorable(str(error)) from error
     except (DatabaseError, InterfaceError, psycopg.Error) as error:
         raise Away(str(error)) from error
     finally:
         connection.close()
+
+
+def insert(records: Sequence[Record]) -> None:
+    """The same in the caller's transaction, if it has one, with the database's own errors."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL client_min_messages = warning")
+        cursor.execute(_ARRIVING)
+        with cursor.copy(_COPY) as copy:
+            for record in records:
+                copy.write_row([_value(record, name) for name in COLUMNS])
+        cursor.execute(_INTO)
 
 
 def _value(record: Record, name: str) -> Any:

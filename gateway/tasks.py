@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from celery import shared_task
 from celery.signals import worker_shutting_down
+from django.conf import settings
+from django.utils import timezone
 
-from gateway import demo, demo_run
+from gateway import demo, demo_run, retention, totals
 
 DEMO_LIMIT_S = 300  # well past the longest demo
 
@@ -14,6 +16,18 @@ DEMO_LIMIT_S = 300  # well past the longest demo
 def run_demo_traffic(model: str, until_s: float) -> None:
     """One greedy tenant and two quiet ones, until told to stop or ``until_s`` (Unix time)."""
     demo_run.run(model, until_s)
+
+
+@shared_task(ignore_result=True)
+def sum_up_usage() -> None:
+    """Add what was recorded lately to the sums by hour and day."""
+    totals.fold()
+
+
+@shared_task(ignore_result=True)
+def tend_usage_records() -> None:
+    """Make the months to come, and drop records older than FAIRLANE_RECORD_DAYS."""
+    retention.tend(timezone.now(), int(settings.KNOBS["FAIRLANE_RECORD_DAYS"]))
 
 
 @worker_shutting_down.connect

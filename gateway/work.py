@@ -93,7 +93,7 @@ class Work:
             kv_completion_tokens=job.kv_completion_tokens,
         )
         self.call = new_call(job, request_id)
-        self.record = new_record(self.ticket, job, caller)
+        self.record = new_record(self.ticket, job, caller, client.request_id.clients)
 
     def __enter__(self) -> Self:
         self._books.accept(self.record)

@@ -77,7 +77,7 @@ async def test_an_answer_tells_its_id_class_policy_and_where_time_went():
         plain = await client.post(CHAT, json=BODY, headers={"x-request-id": "trace-9"})
         stream = await client.post(CHAT, json={**BODY, "stream": True, "service_tier": "flex"})
     assert plain.headers["x-request-id"] == "trace-9"
-    assert plain.headers["x-fairlane-request-id"].startswith("trace-9~")
+    assert plain.headers["x-fairlane-request-id"].startswith("req_")
     assert plain.headers["x-scheduler-policy"] == "v17"
     assert plain.headers["x-ratelimit-limit-requests"] == "60"
     assert plain.headers["x-ratelimit-remaining-requests"] == "59"
@@ -97,6 +97,7 @@ async def test_one_request_id_used_twice_makes_two_records():
             await client.post(CHAT, json=BODY, headers={"x-request-id": "same"})
         records = await served.settled(2)
     assert len({record.request_id for record in records}) == 2
+    assert {record.client_request_id for record in records} == {"same"}
 
 
 @pytest.mark.parametrize(
