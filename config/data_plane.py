@@ -66,12 +66,7 @@ class DataPlane:
         self._rules = Rules(Policy(revision=0), {}, CallerTable())
         self._dispatcher = MemoryDispatcher(self._rules.policy, _now_ms)
         self._relay = Relay(relay_options(knobs), self._hear)
-        self._journal = Journal(
-            Path(settings.DATA_DIR) / "journal",
-            _store,
-            every_s=float(knobs["FAIRLANE_RECORD_EVERY_S"]),
-            sync_s=float(knobs["FAIRLANE_JOURNAL_SYNC_MS"]) / 1000,
-        )
+        self._journal = _new_journal(knobs)
         self._bygone = Bygone(self._used)
         self._ledger = Ledger(self._bygone)
         self.gateway = self._build_gateway(knobs)
@@ -207,6 +202,15 @@ def load_rules(previous: Rules | None = None) -> Rules:
             scheduling_selectors.endpoints(),
             selectors.callers(previous.callers if previous else None),
         )
+
+
+def _new_journal(knobs: Mapping[str, int | float | str]) -> Journal:
+    return Journal(
+        Path(settings.DATA_DIR) / "journal",
+        _store,
+        every_s=float(knobs["FAIRLANE_RECORD_EVERY_S"]),
+        sync_s=float(knobs["FAIRLANE_JOURNAL_SYNC_MS"]) / 1000,
+    )
 
 
 def relay_options(knobs: Mapping[str, int | float | str]) -> RelayOptions:

@@ -34,7 +34,7 @@ VALUES = st.recursive(
     max_leaves=12,
 )
 ALSO = ("prompt", "input", "query", "documents", "text_1", "text_2", "tokens")
-GOOD_FOR_ALL = {**GOOD, "max_tokens": 16, **dict.fromkeys(ALSO, ["hello"]), "query": "hello"}
+GOOD_FOR_ALL = {**GOOD, "max_tokens": 16, **{name: ["hello"] for name in ALSO}, "query": "hello"}
 TRIED: Counter[str] = Counter()  # answers by status and code
 TEXT = json.dumps(GOOD_FOR_ALL).encode()
 
