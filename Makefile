@@ -9,7 +9,7 @@ PACKAGES := config scheduling gateway dashboard
 CHROMIUM := /usr/bin/chromium
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run seed test mutants lint check bench lock
+.PHONY: help setup setup-dev run seed test mutants soak lint check bench lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,6 +33,9 @@ test: setup-dev ## all tests
 
 mutants: setup-dev ## bugs put into the scheduling core one by one: do the tests notice each?
 	@$(PY) -m tests.mutation $(ARGS)
+
+soak: setup-dev ## the product under load while 200 processes are killed: does every request have its one record?
+	@$(PY) -m tests.soak $(ARGS)
 
 lint: setup-dev ## format, lint, types, layers
 	@$(PY) -m ruff format --check .

@@ -9,7 +9,7 @@ import msgspec
 
 from scheduling.core.usage import Usage
 
-MAX_TOKENS = 10**9  # a larger figure is a fault of the engine, not a count
+MAX_TOKENS = 10**8  # a larger figure is a fault of the engine, not a count: no context is a tenth of this
 OBJECT_BYTES = 2 * 1024  # the longest usage object that is found when it is cut in two
 BYTES_PER_TOKEN = 4  # of English text, for an answer whose engine reports nothing
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Aggregate, Count, Model, Q, QuerySet, Sum
+from django.db.models import Aggregate, Count, F, Model, Q, QuerySet, Sum
 from django.db.models.functions import TruncDay, TruncHour, TruncMinute
 from django.utils import timezone
 
@@ -16,6 +16,7 @@ from scheduling.core.outcome import Outcome
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BUCKETS = {"minute": TruncMinute, "hour": TruncHour, "day": TruncDay}
+IS_BUCKETS = {("hour", HourlyUsage), ("day", DailyUsage)}  # nothing to cut there
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ def _sums(part: _Part, span: Span, groups: list[str], bucket: str) -> list[Mappi
     if not groups:
         return [rows.aggregate(**sums)]
     if bucket:
-        rows = rows.annotate(bucket=BUCKETS[bucket](time))
+        rows = rows.annotate(bucket=F("at") if (bucket, part.rows) in IS_BUCKETS else BUCKETS[bucket](time))
     by = ["bucket" if name == "at" else name for name in groups]
     found = rows.values(*by).annotate(**sums)
     return [{"at": row.get("bucket"), **row} for row in found]
