@@ -2,7 +2,7 @@
 
 async with dialect_engine() as engine:
     engine.url, engine.asked
-    engine.faults.append("die")  # for the next request: refuse, busy, error, die, silent
+    engine.faults.append("die")  # for the next request: refuse, unable, busy, error, die, silent
 
 The events follow vLLM's and llama.cpp's, each of which leaves out other optional members. It serves
 tokenization at the root, as vLLM does, and answers with a tool call when it is given a tool.
@@ -95,7 +95,11 @@ class DialectEngine:
             await line.stream(list(events), fault, asked.path)
 
 
-REFUSALS = {"refuse": (400, "invalid_request_error"), "busy": (503, "overloaded_error")}
+REFUSALS = {
+    "unable": (501, "not_supported_error"),
+    "refuse": (400, "invalid_request_error"),
+    "busy": (503, "overloaded_error"),
+}
 
 
 def refusal(path: str, kind: str) -> dict[str, Any]:

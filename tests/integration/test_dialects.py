@@ -191,6 +191,20 @@ async def test_a_path_that_the_engine_does_not_serve_is_an_error_in_the_apis_sha
     assert (answer.status_code, answer.json()["error"]) == (404, error)
 
 
+async def test_an_api_that_an_engine_has_not_built_in_costs_it_none_of_its_trust():
+    async with product() as (fake, served, client):
+        fake.faults += ["unable"] * 5
+        answers = [await client.post("/v1/rerank", json=BODIES["/v1/rerank"]) for _ in range(5)]
+        assert served.dispatcher.serves("main", MODEL)
+        good = await client.post(MESSAGES, json=BODIES[MESSAGES])
+        records = await served.settled(6)
+    assert {answer.status_code for answer in answers} == {501}
+    assert answers[0].headers["x-should-retry"] == "false"
+    assert answers[0].json()["error"]["message"] == "The engine says not_supported_error."
+    assert good.status_code == 200
+    assert [record.outcome for record in records] == ["upstream_4xx"] * 5 + ["ok"]
+
+
 @pytest.mark.parametrize(("method", "path"), [("GET", "resp_1"), ("POST", "resp_1/cancel"), ("DELETE", "x")])
 async def test_a_response_cannot_be_asked_for_again_and_the_client_hears_why(method, path):
     async with product() as (_, _, client):
