@@ -225,7 +225,7 @@ def test_a_prompts_beginning_is_what_the_model_reads_first():
         ("/v1/tokenize", "vllm", "/tokenize"),
         ("/v1/tokenize", "llamacpp", "/tokenize"),
         ("/v1/detokenize", "tgi", "/detokenize"),
-        ("/v1/tokenize", "sglang", "/v1/tokenize"),
+        ("/v1/tokenize", "openai", "/v1/tokenize"),
         ("/v1/rerank", "vllm", "/v1/rerank"),
         ("/v1/moderations", "vllm", "/v1/moderations"),
     ],
