@@ -52,7 +52,7 @@ class EngineRefused(EngineFailed):
         error = self.said.get("error")
         theirs = error if isinstance(error, dict) else {name: self.said.get(name) for name in ours}
         known = {name: value for name, value in theirs.items() if value is not None}
-        return msgspec.json.encode({**self.said, "error": {**ours, **known}})
+        return msgspec.json.encode({**self.said, "error": {**ours, **known, "message": str(self)}})
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -129,13 +129,10 @@ def duration(span_ms: int) -> bytes:
     return b"%gs" % (rest_ms / 1000)
 
 
-def hold_s(headers: Mapping[bytes, bytes]) -> float | None:
-    """For how long a stream's status line may be held back, as the client wishes: x-hold-ms, or ``inf``."""
-    text = headers.get(HOLD)
-    if text is None:
-        return None
+def hold_s(headers: Mapping[bytes, bytes]) -> float:
+    """For how long a stream may hold back its status line: x-hold-ms, or ``inf``. Raises Invalid."""
     try:
-        span_ms = float(text)
+        span_ms = float(headers[HOLD])
     except ValueError:
         span_ms = math.nan
     if not span_ms >= 0:

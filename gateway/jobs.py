@@ -19,7 +19,7 @@ from gateway.ceilings import USUAL, Ceilings
 from gateway.classes import choose_class
 from gateway.endpoints import Endpoint
 from gateway.errors import Invalid, ModelNotFound
-from gateway.headers import hold_s, patience_ms
+from gateway.headers import HOLD, hold_s, patience_ms
 from gateway.members import (
     Members,
     ask_for_usage,
@@ -95,7 +95,8 @@ class Parser:
         """The job. Raises Invalid (naming the field) or ModelNotFound."""
         members = self._members(body)
         asked = read_model(members)
-        check(endpoint, members)
+        if endpoint.needs or endpoint.forbids:
+            check(endpoint, members)
         user = self._user(endpoint, headers, members, caller.tenant)
         model, fallbacks = self._routed(asked, user, policy) if asked in policy.routes else (asked, ())
         pool = _pool_of(model, asked, policy)
@@ -125,7 +126,7 @@ class Parser:
             prefixes=self._prefixes(endpoint, members, caller.tenant, model, rule),
             kv_completion_tokens=kv_tokens,
             headers=passed_headers(endpoint, headers) if endpoint.passes else (),
-            hold_s=hold_s(headers) if stream else None,
+            hold_s=hold_s(headers) if stream and HOLD in headers else None,
         )
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
@@ -198,6 +199,7 @@ def _pool_of(model: str, asked: str, policy: Policy) -> str:
 
 
 def _class_of(members: Members, headers: Mapping[bytes, bytes], caller: Caller, policy: Policy) -> str:
+    if "service_tier" not in members and "priority" not in members:
+        return choose_class(None, headers, caller, policy)
     tier = read(members, "service_tier", text, "a text")
-    priority = read(members, "priority", whole, "a whole number")
-    return choose_class(tier, headers, caller, policy, priority)
+    return choose_class(tier, headers, caller, policy, read(members, "priority", whole, "a whole number"))

@@ -70,7 +70,8 @@ def read_model(members: Members) -> str:
     return model
 
 
-def _read_count(members: Members, name: str, most: int) -> int | None:
+def read_count(members: Members, name: str, most: int) -> int | None:
+    """A whole number from 1 to ``most``. Raises Invalid."""
     value: int | None = read(members, name, whole, "a whole number")
     if value is not None and not 1 <= value <= most:
         raise Invalid(f"{name} must be from 1 to {most}.", param=name)
@@ -81,7 +82,7 @@ def read_user(endpoint: Endpoint, members: Members) -> tuple[str, str | None]:
     """Where the API names the end user, and the name there."""
     holder = endpoint.user_in
     if not holder:
-        return "user", read(members, "user", text, "a text")
+        return "user", read(members, "user", text, "a text") if "user" in members else None
     inside: Members | None = read(members, holder, _object, "an object")
     field = f"{holder}.user_id"
     named = {field: inside["user_id"]} if inside and "user_id" in inside else {}
@@ -138,11 +139,12 @@ def read_length(endpoint: Endpoint, members: Members) -> tuple[int | None, int]:
     """The most tokens that an answer may have, if the client says, and how many answers are written."""
     most = None
     for name in endpoint.lengths:
-        most = most or _read_count(members, name, MAX_TOKENS)
-    if not endpoint.chooses:
+        if most is None and name in members:
+            most = read_count(members, name, MAX_TOKENS)
+    if not endpoint.chooses or not ("n" in members or "best_of" in members):
         return most, 1
-    choices = _read_count(members, "n", MAX_CHOICES) or 1
-    tried = _read_count(members, "best_of", MAX_CHOICES) or choices
+    choices = read_count(members, "n", MAX_CHOICES) or 1
+    tried = read_count(members, "best_of", MAX_CHOICES) or choices
     if tried < choices:
         raise Invalid("best_of must be at least n.", param="best_of")
     return most, tried
@@ -166,8 +168,9 @@ def for_the_engine(endpoint: Endpoint, members: Members) -> bytes:
     """The body that an engine gets."""
     # The order is ours to give: a client's own number would pass every other tenant by, vLLM refuses
     # tiers that it does not know, and whoever sells tiers would bill the operator.
-    members.pop("priority", None)
-    members.pop("service_tier", None)
+    if "priority" in members or "service_tier" in members:
+        members.pop("priority", None)
+        members.pop("service_tier", None)
     for name, value in endpoint.sets:
         members[name] = msgspec.Raw(value)
     return msgspec.json.encode(members)

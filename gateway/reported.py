@@ -73,6 +73,23 @@ def _cached(found: dict[str, Any]) -> int:
     return _figure(found, ("cache_read_input_tokens",)) or 0
 
 
+class OpaqueScanner:
+    """Passes on an answer that holds nothing to read, such as sound. Its framing alone says where it ends."""
+
+    __slots__ = ()
+
+    done = errored = at_boundary = False
+    complete = True
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; they are passed on as they are."""
+        return data
+
+    def finish(self) -> bytes:
+        """Nothing is held back."""
+        return b""
+
+
 class JsonScanner:
     """Reads usage out of a JSON answer that passes in pieces.
 

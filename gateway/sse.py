@@ -21,6 +21,7 @@ from gateway.sse_events import (
     FINISHED,
     LAST_EVENT,
     NEXT_DATA,
+    NO_TOKEN,
     TOKEN,
     TOKEN_TEXT,
     USAGE,
@@ -32,6 +33,7 @@ from gateway.sse_events import (
 from scheduling.core.usage import Usage
 
 HOLD_BYTES = 4 * 1024  # a usage event is a tenth of this; a longer event is never held back
+NAME_BYTES = 256  # its name is the first line of an event
 BARREN = 8  # after so many vain attempts, no more is learned of a stream's shape
 
 
@@ -210,6 +212,8 @@ class SseScanner:
         out = bytes(self._open[self._passed :])
         self._passed = size
         if self._skipping or size > self._event_bytes:
+            if not self._skipping:
+                self._read_name(bytes(self._open[:NAME_BYTES]))
             self._skipping = True
             del self._open[:-2]
             self._passed = len(self._open)
@@ -233,6 +237,7 @@ class SseScanner:
     def _keeps(self, event: bytes) -> bool:
         """Read one event; False if it is to be left out."""
         if len(event) > self._event_bytes:
+            self._read_name(event[:NAME_BYTES])
             return True
         if EVENT_NAME in event:
             self._read_name(event)
@@ -259,6 +264,8 @@ class SseScanner:
                 self.done = True
 
     def _count(self, event: bytes) -> None:
+        if self._named and NO_TOKEN.search(event):
+            return
         if not self._started:
             if not TOKEN.search(event):
                 return

@@ -35,6 +35,10 @@ DONE_LINE = re.compile(rb"^data:\s*\[DONE\]\s*$", re.MULTILINE)
 LAST_EVENT = re.compile(
     rb"^event:\s*(?:message_stop|response\.(?:completed|incomplete|failed|cancelled))\s*$", re.MULTILINE
 )
+# Events of theirs that hold no piece of an answer, whatever else they repeat of the request.
+NO_TOKEN = re.compile(
+    rb"^event:[ \t]*(?:response\.(?!\S*delta\s*$)|message_|ping\s*$|content_block_st)", re.MULTILINE
+)
 
 
 class Event(msgspec.Struct):

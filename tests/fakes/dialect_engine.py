@@ -2,7 +2,7 @@
 
 async with dialect_engine() as engine:
     engine.url, engine.asked
-    engine.faults.append("die")  # for the next request: refuse, busy, error, die, silent
+    engine.faults.append("die")  # for the next request: refuse, unable, busy, error, die, silent
 
 The events follow vLLM's and llama.cpp's, each of which leaves out other optional members. It serves
 tokenization at the root, as vLLM does, and answers with a tool call when it is given a tool.
@@ -28,6 +28,7 @@ from tests.fakes.dialect_answers import (
 from tests.fakes.gateway import serving
 
 SSE = b"text/event-stream; charset=utf-8"
+SPEECH, SOUND = "/v1/audio/speech", b"ID3\x04 sound"
 POOLED = {"prompt_tokens": 9, "total_tokens": 9}
 NOT_GENERATED = {
     "/v1/messages/count_tokens": {"input_tokens": PROMPT_TOKENS},
@@ -81,7 +82,9 @@ class DialectEngine:
 
     async def _answer(self, asked: Asked, fault: str, line: Line) -> None:
         whole, events = answers(asked)
-        if whole is None:
+        if asked.path == SPEECH:
+            await line.sound()
+        elif whole is None:
             await line.say({"detail": "Not Found"}, 404)
         elif fault in REFUSALS:
             status, kind = REFUSALS[fault]
@@ -92,7 +95,11 @@ class DialectEngine:
             await line.stream(list(events), fault, asked.path)
 
 
-REFUSALS = {"refuse": (400, "invalid_request_error"), "busy": (503, "overloaded_error")}
+REFUSALS = {
+    "unable": (501, "not_supported_error"),
+    "refuse": (400, "invalid_request_error"),
+    "busy": (503, "overloaded_error"),
+}
 
 
 def refusal(path: str, kind: str) -> dict[str, Any]:
@@ -113,6 +120,10 @@ class Line:
     async def say(self, body: dict[str, Any], status: int = 200) -> None:
         await self._begin(status, b"application/json")
         await self.send({"type": "http.response.body", "body": json.dumps(body).encode()})
+
+    async def sound(self) -> None:
+        await self._begin(200, b"audio/mpeg")
+        await self.send({"type": "http.response.body", "body": SOUND})
 
     async def stream(self, events: list[Event], fault: str, path: str) -> None:
         if fault == "silent":
