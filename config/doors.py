@@ -12,6 +12,7 @@ import django.db
 from django.db import connection
 
 from config.data_plane import DataPlane
+from gateway import openapi
 from gateway.consumers import GatewayConsumer
 from gateway.health import Health, say
 from scheduling import selectors
@@ -40,7 +41,9 @@ class GatewayDoors:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
         path = scope["path"]
-        if path.startswith("/v1/"):
+        if path == openapi.PATH:
+            await openapi.serve_document(scope, receive, send)
+        elif path.startswith("/v1/"):
             await self._v1(scope, receive, send)
         elif path in HEALTH:
             await self._health(scope, receive, send)
