@@ -33,6 +33,7 @@ MAX_MODEL_CHARS = 200  # what a usage record holds
 MAX_USER_CHARS = 512
 MAX_CHOICES = 128  # n and best_of; the OpenAI API's own bound
 MAX_TOKENS = 10_000_000
+MAX_PATIENCE_MS = 24 * 3_600_000
 USER_DIGEST_BYTES = 12
 ASK_USAGE = msgspec.Raw(b'{"include_usage":true}')
 
@@ -67,6 +68,7 @@ class Job:
     revision: int  # of the policy it was read under
     prices: Prices = FREE
     cost: CostRule = DEFAULT_COST  # of its pool
+    patience_ms: int | None = None  # the client's own deadline, from acceptance on
     asked: str = ""
     fallbacks: tuple[str, ...] = ()
     prefixes: tuple[int, ...] = ()  # names of the prompt's beginnings, where the pool goes by them
@@ -98,6 +100,7 @@ class Parser:
         tier = _read(members, "service_tier", _text, "a text")
         priority_class = choose_class(tier, headers, caller, policy)
         prompt_tokens = _prompt_tokens(endpoint, members)
+        patience_ms = _patience_ms(headers, members)
         completion_tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, model, pool)
         return Job(
             path=endpoint.path,
@@ -111,7 +114,8 @@ class Parser:
             body=_for_the_engine(members),
             stream=stream,
             generates=endpoint.generates,
-            wait_ms=min(self._queue_timeout_ms, patience_ms(headers) or self._queue_timeout_ms),
+            wait_ms=min(self._queue_timeout_ms, patience_ms or self._queue_timeout_ms),
+            patience_ms=patience_ms,
             user_is_token=not user,
             revision=policy.revision,
             prices=policy.prices.get(model, FREE),
@@ -212,6 +216,14 @@ def _read_model(members: Members) -> str:
     if len(model) > MAX_MODEL_CHARS:
         raise Invalid(f"model may have at most {MAX_MODEL_CHARS} characters.", param="model")
     return model
+
+
+def _patience_ms(headers: Mapping[bytes, bytes], members: Members) -> int | None:
+    """The client's own deadline; its member of the body is ours, and no engine sees it."""
+    asked: int | None = _read_count(members, "timeout_ms", MAX_PATIENCE_MS)
+    members.pop("timeout_ms", None)
+    said = patience_ms(headers)
+    return min(asked or said or 0, said or asked or 0) or None
 
 
 def _pool_of(model: str, asked: str, policy: Policy) -> str:

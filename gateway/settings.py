@@ -19,6 +19,12 @@ class Settings:
     slow_client_s: float = 60.0
     policy_stale_s: float = 3600.0
     max_requests: int = 10_000
+    status_per_s: float = 20.0
+    retry_ratio: float = 0.2
+    retry_floor: int = 10
+    idempotency_s: float = 86_400.0
+    idempotency_entries: int = 10_000
+    idempotency_bytes: int = 64 * 1024 * 1024
 
     @classmethod
     def from_knobs(cls, knobs: Mapping[str, Any]) -> Self:
