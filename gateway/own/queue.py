@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from time import time
 from typing import Any
 
@@ -11,7 +11,6 @@ import msgspec
 
 from gateway.classes import classes_for
 from gateway.errors import ModelNotFound, NotFound
-from gateway.going import Held
 from gateway.records import Record
 from gateway.steering import seconds
 from gateway.visit import Visit
@@ -34,7 +33,8 @@ async def answer(visit: Visit) -> None:
     if only:
         mine.setdefault((visit.policy.models[only], only), [])
     pools = sorted({pool for pool, _ in mine} or visit.policy.pools)
-    body = {"object": "queue", "pools": [_pool(visit, pool, mine) for pool in pools]}
+    now_s = time()
+    body = {"object": "queue", "pools": [_pool(visit, pool, mine, now_s) for pool in pools]}
     await visit.say(msgspec.json.encode(body))
 
 
@@ -48,17 +48,17 @@ def _served(visit: Visit, asked: str) -> str:
     return name
 
 
-def _pool(visit: Visit, pool: str, mine: dict[tuple[str, str], list[Record]]) -> dict[str, Any]:
+def _pool(visit: Visit, pool: str, mine: dict[tuple[str, str], list[Record]], now_s: float) -> dict[str, Any]:
     records = [record for (where, _), some in mine.items() if where == pool for record in some]
     models = sorted(model for where, model in mine if where == pool)
     return {
         "pool": pool,
-        **counts(records),
+        **_counts(records, now_s),
         "new_request": list(_foretold(visit, pool)),
         "models": [
             {
                 "model": model,
-                **counts(mine[pool, model]),
+                **_counts(mine[pool, model], now_s),
                 "available": visit.gateway.dispatcher.serves(pool, model),
                 "new_request": list(_foretold(visit, pool, model)),
             }
@@ -80,16 +80,11 @@ def _foretold(visit: Visit, pool: str, model: str = "") -> Iterator[dict[str, An
             }
 
 
-def counts(records: Sequence[Record]) -> dict[str, Any]:
+def _counts(records: Sequence[Record], now_s: float) -> dict[str, Any]:
     """How many wait and run, and for how long the oldest has waited."""
     waiting = [record.accepted_at for record in records if record.dispatched_at is None]
     return {
         "queued_requests": len(waiting),
         "in_flight_requests": len(records) - len(waiting),
-        "oldest_wait_ms": max(0, int((time() - min(waiting)) * 1000)) if waiting else None,
+        "oldest_wait_ms": max(0, int((now_s - min(waiting)) * 1000)) if waiting else None,
     }
-
-
-def queued(held: Iterable[Held]) -> int:
-    """How many of these wait in line."""
-    return sum(each.record.dispatched_at is None for each in held)
