@@ -99,7 +99,6 @@ class Parser:
         stream = endpoint.generates and bool(_read(members, "stream", _flag, "true or false"))
         tier = _read(members, "service_tier", _text, "a text")
         priority_class = choose_class(tier, headers, caller, policy)
-        prompt_tokens = _prompt_tokens(endpoint, members)
         patience_ms = _patience_ms(headers, members)
         completion_tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, model, pool)
         return Job(
@@ -108,7 +107,7 @@ class Parser:
             pool=pool,
             user=user or f"token-{caller.token_id}",
             priority_class=priority_class,
-            prompt_tokens=prompt_tokens,
+            prompt_tokens=_prompt_tokens(endpoint, members),
             completion_tokens=completion_tokens,
             strip_usage=_ask_for_usage(members) if stream else False,
             body=_for_the_engine(members),
