@@ -179,6 +179,32 @@ KNOBS = (
         check=relayed,
     ),
     Knob(
+        "FAIRLANE_STATUS_PER_S",
+        20.0,
+        "How often one API token may ask for queue, requests, limits and usage.",
+        0.1,
+    ),
+    Knob(
+        "FAIRLANE_RETRY_RATIO",
+        0.2,
+        "Retries a tenant may send within a minute, as a part of its requests.",
+        0,
+    ),
+    Knob("FAIRLANE_RETRY_FLOOR", 10, "Retries a tenant may send within a minute besides.", 0),
+    Knob("FAIRLANE_IDEMPOTENCY_S", 86400.0, "How long an Idempotency-Key is remembered.", 1),
+    Knob(
+        "FAIRLANE_IDEMPOTENCY_ENTRIES",
+        10000,
+        "Answered Idempotency-Keys that are remembered at most.",
+        0,
+    ),
+    Knob(
+        "FAIRLANE_IDEMPOTENCY_BYTES",
+        64 * MIB,
+        "Memory for the answers of Idempotency-Keys.",
+        0,
+    ),
+    Knob(
         "FAIRLANE_GATEWAY_URL",
         "http://127.0.0.1:8000",
         "Where demo traffic finds the gateway; `serve` sets it.",

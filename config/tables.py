@@ -9,6 +9,7 @@ import gateway.input_errors  # noqa: F401 - its refusals are listed too
 from config.knobs import KNOBS
 from gateway.engine_errors import ENGINE_MESSAGES, EngineFailed, engine_failed
 from gateway.errors import Refused
+from gateway.own import errors as own_errors  # noqa: F401 - their classes are found by their base
 from scheduling.core.outcome import Outcome
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -1,44 +1,15 @@
-"""What is answered here and not by an engine: models, the caller's own queue, and the like."""
+"""What is answered here and not by an engine: models, and what is the caller's own."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 
 from gateway import catalog
-from gateway.callers import Caller
-from gateway.client import Client
-from gateway.errors import GetOnly, NotFound, NotKept
-from gateway.headers import JSON
-from gateway.serve import Gateway
-from scheduling.core.policy import Policy
+from gateway.errors import NotFound, NotKept
+from gateway.own import limits, queue, requests, usage
+from gateway.visit import Visit
 
 ROOT = "/v1/"
-READ = ("GET", "HEAD")
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """One request of an admitted caller. ``rest`` is the path below its first name, without a slash."""
-
-    gateway: Gateway
-    client: Client
-    policy: Policy
-    caller: Caller
-    method: str
-    rest: str
-    query: bytes
-    headers: Mapping[bytes, bytes] = field(repr=False)  # they hold the API token
-
-    def read_only(self) -> None:
-        """Raise GetOnly unless the request only reads."""
-        if self.method not in READ:
-            raise GetOnly
-
-    async def say(self, body: bytes, status: int = 200) -> None:
-        """Answer with JSON."""
-        await self.client.whole(status, [(b"content-type", JSON)], body)
-
 
 Aside = Callable[[Visit], Awaitable[None]]
 
@@ -58,15 +29,15 @@ async def _models(visit: Visit) -> None:
     await visit.say(catalog.model(visit.policy, name) if name else catalog.models(visit.policy))
 
 
-async def _queue(visit: Visit) -> None:
-    if visit.rest:
-        raise NotFound
-    visit.read_only()
-    await visit.say(catalog.queue(visit.gateway.dispatcher.view(), visit.caller.tenant))
-
-
 async def _responses(visit: Visit) -> None:
     raise NotKept
 
 
-ASIDES: Mapping[str, Aside] = {"models": _models, "queue": _queue, "responses": _responses}
+ASIDES: Mapping[str, Aside] = {
+    "models": _models,
+    "queue": queue.answer,
+    "requests": requests.answer,
+    "limits": limits.answer,
+    "responses": _responses,
+    "usage": usage.answer,
+}

@@ -1,14 +1,11 @@
-"""What a tenant may ask about: the models there are, and its own place in the queue."""
+"""What a tenant may ask about: the models there are."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import msgspec
 
 from gateway.errors import ModelNotFound
 from scheduling.core.policy import Policy
-from scheduling.core.view import PoolView
 
 
 def models(policy: Policy) -> bytes:
@@ -22,22 +19,6 @@ def model(policy: Policy, name: str) -> bytes:
     if name not in policy.models and name not in policy.routes:
         raise ModelNotFound(param="model")
     return msgspec.json.encode(_model(name))
-
-
-def queue(views: Iterable[PoolView], tenant: str) -> bytes:
-    """``GET /v1/queue``: the tenant's own line in every pool where it has one, and nobody else's."""
-    pools = [
-        {
-            "pool": view.pool,
-            "queued_requests": mine.queued,
-            "in_flight_requests": mine.in_flight,
-            "oldest_wait_ms": mine.oldest_wait_ms,
-        }
-        for view in views
-        for mine in view.tenants
-        if mine.tenant == tenant
-    ]
-    return msgspec.json.encode({"object": "queue", "pools": pools})
 
 
 def _model(name: str) -> dict[str, str | int]:

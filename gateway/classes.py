@@ -53,6 +53,14 @@ def _stepped(policy: Policy, own: str, steps: int) -> str:
     return names[min(max(names.index(own) + steps, 0), len(names) - 1)]
 
 
+def classes_for(caller: Caller, policy: Policy) -> list[str]:
+    """The classes that the caller may use, the first to go first."""
+    ceiling = caller.class_ceiling
+    best = _rank(policy, ceiling) if ceiling else None
+    names = sorted(policy.classes, key=lambda name: (_rank(policy, name), name))
+    return [name for name in names if best is None or _rank(policy, name) >= best]
+
+
 def _named(headers: Mapping[bytes, bytes], policy: Policy) -> str:
     text = headers.get(HEADER)
     if not text:

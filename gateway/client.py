@@ -35,11 +35,11 @@ class Client:
     ``began``: the status line is out. ``answered``: bytes of an answer are
     out, so no other backend may be asked. ``gone``: the client left, and its
     work was cancelled. ``slow``: it was cut off because it did not read.
-    ``late``: its body did not come in time. ``evicted``: the gateway stops.
+    ``late``: its body did not come in time. ``evicted``: why the gateway ends it.
     ``dialect`` is that of the API it speaks. ``tell`` gives the comment for a
     stream that is silent, or nothing, and ``early`` the headers of one that is
     told to wait. ``hold_s`` is for how long its status line is held back, when
-    it is not for the gateway to say.
+    it is not for the gateway to say. ``keep`` is given a complete response.
     """
 
     __slots__ = (
@@ -59,6 +59,7 @@ class Client:
         "gone",
         "hold_s",
         "idle_since_s",
+        "keep",
         "late",
         "reading_until_s",
         "request_id",
@@ -77,13 +78,15 @@ class Client:
         self._last = ENDS[0]  # the last bytes of the answer; at first one is between two events
         self.request_id = request_id
         self.dialect = OPENAI
-        self.began = self.answered = self.ended = self.gone = self.slow = self.late = self.evicted = False
+        self.began = self.answered = self.ended = self.gone = self.slow = self.late = False
+        self.evicted: Refused | None = None
         self.idle_since_s = self._loop.time()
         self.writing_since_s: float | None = None
         self.reading_until_s: float | None = None
         self.tell: Callable[[], bytes] | None = None
         self.early: Headers = []
         self.hold_s: float | None = None
+        self.keep: Callable[[int, Headers, bytes], None] | None = None
 
     def listen(self) -> None:
         """From now on the request's task is cancelled at once when the client leaves."""
@@ -149,6 +152,8 @@ class Client:
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete response."""
+        if self.keep is not None:
+            self.keep(status, headers, body)
         await self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.finish(body)
 
@@ -193,11 +198,13 @@ class Client:
         done, _ = await asyncio.wait([self._ears], timeout=timeout_s)
         return bool(done)
 
-    def evict(self) -> None:
-        """The gateway stops: there will be no more of this answer."""
-        if self._work is not None and not self.evicted and not self.gone:
-            self.evicted = True
-            self._work.cancel()
+    def evict(self, why: Refused) -> bool:
+        """There will be no more of this answer. False when it ends already."""
+        if self._work is None or self.evicted or self.gone:
+            return False
+        self.evicted = why
+        self._work.cancel()
+        return True
 
     def cut(self) -> None:
         """Give up on a client that does not read."""

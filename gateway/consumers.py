@@ -13,14 +13,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway import asides
-from gateway.asides import Visit
 from gateway.body import ClientLeft, read_body
 from gateway.client import FLUSH_S, Client, Receive, Send
 from gateway.endpoints import dialect_of, relayed
-from gateway.errors import Draining, Internal, PostOnly, Refused
+from gateway.errors import Internal, PostOnly, Refused
 from gateway.headers import RequestId
 from gateway.heads import check_heads
+from gateway.own.idempotency import HEADER as IDEMPOTENCY
+from gateway.own.idempotency import Keyed
 from gateway.serve import Gateway, Request
+from gateway.visit import Visit
 
 log = logging.getLogger("fairlane.gateway")
 
@@ -50,8 +52,8 @@ class GatewayConsumer:
                 task.uncancel()
             if client.gone:
                 await client.hung_up(FLUSH_S)
-            else:
-                await client.refuse(Draining())
+            elif client.evicted:
+                await client.refuse(client.evicted)
         finally:
             gateway.pulse.leave(client)
             client.close()
@@ -75,13 +77,19 @@ class GatewayConsumer:
         check_heads(scope, headers)
         if endpoint is None:
             aside, rest = asides.find(path)
-            policy, caller = gateway.check_in(headers)
+            policy, caller = gateway.check_in(headers, aside=True)
             query = scope["query_string"]
             await aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
             return
         if scope["method"] != "POST":
             raise PostOnly
         _, caller = gateway.check_in(headers)  # before the body: a stranger's is not read
+        gateway.own.retries.check(caller.tenant, headers)
         body = await read_body(headers, client, gateway.settings)
         gateway.pulse.listen(client)
-        await gateway.serve(Request(caller, endpoint, headers, body), client)
+        request = Request(caller, endpoint, headers, body)
+        if (key := headers.get(IDEMPOTENCY)) is None:
+            await gateway.serve(request, client)
+            return
+        keyed = Keyed(caller.tenant, caller.token_id, key, path, body)
+        await gateway.own.idempotency.once(keyed, client, lambda: gateway.serve(request, client))

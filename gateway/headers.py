@@ -21,6 +21,8 @@ ID_BYTES = 12
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 HOLD = b"x-hold-ms"
 QUOTA_NOUNS = {REQUESTS_PER_MINUTE: b"requests", TOKENS_PER_MINUTE: b"tokens"}
+# Our own, and those that the SDKs in Python and in JavaScript send.
+PATIENCE = (b"x-request-timeout", b"x-stainless-read-timeout", b"x-stainless-timeout")
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
 
 
@@ -141,13 +143,14 @@ def hold_s(headers: Mapping[bytes, bytes]) -> float:
 
 
 def patience_ms(headers: Mapping[bytes, bytes]) -> int | None:
-    """How long the client says that it waits; None when it does not."""
-    for name in (b"x-request-timeout", b"x-stainless-read-timeout"):
+    """How long the client says that it waits, the shortest of all it says; None when it does not."""
+    found = []
+    for name in PATIENCE:
         if text := headers.get(name):
             try:
                 seconds = float(text)
             except ValueError:
                 continue
             if math.isfinite(seconds) and seconds > 0:
-                return int(seconds * 1000)
-    return None
+                found.append(max(1, int(seconds * 1000)))
+    return min(found, default=None)

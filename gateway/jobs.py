@@ -29,6 +29,7 @@ from gateway.members import (
     passed_headers,
     prompt_tokens,
     read,
+    read_count,
     read_length,
     read_members,
     read_model,
@@ -43,6 +44,7 @@ from scheduling.core.prediction import Estimates
 from scheduling.core.usage import DEFAULT_COST, CostRule
 
 MAX_USER_CHARS = 512
+MAX_PATIENCE_MS = 24 * 3_600_000
 USER_DIGEST_BYTES = 12
 
 
@@ -69,6 +71,7 @@ class Job:
     revision: int  # of the policy it was read under
     prices: Prices = FREE
     cost: CostRule = DEFAULT_COST  # of its pool
+    patience_ms: int | None = None  # the client's own deadline, from acceptance on
     asked: str = ""
     fallbacks: tuple[str, ...] = ()
     prefixes: tuple[int, ...] = ()  # names of the prompt's beginnings, where the pool goes by them
@@ -104,6 +107,7 @@ class Parser:
             members["model"] = msgspec.Raw(msgspec.json.encode(model))
         rule = policy.pools.get(pool) or PoolRule(pool)
         stream = endpoint.generates and bool(read(members, "stream", flag, "true or false"))
+        patience = _patience_ms(headers, members)
         completion_tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, model, pool)
         return Job(
             endpoint=endpoint,
@@ -116,7 +120,8 @@ class Parser:
             strip_usage=stream and endpoint.asks_usage and ask_for_usage(members),
             body=for_the_engine(endpoint, members),
             stream=stream,
-            wait_ms=min(self._queue_timeout_ms, patience_ms(headers) or self._queue_timeout_ms),
+            wait_ms=min(self._queue_timeout_ms, patience or self._queue_timeout_ms),
+            patience_ms=patience,
             user_is_token=not user,
             revision=policy.revision,
             prices=policy.prices.get(model, FREE),
@@ -189,6 +194,14 @@ class Parser:
             return ""
         known_as = tenant.encode() + b"\0" + name
         return blake2b(known_as, digest_size=USER_DIGEST_BYTES, key=self._salt).hexdigest()
+
+
+def _patience_ms(headers: Mapping[bytes, bytes], members: Members) -> int | None:
+    """The client's own deadline; its member of the body is ours, and no engine sees it."""
+    asked: int | None = read_count(members, "timeout_ms", MAX_PATIENCE_MS)
+    members.pop("timeout_ms", None)
+    said = patience_ms(headers)
+    return min(asked or said or 0, said or asked or 0) or None
 
 
 def _pool_of(model: str, asked: str, policy: Policy) -> str:

@@ -117,6 +117,20 @@ class Ledger:
             await self._bygone.known(scopes)
         return scopes
 
+    async def all_scopes(self, tenant: TenantRule, caller: Caller) -> Sequence[Scope]:
+        """Whose quotas any request of the caller may fall under, once it is known what was used of them.
+
+        Raises BudgetsUnknown when that takes too long.
+        """
+        scopes = tenant_scopes(tenant) + ([_own(caller)] if caller.quotas else [])
+        if scopes and self._bygone is not None:
+            await self._bygone.known(scopes)
+        return scopes
+
+    def now_s(self) -> int:
+        """Unix time, by which budgets are counted."""
+        return int(self._now_s())
+
     def reserve(self, scopes: Sequence[Scope], ticket: Ticket, record: Record) -> Reservation:
         """Take what the ticket may need, or nothing. Raises RateLimited, BudgetExhausted or QueueFull."""
         demand = Demand(ticket.prompt_tokens + ticket.completion_tokens, record.spend)

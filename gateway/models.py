@@ -117,6 +117,11 @@ class UsageRecord(models.Model):
             models.Index(fields=["tenant", "accepted_at"], name="usage_by_tenant_and_time"),
             # Records are stored about in the order in which they end, so a few bytes a megabyte will do.
             BrinIndex(fields=["ended_at"], autosummarize=True, name="usage_by_end"),
+            # A tenant asks for one request by our id, or by its own.
+            models.Index(fields=["request_id"], name="usage_by_id"),
+            models.Index(
+                fields=["client_request_id"], condition=~Q(client_request_id=""), name="usage_by_clients_id"
+            ),
         ]
 
     def __str__(self) -> str:

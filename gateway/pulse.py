@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from gateway.client import Client
+from gateway.errors import Draining
 from gateway.settings import Settings
 
 log = logging.getLogger("fairlane.gateway")
@@ -65,7 +66,7 @@ class Pulse:
     def evict(self) -> int:
         """Cut off every request that is left, with an error that says why; how many there were."""
         for client in tuple(self._clients):
-            client.evict()
+            client.evict(Draining())
         return len(self._clients)
 
     async def beat(self) -> None:

@@ -26,6 +26,12 @@ class Settings:
     most_choices: int = 128
     most_logprobs: int = 20
     most_completion_tokens: int = 1_000_000
+    status_per_s: float = 20.0
+    retry_ratio: float = 0.2
+    retry_floor: int = 10
+    idempotency_s: float = 86_400.0
+    idempotency_entries: int = 10_000
+    idempotency_bytes: int = 64 * 1024 * 1024
 
     @classmethod
     def from_knobs(cls, knobs: Mapping[str, Any]) -> Self:

@@ -14,7 +14,7 @@ from gateway.books import Books
 from gateway.callers import Caller
 from gateway.client import Client
 from gateway.engine_errors import EngineFailed, engine_failed, outcome_of
-from gateway.errors import Refused
+from gateway.errors import Draining, Refused
 from gateway.failures import SERVER_ERROR, BackendFailure
 from gateway.headers import Headers, model_headers, place_header, scheduling_headers, timing_headers
 from gateway.jobs import Job
@@ -97,6 +97,7 @@ class Work:
 
     def __enter__(self) -> Self:
         self._books.accept(self.record)
+        self._books.going.enter(self.record, self._client)
         if self.job.stream:
             self._client.tell, self._client.hold_s = self._remark, self.job.hold_s
         return self
@@ -106,6 +107,7 @@ class Work:
     ) -> None:
         self._client.tell = None
         record = self.record
+        self._books.going.leave(record)
         outcome, record.status = self._ended(error)
         if not record.cost:
             record.spend = 0  # it was only held
@@ -292,5 +294,6 @@ class Work:
             if client.gone:
                 seen = self.record.dispatched_at is not None
                 return Outcome.CLIENT_GONE_STREAMING if seen else Outcome.CLIENT_GONE_QUEUED, CLIENT_GONE
-            return Outcome.DRAINING, 200 if client.began else 503
+            why = client.evicted or Draining()
+            return outcome_of(why), 200 if client.began else why.status
         return Outcome.INTERNAL, 200 if client.began else 500

@@ -184,6 +184,15 @@ class Tree:
             before = _curve(level, now_ms).before(mine.start + before * mine.step)
         return before
 
+    def newcomer(self, tenant: str, now_ms: int) -> int:
+        """Behind the tenant's own line, or where it has none, behind one ticket of each who has."""
+        level = self._tenants
+        mine = level.shares.get(tenant)
+        if mine is None or not mine.waiting:
+            return len(level.waiting_shares())
+        line = level.drain(mine)
+        return _curve(level, now_ms).before(line.start + line.step * mine.waiting)
+
     def rivals(self, entry: Entry) -> int:
         """How many other tenants have tickets in line."""
         mine = entry.shares[0]

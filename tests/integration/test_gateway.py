@@ -198,7 +198,9 @@ async def test_a_tenant_sees_its_own_line_and_no_other():
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     assert [(pool["queued_requests"], pool["in_flight_requests"]) for pool in mine] == [(2, 1)]
-    assert theirs == []
+    assert [(pool["queued_requests"], pool["in_flight_requests"], pool["models"]) for pool in theirs] == [
+        (0, 0, [])
+    ]
 
 
 async def test_a_draining_gateway_refuses_new_requests_and_ends_the_running_ones():
