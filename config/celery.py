@@ -13,6 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 CONTROL = "control"  # polling and reaping only, so that nothing delays them (threads)
 JOBS = "jobs"  # everything that may take long (prefork)
+BATCHES_EVERY_S = 2.0  # how soon a new batch, or one whose worker died, is taken up
 
 
 def beat_table(poll_every_s: float) -> dict[str, dict[str, Any]]:
@@ -26,6 +27,16 @@ def beat_table(poll_every_s: float) -> dict[str, dict[str, Any]]:
         "forget old readings": {
             "task": "scheduling.tasks.forget_old_readings",
             "schedule": crontab(hour=3, minute=10),
+            "options": {"queue": JOBS, "expires": 3600},
+        },
+        "run batches": {
+            "task": "gateway.tasks.run_batches",
+            "schedule": BATCHES_EVERY_S,
+            "options": {"queue": JOBS, "expires": BATCHES_EVERY_S},
+        },
+        "forget old files": {
+            "task": "gateway.tasks.forget_old_files",
+            "schedule": crontab(minute=20),
             "options": {"queue": JOBS, "expires": 3600},
         },
     }

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from config.knobs import KNOBS
+from gateway.batches import errors as _batches  # noqa: F401 - its refusals are in the table too
 from gateway.engine_errors import ENGINE_MESSAGES, EngineFailed, engine_failed
 from gateway.errors import Refused
 from scheduling.core.outcome import Outcome

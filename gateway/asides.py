@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from gateway import catalog
+from gateway.batches.doors import answer_batches, answer_files
 from gateway.callers import Caller
 from gateway.client import Client
 from gateway.errors import GetOnly, NotFound
@@ -65,4 +66,9 @@ async def _queue(visit: Visit) -> None:
     await visit.say(catalog.queue(visit.gateway.dispatcher.view(), visit.caller.tenant))
 
 
-ASIDES: Mapping[str, Aside] = {"models": _models, "queue": _queue}
+ASIDES: Mapping[str, Aside] = {
+    "models": _models,
+    "queue": _queue,
+    "files": answer_files,
+    "batches": answer_batches,
+}

@@ -19,6 +19,11 @@ class Settings:
     slow_client_s: float = 60.0
     policy_stale_s: float = 3600.0
     max_requests: int = 10_000
+    file_bytes: int = 200 * 1024 * 1024
+    tenant_files_bytes: int = 2 * 1024 * 1024 * 1024
+    file_keep_s: float = 30 * 86400.0
+    upload_read_s: float = 600.0
+    open_batches: int = 100
 
     @classmethod
     def from_knobs(cls, knobs: Mapping[str, Any]) -> Self:
