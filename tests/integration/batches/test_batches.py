@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,9 +27,19 @@ QUICK = {"FAIRLANE_BATCH_CLAIM_S": "3", "FAIRLANE_BATCH_IN_FLIGHT_REQUESTS": "4"
 @contextmanager
 def jobs_worker(scene, folder: Path, **knobs: str):
     """A jobs worker that runs the scene's batches, and a beat that calls it."""
+    folder.mkdir(exist_ok=True)
     told = {**QUICK, "FAIRLANE_GATEWAY_URL": scene.plane.url, **knobs}
     with workers.celery(folder, workers.JOBS_WORKER, workers.beat(folder), knobs=told) as logs:
         yield logs
+
+
+def kill_all(worker) -> None:
+    """SIGKILL for a worker and its children at once: no goodbye to anybody."""
+    tasks = Path(f"/proc/{worker.pid}/task")
+    children = [int(pid) for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
+    for pid in (worker.pid, *children):
+        os.kill(pid, signal.SIGKILL)
+    worker.wait()
 
 
 async def ended(scene, tenant: str, batch_id: str):
@@ -80,3 +92,28 @@ async def test_a_batch_is_answered_line_by_line_in_class_batch(valkey, tmp_path)
     assert len(answered) == 30
     assert {record.priority_class for record in answered} == {"batch"}
     assert not await read(BatchResult.objects.exists)
+
+
+async def test_a_killed_worker_loses_no_line_and_asks_none_twice_but_those_in_flight(valkey, tmp_path):
+    asked = [line(f"row-{n}", max_tokens=60) for n in range(40)]
+    async with batch_scene(seats=4, time_scale=8) as scene:
+        knobs = {**QUICK, "FAIRLANE_GATEWAY_URL": scene.plane.url, "FAIRLANE_BATCH_SLICE_S": "1"}
+        made = await scene.batch("chat", *asked)
+        with workers.celery(tmp_path, workers.beat(tmp_path), knobs=knobs):
+            worker = workers.started(workers.JOBS_WORKER, tmp_path / "killed.log", knobs)
+            async with asyncio.timeout(PATIENCE_S):
+                while await read(BatchResult.objects.count) < 10:
+                    await asyncio.sleep(0.05)
+            kill_all(worker)
+            kept = await read(BatchResult.objects.count)
+            with jobs_worker(scene, tmp_path / "next"):
+                batch = await ended(scene, "chat", made.id)
+        rows = await scene.rows_of("chat", batch.output_file_id)
+        await until(lambda: not scene.plane.gateway.books.unsettled)
+    records = await read(lambda: list(UsageRecord.objects.filter(tenant="chat")))
+
+    assert 10 <= kept < 40
+    assert batch.status == "completed"
+    assert [row["custom_id"] for row in rows] == [row["custom_id"] for row in asked]
+    assert batch.request_counts.completed == 40
+    assert 40 <= len(records) <= 40 + 4
