@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import httpx2 as httpx
+import openai
 import pytest
 from django.conf import settings
 from django.db import connection
@@ -72,6 +73,48 @@ async def begun(batch_id: str, results: int = 1) -> None:
     async with asyncio.timeout(20):
         while await read(BatchResult.objects.filter(batch__public_id=batch_id).count) < results:
             await asyncio.sleep(0.02)
+
+
+async def test_a_batch_is_answered_line_by_line_in_class_batch(valkey, knobs):
+    asked = [line(f"row-{n}", max_tokens=n % 5 + 1) for n in range(30)]
+    bad = line("bad", max_tokens=-1)
+    async with batch_scene() as scene:
+        made = await scene.batch("chat", *asked, bad, metadata={"run": "nightly"})
+        others = scene.clients["shop"].batches
+        with pytest.raises(openai.NotFoundError) as missing:
+            await others.retrieve(made.id)
+        with pytest.raises(openai.NotFoundError):
+            await others.cancel(made.id)
+        await slices(scene, knobs)
+        batch = await scene.clients["chat"].batches.retrieve(made.id)
+        rows = await scene.rows_of("chat", batch.output_file_id)
+        failures = await scene.rows_of("chat", batch.error_file_id)
+        listed = [each.id async for each in scene.clients["chat"].batches.list(limit=1)]
+        theirs = [each.id async for each in others.list()]
+        with pytest.raises(openai.ConflictError) as too_late:
+            await scene.clients["chat"].batches.cancel(made.id)
+        await until(lambda: not scene.plane.gateway.books.unsettled)
+    records = await read(lambda: list(UsageRecord.objects.filter(tenant="chat")))
+
+    assert (made.status, made.metadata, made.object) == ("validating", {"run": "nightly"}, "batch")
+    assert (batch.status, batch.model, batch.errors) == ("completed", MODEL, None)
+    assert batch.request_counts.model_dump() == {"total": 31, "completed": 30, "failed": 1}
+    assert [row["custom_id"] for row in rows] == [row["custom_id"] for row in asked]
+    assert [row["response"]["body"]["usage"]["completion_tokens"] for row in rows] == [
+        n % 5 + 1 for n in range(30)
+    ]
+    assert {row["response"]["status_code"] for row in rows} == {200}
+    assert [(row["custom_id"], row["response"]["status_code"], row["error"]) for row in failures] == [
+        ("bad", 400, None)
+    ]
+    assert batch.usage.output_tokens == sum(n % 5 + 1 for n in range(30))
+    assert missing.value.code == "batch_not_found"
+    assert too_late.value.code == "batch_ended"
+    assert (listed, theirs) == ([made.id], [])
+    answered = [record for record in records if record.outcome == "ok"]
+    assert len(answered) == 30
+    assert {record.priority_class for record in answered} == {"batch"}
+    assert not await read(BatchResult.objects.exists)
 
 
 async def test_a_bad_file_fails_with_every_fault_by_its_line(valkey, knobs):
