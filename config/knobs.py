@@ -171,6 +171,47 @@ KNOBS = (
         "Requests one gateway holds, waiting and running, before 503.",
         1,
     ),
+    Knob("FAIRLANE_FILE_BYTES", 200 * MIB, "The largest file that may be uploaded for a batch.", 1024),
+    Knob(
+        "FAIRLANE_TENANT_FILES_BYTES",
+        2048 * MIB,
+        "How much room all files of a tenant may take.",
+        1024,
+    ),
+    Knob("FAIRLANE_FILE_KEEP_S", 30 * 86400.0, "How long files and ended batches are kept.", 3600),
+    Knob("FAIRLANE_UPLOAD_READ_S", 600.0, "How long a client may take to send a file.", 1),
+    Knob("FAIRLANE_OPEN_BATCHES", 100, "Batches of a tenant that have not ended.", 1),
+    Knob("FAIRLANE_BATCH_REQUESTS", 50000, "The most requests in one batch.", 1),
+    Knob(
+        "FAIRLANE_BATCH_IN_FLIGHT_REQUESTS",
+        16,
+        "Requests of a running batch that wait and run in the gateway at once.",
+        1,
+    ),
+    Knob(
+        "FAIRLANE_BATCH_SHARE_PERCENT",
+        50,
+        "How much of its tenant's quotas by minute, in flight and in line a batch uses at most.",
+        1,
+    ),
+    Knob(
+        "FAIRLANE_BATCH_SLICE_S",
+        20.0,
+        "How long a worker sends a batch's requests before it is another batch's or job's turn.",
+        0.1,
+    ),
+    Knob(
+        "FAIRLANE_BATCH_CLAIM_S",
+        30.0,
+        "After so long without a sign of its worker a batch is taken up by another.",
+        3,
+    ),
+    Knob(
+        "FAIRLANE_RUNNING_BATCHES",
+        1,
+        "Batches that one host's jobs worker runs at once; it has one process more than that.",
+        1,
+    ),
     Knob(
         "FAIRLANE_PASSED_PATHS",
         "",
@@ -207,7 +248,7 @@ KNOBS = (
     Knob(
         "FAIRLANE_GATEWAY_URL",
         "http://127.0.0.1:8000",
-        "Where demo traffic finds the gateway; `serve` sets it.",
+        "Where demo traffic and batches find the gateway; `serve` sets it.",
     ),
     Knob(
         "FAIRLANE_LINK_LOCAL_BACKENDS",

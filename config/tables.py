@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gateway.input_errors  # noqa: F401 - its refusals are listed too
 from config.knobs import KNOBS
+from gateway.batches import errors as _batches  # noqa: F401 - its refusals are in the table too
 from gateway.engine_errors import ENGINE_MESSAGES, EngineFailed, engine_failed
 from gateway.errors import Refused
 from gateway.own import errors as own_errors  # noqa: F401 - their classes are found by their base

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from gateway import catalog
+from gateway.batches.doors import answer_batches, answer_files
 from gateway.errors import NotFound, NotKept
 from gateway.own import limits, queue, requests, usage
 from gateway.visit import Visit
@@ -40,4 +41,6 @@ ASIDES: Mapping[str, Aside] = {
     "limits": limits.answer,
     "responses": _responses,
     "usage": usage.answer,
+    "files": answer_files,
+    "batches": answer_batches,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from gateway.batches import credential
 from gateway.callers import Caller, CallerTable
 from gateway.errors import Forbidden, Suspended, Unauthenticated
 from gateway.tokens import digest, well_formed
@@ -55,9 +56,7 @@ class Doorman:
         if header[: len(BEARER)].lower() != BEARER:
             raise Unauthenticated
         secret = header[len(BEARER) :].strip().decode("ascii", "replace")
-        if not well_formed(secret):
-            raise Unauthenticated
-        caller = self._table.by_digest.get(digest(secret))
+        caller = self._owner(secret)
         if caller is None:
             raise Unauthenticated
         if SCOPE not in caller.scopes:
@@ -66,3 +65,8 @@ class Doorman:
             self._seen = {}
         self._seen[header] = caller
         return caller
+
+    def _owner(self, secret: str) -> Caller | None:
+        if secret.startswith(credential.PREFIX):
+            return credential.admit(secret, self._table, self._policy)
+        return self._table.by_digest.get(digest(secret)) if well_formed(secret) else None

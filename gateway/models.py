@@ -7,7 +7,10 @@ from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
+from gateway.batches.models import Batch, BatchResult, FileChunk, StoredFile
 from scheduling.core.outcome import Outcome
+
+__all__ = ["ApiToken", "Batch", "BatchResult", "FileChunk", "StoredFile", "UsageRecord"]
 
 
 class ApiToken(models.Model):

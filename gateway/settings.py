@@ -32,6 +32,11 @@ class Settings:
     idempotency_s: float = 86_400.0
     idempotency_entries: int = 10_000
     idempotency_bytes: int = 64 * 1024 * 1024
+    file_bytes: int = 200 * 1024 * 1024
+    tenant_files_bytes: int = 2 * 1024 * 1024 * 1024
+    file_keep_s: float = 30 * 86400.0
+    upload_read_s: float = 600.0
+    open_batches: int = 100
 
     @classmethod
     def from_knobs(cls, knobs: Mapping[str, Any]) -> Self:
