@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,6 +22,7 @@ from gateway import tokens
 from gateway.callers import Caller, CallerTable
 from gateway.consumers import GatewayConsumer
 from gateway.health import Health
+from gateway.http_protocol import GatewayProtocol
 from gateway.journal import Journal
 from gateway.records import Record
 from gateway.relay import Relay, RelayOptions
@@ -31,6 +33,7 @@ from scheduling.dispatchers.memory import MemoryDispatcher
 from scheduling.engines.endpoint import Endpoint
 from tests.fakes.waiting import clock_ms
 
+DIRECT = True  # requests reach the consumer past uvicorn's ASGI; False: through it
 MODEL = "demo-8b"
 POOL = "main"
 CLASSES = {
@@ -132,7 +135,9 @@ async def running_gateway(
         if policy:
             gateway.set_policy(policy)
         gateway.set_callers(callers)
-        async with serving(_application(gateway)) as (server, url):
+        consumer = GatewayConsumer(gateway)
+        http = partial(GatewayProtocol, consumer.serve) if DIRECT else "httptools"
+        async with serving(_application(gateway, consumer), http) as (server, url):
             try:
                 yield RunningGateway(url, gateway, dispatcher, line, server, records)
             finally:
@@ -143,8 +148,8 @@ async def running_gateway(
         journal.stop()
 
 
-def _application(gateway: Gateway):
-    consumer, health = GatewayConsumer(gateway), Health(gateway, may_read=lambda secret: False)
+def _application(gateway: Gateway, consumer: GatewayConsumer):
+    health = Health(gateway, may_read=lambda secret: False)
 
     async def application(scope, receive, send):
         await (consumer if scope["path"].startswith("/v1") else health)(scope, receive, send)
@@ -153,13 +158,13 @@ def _application(gateway: Gateway):
 
 
 @asynccontextmanager
-async def serving(application) -> AsyncIterator[tuple[uvicorn.Server, str]]:
-    """An ASGI application under uvicorn on a free port of this event loop."""
+async def serving(application, http="httptools") -> AsyncIterator[tuple[uvicorn.Server, str]]:
+    """An ASGI application under uvicorn on a free port of this event loop. ``http`` is uvicorn's option."""
     config = uvicorn.Config(
         application,
         host="127.0.0.1",
         port=0,
-        http="httptools",
+        http=http,
         ws="none",
         lifespan="off",
         log_config=None,
