@@ -11,9 +11,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
+from typing import Any
 
 import uvicorn
 from django.conf import settings
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway.http_protocol import GatewayProtocol
 
 KEEP_ALIVE_S = 75  # longer than the 60 s of the usual load balancers, so that they close first
 LAST_WORDS_S = 1  # what uvicorn gets to close connections after the drain
@@ -32,9 +37,23 @@ class DrainingServer(uvicorn.Server):
 
 
 async def _drain(config: uvicorn.Config) -> None:
-    plane = getattr(config.loaded_app, "plane", None)
+    plane = _application(config).plane
     if plane is not None:
         await plane.drain()
+
+
+def _application(config: uvicorn.Config) -> Any:
+    """Ours, inside of what uvicorn puts around it when it trusts a proxy's headers."""
+    found = config.loaded_app
+    return found.app if isinstance(found, ProxyHeadersMiddleware) else found
+
+
+def _protocol(config: uvicorn.Config, **options: Any) -> asyncio.Protocol:
+    """A connection: where this process has a gateway, with the short way to it."""
+    serve = _application(config).serve
+    if serve is None:
+        return HttpToolsProtocol(config=config, **options)
+    return GatewayProtocol(serve, config=config, **options)
 
 
 def main() -> None:
@@ -48,7 +67,7 @@ def main() -> None:
         host=chosen.host,
         port=chosen.port,
         loop="uvloop",
-        http="httptools",
+        http=_protocol,  # type: ignore[arg-type] # what makes one is as good as its class
         ws="websockets-sansio",
         lifespan="on",
         access_log=False,

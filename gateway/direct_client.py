@@ -12,7 +12,9 @@ from gateway.client import Client, Message
 from gateway.headers import Headers, RequestId, stream_headers
 
 BODY_BYTES = 64 * 1024  # that nobody has asked for yet; then the client has to wait
-STATUS_LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
+}
 BODILESS = (204, 304)
 CLOSE = (b"connection", b"close")
 CHUNKED = (b"transfer-encoding", b"chunked")
@@ -129,7 +131,7 @@ class DirectClient(Client):
         return True
 
     def remark(self, text: bytes) -> None:
-        """Send an SSE comment in passing, unless something waits to be sent. Call it between two events only."""
+        """Send an SSE comment in passing, unless something waits to be sent. Only between two events."""
         if self.ended or self.writing_since_s is not None or not self._connection.writable:
             return
         head = b""

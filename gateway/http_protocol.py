@@ -10,7 +10,8 @@ half of what a small request costs.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -20,8 +21,9 @@ from gateway.direct_client import DirectClient
 from gateway.headers import RequestId
 
 RELAYED = re.compile(rb"/v1/[A-Za-z0-9/._-]+")  # nothing to decode, and no query
+AHEAD = 8  # requests that are read before the one that runs is answered; while none is, no end is heard
 
-Serve = Callable[[Mapping[str, Any], DirectClient], Awaitable[None]]
+Serve = Callable[[Mapping[str, Any], DirectClient], Coroutine[Any, Any, None]]
 
 
 class GatewayProtocol(HttpToolsProtocol):
@@ -30,6 +32,9 @@ class GatewayProtocol(HttpToolsProtocol):
     It builds on uvicorn's protocol from the inside, so uvicorn's version is
     locked and the tests of the gateway run by both ways.
     """
+
+    cycle: Any  # uvicorn's, or a DirectClient
+    pipeline: deque[Any]
 
     def __init__(self, serve: Serve, **options: Any) -> None:
         super().__init__(**options)
@@ -55,7 +60,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed, by whomever."""
         if isinstance(self.cycle, DirectClient):
-            self.cycle = None  # type: ignore[assignment]
+            self.cycle = None
         super().connection_lost(exc)
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
@@ -80,6 +85,7 @@ class GatewayProtocol(HttpToolsProtocol):
         headers = self.headers
         scope = {
             "type": "http",
+            "http_version": "1.1",
             "method": "POST",
             "path": self.url.decode("ascii"),
             "query_string": b"",
@@ -89,12 +95,13 @@ class GatewayProtocol(HttpToolsProtocol):
         client = DirectClient(
             self, scope, RequestId(dict(headers)), keep_alive=self.parser.should_keep_alive()
         )
-        self.cycle = client  # type: ignore[assignment]
+        self.cycle = client
         if before is None or before.response_complete:
             self._running = client
         else:
-            self.flow.pause_reading()
-            self.pipeline.appendleft((client, self.app))  # type: ignore[arg-type]
+            self.pipeline.appendleft((client, self.app))
+            if len(self.pipeline) > AHEAD:
+                self.flow.pause_reading()
 
     def on_body(self, body: bytes) -> None:
         """Bytes of a request's body."""
@@ -140,7 +147,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def over(self, client: DirectClient) -> None:
         """The request's task ends."""
-        self.tasks.discard(client.work)  # type: ignore[arg-type]
+        if client.work is not None:
+            self.tasks.discard(client.work)
         if not client.response_complete:
             self.transport.close()
 
@@ -188,7 +196,7 @@ class GatewayProtocol(HttpToolsProtocol):
             super()._start_asgi_task(cycle, app)
 
     def _start(self, client: DirectClient) -> None:
-        client.work = task = self.loop.create_task(self._serve(client.scope, client))  # type: ignore[arg-type]
+        client.work = task = self.loop.create_task(self._serve(client.scope, client))
         self.tasks.add(task)
 
     def _watch(self, delay_s: float) -> None:
