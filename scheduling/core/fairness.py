@@ -33,7 +33,7 @@ class Fairness(Protocol):
         """It leaves the line for a seat, and its flow pays for it."""
 
     def pass_through(self, entry: Entry) -> None:
-        """It joins and has a seat at once, while nobody stands in line: as ``join``, ``push`` and ``serve``."""
+        """It joins and has a seat at once while nobody waits: as ``join``, ``push`` and ``serve``."""
 
     def step_out(self, entry: Entry) -> None:
         """It leaves the line; its flow stays as it is."""

@@ -104,7 +104,7 @@ class Tree:
         entry.stamps = stamps
 
     def pass_through(self, entry: Entry) -> None:
-        """It has a seat at once: every name on its path begins to wait, and is charged in the same instant."""
+        """It has a seat at once: all names on its path begin to wait, and are charged in the same instant."""
         self.join(entry)
         price, place = self._price(entry) * MILLI, entry.place
         level: Level | None = self._tenants

@@ -111,7 +111,7 @@ class Machine:
                 yield BoostEnded(tenant, now_ms)
 
     def _seat_at_once(self, entry: Entry, now_ms: int) -> Dispatched | None:
-        """The seat of a ticket that finds nobody waiting and nothing in its way; None when it must stand in line.
+        """The seat of a ticket that finds nobody waiting and nothing in its way; None: it must stand in line.
 
         What joining the line and being picked from it alone come to, by a
         shorter way: nearly all requests of a pool that is not full.

@@ -283,11 +283,12 @@ class _Seat:
             if self._reason is None:
                 self._future = asyncio.get_running_loop().create_future()
                 await self._future
-            if self._event is None:
-                raise self._reason or NoBackend()
         except BaseException:
             self._dispatcher.leave(self, 0, refund=True)
             raise
+        if self._event is None:
+            self._dispatcher.leave(self, 0, refund=True)
+            raise self._reason or NoBackend()
         return self._event
 
     async def __aexit__(
