@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from gateway.calls import EngineCall, RelayOptions
@@ -35,15 +35,37 @@ class Source(Protocol):
 class Reply:
     """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good byte.
 
-    ``headers`` are those a client may see. ``load`` is the engine's ORCA
+    ``load`` is the engine's ORCA
     report, empty when it sent none. Iteration waits without a task or a
     timer of its own.
     """
 
     __slots__ = (
-        "_began", "_chunks", "_ended", "_failure", "_feed", "_on_first_token", "_options",
-        "_paused", "_quiet_since", "_scanner", "_sink", "_source", "_taken", "_unread", "_usage", "_waiter",
-        "backend", "call", "coding", "content_length", "content_type", "headers", "heard", "load", "status",
+        "_began",
+        "_chunks",
+        "_ended",
+        "_failure",
+        "_feed",
+        "_head",
+        "_on_first_token",
+        "_options",
+        "_paused",
+        "_quiet_since",
+        "_scanner",
+        "_sink",
+        "_source",
+        "_taken",
+        "_unread",
+        "_usage",
+        "_waiter",
+        "backend",
+        "call",
+        "coding",
+        "content_length",
+        "content_type",
+        "heard",
+        "load",
+        "status",
         "streamed",
     )  # fmt: skip
 
@@ -61,7 +83,7 @@ class Reply:
         self.content_type = b""
         self.content_length: int | None = None
         self.coding = b""
-        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        self._head: Sequence[tuple[bytes, bytes]] = ()
         self.load = b""
         self.streamed = False
         self.heard = False  # bytes came since the watch last looked
@@ -88,6 +110,11 @@ class Reply:
     def at_boundary(self) -> bool:
         """Between two events of a stream, with nothing waiting: the only place for a comment."""
         return self.streamed and not self._chunks and self._scanner is not None and self._scanner.at_boundary
+
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Those that a client may see."""
+        return [header for header in self._head if header[0] in PASSED_HEADERS]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -146,6 +173,10 @@ class Reply:
         if not self.streamed:
             self._on_first_token()
 
+    def anew(self) -> Reply:
+        """One for the same call, asked once more."""
+        return Reply(self.backend, self.call, self._usage, self._on_first_token, self._options)
+
     @property
     def untouched(self) -> bool:
         """Not a byte of an answer came."""
@@ -167,7 +198,7 @@ class Reply:
 
     def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head is whole; 1xx heads do not come here."""
-        self.headers = tuple(header for header in headers if header[0] in PASSED_HEADERS)
+        self._head = headers
         for name, value in headers:
             if name == b"content-type":
                 self.content_type = value

@@ -123,7 +123,7 @@ async def test_a_client_that_leaves_with_requests_in_line_has_none_of_them_serve
     async with gateway(stall_then(30, WHOLE)) as (served, engines):
         _, writer = await connect(served)
         writer.write(asks(BODY) * 3)
-        await until(lambda: in_flight(served) == 1)
+        await until(lambda: engines[0].asked)
         writer.close()
         (record,) = await served.settled(1)
         await until(lambda: len(served.gateway.pulse) == 0)
