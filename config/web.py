@@ -16,8 +16,10 @@ from typing import Any
 
 import uvicorn
 from django.conf import settings
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from config.protocol import BoundedHttp, HeadBounds
+from gateway.bounded_http import BoundedHttp, HeadBounds
+from gateway.http_protocol import GatewayProtocol
 
 KEEP_ALIVE_S = 75  # longer than the 60 s of the usual load balancers, so that they close first
 LAST_WORDS_S = 1  # what uvicorn gets to close connections after the drain
@@ -36,9 +38,23 @@ class DrainingServer(uvicorn.Server):
 
 
 async def _drain(config: uvicorn.Config) -> None:
-    plane = getattr(config.loaded_app, "plane", None)
+    plane = _application(config).plane
     if plane is not None:
         await plane.drain()
+
+
+def _application(config: uvicorn.Config) -> Any:
+    """Ours, inside of what uvicorn puts around it when it trusts a proxy's headers."""
+    found = config.loaded_app
+    return found.app if isinstance(found, ProxyHeadersMiddleware) else found
+
+
+def _protocol(bounds: HeadBounds, config: uvicorn.Config, **options: Any) -> asyncio.Protocol:
+    """A connection: where this process has a gateway, with the short way to it."""
+    serve = _application(config).serve
+    if serve is None:
+        return BoundedHttp(bounds, config=config, **options)
+    return GatewayProtocol(serve, bounds, config=config, **options)
 
 
 def main() -> None:
@@ -57,7 +73,7 @@ def options_of(application: Any, host: str, port: int) -> uvicorn.Config:
         host=host,
         port=port,
         loop="uvloop",
-        http=partial(BoundedHttp, HeadBounds.from_knobs(settings.KNOBS)),  # type: ignore[arg-type]
+        http=partial(_protocol, HeadBounds.from_knobs(settings.KNOBS)),  # type: ignore[arg-type] # makes one
         ws="websockets-sansio",
         lifespan="on",
         access_log=False,

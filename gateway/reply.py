@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from gateway.calls import EngineCall, RelayOptions
@@ -36,15 +36,37 @@ class Source(Protocol):
 class Reply:
     """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good byte.
 
-    ``headers`` are those a client may see. ``load`` is the engine's ORCA
+    ``load`` is the engine's ORCA
     report, empty when it sent none. Iteration waits without a task or a
     timer of its own.
     """
 
     __slots__ = (
-        "_began", "_chunks", "_ended", "_failure", "_feed", "_on_first_token", "_options",
-        "_paused", "_quiet_since", "_scanner", "_source", "_taken", "_unread", "_usage", "_waiter",
-        "backend", "call", "coding", "content_length", "content_type", "headers", "heard", "load", "status",
+        "_began",
+        "_chunks",
+        "_ended",
+        "_failure",
+        "_feed",
+        "_head",
+        "_on_first_token",
+        "_options",
+        "_paused",
+        "_quiet_since",
+        "_scanner",
+        "_sink",
+        "_source",
+        "_taken",
+        "_unread",
+        "_usage",
+        "_waiter",
+        "backend",
+        "call",
+        "coding",
+        "content_length",
+        "content_type",
+        "heard",
+        "load",
+        "status",
         "streamed",
     )  # fmt: skip
 
@@ -62,7 +84,7 @@ class Reply:
         self.content_type = b""
         self.content_length: int | None = None
         self.coding = b""
-        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        self._head: Sequence[tuple[bytes, bytes]] = ()
         self.load = b""
         self.streamed = False
         self.heard = False  # bytes came since the watch last looked
@@ -75,6 +97,7 @@ class Reply:
         self._chunks: list[bytes] = []
         self._unread = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses them
         self._failure: BackendFailure | None = None
         self._began = False  # a byte of the body came
         self._taken = False  # a byte of it was handed on
@@ -88,6 +111,11 @@ class Reply:
     def at_boundary(self) -> bool:
         """Between two events of a stream, with nothing waiting: the only place for a comment."""
         return self.streamed and not self._chunks and self._scanner is not None and self._scanner.at_boundary
+
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Those that a client may see."""
+        return [header for header in self._head if header[0] in PASSED_HEADERS]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -108,6 +136,18 @@ class Reply:
             self._paused = False
             self._source.resume()
         return data
+
+    async def pour(self, sink: Callable[[bytes], bool]) -> None:
+        """Hand bytes on in the moment in which they come, until ``sink`` refuses some or there are no more.
+
+        Those that it refused come next in the iteration.
+        """
+        self._sink = sink
+        try:
+            while not (self._chunks or self._ended or self._failure):
+                await self._change()
+        finally:
+            self._sink = None
 
     # -- for the relay
 
@@ -134,6 +174,10 @@ class Reply:
         if not self.streamed:
             self._on_first_token()
 
+    def anew(self) -> Reply:
+        """One for the same call, asked once more."""
+        return Reply(self.backend, self.call, self._usage, self._on_first_token, self._options)
+
     @property
     def untouched(self) -> bool:
         """Not a byte of an answer came."""
@@ -155,7 +199,7 @@ class Reply:
 
     def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head is whole; 1xx heads do not come here."""
-        self.headers = tuple(header for header in headers if header[0] in PASSED_HEADERS)
+        self._head = headers
         for name, value in headers:
             if name == b"content-type":
                 self.content_type = value
@@ -191,7 +235,7 @@ class Reply:
         """The next bytes of the body, without their framing."""
         self._began = True
         out = self._feed(data)
-        if out:
+        if out and not (self._sink is not None and not self._chunks and self._sink(out)):
             self._chunks.append(out)
             self._unread += len(out)
             if self._unread > self._options.unread_bytes and self._source is not None:

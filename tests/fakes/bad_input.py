@@ -14,8 +14,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from config.protocol import BoundedHttp, HeadBounds
 from config.web import options_of
+from gateway.bounded_http import HeadBounds
+from gateway.http_protocol import GatewayProtocol
 from gateway.settings import Settings
 from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_DAY
 from tests.fakes.faulty import faulty_engine, says
@@ -64,9 +65,9 @@ class Answer:
 async def strict_gateway(script=GOOD_ENGINE, *, bounds=HEAD_BOUNDS, settings=SETTINGS):
     """A gateway as config/web.py serves it, before an engine that answers whatever it is asked."""
 
-    def product(application):
+    def product(consumer, application):
         config = options_of(application, "127.0.0.1", 0)
-        config.http = partial(BoundedHttp, bounds)
+        config.http = partial(GatewayProtocol, consumer.serve, bounds)
         config.lifespan = "off"
         return config
 

@@ -12,15 +12,18 @@ import tempfile
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
 import uvicorn
 
 from gateway import tokens
+from gateway.bounded_http import HeadBounds
 from gateway.callers import Caller, CallerTable
 from gateway.consumers import GatewayConsumer
 from gateway.health import Health
+from gateway.http_protocol import GatewayProtocol
 from gateway.journal import Journal
 from gateway.records import Record
 from gateway.relay import Relay, RelayOptions
@@ -31,6 +34,8 @@ from scheduling.dispatchers.memory import MemoryDispatcher
 from scheduling.engines.endpoint import Endpoint
 from tests.fakes.waiting import clock_ms
 
+DIRECT = True  # requests reach the consumer past uvicorn's ASGI; False: through it
+BOUNDS = HeadBounds(read_s=30.0, size_bytes=64 * 1024, headers=200, connections=10_000)
 MODEL = "demo-8b"
 POOL = "main"
 CLASSES = {
@@ -133,7 +138,9 @@ async def running_gateway(
         if policy:
             gateway.set_policy(policy)
         gateway.set_callers(callers)
-        async with serving(_application(gateway), served_by) as (server, url):
+        consumer = GatewayConsumer(gateway)
+        configured = partial(served_by or plainly, consumer)
+        async with serving(_application(gateway, consumer), configured) as (server, url):
             try:
                 yield RunningGateway(url, gateway, dispatcher, line, server, records)
             finally:
@@ -144,8 +151,8 @@ async def running_gateway(
         journal.stop()
 
 
-def _application(gateway: Gateway):
-    consumer, health = GatewayConsumer(gateway), Health(gateway, may_read=lambda secret: False)
+def _application(gateway: Gateway, consumer: GatewayConsumer):
+    health = Health(gateway, may_read=lambda secret: False)
 
     async def application(scope, receive, send):
         await (consumer if scope["path"].startswith("/v1") else health)(scope, receive, send)
@@ -154,9 +161,9 @@ def _application(gateway: Gateway):
 
 
 @asynccontextmanager
-async def serving(application, served_by=None) -> AsyncIterator[tuple[uvicorn.Server, str]]:
-    """An ASGI application under uvicorn on a free port of this event loop, or as ``served_by`` configures."""
-    server = uvicorn.Server((served_by or _plainly)(application))
+async def serving(application, configured=None) -> AsyncIterator[tuple[uvicorn.Server, str]]:
+    """An ASGI application under uvicorn on a free port of this event loop, or as ``configured``."""
+    server = uvicorn.Server((configured or partial(plainly, None))(application))
     server.capture_signals = NoSignals
     task = asyncio.create_task(server.serve())
     while not server.started:
@@ -170,12 +177,13 @@ async def serving(application, served_by=None) -> AsyncIterator[tuple[uvicorn.Se
         await task
 
 
-def _plainly(application) -> uvicorn.Config:
+def plainly(consumer, application) -> uvicorn.Config:
+    """How uvicorn serves a test, with the short way to a consumer if there is one."""
     return uvicorn.Config(
         application,
         host="127.0.0.1",
         port=0,
-        http="httptools",
+        http=partial(GatewayProtocol, consumer.serve, BOUNDS) if consumer and DIRECT else "httptools",
         ws="none",
         lifespan="off",
         log_config=None,

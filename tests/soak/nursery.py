@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -32,7 +33,7 @@ from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
 from scheduling.dispatchers.memory import MemoryDispatcher
 from scheduling.engines.endpoint import Endpoint
-from tests.fakes.gateway import Cast, serving
+from tests.fakes.gateway import Cast, plainly, serving
 from tests.fakes.waiting import clock_ms
 
 ABOUT_TO, ACCEPTED = "about-to", "accepted"
@@ -63,7 +64,8 @@ async def serve(folder: Path, engine_url: str, cast: Cast) -> None:
     gateway.set_policy(cast.policy())
     gateway.set_callers(cast.callers())
     journal.start()
-    async with serving(GatewayConsumer(gateway)) as (_, url):
+    consumer = GatewayConsumer(gateway)
+    async with serving(consumer, partial(plainly, consumer)) as (_, url):
         print(os.getpid(), url, flush=True)
         await asyncio.Event().wait()
 

@@ -87,13 +87,17 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Pass a request on, unless its headers are too many or too large."""
+        self.check_head()
+        super().on_headers_complete()
+
+    def check_head(self) -> None:
+        """Stop the parser when the headers are too many or too large; else the body follows."""
         bounds = self._bounds
         too_large = self._part_bytes + self._data_bytes > (most := bounds.size_bytes) and self._size() > most
         if too_large or len(self.headers) > bounds.headers:
             self._why = HeadersTooLarge()
             raise self._why
         self._in_head, self._in_body = False, True
-        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """A request is whole."""
@@ -103,6 +107,10 @@ class BoundedHttp(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The answer is sent. If the request was not read to its end, its rest is awaited for a moment."""
         super().on_response_complete()
+        self.linger()
+
+    def linger(self) -> None:
+        """Close soon when the rest of a request that was answered does not come."""
         if self._in_body and self.cycle.response_complete:
             self.loop.call_later(LINGER_S, self._stop_lingering, self.cycle)
 
