@@ -29,7 +29,7 @@ seed: setup ## the demo tenants, pool and model, without the engines
 
 test: setup-dev ## all tests
 	@test -x $(CHROMIUM) || echo 'Browser tests are skipped: there is no $(CHROMIUM). To run them: apt-get install chromium'
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 mutants: setup-dev ## bugs put into the scheduling core one by one: do the tests notice each?
 	@$(PY) -m tests.mutation $(ARGS)

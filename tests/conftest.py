@@ -9,6 +9,8 @@ import hypothesis
 import pytest
 import redis.asyncio
 from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
 
 from scheduling.engines.scrape import Scraper
 
@@ -20,6 +22,22 @@ hypothesis.settings.register_profile(
     derandomize=bool(os.environ.get("CI")),
 )
 hypothesis.settings.load_profile("fairlane")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def defaults_for_the_next(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A module whose tests commit leaves the database as migrations do, not empty.
+
+    Django empties it after each such test. pytest-django runs those tests last, but not where
+    several workers take modules in turn.
+    """
+    yield
+    items = [item for item in request.session.items if item.module is request.module]
+    if any(marker.kwargs.get("transaction") for item in items for marker in item.iter_markers("django_db")):
+        with request.getfixturevalue("django_db_blocker").unblock():
+            call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=True)
+            connection.creation.deserialize_db_from_string(connection._test_serialized_contents)
+            connection.close()
 
 
 @pytest.fixture

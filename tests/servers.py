@@ -10,6 +10,7 @@ import atexit
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -40,8 +41,14 @@ class Servers:
         shutil.rmtree(self.data, ignore_errors=True)
 
 
+def _only_hands_out() -> bool:
+    """This process runs no test: with pytest-xdist each worker has servers of its own."""
+    wanted = any(argument.startswith(("-n", "--numprocesses")) for argument in sys.argv[1:])
+    return wanted and "PYTEST_XDIST_WORKER" not in os.environ
+
+
 def _start() -> None:
-    if "PYTEST_XDIST_WORKER" in os.environ:  # the controller's servers, by the environment
+    if _only_hands_out():
         return
     servers = Servers()
     atexit.register(servers.stop)
