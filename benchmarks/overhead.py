@@ -25,11 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+import django
 import httptools
 import uvicorn
 import uvloop
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()  # what is asked of the gateway itself may read the database
 
 from gateway.callers import Caller, CallerTable
 from gateway.consumers import GatewayConsumer
