@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2 as httpx
+from django.db import connection
 from openai import AsyncOpenAI
 
+from gateway.batches import runner
+from gateway.batches.models import BatchResult
 from tests.fakes.engine import running_engine
-from tests.fakes.plane import MODEL, Plane, running_plane
+from tests.fakes.plane import MODEL, Plane, read, running_plane
 
 CHAT = "/v1/chat/completions"
 
@@ -77,3 +82,45 @@ async def batch_scene(
             for name in names
         }
         yield BatchScene(plane, running, secrets, clients)
+
+
+async def slices(scene, knobs, most: int = 20) -> None:
+    """Run slices until none is due."""
+    knobs["FAIRLANE_GATEWAY_URL"] = scene.plane.url
+    for _ in range(most):
+        if not await asyncio.to_thread(one_slice):
+            return
+
+
+def one_slice() -> bool:
+    """In a thread of its own, as a worker's process is."""
+    try:
+        return runner.run_slice()
+    finally:
+        connection.close()
+
+
+async def post(scene, body, tenant="chat") -> dict:
+    """The error that a batch gets."""
+    word = {"authorization": f"Bearer {scene.secrets[tenant]}"}
+    async with httpx.AsyncClient() as client:
+        answer = await client.post(f"{scene.plane.url}/v1/batches", json=body, headers=word)
+    return answer.json()["error"]
+
+
+async def ask(scene, tenant: str, priority_class: str) -> str:
+    """One chat request of this class; its text."""
+    answer = await scene.clients[tenant].chat.completions.create(
+        model=MODEL,
+        messages=[{"role": "user", "content": "Hello"}],
+        max_tokens=2,
+        extra_headers={"x-priority-class": priority_class},
+    )
+    return answer.choices[0].message.content
+
+
+async def begun(batch_id: str, results: int = 1) -> None:
+    """Wait until a batch has so many results."""
+    async with asyncio.timeout(20):
+        while await read(BatchResult.objects.filter(batch__public_id=batch_id).count) < results:
+            await asyncio.sleep(0.02)

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from gateway.batches import claims
+from gateway.batches import claims, files
 from gateway.batches.claims import ClaimLost
-from gateway.batches.models import Batch
+from gateway.batches.models import Batch, BatchResult, FileChunk
 from scheduling import services
 from tests.fakes.batch_rows import make_batch
 
@@ -70,6 +70,20 @@ def test_a_batch_whose_worker_is_silent_is_taken_over_and_the_silent_one_writes_
     lost.release(waits_for="nothing of this")
     assert taken.renew(completed=2).completed == 2
     assert taken.batch.waits_for == ""
+
+
+def test_a_tenant_goes_with_its_files_and_batches():
+    writer = files.create("chat", "batch", "a", 7200)
+    writer.add(b"x" * files.CHUNK_BYTES)
+    row = make_batch("chat", input_file_id=writer.close().public_id)
+    BatchResult.objects.create(batch=row, line=1, ok=True, text=b"{}")
+    taken = claim()
+
+    services.delete_tenant("chat", by="cli")
+
+    assert not FileChunk.objects.exists()
+    with pytest.raises(ClaimLost):
+        taken.renew()
 
 
 def test_a_batch_that_waits_is_not_due_until_then_or_until_it_expires():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import asyncio
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import httpx2 as httpx
@@ -41,6 +42,38 @@ def raw(scene) -> httpx.AsyncClient:
 def tighten(scene, **settings) -> None:
     gateway = scene.plane.gateway
     gateway.settings = replace(gateway.settings, **settings)
+
+
+@dataclass
+class HalfSent:
+    """An upload of which more is announced than was sent."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+async def send_half(scene, body: str) -> HalfSent:
+    host, port = scene.plane.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = [
+        "POST /v1/files HTTP/1.1",
+        "host: localhost",
+        f"authorization: Bearer {scene.secrets['chat']}",
+        f"content-type: {FORM['content-type']}",
+        f"content-length: {2 * len(body)}",
+    ]
+    writer.write("\r\n".join([*head, "", body]).encode())
+    await writer.drain()
+    return HalfSent(reader, writer)
+
+
+async def until_stored(count: int) -> None:
+    async with asyncio.timeout(10):
+        while await read(StoredFile.objects.count) != count:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_file_is_stored_listed_read_back_and_deleted(valkey):
@@ -133,6 +166,24 @@ async def test_a_bad_upload_is_refused_with_its_reason_and_leaves_nothing(valkey
         left = await read(StoredFile.objects.count)
 
     assert told == {name: list(wanted) for name, (_, _, *wanted) in BAD_UPLOADS.items()}
+    assert left == 0
+
+
+async def test_an_upload_that_breaks_off_or_takes_too_long_leaves_nothing(valkey):
+    started = PURPOSE + part("file", "x" * 2 * CHUNK_BYTES, "a")
+    async with batch_scene("chat") as scene:
+        gone = await send_half(scene, started)
+        await until_stored(1)
+        gone.close()
+        await until_stored(0)
+        tighten(scene, upload_read_s=0.3)
+        late = await send_half(scene, started)
+        answer = await late.reader.read()
+        late.close()
+        left = await read(StoredFile.objects.count)
+
+    assert b"408 Request Timeout" in answer
+    assert b'"code":"body_timeout"' in answer
     assert left == 0
 
 
