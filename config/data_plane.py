@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import connection
 
 from gateway import records, selectors, services
+from gateway.access_log import AccessLog
 from gateway.bygone import Bygone
 from gateway.callers import CallerTable
 from gateway.commands import CommandRunner
@@ -66,9 +67,15 @@ class DataPlane:
         self._rules = Rules(Policy(revision=0), {}, CallerTable())
         self._dispatcher = MemoryDispatcher(self._rules.policy, _now_ms)
         self._relay = Relay(relay_options(knobs), self._hear)
+        self._access_log = AccessLog(
+            str(knobs["FAIRLANE_ACCESS_LOG"]),
+            Path(settings.DATA_DIR),
+            self._gateway_id,
+            int(knobs["FAIRLANE_ACCESS_LOG_BYTES"]),
+        )
         self._journal = Journal(
             Path(settings.DATA_DIR) / "journal",
-            _store,
+            self._store,
             every_s=float(knobs["FAIRLANE_RECORD_EVERY_S"]),
             sync_s=float(knobs["FAIRLANE_JOURNAL_SYNC_MS"]) / 1000,
         )
@@ -165,6 +172,13 @@ class DataPlane:
         finally:
             connection.close()
 
+    def _store(self, batch: Sequence[Record]) -> None:
+        """Write usage records, and for each that is new an access line. Runs in the journal's thread."""
+        fresh = records.store(batch)
+        if self._access_log.on:
+            self._access_log.write(record for record in batch if record.request_id in fresh)
+        _note_last_use(batch)
+
     def _hear(self, backend: str, report: bytes) -> None:
         """An engine told its load with an answer: as good as a reading, and sooner."""
         if load := orca.read(backend, report, time()):
@@ -229,9 +243,8 @@ def _told_if_dead(chore: asyncio.Task[None]) -> None:
         log.error("%s ended, and this gateway goes on without it", chore.get_name(), exc_info=error)
 
 
-def _store(batch: Sequence[Record]) -> None:
-    """Write usage records, and when each API token was last used."""
-    records.store(batch)
+def _note_last_use(batch: Sequence[Record]) -> None:
+    """Write down when each API token was last used."""
     last: dict[int, datetime] = {}
     for record in batch:
         if record.api_token_id is not None and record.ended_at is not None:

@@ -21,6 +21,7 @@ class Knob:
     default: int | float | str
     help: str
     at_least: float | None = None
+    one_of: tuple[str, ...] = ()
 
     def read(self, environ: Mapping[str, str] = os.environ) -> int | float | str:
         """The value in force. A value of the wrong kind stops the start."""
@@ -36,6 +37,8 @@ class Knob:
             ) from None
         if self.at_least is not None and float(value) < self.at_least:
             raise ImproperlyConfigured(f"{self.name} is {text}; it must be {self.at_least:g} or more.")
+        if self.one_of and value not in self.one_of:
+            raise ImproperlyConfigured(f"{self.name} is {text!r}; it must be {' or '.join(self.one_of)}.")
         return value
 
 
@@ -120,6 +123,23 @@ KNOBS = (
         100,
         "How long a line of the journal may wait until it is forced onto the disk; a power cut can lose what is younger. 0: the kernel decides.",
         0,
+    ),
+    Knob(
+        "FAIRLANE_ACCESS_LOG",
+        "log/access.jsonl",
+        "Where each request's line goes: `stderr`, `off`, or a file, whose path begins at the data folder.",
+    ),
+    Knob(
+        "FAIRLANE_ACCESS_LOG_BYTES",
+        64 * MIB,
+        "How large that file grows before it is put aside as `.old`, in the place of the one before.",
+        4096,
+    ),
+    Knob(
+        "FAIRLANE_LOG_FORMAT",
+        "text",
+        "How the processes' other messages look: `text` for people, or `json`, one object a line.",
+        one_of=("text", "json"),
     ),
     Knob(
         "FAIRLANE_RECORD_DAYS",
