@@ -11,22 +11,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
-import django.db
 from django.conf import settings
 from django.db import connection
 
-from gateway import records, selectors, services
-from gateway.access_log import AccessLog
+from config import bookkeeping
+from gateway import selectors
 from gateway.bygone import Bygone
 from gateway.callers import CallerTable
 from gateway.commands import CommandRunner
-from gateway.journal import Journal
 from gateway.ledger import Ledger
-from gateway.records import Away, Record
+from gateway.records import Away
 from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
 from gateway.settings import Settings
@@ -67,18 +64,7 @@ class DataPlane:
         self._rules = Rules(Policy(revision=0), {}, CallerTable())
         self._dispatcher = MemoryDispatcher(self._rules.policy, _now_ms)
         self._relay = Relay(relay_options(knobs), self._hear)
-        self._access_log = AccessLog(
-            str(knobs["FAIRLANE_ACCESS_LOG"]),
-            Path(settings.DATA_DIR),
-            self._gateway_id,
-            int(knobs["FAIRLANE_ACCESS_LOG_BYTES"]),
-        )
-        self._journal = Journal(
-            Path(settings.DATA_DIR) / "journal",
-            self._store,
-            every_s=float(knobs["FAIRLANE_RECORD_EVERY_S"]),
-            sync_s=float(knobs["FAIRLANE_JOURNAL_SYNC_MS"]) / 1000,
-        )
+        self._journal = bookkeeping.journal(knobs, self._gateway_id)
         self._bygone = Bygone(self._used)
         self._ledger = Ledger(self._bygone)
         self.gateway = self._build_gateway(knobs)
@@ -172,13 +158,6 @@ class DataPlane:
         finally:
             connection.close()
 
-    def _store(self, batch: Sequence[Record]) -> None:
-        """Write usage records, and for each that is new an access line. Runs in the journal's thread."""
-        fresh = records.store(batch)
-        if self._access_log.on:
-            self._access_log.write(record for record in batch if record.request_id in fresh)
-        _note_last_use(batch)
-
     def _hear(self, backend: str, report: bytes) -> None:
         """An engine told its load with an answer: as good as a reading, and sooner."""
         if load := orca.read(backend, report, time()):
@@ -241,16 +220,3 @@ def _now_ms() -> int:
 def _told_if_dead(chore: asyncio.Task[None]) -> None:
     if not chore.cancelled() and (error := chore.exception()):
         log.error("%s ended, and this gateway goes on without it", chore.get_name(), exc_info=error)
-
-
-def _note_last_use(batch: Sequence[Record]) -> None:
-    """Write down when each API token was last used."""
-    last: dict[int, datetime] = {}
-    for record in batch:
-        if record.api_token_id is not None and record.ended_at is not None:
-            at = datetime.fromtimestamp(record.ended_at, UTC)
-            last[record.api_token_id] = max(at, last.get(record.api_token_id, at))
-    # Only a courtesy to admins: the records themselves are safe already.
-    with suppress(django.db.Error):
-        services.note_last_use(last)
-    connection.close()
