@@ -24,6 +24,7 @@ class Knob:
     help: str
     at_least: float | None = None
     check: Callable[[str], object] | None = None  # raises ValueError, which says what is wrong
+    one_of: tuple[str, ...] = ()
 
     def read(self, environ: Mapping[str, str] = os.environ) -> int | float | str:
         """The value in force. A value of the wrong kind stops the start."""
@@ -44,6 +45,8 @@ class Knob:
                 self.check(text)
             except ValueError as error:
                 raise ImproperlyConfigured(f"{self.name}: {error}. {self.help}") from None
+        if self.one_of and value not in self.one_of:
+            raise ImproperlyConfigured(f"{self.name} is {text!r}; it must be {' or '.join(self.one_of)}.")
         return value
 
 
@@ -152,6 +155,23 @@ KNOBS = (
         100,
         "How long a line of the journal may wait until it is forced onto the disk; a power cut can lose what is younger. 0: the kernel decides.",
         0,
+    ),
+    Knob(
+        "FAIRLANE_ACCESS_LOG",
+        "log/access.jsonl",
+        "Where each request's line goes: `stderr`, `off`, or a file, whose path begins at the data folder.",
+    ),
+    Knob(
+        "FAIRLANE_ACCESS_LOG_BYTES",
+        64 * MIB,
+        "How large that file grows before it is put aside as `.old`, in the place of the one before.",
+        4096,
+    ),
+    Knob(
+        "FAIRLANE_LOG_FORMAT",
+        "text",
+        "How the processes' other messages look: `text` for people, or `json`, one object a line.",
+        one_of=("text", "json"),
     ),
     Knob(
         "FAIRLANE_RECORD_DAYS",

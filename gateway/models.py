@@ -118,6 +118,12 @@ class UsageRecord(models.Model):
         ]
         indexes = [
             models.Index(fields=["tenant", "accepted_at"], name="usage_by_tenant_and_time"),
+            # What went wrong is looked for, and rare.
+            models.Index(
+                fields=["outcome", "accepted_at"],
+                condition=~Q(outcome=str(Outcome.OK)),
+                name="usage_gone_wrong",
+            ),
             # Records are stored about in the order in which they end, so a few bytes a megabyte will do.
             BrinIndex(fields=["ended_at"], autosummarize=True, name="usage_by_end"),
             # A tenant asks for one request by our id, or by its own.

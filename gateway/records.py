@@ -71,7 +71,7 @@ _INTO = f"""
 WITH fresh AS (
     INSERT INTO {_TABLE} ({_NAMES}) SELECT {_NAMES} FROM usage_arriving
     ON CONFLICT (accepted_at, request_id) DO NOTHING RETURNING *
-)
+), counted AS (
 INSERT INTO gateway_usagearrival ({", ".join(KEY + SUMS)})
 SELECT date_trunc('hour', accepted_at, 'UTC'), tenant, model, coalesce(api_token_id, 0),
     count(*), count(*) FILTER (WHERE outcome = '{Outcome.OK}'),
@@ -80,16 +80,18 @@ SELECT date_trunc('hour', accepted_at, 'UTC'), tenant, model, coalesce(api_token
         WHEN cost > 0 THEN prompt_tokens + completion_tokens ELSE 0 END),
     sum(cost), sum(spend)
 FROM fresh GROUP BY 1, 2, 3, 4
+)
+SELECT request_id FROM fresh
 """  # noqa: S608 - constants
 
 
-def store(records: Sequence[Record]) -> None:
-    """Write finished records, each key once however often it is given.
+def store(records: Sequence[Record]) -> frozenset[str]:
+    """Write finished records, each key once however often it is given; the ids of those that are new.
 
     Called in a thread. Raises Away or Unstorable; then nothing of the batch is stored.
     """
     try:
-        insert(records)
+        return insert(records)
     except (DataError, IntegrityError, psycopg.DataError, psycopg.IntegrityError) as error:
         raise Unstorable(str(error)) from error
     except (DatabaseError, InterfaceError, psycopg.Error) as error:
@@ -98,7 +100,7 @@ def store(records: Sequence[Record]) -> None:
         connection.close()
 
 
-def insert(records: Sequence[Record]) -> None:
+def insert(records: Sequence[Record]) -> frozenset[str]:
     """The same in the caller's transaction, if it has one, with the database's own errors."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL client_min_messages = warning")
@@ -107,6 +109,7 @@ def insert(records: Sequence[Record]) -> None:
             for record in records:
                 copy.write_row([_value(record, name) for name in COLUMNS])
         cursor.execute(_INTO)
+        return frozenset(request_id for (request_id,) in cursor.fetchall())
 
 
 def _value(record: Record, name: str) -> Any:

@@ -22,6 +22,7 @@ ALTER TABLE gateway_usagerecord ADD PRIMARY KEY (accepted_at, request_id);
 CREATE INDEX usage_by_tenant_and_time ON gateway_usagerecord (tenant, accepted_at);
 CREATE INDEX usage_by_id ON gateway_usagerecord (request_id);
 CREATE INDEX usage_by_clients_id ON gateway_usagerecord (client_request_id) WHERE client_request_id <> '';
+CREATE INDEX usage_gone_wrong ON gateway_usagerecord (outcome, accepted_at) WHERE outcome <> 'ok';
 CREATE INDEX usage_by_end ON gateway_usagerecord USING brin (ended_at) WITH (autosummarize = on);
 
 CREATE TABLE gateway_usagerecord_rest PARTITION OF gateway_usagerecord DEFAULT;
@@ -49,7 +50,7 @@ UPDATE gateway_usagerecord SET client_request_id = split_part(request_id, '~', 1
 
 JOIN = """
 ALTER TABLE gateway_usagerecord RENAME TO gateway_usagerecord_cut;
-DROP INDEX usage_by_tenant_and_time, usage_by_end, usage_by_id, usage_by_clients_id;
+DROP INDEX usage_by_tenant_and_time, usage_gone_wrong, usage_by_end, usage_by_id, usage_by_clients_id;
 CREATE TABLE gateway_usagerecord (LIKE gateway_usagerecord_cut INCLUDING CONSTRAINTS);
 INSERT INTO gateway_usagerecord
     SELECT DISTINCT ON (request_id) * FROM gateway_usagerecord_cut ORDER BY request_id, accepted_at;
@@ -184,6 +185,11 @@ RECORD = migrations.CreateModel(
         "ordering": ["-accepted_at", "-request_id"],
         "indexes": [
             models.Index(fields=["tenant", "accepted_at"], name="usage_by_tenant_and_time"),
+            models.Index(
+                condition=models.Q(("outcome", "ok"), _negated=True),
+                fields=["outcome", "accepted_at"],
+                name="usage_gone_wrong",
+            ),
             django.contrib.postgres.indexes.BrinIndex(
                 autosummarize=True, fields=["ended_at"], name="usage_by_end"
             ),
