@@ -9,6 +9,8 @@ from typing import Any
 
 from benchmarks.load.run import Figures
 
+DIRECT = "direct"  # no gateway: straight at the engine
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -33,10 +35,18 @@ class Outcome:
 
     def ratio(self, scenario: str, of: str, to: str, figure: str) -> float | None:
         """The median of the rounds' ratios. None: not measured, or nothing to compare with."""
+        pairs = self._pairs(scenario, of, to, figure)
+        return statistics.median(a / b for a, b in pairs) if pairs and all(map(all, pairs)) else None
+
+    def added(self, scenario: str, target: str, figure: str) -> float | None:
+        """How much more than straight at the engine: the median of the rounds' differences."""
+        pairs = self._pairs(scenario, target, DIRECT, figure)
+        return statistics.median(a - b for a, b in pairs) if pairs and all(a for a, _ in pairs) else None
+
+    def _pairs(self, scenario: str, a: str, b: str, figure: str) -> list[tuple[float, float]]:
         found = self.figures.get(scenario, {})
-        pairs = zip(found.get(of, ()), found.get(to, ()), strict=False)
-        ratios = [getattr(a, figure) / getattr(b, figure) for a, b in pairs if getattr(b, figure)]
-        return statistics.median(ratios) if ratios else None
+        rounds = zip(found.get(a, ()), found.get(b, ()), strict=False)
+        return [(getattr(one, figure), getattr(other, figure)) for one, other in rounds]
 
     def as_json(self) -> Mapping[str, Any]:
         """Medians, for the one line."""

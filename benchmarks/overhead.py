@@ -17,6 +17,7 @@ import asyncio
 import json
 import os
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,16 +27,16 @@ from pathlib import Path
 
 import uvloop
 
+from benchmarks import report
 from benchmarks.gateways import PEERS
 from benchmarks.gateways.base import Gateway, Missing, Running
 from benchmarks.gateways.fairlane import MANY, Fairlane
 from benchmarks.load import loop, process_tree
 from benchmarks.load.run import Lab, Scenario, Target
-from benchmarks.outcome import Outcome
+from benchmarks.outcome import DIRECT, Outcome
 from benchmarks.scenarios import BY_NAME, READY, SHORT
 from config.trouble import Trouble
 
-DIRECT = "direct"
 ASK_EVERY_S = 0.2
 CALM_SHARE, CALM_S = 0.3, 10.0  # of a core; a gateway that had too much gets so long to put it away
 LOOK_S = 0.1
@@ -167,6 +168,9 @@ def main() -> None:
     )
     options.add_argument("--rounds", type=int, default=2)
     options.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
+    options.add_argument(
+        "--write", type=Path, metavar="FILE", help="put the tables between the marks of this file"
+    )
     chosen = options.parse_args()
     if len(os.sched_getaffinity(0)) < 2:
         raise SystemExit("This benchmark needs Linux and two cores: one for the load, one for the gateways.")
@@ -175,9 +179,11 @@ def main() -> None:
     scenarios = [BY_NAME[name] for name in chosen.scenarios]
     try:
         outcome = uvloop.run(measure(chosen.against, scenarios, chosen.rounds, chosen.seconds))
-    except Trouble as trouble:
-        raise SystemExit(str(trouble)) from None
+    except (Trouble, subprocess.CalledProcessError) as error:
+        raise SystemExit(str(error)) from None
     print(json.dumps(outcome.as_json()))
+    if chosen.write:
+        report.write(chosen.write, outcome, " ".join(["python -m benchmarks.overhead", *sys.argv[1:]]))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ SCENARIOS = (
     Scenario("plain@100", 16, rate=100),
     Scenario("plain@1000", 32, rate=1_000),
     Scenario("plain400k", 16, prompt_bytes=(LONG_PROMPT_BYTES,)),
+    Scenario("plain1600k", 16, prompt_bytes=(4 * LONG_PROMPT_BYTES,)),
     Scenario(
         "trace64",
         64,
@@ -46,6 +47,7 @@ ABOUT = {
     "plain@100": "100 requests a second at fixed times, whatever the answers do",
     "plain@1000": "1,000 requests a second at fixed times",
     "plain400k": "16 clients with prompts of 400 KB",
+    "plain1600k": "16 clients with prompts of 1.6 MB",
     "trace64": f"64 clients, streams; lengths of prompts and answers: {TRACE}",
     "sse0_64": "64 clients, streams of 64 chunks, each chunk its own write, back to back",
     "sse10_100": "100 clients, streams of 64 chunks, 10 ms apart",

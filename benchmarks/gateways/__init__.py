@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from benchmarks.gateways.base import Gateway
+from benchmarks.gateways.packaged import Envoy, LiteLLM, Portkey, SglangRouter, TensorZero, VllmRouter
 from benchmarks.gateways.proxies import Haproxy, Nginx
 
-PEERS: dict[str, type[Gateway]] = {gateway.name: gateway for gateway in (Nginx, Haproxy)}
+_ALL: tuple[type[Gateway], ...] = (
+    Nginx,
+    Haproxy,
+    Envoy,
+    VllmRouter,
+    SglangRouter,
+    TensorZero,
+    Portkey,
+    LiteLLM,
+)
+PEERS = {gateway.name: gateway for gateway in _ALL}

@@ -21,7 +21,7 @@ http {{
     keepalive_timeout 300s;
     keepalive_requests 100000000;
     client_max_body_size 32m;
-    client_body_buffer_size 1m;
+    client_body_buffer_size 4m;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -102,7 +102,8 @@ static_resources:
 MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 
 
-def _filled(template: str, place: Place) -> str:
+def filled(template: str, place: Place) -> str:
+    """A configuration with the ports, the folder and the limits of this place."""
     return template.format(
         port=place.port,
         engine_port=place.engine_port,
@@ -122,7 +123,7 @@ class Nginx(Gateway):
         return first_number(program("nginx", "apt-get install nginx-light"), "-v")
 
     def command(self, place: Place) -> Sequence[str]:
-        path = place.write("nginx.conf", _filled(NGINX, place))
+        path = place.write("nginx.conf", filled(NGINX, place))
         return [program("nginx", ""), "-p", str(place.folder), "-c", str(path)]
 
 
@@ -135,4 +136,4 @@ class Haproxy(Gateway):
         return first_number(program("haproxy", "apt-get install haproxy"), "-v")
 
     def command(self, place: Place) -> Sequence[str]:
-        return [program("haproxy", ""), "-f", str(place.write("haproxy.cfg", _filled(HAPROXY, place)))]
+        return [program("haproxy", ""), "-f", str(place.write("haproxy.cfg", filled(HAPROXY, place)))]

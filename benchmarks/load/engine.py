@@ -71,6 +71,11 @@ class Engine:
                 # A late chunk does not make the next one late as well.
                 due.append((max(at_ns + self.script.gap_ns, now_ns - self.script.gap_ns), connection))
 
+    @property
+    def streaming(self) -> int:
+        """How many streams have not ended."""
+        return sum(connection.streams for connection in self.connections)
+
     def pace(self, connection: _Connection) -> None:
         """Give this stream its next chunk one gap from now."""
         self._due.append((monotonic_ns() + self.script.gap_ns, connection))
@@ -114,6 +119,11 @@ class _Connection(asyncio.Protocol):
             self._engine.pace(self)
         else:
             self._send_all()
+
+    @property
+    def streams(self) -> bool:
+        """Whether an answer has begun and not ended."""
+        return self._left > 0
 
     def send_token(self) -> bool:
         """Send one chunk, and the end after the last; whether more are to come."""

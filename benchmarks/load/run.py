@@ -15,6 +15,7 @@ from benchmarks.load.loop import Spinning
 
 WARM_S = 0.3
 SETTLE_S = 0.2  # for a gateway to put away what was hung up on
+CANCEL_S = 5.0  # the longest it may take over that
 BEGIN_S = 10.0  # for all idle streams to begin
 IDLE_GAP_NS = 600 * 10**9
 
@@ -52,6 +53,7 @@ class Target:
     model: str = "bench"
     path: str = "/v1/chat/completions"
     most_connections: int = 10_000  # more would only fill its own queue
+    patience: float = 1.0  # how many times longer it is measured: a slow one should answer some requests too
 
     def requests(self, scenario: Scenario) -> list[bytes]:
         """All different requests of a scenario."""
@@ -106,10 +108,17 @@ class Lab:
                     return await self._measure(scenario, target, crowd, seconds)
                 finally:
                     crowd.close()
-                    await asyncio.sleep(SETTLE_S)
-                    self.engine.play(Script(stream=False))
+                    await self._settle()
         finally:
             gc.enable()
+
+    async def _settle(self) -> None:
+        """Let the gateway cancel what nobody waits for; what it leaves is cut off."""
+        await asyncio.sleep(SETTLE_S)
+        until_ns = monotonic_ns() + round(CANCEL_S * 1e9)
+        while self.engine.streaming and monotonic_ns() < until_ns:
+            await asyncio.sleep(SETTLE_S)
+        self.engine.play(Script(stream=False))
 
     async def _measure(self, scenario: Scenario, target: Target, crowd: Crowd, seconds: float) -> Figures:
         before_bytes = process_tree.rss_bytes(target.pid) if target.pid else 0
@@ -119,11 +128,11 @@ class Lab:
         await asyncio.sleep(scenario.ramp_s)
         if scenario.idle:
             return await self._measure_idle(scenario, target, crowd, before_bytes)
-        await asyncio.sleep(WARM_S)
+        await asyncio.sleep(WARM_S * target.patience)
         crowd.tally = tally = Tally()
         sent = self.engine.sent_chunks
         cpu_ns, began_ns = _cpu_ns(target), monotonic_ns()
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(seconds * target.patience)
         took_ns, spent_ns = monotonic_ns() - began_ns, _cpu_ns(target) - cpu_ns
         crowd.tally = Tally()
         figures = figures_of(tally, took_ns, spent_ns)
