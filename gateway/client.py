@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.dialect import OPENAI
 from gateway.errors import Refused
-from gateway.headers import Headers, RequestId, stream_headers
+from gateway.headers import Headers, RequestId
 
 Message = MutableMapping[str, Any]
 
@@ -36,9 +36,9 @@ class Client:
     ``late``: its body did not come in time. ``evicted``: why the gateway ends it.
     ``dialect`` is that of the API it speaks. ``tell`` gives the comment for a
     stream that is silent, or nothing, and ``early`` the headers of one that is
-    told to wait. ``hold_s`` is for how long its status line is held back, when
-    it is not for the gateway to say. ``keep`` is given a complete response.
-    ``work`` is the task that serves it.
+    told to wait. ``blank``: it gets JSON, and blanks while it waits. ``hold_s``
+    is for how long its status line is held back, when its client says.
+    ``keep`` is given a complete response. ``work`` is the task that serves it.
 
     A subclass knows by what way bytes come and go.
     """
@@ -49,6 +49,7 @@ class Client:
         "_loop",
         "answered",
         "began",
+        "blank",
         "dialect",
         "early",
         "ended",
@@ -80,6 +81,7 @@ class Client:
         self.reading_until_s: float | None = None
         self.tell: Callable[[], bytes] | None = None
         self.early: Headers = []
+        self.blank = False
         self.hold_s: float | None = None
         self.keep: Callable[[int, Headers, bytes], None] | None = None
 
@@ -198,7 +200,8 @@ class Client:
         if self.began:
             # In the middle of an event, or of JSON, nothing more can be said.
             silent = refused.told or not self._last.endswith(ENDS)
-            await self.break_off(b"" if silent else self.dialect.last_words(refused, self.request_id))
+            say = self.dialect.error if self.blank else self.dialect.last_words
+            await self.break_off(b"" if silent else say(refused, self.request_id))
         else:
             headers, body = self.dialect.refusal(refused, self.request_id)
             await self.whole(self.dialect.status(refused), headers, body)
@@ -242,7 +245,7 @@ class Client:
         try:
             if not self.began:
                 self.began = True
-                await self._send_head(200, stream_headers() + self.early + self.request_id.headers())
+                await self._send_head(200, self.early + self.request_id.headers())
             await self._send(text, more=True)
         finally:
             self._aside = None

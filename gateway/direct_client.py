@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from gateway.client import Client, Message
-from gateway.headers import Headers, RequestId, stream_headers
+from gateway.headers import Headers, RequestId
 
 BODY_BYTES = 64 * 1024  # that nobody has asked for yet; then the client has to wait
 STATUS_LINES = {
@@ -137,7 +137,7 @@ class DirectClient(Client):
         head = b""
         if not self.began:
             self.began = True
-            head = self._head(200, stream_headers() + self.early + self.request_id.headers())
+            head = self._head(200, self.early + self.request_id.headers())
         self._connection.transport.write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
         self.idle_since_s = self._loop.time()
 

@@ -9,7 +9,6 @@ here waits or does I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import msgspec
@@ -19,7 +18,7 @@ from gateway.ceilings import USUAL, Ceilings
 from gateway.classes import choose_class
 from gateway.endpoints import Endpoint
 from gateway.errors import Invalid, ModelNotFound
-from gateway.headers import HOLD, hold_s, patience_ms
+from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, hold_s, patience_ms
 from gateway.members import (
     Members,
     ask_for_usage,
@@ -48,9 +47,7 @@ MAX_PATIENCE_MS = 24 * 3_600_000
 USER_DIGEST_BYTES = 12
 
 
-# Not frozen, though nobody changes one: a frozen value takes three times as long to make.
-@dataclass(slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """A request that was read and may stand in line. It holds no text but the engine's body.
 
     ``model`` is to serve it, ``asked`` is the name in the request, and
@@ -78,7 +75,8 @@ class Job:
     prefixes: tuple[int, ...] = ()  # names of the prompt's beginnings, where the pool goes by them
     kv_completion_tokens: int = 0  # what the answer reserves of an engine's memory, over all choices
     headers: tuple[tuple[bytes, bytes], ...] = ()  # for the engine
-    hold_s: float | None = None  # for how long the client lets a stream's status line be held back
+    keep_alive: bool = False  # it is no stream, and its client wants to see blanks while it waits
+    hold_s: float | None = None  # for how long the client lets the status line be held back for that
 
 
 class Parser:
@@ -103,9 +101,7 @@ class Parser:
             check(endpoint, members)
         user = self._user(endpoint, headers, members, caller.tenant)
         model, fallbacks = self._routed(asked, user, policy) if asked in policy.routes else (asked, ())
-        pool = _pool_of(model, asked, policy)
-        if model != asked:
-            members["model"] = msgspec.Raw(msgspec.json.encode(model))
+        pool = _placed(members, model, asked, policy)
         rule = policy.pools.get(pool) or PoolRule(pool)
         stream = endpoint.generates and bool(read(members, "stream", flag, "true or false"))
         patience = _patience_ms(headers, members)
@@ -132,7 +128,8 @@ class Parser:
             prefixes=self._prefixes(endpoint, members, caller.tenant, model, rule),
             kv_completion_tokens=kv_tokens,
             headers=passed_headers(endpoint, headers) if endpoint.passes else (),
-            hold_s=hold_s(headers) if stream and HOLD in headers else None,
+            keep_alive=not stream and headers.get(KEEP_ALIVE) == BLANKS,
+            hold_s=hold_s(headers) if HOLD in headers else None,
         )
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
@@ -143,7 +140,7 @@ class Parser:
         members, endpoint = read_members(job.body), job.endpoint
         members["model"] = msgspec.Raw(msgspec.json.encode(model))
         _, kv_tokens = self._forecasts(endpoint, members, tenant, model, pool)
-        return replace(
+        return msgspec.structs.replace(
             job,
             model=model,
             pool=pool,
@@ -205,10 +202,13 @@ def _patience_ms(headers: Mapping[bytes, bytes], members: Members) -> int | None
     return min(asked or said or 0, said or asked or 0) or None
 
 
-def _pool_of(model: str, asked: str, policy: Policy) -> str:
+def _placed(members: Members, model: str, asked: str, policy: Policy) -> str:
+    """The pool of the model, whose name the engine is to read. Raises ModelNotFound."""
     pool = policy.models.get(model)
     if pool is None:
         raise ModelNotFound(f"There is no model {asked!r}. GET /v1/models lists them.", param="model")
+    if model != asked:
+        members["model"] = msgspec.Raw(msgspec.json.encode(model))
     return pool
 
 

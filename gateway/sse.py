@@ -11,6 +11,7 @@ from gateway.sse_events import (
     BOUNDARY,
     CHOICE,
     DATA,
+    DELTA_NAME,
     DONE,
     DONE_LINE,
     ENDS,
@@ -153,7 +154,7 @@ class SseScanner:
             and find(FINISH[1]) < 0
             and find(DONE) < 0
             and (find(USAGE) < 0 or usage_is_null(data))
-            and not self._named
+            and (not self._named or data.count(EVENT_NAME) == data.count(DELTA_NAME))
             and len(data) <= self._event_bytes
         )
 

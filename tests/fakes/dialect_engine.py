@@ -57,7 +57,6 @@ class DialectEngine:
     pause_s: float = 0.0  # before each event
     asked: list[Asked] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    left: asyncio.Event = field(default_factory=asyncio.Event)  # a client hung up
 
     async def __call__(self, scope, receive, send) -> None:
         headers, text = dict(scope["headers"]), b""
@@ -71,14 +70,16 @@ class DialectEngine:
         fault = self.faults.pop(0) if self.faults else ""
         listening = asyncio.create_task(self._hear(receive))
         try:
-            await self._answer(asked, fault, Line(send, self.pause_s))
+            if fault == "silent":
+                await asyncio.wait([listening])
+            else:
+                await self._answer(asked, fault, Line(send, self.pause_s))
         finally:
             listening.cancel()
 
     async def _hear(self, receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self.left.set()
 
     async def _answer(self, asked: Asked, fault: str, line: Line) -> None:
         whole, events = answers(asked)
@@ -126,8 +127,6 @@ class Line:
         await self.send({"type": "http.response.body", "body": SOUND})
 
     async def stream(self, events: list[Event], fault: str, path: str) -> None:
-        if fault == "silent":
-            await asyncio.sleep(3600)
         await self._begin(200, SSE)
         for number, event in enumerate(events):
             if fault and number == len(events) // 2:

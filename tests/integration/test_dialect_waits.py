@@ -6,6 +6,7 @@ import asyncio
 import json
 from contextlib import asynccontextmanager
 
+import httpx2 as httpx
 import pytest
 
 from gateway.settings import Settings
@@ -37,13 +38,14 @@ async def a_waiting_stream(path, headers=None, **settings):
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
 
-        yield served, client, {"json": {**BODIES[path], "stream": True}, "headers": headers or {}}, let_go
+        request = {"json": {**BODIES[path], "stream": True}, "headers": headers or {}}
+        yield fake, served, client, request, let_go
 
 
 @pytest.mark.parametrize("path", [MESSAGES, RESPONSES])
 async def test_a_stream_that_waits_hears_of_its_place_and_then_gets_its_answer(path):
     async with (
-        a_waiting_stream(path) as (_, client, request, let_go),
+        a_waiting_stream(path) as (_, _, client, request, let_go),
         client.stream("POST", path, **request) as answer,
     ):
         lines = answer.aiter_lines()
@@ -62,19 +64,20 @@ async def test_a_stream_that_waits_hears_of_its_place_and_then_gets_its_answer(p
 
 async def test_sdks_read_through_what_a_waiting_stream_is_told():
     for path in (MESSAGES, RESPONSES):
-        async with a_waiting_stream(path) as (served, _, _, let_go):
-            asyncio.get_running_loop().call_later(0.3, lambda go: asyncio.ensure_future(go()), let_go)
+        async with a_waiting_stream(path) as (_, served, _, _, let_go):
             if path == MESSAGES:
                 async with (
                     anthropic_sdk(served) as client,
                     client.messages.stream(model=MODEL, max_tokens=9, messages=HELLO) as stream,
                 ):
+                    await let_go()
                     text = (await stream.get_final_message()).content[0].text
             else:
                 async with (
                     openai_sdk(served) as client,
                     client.responses.stream(model=MODEL, input="hello") as stream,
                 ):
+                    await let_go()
                     text = (await stream.get_final_response()).output_text
             early = stream.response.headers if path == MESSAGES else stream._response.headers
             assert "x-queue-position" in early
@@ -82,7 +85,7 @@ async def test_sdks_read_through_what_a_waiting_stream_is_told():
 
 
 async def test_a_client_that_wants_a_real_status_never_gets_an_early_one():
-    async with a_waiting_stream(MESSAGES, {"x-hold-ms": "inf"}) as (_, client, request, let_go):
+    async with a_waiting_stream(MESSAGES, {"x-hold-ms": "inf"}) as (_, _, client, request, let_go):
         asked = asyncio.create_task(client.post(MESSAGES, **request))
         await asyncio.sleep(0.3)
         await let_go()
@@ -94,7 +97,7 @@ async def test_a_client_that_wants_a_real_status_never_gets_an_early_one():
 async def test_a_client_that_cannot_wait_for_a_status_gets_it_at_once():
     waiting = a_waiting_stream(MESSAGES, {"x-hold-ms": "0"}, hold_status_s=60.0)
     async with (
-        waiting as (_, client, request, let_go),
+        waiting as (_, _, client, request, let_go),
         asyncio.timeout(5),
         client.stream("POST", MESSAGES, **request) as answer,
     ):
@@ -113,3 +116,47 @@ async def test_a_full_line_says_when_a_place_in_it_will_be_free():
     waits = [int(answer.headers["retry-after-ms"]) for answer in answers if answer.status_code == 429]
     assert {refused["error"]["type"] for refused in full} == {"rate_limit_error"}
     assert all(wait < 1900 for wait in waits), "the pace of the line is known, so nobody waits the 2 s"
+
+
+@asynccontextmanager
+async def a_waiting_answer(path, fault=""):
+    """An answer that is no stream, in line behind one that will not come; its client asked for blanks."""
+    headers = {"x-keepalive": "whitespace"}
+    async with a_waiting_stream(path, headers) as (fake, _, client, request, let_go):
+        fake.faults += [fault]
+        request["json"].pop("stream")
+        yield client, request, let_go
+
+
+@pytest.mark.parametrize("path", [MESSAGES, RESPONSES])
+async def test_an_answer_that_waits_begins_with_blanks_when_its_client_wants_them(path):
+    async with (
+        a_waiting_answer(path) as (client, request, let_go),
+        client.stream("POST", path, **request) as answer,
+    ):
+        pieces = answer.aiter_bytes()
+        waited = [await anext(pieces) for _ in range(3)]
+        await let_go()
+        rest = b"".join([piece async for piece in pieces])
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-queue-position"] == "1"
+    assert set(b"".join(waited)) == {ord(" ")}
+    assert json.loads(b"".join(waited) + rest)["usage"]["output_tokens"] == 4
+
+
+async def test_an_answer_that_fails_after_its_blanks_is_broken_off_with_the_error():
+    async with (
+        a_waiting_answer(MESSAGES, "refuse") as (client, request, let_go),
+        client.stream("POST", MESSAGES, **request) as answer,
+    ):
+        pieces = answer.aiter_bytes()
+        got = [await anext(pieces)]
+        await let_go()
+        with pytest.raises(httpx.RemoteProtocolError):
+            await _read_on(pieces, got)
+    assert json.loads(b"".join(got))["error"]["type"] == "invalid_request_error"
+
+
+async def _read_on(pieces, got):
+    async for piece in pieces:
+        got.append(piece)
