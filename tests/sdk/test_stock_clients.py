@@ -152,7 +152,7 @@ def test_whoever_waits_in_line_gets_the_whole_answer(stage: Stage, verb: str, ro
     house = stage.house
     with house.full():
         stage.driver.begin(verb, **stage.on_wire(model=NARROW))
-        until(lambda: house.queued() == 1)
+        until(house.someone_waits)
         if verb == "stream":
             until(lambda: len(COMMENT.findall(house.wire.said)) >= 2)
     assert stage.driver.result()["text"] == TEXT
@@ -178,10 +178,10 @@ def test_a_client_that_leaves_the_line_is_never_dispatched(stage: Stage) -> None
     house, before = stage.house, stage.house.ended("client_gone_queued")
     with house.full():
         stage.driver.begin("leave_in_line", **stage.on_wire("say", model=NARROW))
-        until(lambda: house.queued() == 1)
+        until(house.someone_waits)
         stage.leave_now.touch()
         until(lambda: house.wire.left_s)
-        until(lambda: house.queued() == 0)
+        until(lambda: not house.someone_waits())
         took_s = time.monotonic() - house.wire.left_s
         asked = len(house.speaker.visits)
         until(lambda: house.ended("client_gone_queued") == before + 1)

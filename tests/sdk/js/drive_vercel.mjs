@@ -41,9 +41,13 @@ const driver = {
     const errors = [];
     let pieces = 0;
     const result = streamText(requestOf(call, { onError: () => undefined }));
-    for await (const part of result.fullStream) {
-      if (part.type === "text-delta" || part.type === "tool-input-delta") pieces += 1;
-      if (part.type === "error") errors.push(part.error);
+    try {
+      for await (const part of result.fullStream) {
+        if (part.type === "text-delta" || part.type === "tool-input-delta") pieces += 1;
+        if (part.type === "error") errors.push(part.error);
+      }
+    } catch (error) {
+      errors.push(error); // a break behind an error part
     }
     if (errors.length) throw errors[0];
     const finish = await result.finishReason;
