@@ -26,10 +26,12 @@ they keep their data, and `FAIRLANE_SECRET_KEY` replaces the key that the first 
 
 ERRORS_HEAD = """# Errors of the data plane
 
-Every error has OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`, and every answer carries `x-request-id`.
-Where a retry can help there are `retry-after` and `retry-after-ms`; where it cannot, `x-should-retry: false`. An engine's
-own 4xx answer is passed on as it came. After the first byte of a stream an error is a last `data: {"error": …}` event, and
-then the connection is aborted: a stream that ends without `data: [DONE]` is never complete. This table is printed by
+Every error has OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`, but on the Messages API Anthropic's, whose
+types and statuses [endpoints.md](endpoints.md) has; every answer carries `x-request-id`. Where a retry can help there are
+`retry-after` (seconds, 1 to 75) and `retry-after-ms`, spread by a quarter; where it cannot, `x-should-retry: false`. A full
+line tells when a place in it will be free, at its pace of late. An engine's own 4xx answer, and a 501, keeps its words and is
+completed. After the first byte of a stream an error is a last event, and then the connection is aborted: a stream without its
+API's own last event (`data: [DONE]`, `response.completed`, `message_stop`) is never complete. This table is printed by
 `python -m config.tables`.
 
 | status | code | type | retry | meaning |

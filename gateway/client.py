@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.dialect import OPENAI
 from gateway.errors import Refused
-from gateway.headers import Headers, RequestId, stream_headers
+from gateway.headers import Headers, RequestId
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -38,8 +38,8 @@ class Client:
     ``late``: its body did not come in time. ``evicted``: the gateway stops.
     ``dialect`` is that of the API it speaks. ``tell`` gives the comment for a
     stream that is silent, or nothing, and ``early`` the headers of one that is
-    told to wait. ``hold_s`` is for how long its status line is held back, when
-    it is not for the gateway to say.
+    told to wait. ``blank``: it gets JSON, and blanks while it waits. ``hold_s``
+    is for how long its status line is held back, when its client says.
     """
 
     __slots__ = (
@@ -52,6 +52,7 @@ class Client:
         "_work",
         "answered",
         "began",
+        "blank",
         "dialect",
         "early",
         "ended",
@@ -83,6 +84,7 @@ class Client:
         self.reading_until_s: float | None = None
         self.tell: Callable[[], bytes] | None = None
         self.early: Headers = []
+        self.blank = False
         self.hold_s: float | None = None
 
     def listen(self) -> None:
@@ -167,7 +169,8 @@ class Client:
         if self.began:
             # In the middle of an event, or of JSON, nothing more can be said.
             silent = refused.told or not self._last.endswith(ENDS)
-            await self.break_off(b"" if silent else self.dialect.last_words(refused, self.request_id))
+            say = self.dialect.error if self.blank else self.dialect.last_words
+            await self.break_off(b"" if silent else say(refused, self.request_id))
         else:
             headers, body = self.dialect.refusal(refused, self.request_id)
             await self.whole(self.dialect.status(refused), headers, body)
@@ -222,7 +225,7 @@ class Client:
         try:
             if not self.began:
                 self.began = True
-                headers = stream_headers() + self.early + self.request_id.headers()
+                headers = self.early + self.request_id.headers()
                 await self._put({"type": "http.response.start", "status": 200, "headers": headers})
             await self._put({"type": "http.response.body", "body": text, "more_body": True})
         finally:

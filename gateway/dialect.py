@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.errors import Refused
-from gateway.headers import Headers, RequestId, quota_headers, refusal_headers
+from gateway.headers import Headers, RequestId, quota_headers, refusal_headers, stream_headers
 from scheduling.core.quota import Left
+from scheduling.core.view import Explanation
 
 
 class Dialect:
@@ -21,6 +22,8 @@ class Dialect:
     def refusal(self, refused: Refused, request_id: RequestId) -> tuple[Headers, bytes]:
         """The headers and the body of a response that refuses a request."""
         headers = refusal_headers(refused, request_id) + self.id_headers(request_id)
+        if refused.left:
+            headers += self.quota_headers(refused.left)
         return headers, self.error(refused, request_id)
 
     def error(self, refused: Refused, request_id: RequestId) -> bytes:
@@ -35,9 +38,19 @@ class Dialect:
         """What a waiting stream is told: its place in line, and about how long it will take."""
         return place_in_line(position, wait_ms) + b"\n"
 
+    def answer_headers(self, left: Mapping[str, Left], request_id: RequestId) -> Headers:
+        """Those of an answer that differ between APIs."""
+        headers = self.id_headers(request_id)
+        return headers + self.quota_headers(left) if left else headers
+
     def quota_headers(self, left: Mapping[str, Left]) -> Headers:
         """What is left of the minute's allowances."""
         return quota_headers(left)
+
+    def early_headers(self, content_type: bytes, told: Explanation | None, request_id: RequestId) -> Headers:
+        """The head of an answer that has not begun, and its place in line while it has one."""
+        place = [(b"x-queue-position", b"%d" % told.position)] if told else []
+        return stream_headers(content_type) + place + self.id_headers(request_id)
 
     def id_headers(self, request_id: RequestId) -> Headers:
         """The request's id by another name than everybody's."""

@@ -71,7 +71,7 @@ _TOKENIZE = Endpoint(
     instead=("messages", "content", "inputs"),
     generates=False,
     computes=False,
-    at_the_root=frozenset({"vllm", "llamacpp", "tgi"}),
+    at_the_root=frozenset({"vllm", "sglang", "llamacpp", "tgi"}),
 )
 
 ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 import msgspec
 
 from scheduling.core.outcome import Outcome
+from scheduling.core.quota import Left
 
 MAX_RETRY_AFTER_MS = 60_000  # some SDKs obey any Retry-After without a cap
 
@@ -20,6 +23,7 @@ class Refused(Exception):
     outcome: ClassVar[Outcome] = Outcome.INTERNAL
     retry_after_ms: int | None = None  # None: a retry of the same request cannot help
     param: str | None = None
+    left: Mapping[str, Left] = MappingProxyType({})  # of a minute's allowances, by kind
     told: bool = False  # the client has the engine's own error event already
     allow: ClassVar[bytes] = b""
 

@@ -11,7 +11,6 @@ from zlib import crc32
 from gateway.errors import Invalid, Refused
 from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 from scheduling.core.quota import Left
-from scheduling.core.view import Explanation
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -21,6 +20,7 @@ ID_BYTES = 12
 MAX_CLIENT_ID_CHARS = 39  # a usage record's id holds 64 with "~" and our 24
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 HOLD = b"x-hold-ms"
+KEEP_ALIVE, BLANKS = b"x-keepalive", b"whitespace"
 QUOTA_NOUNS = {REQUESTS_PER_MINUTE: b"requests", TOKENS_PER_MINUTE: b"tokens"}
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
 
@@ -77,11 +77,6 @@ def timing_headers(queue_ms: int, upstream_ms: int) -> Headers:
         (b"openai-processing-ms", b"%d" % (queue_ms + upstream_ms)),
         (b"server-timing", b"queue;dur=%d, upstream;dur=%d" % (queue_ms, upstream_ms)),
     ]
-
-
-def place_header(told: Explanation | None) -> Headers:
-    """The place in line of a request that still waits."""
-    return [(b"x-queue-position", b"%d" % told.position)] if told else []
 
 
 def quota_headers(left: Mapping[str, Left]) -> Headers:

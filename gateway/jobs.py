@@ -9,7 +9,6 @@ here waits or does I/O.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 import msgspec
@@ -18,7 +17,7 @@ from gateway.callers import Caller
 from gateway.classes import choose_class
 from gateway.endpoints import Endpoint
 from gateway.errors import Invalid, ModelNotFound
-from gateway.headers import HOLD, hold_s, patience_ms
+from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, hold_s, patience_ms
 from gateway.members import (
     Members,
     ask_for_usage,
@@ -45,8 +44,7 @@ MAX_USER_CHARS = 512
 USER_DIGEST_BYTES = 12
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(msgspec.Struct, frozen=True):
     """A request that was read and may stand in line. It holds no text but the engine's body.
 
     ``model`` is to serve it, ``asked`` is the name in the request, and
@@ -73,7 +71,8 @@ class Job:
     prefixes: tuple[int, ...] = ()  # names of the prompt's beginnings, where the pool goes by them
     kv_completion_tokens: int = 0  # what the answer reserves of an engine's memory, over all choices
     headers: tuple[tuple[bytes, bytes], ...] = ()  # for the engine
-    hold_s: float | None = None  # for how long the client lets a stream's status line be held back
+    keep_alive: bool = False  # it is no stream, and its client wants to see blanks while it waits
+    hold_s: float | None = None  # for how long the client lets the status line be held back for that
 
 
 class Parser:
@@ -122,7 +121,8 @@ class Parser:
             prefixes=self._prefixes(endpoint, members, caller.tenant, model, rule),
             kv_completion_tokens=kv_tokens,
             headers=passed_headers(endpoint, headers) if endpoint.passes else (),
-            hold_s=hold_s(headers) if stream and HOLD in headers else None,
+            keep_alive=not stream and headers.get(KEEP_ALIVE) == BLANKS,
+            hold_s=hold_s(headers) if HOLD in headers else None,
         )
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
@@ -133,7 +133,7 @@ class Parser:
         members, endpoint = read_members(job.body), job.endpoint
         members["model"] = msgspec.Raw(msgspec.json.encode(model))
         _, kv_tokens = self._forecasts(endpoint, members, tenant, model, pool)
-        return replace(
+        return msgspec.structs.replace(
             job,
             model=model,
             pool=pool,

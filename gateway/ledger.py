@@ -27,7 +27,6 @@ from scheduling.core.quota import Demand, Denied, Granted, Key, Left, Quotas, Sc
 from scheduling.core.ticket import Ticket
 
 NOTHING: frozenset[str] = frozenset()
-LONGEST_PLACE_MS = 48_000  # a minute, with the jitter that is added
 MAY = {
     QUEUED: "have {:,} requests waiting",
     REQUESTS_PER_MINUTE: "send {:,} requests per minute",
@@ -133,8 +132,7 @@ class Ledger:
     def _place_in_ms(self, key: Key) -> int | None:
         """About how long until a request leaves this full line, and so leaves a place in it."""
         line = self._lines.get(key)
-        wait_ms = line.wait_ms(1, self.now_ms()) if line else None
-        return None if wait_ms is None else min(wait_ms, LONGEST_PLACE_MS)
+        return line.wait_ms(1, self.now_ms()) if line else None
 
     @property
     def ready(self) -> bool:
@@ -197,7 +195,9 @@ def _refusal(denied: Denied, place_in_ms: int | None) -> Refused:
     if denied.kind == QUEUED:
         return QueueFull(f"{may}, and has. This one was not queued.", retry_after_ms=place_in_ms)
     if denied.kind in MINUTE_KINDS:
-        return RateLimited(f"{may}.", retry_after_ms=denied.retry_ms)
+        limited = RateLimited(f"{may}.", retry_after_ms=denied.retry_ms)
+        limited.left = {denied.kind: Left(denied.limit, 0, limited.retry_after_ms or 0)}
+        return limited
     if denied.retry_ms is None:
         return BudgetExhausted(f"{may}, and this request alone may need more.")
     hours = -(-denied.retry_ms // 3_600_000)

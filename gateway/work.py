@@ -16,7 +16,7 @@ from gateway.client import Client
 from gateway.engine_errors import EngineFailed, engine_failed, outcome_of
 from gateway.errors import Refused
 from gateway.failures import SERVER_ERROR, BackendFailure
-from gateway.headers import Headers, model_headers, place_header, scheduling_headers, timing_headers
+from gateway.headers import EVENT_STREAM, JSON, Headers, model_headers, scheduling_headers, timing_headers
 from gateway.jobs import Job
 from gateway.ledger import Reservation
 from gateway.new_record import estimates, new_call, new_record
@@ -27,6 +27,7 @@ from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import Dispatcher, Lease
 
+BLANK = b" "  # JSON may begin with as many as you like
 CLIENT_GONE = 499  # nginx's word for it, in records only
 MAX_CONNECT_ATTEMPTS = 3  # an engine that is down did not see the request
 MAX_FAILED_ATTEMPTS = 2  # a request that broke one engine may try one more, and no third
@@ -97,8 +98,9 @@ class Work:
 
     def __enter__(self) -> Self:
         self._books.accept(self.record)
-        if self.job.stream:
-            self._client.tell, self._client.hold_s = self._remark, self.job.hold_s
+        job, client = self.job, self._client
+        if job.stream or job.keep_alive:
+            client.tell, client.hold_s, client.blank = self._remark, job.hold_s, not job.stream
         return self
 
     def __exit__(
@@ -163,9 +165,8 @@ class Work:
         headers += timing_headers(self.queue_ms, int((monotonic() - self._dispatched_s) * 1000))
         if job.model != job.asked:
             headers += model_headers(job.model)
-        client, dialect = self._client, self._client.dialect
-        headers += dialect.id_headers(client.request_id)
-        return headers + dialect.quota_headers(self._granted.left) if self._granted else headers
+        left = self._granted.left if self._granted else {}
+        return headers + self._client.dialect.answer_headers(left, self._client.request_id)
 
     @property
     def queue_ms(self) -> int:
@@ -270,14 +271,17 @@ class Work:
         )
 
     def _remark(self) -> bytes:
-        """The comment for a silent stream; nothing in the middle of an event."""
+        """What keeps a silent client's connection alive; nothing in the middle of an event or of JSON."""
         client, dialect = self._client, self._client.dialect
         if self._reply is not None and not self._reply.at_boundary:
             return b""
         told = None if self._reply else self._dispatcher.explain(self.ticket.request_id)
         if not client.began:
-            rules = scheduling_headers(self.job.priority_class, self.job.revision)
-            client.early = rules + dialect.id_headers(client.request_id) + place_header(told)
+            kind = JSON if client.blank else EVENT_STREAM
+            client.early = dialect.early_headers(kind, told, client.request_id)
+            client.early += scheduling_headers(self.job.priority_class, self.job.revision)
+        if client.blank:
+            return BLANK
         return dialect.working if told is None else dialect.waiting(told.position, told.wait_ms)
 
     def _ended(self, error: BaseException | None) -> tuple[Outcome, int]:

@@ -2,7 +2,7 @@
 
 async with dialect_engine() as engine:
     engine.url, engine.asked
-    engine.faults.append("die")  # for the next request: refuse, busy, error, die, silent
+    engine.faults.append("die")  # for the next request: refuse, unable, busy, error, die, silent
 
 The events follow vLLM's and llama.cpp's, each of which leaves out other optional members. It serves
 tokenization at the root, as vLLM does, and answers with a tool call when it is given a tool.
@@ -28,6 +28,7 @@ from tests.fakes.dialect_answers import (
 from tests.fakes.gateway import serving
 
 SSE = b"text/event-stream; charset=utf-8"
+SPEECH, SOUND = "/v1/audio/speech", b"ID3\x04 sound"
 POOLED = {"prompt_tokens": 9, "total_tokens": 9}
 NOT_GENERATED = {
     "/v1/messages/count_tokens": {"input_tokens": PROMPT_TOKENS},
@@ -56,7 +57,6 @@ class DialectEngine:
     pause_s: float = 0.0  # before each event
     asked: list[Asked] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    left: asyncio.Event = field(default_factory=asyncio.Event)  # a client hung up
 
     async def __call__(self, scope, receive, send) -> None:
         headers, text = dict(scope["headers"]), b""
@@ -70,18 +70,22 @@ class DialectEngine:
         fault = self.faults.pop(0) if self.faults else ""
         listening = asyncio.create_task(self._hear(receive))
         try:
-            await self._answer(asked, fault, Line(send, self.pause_s))
+            if fault == "silent":
+                await asyncio.wait([listening])
+            else:
+                await self._answer(asked, fault, Line(send, self.pause_s))
         finally:
             listening.cancel()
 
     async def _hear(self, receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self.left.set()
 
     async def _answer(self, asked: Asked, fault: str, line: Line) -> None:
         whole, events = answers(asked)
-        if whole is None:
+        if asked.path == SPEECH:
+            await line.sound()
+        elif whole is None:
             await line.say({"detail": "Not Found"}, 404)
         elif fault in REFUSALS:
             status, kind = REFUSALS[fault]
@@ -92,7 +96,11 @@ class DialectEngine:
             await line.stream(list(events), fault, asked.path)
 
 
-REFUSALS = {"refuse": (400, "invalid_request_error"), "busy": (503, "overloaded_error")}
+REFUSALS = {
+    "unable": (501, "not_supported_error"),
+    "refuse": (400, "invalid_request_error"),
+    "busy": (503, "overloaded_error"),
+}
 
 
 def refusal(path: str, kind: str) -> dict[str, Any]:
@@ -114,9 +122,11 @@ class Line:
         await self._begin(status, b"application/json")
         await self.send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
+    async def sound(self) -> None:
+        await self._begin(200, b"audio/mpeg")
+        await self.send({"type": "http.response.body", "body": SOUND})
+
     async def stream(self, events: list[Event], fault: str, path: str) -> None:
-        if fault == "silent":
-            await asyncio.sleep(3600)
         await self._begin(200, SSE)
         for number, event in enumerate(events):
             if fault and number == len(events) // 2:

@@ -182,3 +182,14 @@ def test_the_messages_api_tells_moments_at_which_allowances_are_whole_again() ->
     assert headers[b"anthropic-ratelimit-requests-remaining"] == b"59"
     assert headers[b"anthropic-ratelimit-tokens-remaining"] == b"7"
     assert MESSAGES.quota_headers({}) == []
+
+
+def test_a_spent_minute_is_told_in_the_headers_of_its_refusal() -> None:
+    refused = RateLimited(retry_after_ms=5_000)
+    refused.left = {"requests_per_minute": Left(60, 0, 5_000)}
+    openai, messages = (dict(dialect.refusal(refused, ID)[0]) for dialect in (OPENAI, MESSAGES))
+
+    assert openai[b"x-ratelimit-remaining-requests"] == b"0"
+    assert openai[b"ratelimit"] == b'"requests";r=0;t=5'
+    assert int(openai[b"retry-after"]) >= 5, "never earlier than the allowance"
+    assert messages[b"anthropic-ratelimit-requests-remaining"] == b"0"

@@ -225,7 +225,7 @@ def test_a_prompts_beginning_is_what_the_model_reads_first():
         ("/v1/tokenize", "vllm", "/tokenize"),
         ("/v1/tokenize", "llamacpp", "/tokenize"),
         ("/v1/detokenize", "tgi", "/detokenize"),
-        ("/v1/tokenize", "sglang", "/v1/tokenize"),
+        ("/v1/tokenize", "openai", "/v1/tokenize"),
         ("/v1/rerank", "vllm", "/v1/rerank"),
         ("/v1/moderations", "vllm", "/v1/moderations"),
     ],
@@ -259,7 +259,16 @@ def test_what_is_no_path_of_an_api_is_refused_in_that_apis_words():
 @pytest.mark.parametrize(("text", "hold_s"), [(b"0", 0), (b"1500", 1.5), (b"inf", float("inf"))])
 def test_a_client_says_how_long_its_status_line_may_be_held_back(text, hold_s):
     assert parse("/v1/messages", {b"x-hold-ms": text}, stream=True).hold_s == hold_s
-    assert parse("/v1/messages", {b"x-hold-ms": text}).hold_s is None
+    assert parse("/v1/messages", stream=True).hold_s is None
+
+
+@pytest.mark.parametrize(
+    ("value", "stream", "kept"),
+    [(b"whitespace", False, True), (b"x", False, False), (b"whitespace", True, False), (None, False, False)],
+)
+def test_only_an_answer_that_is_no_stream_can_wait_behind_blanks(value, stream, kept):
+    headers = {} if value is None else {b"x-keepalive": value}
+    assert parse("/v1/messages", headers, stream=stream).keep_alive is kept
 
 
 @pytest.mark.parametrize("text", [b"", b"soon", b"-1", b"nan"])
