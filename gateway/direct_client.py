@@ -127,7 +127,7 @@ class DirectClient(Client):
             return False
         self._last = data
         self.idle_since_s = self._loop.time()
-        self._connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._write(b"%x\r\n%b\r\n" % (len(data), data))
         return True
 
     def remark(self, text: bytes) -> None:
@@ -138,7 +138,7 @@ class DirectClient(Client):
         if not self.began:
             self.began = True
             head = self._head(200, stream_headers() + self.request_id.headers())
-        self._connection.transport.write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
+        self._write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
         self.idle_since_s = self._loop.time()
 
     async def hung_up(self, timeout_s: float) -> bool:
@@ -190,9 +190,14 @@ class DirectClient(Client):
             self.writing_since_s = self._loop.time()
             await connection.drain()
             self.writing_since_s = None
-        if data and not self.disconnected:
-            connection.transport.write(data)
+        if data:
+            self._write(data)
         self.idle_since_s = self._loop.time()
+
+    def _write(self, data: bytes) -> None:
+        transport = self._connection.transport
+        if not transport.is_closing():  # uvloop raises where asyncio drops what nobody will read
+            transport.write(data)
 
     def _complete(self) -> None:
         if self._left:

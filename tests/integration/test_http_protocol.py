@@ -169,10 +169,15 @@ class Line:
         self.closed = False
 
     def write(self, data):
+        if self.closed:
+            raise RuntimeError("the handler is closed")  # as uvloop says
         self.written += data
 
     def close(self):
         self.closed = True
+
+    def is_closing(self):
+        return self.closed
 
     def answered(self, client): ...
 
@@ -195,3 +200,15 @@ async def test_an_answer_shorter_than_it_said_ends_its_connection():
     await client.finish(b"four")
     assert line.closed
     assert b"transfer-encoding" not in line.written
+
+
+async def test_what_comes_for_a_client_that_has_just_left_is_dropped():
+    line = Line()
+    client = client_of(line)
+    await client.begin(200, [])
+    line.close()
+    said = len(line.written)
+    assert client.push(b"data: x\n\n")
+    client.remark(b": working\n\n")
+    await client.write(b"data: y\n\n")
+    assert len(line.written) == said
