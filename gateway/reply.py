@@ -41,32 +41,10 @@ class Reply:
     """
 
     __slots__ = (
-        "_began",
-        "_chunks",
-        "_ended",
-        "_failure",
-        "_feed",
-        "_head",
-        "_on_first_token",
-        "_options",
-        "_paused",
-        "_quiet_since",
-        "_scanner",
-        "_sink",
-        "_source",
-        "_taken",
-        "_unread",
-        "_usage",
-        "_waiter",
-        "backend",
-        "call",
-        "coding",
-        "content_length",
-        "content_type",
-        "heard",
-        "load",
-        "status",
-        "streamed",
+        "_began", "_chunks", "_ended", "_failure", "_feed", "_head", "_on_first_token", "_options",
+        "_paused", "_quiet_since", "_scanner", "_sink", "_source", "_taken", "_unread", "_usage",
+        "_waiter", "backend", "call", "coding", "content_length", "content_type", "heard", "load",
+        "status", "streamed",
     )  # fmt: skip
 
     def __init__(
@@ -162,6 +140,13 @@ class Reply:
         while self._unread < size and not (self.whole or self._paused or self._failure):
             await self._change()
         return b"".join(self._chunks)
+
+    def begun_with(self, size: int) -> bytes | None:
+        """What ``peek`` would give without waiting; None when it would wait."""
+        if self._unread < size and not self._ended:
+            return None
+        chunks = self._chunks
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @property
     def whole(self) -> bool:

@@ -8,7 +8,6 @@ import json
 import pytest
 
 from gateway.direct_client import DirectClient
-from gateway.headers import RequestId
 from tests.fakes.faulty import says
 from tests.fakes.faulty_gateway import (
     BODY,
@@ -183,7 +182,7 @@ class Line:
 
 
 def client_of(line):
-    return DirectClient(line, {}, RequestId({}), keep_alive=True)
+    return DirectClient(line, {}, {}, keep_alive=True)
 
 
 async def test_a_header_with_a_line_break_is_never_sent():
