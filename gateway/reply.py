@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
@@ -16,7 +15,6 @@ from scheduling.core.usage import Usage
 EXCERPT_BYTES = 64 * 1024  # of an engine's error body
 PASSED_HEADERS = frozenset({b"content-type", b"content-length", b"retry-after", b"content-disposition"})
 EVENT_STREAM = b"text/event-stream"
-ERROR_MESSAGE = re.compile(rb'"message"\s*:\s*"((?:[^"\\]|\\.){0,300})')
 
 
 class Source(Protocol):
@@ -289,16 +287,10 @@ class Reply:
         If nothing was handed on yet, the client has not seen it and can be
         given a real HTTP error.
         """
-        found = ERROR_MESSAGE.search(data)
-        said = found[1].decode(errors="replace") if found else "no message"
-        failure = EngineErrored(
-            f"{EngineErrored.__doc__} {said}", body=data[:EXCERPT_BYTES], retryable=not self._taken
-        )
-        failure.told = self._taken
         if not self._taken:
             self._chunks.clear()
             self._unread = 0
-        self.fail(failure)
+        self.fail(EngineErrored.in_band(data[:EXCERPT_BYTES], told=self._taken))
 
     def _wake(self) -> None:
         waiter = self._waiter
