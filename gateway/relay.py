@@ -14,7 +14,7 @@ from gateway.engine_order import with_order
 from gateway.failures import BackendFailure, Broken, ConnectFailed
 from gateway.reply import Reply
 from gateway.upstream import Pool
-from gateway.verdict import judge
+from gateway.verdict import is_plain, judge
 from gateway.watch import Watch
 from scheduling.core.usage import Usage
 from scheduling.engines.endpoint import Endpoint
@@ -95,7 +95,8 @@ class _Opening(AbstractAsyncContextManager[Reply]):
             await self._ask()
             if self._reply.load:
                 self._on_load(self._reply.backend, self._reply.load)
-            await judge(self._reply)
+            if not is_plain(self._reply):
+                await judge(self._reply)
             self._reply.begin()
         except BaseException as error:
             self._leave()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
@@ -17,7 +16,6 @@ EXCERPT_BYTES = 64 * 1024  # of an engine's error body
 PASSED_HEADERS = frozenset({b"content-type", b"content-length", b"retry-after", b"content-disposition"})
 EVENT_STREAM = b"text/event-stream"
 JSON = b"json"
-ERROR_MESSAGE = re.compile(rb'"message"\s*:\s*"((?:[^"\\]|\\.){0,300})')
 
 
 class Source(Protocol):
@@ -42,32 +40,10 @@ class Reply:
     """
 
     __slots__ = (
-        "_began",
-        "_chunks",
-        "_ended",
-        "_failure",
-        "_feed",
-        "_head",
-        "_on_first_token",
-        "_options",
-        "_paused",
-        "_quiet_since",
-        "_scanner",
-        "_sink",
-        "_source",
-        "_taken",
-        "_unread",
-        "_usage",
-        "_waiter",
-        "backend",
-        "call",
-        "coding",
-        "content_length",
-        "content_type",
-        "heard",
-        "load",
-        "status",
-        "streamed",
+        "_began", "_chunks", "_ended", "_failure", "_feed", "_head", "_on_first_token", "_options",
+        "_paused", "_quiet_since", "_scanner", "_sink", "_source", "_taken", "_unread", "_usage",
+        "_waiter", "backend", "call", "coding", "content_length", "content_type", "heard", "load",
+        "status", "streamed",
     )  # fmt: skip
 
     def __init__(
@@ -163,6 +139,13 @@ class Reply:
         while self._unread < size and not (self.whole or self._paused or self._failure):
             await self._change()
         return b"".join(self._chunks)
+
+    def begun_with(self, size: int) -> bytes | None:
+        """What ``peek`` would give without waiting; None when it would wait."""
+        if self._unread < size and not self._ended:
+            return None
+        chunks = self._chunks
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @property
     def whole(self) -> bool:
@@ -307,16 +290,10 @@ class Reply:
         If nothing was handed on yet, the client has not seen it and can be
         given a real HTTP error.
         """
-        found = ERROR_MESSAGE.search(data)
-        said = found[1].decode(errors="replace") if found else "no message"
-        failure = EngineErrored(
-            f"{EngineErrored.__doc__} {said}", body=data[:EXCERPT_BYTES], retryable=not self._taken
-        )
-        failure.told = self._taken
         if not self._taken:
             self._chunks.clear()
             self._unread = 0
-        self.fail(failure)
+        self.fail(EngineErrored.in_band(data[:EXCERPT_BYTES], told=self._taken))
 
     def _wake(self) -> None:
         waiter = self._waiter
