@@ -21,12 +21,13 @@ ROLE = os.environ.get("FAIRLANE_ROLE", "both")
 
 
 class Fairlane(ProtocolTypeRouter):
-    """The application of one role. ``plane`` is its gateway, if it has one."""
+    """The application of one role. ``plane`` is its gateway, if it has one, and ``serve`` the way to it."""
 
     def __init__(self, role: str) -> None:
         console = NoDoor() if role == "gateway" else ConsoleDoors(pages)
         doors = console if role == "console" else GatewayDoors(console)
         self.plane = doors.plane if isinstance(doors, GatewayDoors) else None
+        self.serve = doors.serve if isinstance(doors, GatewayDoors) else None
         live = NoDoor() if role == "gateway" else LiveDoor(websocket)
         super().__init__({"http": doors, "websocket": live, "lifespan": Lifespan(self.plane)})
 

@@ -20,6 +20,7 @@ from gateway.dialect import OPENAI
 from gateway.endpoints import ENDPOINTS
 from gateway.errors import Refused
 from gateway.headers import RequestId
+from gateway.http_protocol import GatewayProtocol
 from gateway.input_errors import HeadersTooLarge, HeadersTooSlow, Malformed, TooManyConnections
 
 LINGER_S = 5.0  # for the rest of a body that was refused: to close at once would lose the answer on its way
@@ -103,8 +104,8 @@ class BoundedHttp(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The answer is sent. If the request was not read to its end, its rest is awaited for a moment."""
         super().on_response_complete()
-        if self._in_body and self.cycle.response_complete:
-            self.loop.call_later(LINGER_S, self._stop_lingering, self.cycle)
+        if self._in_body and (cycle := self.cycle) is not None and cycle.response_complete:
+            self.loop.call_later(LINGER_S, self._stop_lingering, cycle)
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn's parser gave up."""
@@ -155,6 +156,10 @@ class BoundedHttp(HttpToolsProtocol):
         lines = [b"%b: %b\r\n" % header for header in (*headers, *request_id.headers(), *ours)]
         self.transport.write(b"".join([STATUS_LINE[refused.status], *lines, b"\r\n", body]))
         self.transport.close()
+
+
+class BoundedGatewayHttp(BoundedHttp, GatewayProtocol):
+    """The same with the short way to the gateway."""
 
 
 def _has_begun(cycle: Any) -> bool:

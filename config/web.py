@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
-from functools import partial
 from typing import Any
 
 import uvicorn
 from django.conf import settings
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from config.protocol import BoundedHttp, HeadBounds
+from config.protocol import BoundedGatewayHttp, BoundedHttp, HeadBounds
 
 KEEP_ALIVE_S = 75  # longer than the 60 s of the usual load balancers, so that they close first
 LAST_WORDS_S = 1  # what uvicorn gets to close connections after the drain
@@ -36,9 +36,23 @@ class DrainingServer(uvicorn.Server):
 
 
 async def _drain(config: uvicorn.Config) -> None:
-    plane = getattr(config.loaded_app, "plane", None)
+    plane = _application(config).plane
     if plane is not None:
         await plane.drain()
+
+
+def _application(config: uvicorn.Config) -> Any:
+    """Ours, inside of what uvicorn puts around it when it trusts a proxy's headers."""
+    found = config.loaded_app
+    return found.app if isinstance(found, ProxyHeadersMiddleware) else found
+
+
+def _protocol(config: uvicorn.Config, **options: Any) -> asyncio.Protocol:
+    """A connection: where this process has a gateway, with the short way to it."""
+    bounds, serve = HeadBounds.from_knobs(settings.KNOBS), _application(config).serve
+    if serve is None:
+        return BoundedHttp(bounds, config=config, **options)
+    return BoundedGatewayHttp(bounds, serve, config=config, **options)
 
 
 def main() -> None:
@@ -57,7 +71,7 @@ def options_of(application: Any, host: str, port: int) -> uvicorn.Config:
         host=host,
         port=port,
         loop="uvloop",
-        http=partial(BoundedHttp, HeadBounds.from_knobs(settings.KNOBS)),  # type: ignore[arg-type]
+        http=_protocol,  # type: ignore[arg-type] # what makes one is as good as its class
         ws="websockets-sansio",
         lifespan="on",
         access_log=False,

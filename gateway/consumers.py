@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway import asides
+from gateway.asgi_client import AsgiClient, Receive, Send
 from gateway.asides import Visit
 from gateway.body import ClientLeft, read_body
-from gateway.client import FLUSH_S, Client, Receive, Send
+from gateway.client import FLUSH_S, Client
 from gateway.endpoints import ENDPOINTS
 from gateway.errors import Draining, Internal, PostOnly, Refused
 from gateway.headers import RequestId
@@ -32,21 +33,23 @@ class GatewayConsumer:
         self._gateway = gateway
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """Serve one HTTP request to its end."""
+        """Serve one HTTP request to its end, by whatever server."""
+        await self.serve(scope, AsgiClient(receive, send, RequestId(dict(scope["headers"]))))
+
+    async def serve(self, scope: Mapping[str, Any], client: Client) -> None:
+        """Serve one HTTP request of this client, whose task this is."""
         gateway = self._gateway
         gateway.start()
-        headers = dict(scope["headers"])
-        client = Client(receive, send, RequestId(headers))
         gateway.pulse.watch(client)
         try:
-            await self._answer(scope, headers, client)
+            await self._answer(scope, dict(scope["headers"]), client)
         except ClientLeft:
             pass
         except asyncio.CancelledError:
             if not client.gone and not client.evicted:
                 raise
-            if task := asyncio.current_task():
-                task.uncancel()
+            if client.work is not None:
+                client.work.uncancel()
             if client.gone:
                 await client.hung_up(FLUSH_S)
             else:

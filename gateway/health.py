@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import DatabaseError, connection
 
-from gateway.client import Receive, Send
+from gateway.asgi_client import Receive, Send
 from gateway.metrics import page
 from gateway.selectors import admin_caller
 from gateway.serve import Gateway

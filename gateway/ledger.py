@@ -26,6 +26,7 @@ from scheduling.core.quota import Demand, Denied, Granted, Left, Quotas, Scope, 
 from scheduling.core.ticket import Ticket
 
 NOTHING: frozenset[str] = frozenset()
+MAX_KNOWN = 50_000  # API tokens and models whose scopes are kept
 MAY = {
     QUEUED: "have {:,} requests waiting",
     REQUESTS_PER_MINUTE: "send {:,} requests per minute",
@@ -95,15 +96,28 @@ class Ledger:
         self.now_ms = now_ms
         self._now_s = now_s
         self._bygone = bygone
+        self._known: dict[tuple[int, str], tuple[TenantRule, Caller, Sequence[Scope]]] = {}
 
     async def scopes(self, tenant: TenantRule, caller: Caller, model: str) -> Sequence[Scope]:
         """Whose quotas a request falls under, once it is known what was used of them.
 
         Raises BudgetsUnknown when that takes too long.
         """
-        scopes = _scopes(tenant, caller, model)
+        scopes = self._scopes_of(tenant, caller, model)
         if scopes and self._bygone is not None:
             await self._bygone.known(scopes)
+        return scopes
+
+    def _scopes_of(self, tenant: TenantRule, caller: Caller, model: str) -> Sequence[Scope]:
+        """The same for all requests of an API token, for as long as its rules are the same objects."""
+        key = (caller.token_id, model)
+        known = self._known.get(key)
+        if known is not None and known[0] is tenant and known[1] is caller:
+            return known[2]
+        scopes = _scopes(tenant, caller, model)
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        self._known[key] = (tenant, caller, scopes)
         return scopes
 
     def reserve(self, scopes: Sequence[Scope], ticket: Ticket, record: Record) -> Reservation:

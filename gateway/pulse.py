@@ -36,7 +36,10 @@ class Pulse:
         self._clients.add(client)
 
     def listen(self, client: Client) -> None:
-        """Hear the client leave, from a moment on."""
+        """Hear the client leave, from a moment on if that takes a task."""
+        if not client.needs_ears:
+            client.listen()
+            return
         if not self._deaf:
             asyncio.get_running_loop().call_later(HEAR_AFTER_S, self._hear)
         self._deaf.append(client)

@@ -42,7 +42,7 @@ class Reply:
 
     __slots__ = (
         "_began", "_chunks", "_ended", "_failure", "_feed", "_on_first_token", "_options",
-        "_paused", "_quiet_since", "_scanner", "_source", "_taken", "_unread", "_usage", "_waiter",
+        "_paused", "_quiet_since", "_scanner", "_sink", "_source", "_taken", "_unread", "_usage", "_waiter",
         "backend", "call", "coding", "content_length", "content_type", "headers", "heard", "load", "status",
         "streamed",
     )  # fmt: skip
@@ -74,6 +74,7 @@ class Reply:
         self._chunks: list[bytes] = []
         self._unread = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses them
         self._failure: BackendFailure | None = None
         self._began = False  # a byte of the body came
         self._taken = False  # a byte of it was handed on
@@ -107,6 +108,18 @@ class Reply:
             self._paused = False
             self._source.resume()
         return data
+
+    async def pour(self, sink: Callable[[bytes], bool]) -> None:
+        """Hand bytes on in the moment in which they come, until ``sink`` refuses some or there are no more.
+
+        Those that it refused come next in the iteration.
+        """
+        self._sink = sink
+        try:
+            while not (self._chunks or self._ended or self._failure):
+                await self._change()
+        finally:
+            self._sink = None
 
     # -- for the relay
 
@@ -188,7 +201,7 @@ class Reply:
         """The next bytes of the body, without their framing."""
         self._began = True
         out = self._feed(data)
-        if out:
+        if out and not (self._sink is not None and not self._chunks and self._sink(out)):
             self._chunks.append(out)
             self._unread += len(out)
             if self._unread > self._options.unread_bytes and self._source is not None:

@@ -6,8 +6,8 @@ was used, ``Hold`` what one request has of an account until it ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
 from scheduling.core.budget import DAY_S, Budget, day_of, month_begins_s, month_of
@@ -26,9 +26,13 @@ Key = tuple[str, ...]
 """Whose: ("tenant", slug), ("model", slug, model) or ("api_token", number)."""
 
 
+Need = tuple[str, int, int]
+"""A minute's kind, its limit, and how long the demand's part of it takes to come back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One holder of limits that a request falls under.
+    """One holder of limits that a request falls under. Made once for many requests.
 
     ``limits`` maps a quota kind to its limit. A minute's quota whose kind is
     in ``refusing`` refuses when it is used up; the others let requests wait.
@@ -37,19 +41,26 @@ class Scope:
     key: Key
     limits: Mapping[str, int]
     refusing: frozenset[str] = frozenset()
+    minute_limits: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
+    budget_limits: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
 
-    def minutes(self, demand: Demand) -> Iterator[tuple[str, int, int]]:
-        """Its minute's quotas: kind, limit, and how long the demand's part takes to come back.
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "minute_limits", self._of(MINUTE_KINDS))
+        object.__setattr__(self, "budget_limits", self._of(BUDGET_KINDS))
 
-        A limit of zero takes nothing, and gives nothing.
-        """
-        for kind in MINUTE_KINDS:
-            limit = self.limits.get(kind)
-            if limit is not None:
-                yield kind, limit, width_us(demand.of(kind), limit) if limit > 0 else 0
+    def needs(self, demand: Demand) -> list[Need]:
+        """What of its minute's quotas the demand takes. A limit of zero takes nothing, and gives nothing."""
+        return [
+            (kind, limit, width_us(demand.of(kind), limit) if limit > 0 else 0)
+            for kind, limit in self.minute_limits
+        ]
+
+    def _of(self, kinds: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+        return tuple((kind, self.limits[kind]) for kind in kinds if self.limits.get(kind) is not None)
 
 
-@dataclass(frozen=True, slots=True)
+# These three are never changed once they are made, but for a frozen value it would take three times as long.
+@dataclass(slots=True)
 class Demand:
     """What one request uses: prompt and completion tokens together, and micro-units of money."""
 
@@ -63,7 +74,7 @@ class Demand:
         return self.spend if kind == SPEND_PER_MONTH else self.tokens
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Left:
     """What is left of a minute's quota, and how long until all of it is back."""
 
@@ -72,7 +83,7 @@ class Left:
     reset_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Denied:
     """The quota ``kind`` of ``key`` has no room, and nothing was taken.
 
@@ -161,22 +172,20 @@ class Account:
         most_queued = scope.limits.get(QUEUED)
         if most_queued is not None and self.queued >= most_queued:
             return Denied(QUEUED, scope.key, most_queued)
-        for kind, budget in self.budgets.items():
-            limit = scope.limits.get(kind)
-            if limit is None:
-                continue
+        for kind, limit in scope.budget_limits:
+            budget = self.budgets[kind]
             budget.turn_to(period_of(kind, now_s))
             if budget.used + demand.of(kind) > limit:
                 fits = demand.of(kind) <= limit
                 return Denied(kind, scope.key, limit, _next_s(kind, now_s) * 1000 if fits else None)
         return None
 
-    def book(self, scope: Scope, demand: Demand, now_us: int, now_s: int) -> Hold:
-        """Take the demand's part of everything, also ahead of its time."""
+    def book(self, needs: Iterable[Need], demand: Demand, now_us: int, now_s: int) -> Hold:
+        """Take what is needed of the minute's quotas, and the demand's part of all budgets."""
         self.queued += 1
         self.held += 1
         bookings = []
-        for kind, limit, need_us in scope.minutes(demand):
+        for kind, limit, need_us in needs:
             allowance = self.allowances[kind]
             bookings.append(Booking(allowance, allowance.take(need_us, now_us), kind, limit, need_us))
         periods = {}

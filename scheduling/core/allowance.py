@@ -40,7 +40,8 @@ class Allowance:
 
     def backlog_us(self, now_us: int) -> int:
         """How long until the allowance is whole."""
-        return max(0, self.whole_at_us - now_us)
+        left_us = self.whole_at_us - now_us
+        return left_us if left_us > 0 else 0
 
     def wait_us(self, need_us: int, now_us: int) -> int:
         """How long until there is room for so much; 0: now.
@@ -61,7 +62,8 @@ class Allowance:
         """Book so much for good."""
         backlog_us = self.backlog_us(now_us)
         self._taken += 1
-        self._drop_from(backlog_us)
+        if self._lows_us:
+            self._drop_from(backlog_us)
         self._places.append(self._taken)
         self._lows_us.append(backlog_us)
         self.whole_at_us = now_us + backlog_us + need_us

@@ -32,6 +32,9 @@ class Fairness(Protocol):
     def serve(self, entry: Entry) -> None:
         """It leaves the line for a seat, and its flow pays for it."""
 
+    def pass_through(self, entry: Entry) -> None:
+        """It joins and has a seat at once while nobody waits: as ``join``, ``push`` and ``serve``."""
+
     def step_out(self, entry: Entry) -> None:
         """It leaves the line; its flow stays as it is."""
 
@@ -126,6 +129,9 @@ class Fifo:
         """It has a seat."""
         self._left += 1
         self.step_out(entry)
+
+    def pass_through(self, entry: Entry) -> None:
+        """Nobody waits, so there is no order to keep."""
 
     def step_out(self, entry: Entry) -> None:
         """Out of line."""

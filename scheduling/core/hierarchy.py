@@ -103,6 +103,19 @@ class Tree:
             level = share.inner
         entry.stamps = stamps
 
+    def pass_through(self, entry: Entry) -> None:
+        """It has a seat at once: all names on its path begin to wait, and are charged in the same instant."""
+        self.join(entry)
+        price, place = self._price(entry) * MILLI, entry.place
+        level: Level | None = self._tenants
+        stamps = []
+        for share in entry.shares:
+            if level:
+                stamps.append(level.pass_through(share, place, price))
+            share.left += 1
+            level = share.inner
+        entry.stamps = stamps
+
     def step_out(self, entry: Entry) -> None:
         """It leaves the line; its accounts stay open."""
         lane, path = entry.lane, entry.shares

@@ -49,6 +49,8 @@ class Scheduler(Steered):
         cost = self._rule.cost.of(ticket.prompt_tokens, ticket.completion_tokens) or 1
         entry = Entry(ticket, cost, place, lane)
         self._entries[ticket.request_id] = entry
+        if not self.waiting and (seated := self._seat_at_once(entry, now_ms)):
+            return [seated]
         self.waiting += 1
         lane.waiting += 1
         self.roster.join(entry)

@@ -143,7 +143,7 @@ class MemoryDispatcher:
 
     # Between a seat and its machine
 
-    def join(self, seat: _Seat) -> Scheduler:
+    def join(self, seat: _Seat) -> None:
         """Put the seat's ticket in line; its future is told what becomes of it."""
         ticket = seat.ticket
         if ticket.request_id in self._seats:
@@ -155,7 +155,6 @@ class MemoryDispatcher:
         seat.scheduler = scheduler
         self._seats[ticket.request_id] = seat
         self.deliver(scheduler, events)
-        return scheduler
 
     def leave(self, seat: _Seat, cost_tokens: int, *, refund: bool) -> None:
         """The seat's request is over, or gave up waiting: at once, without an await."""
@@ -166,12 +165,14 @@ class MemoryDispatcher:
             return
         if not refund:
             self._served.add(scheduler.pool, seat.ticket.tenant, cost_tokens, now_ms)
-        self.deliver(scheduler, scheduler.finish(request_id, cost_tokens, now_ms, refund=refund))
+        if events := scheduler.finish(request_id, cost_tokens, now_ms, refund=refund):
+            self.deliver(scheduler, events)
 
     def begin(self, seat: _Seat) -> None:
         """The seat's first token came."""
         scheduler = seat.scheduler
-        self.deliver(scheduler, scheduler.start(seat.ticket.request_id, self._clock_ms()))
+        if events := scheduler.start(seat.ticket.request_id, self._clock_ms()):
+            self.deliver(scheduler, events)
 
     def deliver(self, scheduler: Scheduler, events: Iterable[Event]) -> None:
         """Wake everybody about whom something was decided, and keep the timer right."""
@@ -244,7 +245,7 @@ class _Seat:
     ends in one call of ``leave``, which does not await.
     """
 
-    __slots__ = ("_dispatcher", "_future", "_lease", "scheduler", "ticket", "usage")
+    __slots__ = ("_dispatcher", "_event", "_future", "_lease", "_reason", "scheduler", "ticket", "usage")
 
     scheduler: Scheduler
 
@@ -252,31 +253,43 @@ class _Seat:
         self.ticket = ticket
         self._dispatcher = dispatcher
         self.usage = usage
-        self._future: asyncio.Future[Dispatched] = asyncio.get_running_loop().create_future()
+        self._event: Dispatched | None = None
+        self._reason: Unseated | None = None
+        self._future: asyncio.Future[None] | None = None  # of who has to wait
         self._lease: Lease | None = None
 
     def take(self, event: Dispatched) -> None:
         """The machine has seated this request."""
-        if not self._future.done():
-            self._future.set_result(event)
+        self._event = event
+        self._wake()
 
     def fail(self, reason: Unseated) -> None:
         """The machine has taken this request out of line."""
-        if not self._future.done():
-            self._future.set_exception(reason)
+        self._reason = self._reason or reason
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)
 
     async def __aenter__(self) -> Lease:
         self._dispatcher.join(self)
+        event = self._event or await self._wait()
+        self._lease = Lease(event.backend, event.waited_ms, self._started, engine_order=event.engine_order)
+        return self._lease
+
+    async def _wait(self) -> Dispatched:
         try:
-            event = await self._future
+            if self._reason is None:
+                self._future = asyncio.get_running_loop().create_future()
+                await self._future
         except BaseException:
             self._dispatcher.leave(self, 0, refund=True)
             raise
-        finally:
-            if self._future.done() and not self._future.cancelled():
-                self._future.exception()  # read, so that nobody is told it was overlooked
-        self._lease = Lease(event.backend, event.waited_ms, self._started, engine_order=event.engine_order)
-        return self._lease
+        if self._event is None:
+            self._dispatcher.leave(self, 0, refund=True)
+            raise self._reason or NoBackend()
+        return self._event
 
     async def __aexit__(
         self,

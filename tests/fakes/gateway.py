@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,6 +22,7 @@ from gateway import tokens
 from gateway.callers import Caller, CallerTable
 from gateway.consumers import GatewayConsumer
 from gateway.health import Health
+from gateway.http_protocol import GatewayProtocol
 from gateway.journal import Journal
 from gateway.records import Record
 from gateway.relay import Relay, RelayOptions
@@ -31,6 +33,7 @@ from scheduling.dispatchers.memory import MemoryDispatcher
 from scheduling.engines.endpoint import Endpoint
 from tests.fakes.waiting import clock_ms
 
+DIRECT = True  # requests reach the consumer past uvicorn's ASGI; False: through it
 MODEL = "demo-8b"
 POOL = "main"
 CLASSES = {
@@ -108,7 +111,8 @@ async def running_gateway(
     relay: RelayOptions | None = None,
     feed_age_s=lambda: 0.0,
     on_load=None,
-    served_by=None,
+    protocol=GatewayProtocol,
+    ws="none",
 ) -> AsyncIterator[RunningGateway]:
     """The consumer on a free port. ``endpoints`` maps backend to URL or Endpoint; ``records`` fill up."""
     records: list[Record] = []
@@ -133,7 +137,9 @@ async def running_gateway(
         if policy:
             gateway.set_policy(policy)
         gateway.set_callers(callers)
-        async with serving(_application(gateway), served_by) as (server, url):
+        consumer = GatewayConsumer(gateway)
+        http = partial(protocol, consumer.serve) if DIRECT else "httptools"
+        async with serving(_application(gateway, consumer), http, ws) as (server, url):
             try:
                 yield RunningGateway(url, gateway, dispatcher, line, server, records)
             finally:
@@ -144,8 +150,8 @@ async def running_gateway(
         journal.stop()
 
 
-def _application(gateway: Gateway):
-    consumer, health = GatewayConsumer(gateway), Health(gateway, may_read=lambda secret: False)
+def _application(gateway: Gateway, consumer: GatewayConsumer):
+    health = Health(gateway, may_read=lambda secret: False)
 
     async def application(scope, receive, send):
         await (consumer if scope["path"].startswith("/v1") else health)(scope, receive, send)
@@ -154,9 +160,20 @@ def _application(gateway: Gateway):
 
 
 @asynccontextmanager
-async def serving(application, served_by=None) -> AsyncIterator[tuple[uvicorn.Server, str]]:
-    """An ASGI application under uvicorn on a free port of this event loop, or as ``served_by`` configures."""
-    server = uvicorn.Server((served_by or _plainly)(application))
+async def serving(application, http="httptools", ws="none") -> AsyncIterator[tuple[uvicorn.Server, str]]:
+    """An ASGI application under uvicorn on a free port of this event loop. ``http`` is uvicorn's option."""
+    config = uvicorn.Config(
+        application,
+        host="127.0.0.1",
+        port=0,
+        http=http,
+        ws=ws,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
     server.capture_signals = NoSignals
     task = asyncio.create_task(server.serve())
     while not server.started:
@@ -168,20 +185,6 @@ async def serving(application, served_by=None) -> AsyncIterator[tuple[uvicorn.Se
         server.should_exit = True
         server.force_exit = True
         await task
-
-
-def _plainly(application) -> uvicorn.Config:
-    return uvicorn.Config(
-        application,
-        host="127.0.0.1",
-        port=0,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=1,
-    )
 
 
 class NoSignals:
