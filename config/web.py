@@ -20,6 +20,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from config.protocol import BoundedGatewayHttp, BoundedHttp, HeadBounds
 
 KEEP_ALIVE_S = 75  # longer than the 60 s of the usual load balancers, so that they close first
+FRAME_BYTES = 1024  # of a WebSocket's frame around a body
 LAST_WORDS_S = 1  # what uvicorn gets to close connections after the drain
 
 
@@ -73,6 +74,7 @@ def options_of(application: Any, host: str, port: int) -> uvicorn.Config:
         loop="uvloop",
         http=_protocol,  # type: ignore[arg-type] # what makes one is as good as its class
         ws="websockets-sansio",
+        ws_max_size=int(settings.KNOBS["FAIRLANE_BODY_BYTES"]) + FRAME_BYTES,
         lifespan="on",
         access_log=False,
         server_header=False,

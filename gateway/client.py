@@ -12,6 +12,7 @@ from typing import Any
 from gateway.dialect import OPENAI
 from gateway.errors import Refused
 from gateway.headers import Headers, RequestId, stream_headers
+from gateway.records import Record
 
 Message = MutableMapping[str, Any]
 
@@ -36,6 +37,7 @@ class Client:
     ``late``: its body did not come in time. ``evicted``: the gateway stops.
     ``dialect`` is that of the API it speaks. ``tell`` gives the comment for a
     stream that is silent, or nothing. ``work`` is the task that serves it.
+    ``record`` is what is written down of its stream, once that is accepted.
 
     A subclass knows by what way bytes come and go.
     """
@@ -53,6 +55,7 @@ class Client:
         "idle_since_s",
         "late",
         "reading_until_s",
+        "record",
         "request_id",
         "slow",
         "tell",
@@ -72,6 +75,7 @@ class Client:
         self.writing_since_s: float | None = None
         self.reading_until_s: float | None = None
         self.tell: Callable[[], bytes] | None = None
+        self.record: Record | None = None
 
     # What a subclass does
 

@@ -99,6 +99,7 @@ class Work:
         self._books.accept(self.record)
         if self.job.stream:
             self._client.tell = self._remark
+            self._client.record = self.record
         return self
 
     def __exit__(

@@ -28,6 +28,7 @@ from gateway.records import Record
 from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
 from gateway.settings import Settings
+from gateway.ws import SocketConsumer
 from scheduling.core.policy import BackendRule, ClassRule, Policy, PoolRule, TenantRule
 from scheduling.dispatchers.memory import MemoryDispatcher
 from scheduling.engines.endpoint import Endpoint
@@ -153,7 +154,12 @@ async def running_gateway(
 def _application(gateway: Gateway, consumer: GatewayConsumer):
     health = Health(gateway, may_read=lambda secret: False)
 
+    socket = SocketConsumer(gateway)
+
     async def application(scope, receive, send):
+        if scope["type"] == "websocket":
+            await socket(scope, receive, send)
+            return
         await (consumer if scope["path"].startswith("/v1") else health)(scope, receive, send)
 
     return application
