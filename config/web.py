@@ -11,17 +11,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
-from functools import partial
 from typing import Any
 
 import uvicorn
 from django.conf import settings
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from gateway.bounded_http import BoundedHttp, HeadBounds
-from gateway.http_protocol import GatewayProtocol
+from config.protocol import BoundedGatewayHttp, BoundedHttp, HeadBounds
 
 KEEP_ALIVE_S = 75  # longer than the 60 s of the usual load balancers, so that they close first
+FRAME_BYTES = 1024  # of a WebSocket's frame around a body
 LAST_WORDS_S = 1  # what uvicorn gets to close connections after the drain
 
 
@@ -49,12 +48,12 @@ def _application(config: uvicorn.Config) -> Any:
     return found.app if isinstance(found, ProxyHeadersMiddleware) else found
 
 
-def _protocol(bounds: HeadBounds, config: uvicorn.Config, **options: Any) -> asyncio.Protocol:
+def _protocol(config: uvicorn.Config, **options: Any) -> asyncio.Protocol:
     """A connection: where this process has a gateway, with the short way to it."""
-    serve = _application(config).serve
+    bounds, serve = HeadBounds.from_knobs(settings.KNOBS), _application(config).serve
     if serve is None:
         return BoundedHttp(bounds, config=config, **options)
-    return GatewayProtocol(serve, bounds, config=config, **options)
+    return BoundedGatewayHttp(bounds, serve, config=config, **options)
 
 
 def main() -> None:
@@ -73,8 +72,9 @@ def options_of(application: Any, host: str, port: int) -> uvicorn.Config:
         host=host,
         port=port,
         loop="uvloop",
-        http=partial(_protocol, HeadBounds.from_knobs(settings.KNOBS)),  # type: ignore[arg-type] # makes one
+        http=_protocol,  # type: ignore[arg-type] # what makes one is as good as its class
         ws="websockets-sansio",
+        ws_max_size=int(settings.KNOBS["FAIRLANE_BODY_BYTES"]) + FRAME_BYTES,
         lifespan="on",
         access_log=False,
         server_header=False,

@@ -12,6 +12,7 @@ from typing import Any
 from gateway.dialect import OPENAI
 from gateway.errors import Refused
 from gateway.headers import Headers, RequestId
+from gateway.records import Record
 
 Message = MutableMapping[str, Any]
 
@@ -39,7 +40,8 @@ class Client:
     or nothing, and ``early`` the headers of one that is told to wait. ``blank``:
     it gets JSON, and blanks while it waits. ``hold_s`` is for how long its
     status line is held back, when its client says. ``keep`` is given a complete
-    response. ``work`` is the task that serves it.
+    response. ``work`` is the task that serves it. ``record`` is what is written
+    down of it, once it is accepted.
 
     A subclass knows by what way bytes come and go.
     """
@@ -62,6 +64,7 @@ class Client:
         "keep",
         "late",
         "reading_until_s",
+        "record",
         "request_id",
         "slow",
         "tell",
@@ -87,6 +90,7 @@ class Client:
         self.blank = False
         self.hold_s: float | None = None
         self.keep: Callable[[int, Headers, bytes], None] | None = None
+        self.record: Record | None = None
 
     # What a subclass does
 

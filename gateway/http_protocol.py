@@ -16,7 +16,6 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.bounded_http import BoundedHttp, HeadBounds
 from gateway.client import notice_vanishing
 from gateway.direct_client import DirectClient
 
@@ -26,7 +25,7 @@ AHEAD = 8  # requests that are read before the one that runs is answered; while 
 Serve = Callable[[Mapping[str, Any], DirectClient], Coroutine[Any, Any, None]]
 
 
-class GatewayProtocol(BoundedHttp):
+class GatewayProtocol(HttpToolsProtocol):
     """One connection. ``serve`` is what serves a relayed request.
 
     It builds on uvicorn's protocol from the inside, so uvicorn's version is
@@ -36,8 +35,8 @@ class GatewayProtocol(BoundedHttp):
     cycle: Any  # uvicorn's, or a DirectClient
     pipeline: deque[Any]
 
-    def __init__(self, serve: Serve, bounds: HeadBounds, **options: Any) -> None:
-        super().__init__(bounds, **options)
+    def __init__(self, serve: Serve, **options: Any) -> None:
+        super().__init__(**options)
         self._serve = serve
         self._running: DirectClient | None = None
         self._free_since_s: float | None = self.loop.time()
@@ -72,7 +71,6 @@ class GatewayProtocol(BoundedHttp):
 
     def on_message_begin(self) -> None:
         """A request begins. uvicorn's scope for it is made when it turns out to be one of uvicorn's."""
-        self._in_head = True
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -83,7 +81,6 @@ class GatewayProtocol(BoundedHttp):
 
     def on_headers_complete(self) -> None:
         """The head is read: which way does the request go?"""
-        self.check_head()
         self._free_since_s = None
         headers = self.headers
         by_name = dict(headers)
@@ -119,7 +116,6 @@ class GatewayProtocol(BoundedHttp):
     def on_message_complete(self) -> None:
         """A request's body is whole."""
         if isinstance(self.cycle, DirectClient):
-            self._in_body = False
             self.cycle.took_all()
         else:
             super().on_message_complete()
@@ -172,7 +168,6 @@ class GatewayProtocol(BoundedHttp):
             self._start_asgi_task(*self.pipeline.pop())
         else:
             self._free_since_s = self.loop.time()
-        self.linger()
 
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP. In the middle of a response nothing can be said about it."""
@@ -222,7 +217,7 @@ class GatewayProtocol(BoundedHttp):
 
     def _leave_to_uvicorn(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
-        HttpToolsProtocol.on_message_begin(self)
+        super().on_message_begin()
         self.url, self.expect_100_continue = url, expects
         self.headers += headers  # the list that the scope holds
-        HttpToolsProtocol.on_headers_complete(self)
+        super().on_headers_complete()

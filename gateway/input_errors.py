@@ -53,3 +53,10 @@ class TooManyConnections(Overloaded):
     """The gateway holds as many connections as it may. Try again soon."""
 
     code = "too_many_connections"
+
+
+class SocketBusy(Invalid):
+    """A request of this WebSocket still runs: wait for its frame "done", send "cancel", or open another."""
+
+    status = 409
+    code = "request_running"

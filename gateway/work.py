@@ -97,8 +97,9 @@ class Work:
 
     def __enter__(self) -> Self:
         self._books.accept(self.record)
-        self._books.going.enter(self.record, self._client)
         job, client = self.job, self._client
+        self._books.going.enter(self.record, client)
+        client.record = self.record
         if job.stream or job.keep_alive:
             client.tell, client.hold_s, client.blank = self._remark, job.hold_s, not job.stream
         return self
@@ -262,8 +263,7 @@ class Work:
             usage.prompt_tokens = self.job.prompt_tokens
         record.prompt_tokens = usage.prompt_tokens
         record.cached_tokens = usage.cached_tokens
-        record.completion_tokens = usage.completion_tokens
-        record.estimated = usage.estimated
+        record.completion_tokens, record.estimated = usage.completion_tokens, usage.estimated
         record.cost = 0 if lease.refund else usage.cost_tokens
         record.spend = self.job.prices.spend(
             usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens

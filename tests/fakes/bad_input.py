@@ -14,9 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from config.web import options_of
-from gateway.bounded_http import HeadBounds
-from gateway.http_protocol import GatewayProtocol
+from config.protocol import BoundedGatewayHttp, HeadBounds
 from gateway.settings import Settings
 from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_DAY
 from tests.fakes.faulty import faulty_engine, says
@@ -63,18 +61,12 @@ class Answer:
 
 @asynccontextmanager
 async def strict_gateway(script=GOOD_ENGINE, *, bounds=HEAD_BOUNDS, settings=SETTINGS):
-    """A gateway as config/web.py serves it, before an engine that answers whatever it is asked."""
-
-    def product(consumer, application):
-        config = options_of(application, "127.0.0.1", 0)
-        config.http = partial(GatewayProtocol, consumer.serve, bounds)
-        config.lifespan = "off"
-        return config
+    """A gateway behind the protocol of config/web.py, before an engine that answers whatever it is asked."""
 
     policy = CAST.policy(quotas=QUOTAS)
     async with faulty_engine(script) as engine:
         urls = {"gpu-0": f"http://127.0.0.1:{engine.port}"}
-        options = {"settings": settings, "served_by": product}
+        options = {"settings": settings, "protocol": partial(BoundedGatewayHttp, bounds)}
         async with running_gateway(policy, CAST.callers(), urls, **options) as served:
             yield served
 

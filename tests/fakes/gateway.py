@@ -19,7 +19,6 @@ from types import MappingProxyType
 import uvicorn
 
 from gateway import tokens
-from gateway.bounded_http import HeadBounds
 from gateway.callers import Caller, CallerTable
 from gateway.consumers import GatewayConsumer
 from gateway.health import Health
@@ -29,13 +28,13 @@ from gateway.records import Record
 from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
 from gateway.settings import Settings
+from gateway.ws import SocketConsumer
 from scheduling.core.policy import BackendRule, ClassRule, Policy, PoolRule, TenantRule
 from scheduling.dispatchers.memory import MemoryDispatcher
 from scheduling.engines.endpoint import Endpoint
 from tests.fakes.waiting import clock_ms
 
 DIRECT = True  # requests reach the consumer past uvicorn's ASGI; False: through it
-BOUNDS = HeadBounds(read_s=30.0, size_bytes=64 * 1024, headers=200, connections=10_000)
 MODEL = "demo-8b"
 POOL = "main"
 CLASSES = {
@@ -113,7 +112,8 @@ async def running_gateway(
     relay: RelayOptions | None = None,
     feed_age_s=lambda: 0.0,
     on_load=None,
-    served_by=None,
+    protocol=GatewayProtocol,
+    ws="none",
 ) -> AsyncIterator[RunningGateway]:
     """The consumer on a free port. ``endpoints`` maps backend to URL or Endpoint; ``records`` fill up."""
     records: list[Record] = []
@@ -139,8 +139,8 @@ async def running_gateway(
             gateway.set_policy(policy)
         gateway.set_callers(callers)
         consumer = GatewayConsumer(gateway)
-        configured = partial(served_by or plainly, consumer)
-        async with serving(_application(gateway, consumer), configured) as (server, url):
+        http = partial(protocol, consumer.serve) if DIRECT else "httptools"
+        async with serving(_application(gateway, consumer), http, ws) as (server, url):
             try:
                 yield RunningGateway(url, gateway, dispatcher, line, server, records)
             finally:
@@ -154,16 +154,32 @@ async def running_gateway(
 def _application(gateway: Gateway, consumer: GatewayConsumer):
     health = Health(gateway, may_read=lambda secret: False)
 
+    socket = SocketConsumer(gateway)
+
     async def application(scope, receive, send):
+        if scope["type"] == "websocket":
+            await socket(scope, receive, send)
+            return
         await (consumer if scope["path"].startswith("/v1") else health)(scope, receive, send)
 
     return application
 
 
 @asynccontextmanager
-async def serving(application, configured=None) -> AsyncIterator[tuple[uvicorn.Server, str]]:
-    """An ASGI application under uvicorn on a free port of this event loop, or as ``configured``."""
-    server = uvicorn.Server((configured or partial(plainly, None))(application))
+async def serving(application, http="httptools", ws="none") -> AsyncIterator[tuple[uvicorn.Server, str]]:
+    """An ASGI application under uvicorn on a free port of this event loop. ``http`` is uvicorn's option."""
+    config = uvicorn.Config(
+        application,
+        host="127.0.0.1",
+        port=0,
+        http=http,
+        ws=ws,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
     server.capture_signals = NoSignals
     task = asyncio.create_task(server.serve())
     while not server.started:
@@ -175,21 +191,6 @@ async def serving(application, configured=None) -> AsyncIterator[tuple[uvicorn.S
         server.should_exit = True
         server.force_exit = True
         await task
-
-
-def plainly(consumer, application) -> uvicorn.Config:
-    """How uvicorn serves a test, with the short way to a consumer if there is one."""
-    return uvicorn.Config(
-        application,
-        host="127.0.0.1",
-        port=0,
-        http=partial(GatewayProtocol, consumer.serve, BOUNDS) if consumer and DIRECT else "httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=1,
-    )
 
 
 class NoSignals:

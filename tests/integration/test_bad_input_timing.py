@@ -12,7 +12,7 @@ from time import monotonic
 
 import pytest
 
-from gateway.bounded_http import LINGER_S
+from config.protocol import LINGER_S
 from gateway.settings import Settings
 from tests.fakes.bad_input import (
     CHAT,
@@ -93,7 +93,7 @@ async def test_a_body_that_stalls_or_drips_is_a_408() -> None:
 
 
 async def test_a_refused_body_is_not_read_for_ever(monkeypatch) -> None:
-    monkeypatch.setattr("gateway.bounded_http.LINGER_S", 0.2)
+    monkeypatch.setattr("config.protocol.LINGER_S", 0.2)
     assert LINGER_S > 1, "an answer must have the time to arrive"
     async with strict_gateway() as served:
         reader, writer = await connect(served)

@@ -27,13 +27,14 @@ if __name__ == "__main__":
     django.setup()
 
 from gateway.consumers import GatewayConsumer
+from gateway.http_protocol import GatewayProtocol
 from gateway.journal import Journal
 from gateway.records import store
 from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
 from scheduling.dispatchers.memory import MemoryDispatcher
 from scheduling.engines.endpoint import Endpoint
-from tests.fakes.gateway import Cast, plainly, serving
+from tests.fakes.gateway import Cast, serving
 from tests.fakes.waiting import clock_ms
 
 ABOUT_TO, ACCEPTED = "about-to", "accepted"
@@ -65,7 +66,7 @@ async def serve(folder: Path, engine_url: str, cast: Cast) -> None:
     gateway.set_callers(cast.callers())
     journal.start()
     consumer = GatewayConsumer(gateway)
-    async with serving(consumer, partial(plainly, consumer)) as (_, url):
+    async with serving(consumer, partial(GatewayProtocol, consumer.serve)) as (_, url):
         print(os.getpid(), url, flush=True)
         await asyncio.Event().wait()
 

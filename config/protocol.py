@@ -20,6 +20,7 @@ from gateway.dialect import OPENAI
 from gateway.endpoints import ENDPOINTS
 from gateway.errors import Refused
 from gateway.headers import RequestId
+from gateway.http_protocol import GatewayProtocol
 from gateway.input_errors import HeadersTooLarge, HeadersTooSlow, Malformed, TooManyConnections
 
 LINGER_S = 5.0  # for the rest of a body that was refused: to close at once would lose the answer on its way
@@ -87,17 +88,13 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Pass a request on, unless its headers are too many or too large."""
-        self.check_head()
-        super().on_headers_complete()
-
-    def check_head(self) -> None:
-        """Stop the parser when the headers are too many or too large; else the body follows."""
         bounds = self._bounds
         too_large = self._part_bytes + self._data_bytes > (most := bounds.size_bytes) and self._size() > most
         if too_large or len(self.headers) > bounds.headers:
             self._why = HeadersTooLarge()
             raise self._why
         self._in_head, self._in_body = False, True
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """A request is whole."""
@@ -107,12 +104,8 @@ class BoundedHttp(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The answer is sent. If the request was not read to its end, its rest is awaited for a moment."""
         super().on_response_complete()
-        self.linger()
-
-    def linger(self) -> None:
-        """Close soon when the rest of a request that was answered does not come."""
-        if self._in_body and self.cycle.response_complete:
-            self.loop.call_later(LINGER_S, self._stop_lingering, self.cycle)
+        if self._in_body and (cycle := self.cycle) is not None and cycle.response_complete:
+            self.loop.call_later(LINGER_S, self._stop_lingering, cycle)
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn's parser gave up."""
@@ -163,6 +156,10 @@ class BoundedHttp(HttpToolsProtocol):
         lines = [b"%b: %b\r\n" % header for header in (*headers, *request_id.headers(), *ours)]
         self.transport.write(b"".join([STATUS_LINE[refused.status], *lines, b"\r\n", body]))
         self.transport.close()
+
+
+class BoundedGatewayHttp(BoundedHttp, GatewayProtocol):
+    """The same with the short way to the gateway."""
 
 
 def _has_begun(cycle: Any) -> bool:
