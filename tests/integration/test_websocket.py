@@ -51,7 +51,7 @@ async def test_an_answer_is_chunks_then_the_usage_then_done_and_one_record() -> 
     assert usage["usage"]["total_tokens"] == 5
     assert (usage["outcome"], usage["estimated"]) == ("ok", False)
     assert usage["request_id"] == records[0].request_id
-    assert records[0].request_id.startswith("mine~")
+    assert records[0].client_request_id == "mine"
     assert (records[0].outcome, records[0].stream) == ("ok", True)
     assert json.loads(engine.asked[0].body)["stream"] is True, "of a member that comes twice the last counts"
 
