@@ -12,6 +12,14 @@ from benchmarks.load.run import Figures
 DIRECT = "direct"  # no gateway: straight at the engine
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A gateway that nobody asks."""
+
+    rss_mib: float
+    core_percent: float
+
+
 @dataclass(slots=True)
 class Outcome:
     """Figures by scenario and gateway, one entry a round."""
@@ -20,7 +28,7 @@ class Outcome:
     seconds: float
     versions: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
-    idle_rss_mib: dict[str, float] = field(default_factory=dict)
+    rest: dict[str, Rest] = field(default_factory=dict)
     figures: dict[str, dict[str, list[Figures]]] = field(default_factory=dict)
     load_average: list[float] = field(default_factory=list)
 
@@ -57,7 +65,10 @@ class Outcome:
             "load_average": round(statistics.median(self.load_average), 2) if self.load_average else None,
             "versions": self.versions,
             "missing": self.missing,
-            "idle_rss_mib": {name: round(mib, 1) for name, mib in self.idle_rss_mib.items()},
+            "rest": {
+                name: {"rss_mib": round(rest.rss_mib, 1), "core_percent": round(rest.core_percent, 2)}
+                for name, rest in self.rest.items()
+            },
             "scenarios": {
                 scenario: {target: _medians(rounds) for target, rounds in found.items()}
                 for scenario, found in self.figures.items()

@@ -33,13 +33,14 @@ from benchmarks.gateways.base import Gateway, Missing, Running
 from benchmarks.gateways.fairlane import MANY, Fairlane
 from benchmarks.load import loop, process_tree
 from benchmarks.load.run import Lab, Scenario, Target
-from benchmarks.outcome import DIRECT, Outcome
+from benchmarks.outcome import DIRECT, Outcome, Rest
 from benchmarks.scenarios import BY_NAME, READY, SHORT
 from config.trouble import Trouble
 
 ASK_EVERY_S = 0.2
 CALM_SHARE, CALM_S = 0.3, 10.0  # of a core; a gateway that had too much gets so long to put it away
 LOOK_S = 0.1
+REST_S = 2.0
 
 
 class Contest:
@@ -66,7 +67,6 @@ class Contest:
                 self._outcome.missing[gateway.name] = problem
                 running.stop()
             else:
-                self._outcome.idle_rss_mib[gateway.name] = process_tree.rss_bytes(targets[0].pid) / 2**20
                 self.targets += targets
 
     async def _first_answers(self, targets: Sequence[Target], running: Running) -> str:
@@ -80,6 +80,15 @@ class Contest:
             if error:
                 return f"did not start: {error}; {running.last_words()}"
         return ""
+
+    async def rest(self) -> None:
+        """What each holds and does while nobody asks."""
+        pids = {target.name: target.pid for target in self.targets if target.name in self._outcome.versions}
+        before_ns = {name: process_tree.cpu_ns(pid) for name, pid in pids.items()}
+        await asyncio.sleep(REST_S)
+        for name, pid in pids.items():
+            share = (process_tree.cpu_ns(pid) - before_ns[name]) / (REST_S * 1e9)
+            self._outcome.rest[name] = Rest(process_tree.rss_bytes(pid) / 2**20, 100 * share)
 
     async def play(self, scenario: Scenario, rounds: int, seconds: float) -> None:
         """One scenario, round and round."""
@@ -136,6 +145,7 @@ async def measure(
         contest = Contest(lab, Path(folder), outcome)
         try:
             await contest.start(chosen_gateways(against, scenarios))
+            await contest.rest()
             for scenario in scenarios:
                 await contest.play(scenario, rounds, seconds)
         finally:

@@ -105,7 +105,8 @@ def _streams(outcome: Outcome) -> str:
         "3,000 streams: chunks/s": _figure("sse50_3000", "chunks_s", 0),
         "trace64: CPU µs/chunk": _figure("trace64", "cpu_us_chunk", 2),
         "KiB per idle stream": _figure("idle1000", "kib_per_stream", 1),
-        "MiB at rest": lambda outcome, name: _number(outcome.idle_rss_mib.get(name), 0),
+        "MiB at rest": _at_rest("rss_mib", 0),
+        "% of a core at rest": _at_rest("core_percent", 1),
     }
     return _by_gateway("Streams", columns, outcome)
 
@@ -157,6 +158,13 @@ def _times(scenario: str, other: str, figure: str) -> Cell:
 def _added(scenario: str, figure: str) -> Cell:
     def cell(outcome: Outcome, name: str) -> str:
         return NOTHING if name == DIRECT else _number(outcome.added(scenario, name, figure), 2)
+
+    return cell
+
+
+def _at_rest(figure: str, digits: int) -> Cell:
+    def cell(outcome: Outcome, name: str) -> str:
+        return _number(getattr(outcome.rest[name], figure), digits) if name in outcome.rest else NOTHING
 
     return cell
 
