@@ -81,9 +81,11 @@ def usage(span: Span, *, by: Collection[str] = ("tenant", "model"), bucket: str 
     return [UsageSum(**dict(zip(names, (*found[key], *key), strict=True))) for key in sorted(found)]
 
 
-def records(span: Span, outcome: str = "") -> QuerySet[UsageRecord]:
-    """Usage records, the last accepted first."""
+def records(span: Span, outcome: str = "", request_id: str = "") -> QuerySet[UsageRecord]:
+    """Usage records, the last accepted first. ``request_id`` is our own or the client's."""
     rows = _within(UsageRecord.objects.order_by("-accepted_at", "-request_id"), "accepted_at", span)
+    if request_id:
+        rows = rows.filter(Q(request_id=request_id) | Q(client_request_id=request_id))
     return rows.filter(outcome=outcome) if outcome else rows
 
 
