@@ -52,6 +52,7 @@ def main() -> None:
         ws="websockets-sansio",
         lifespan="on",
         access_log=False,
+        log_config=None,  # settings.LOGGING holds
         server_header=False,
         proxy_headers=bool(settings.CSRF_TRUSTED_ORIGINS),  # only an admin who has a proxy names origins
         log_level="warning",

@@ -129,13 +129,13 @@ async def test_while_postgres_is_away_no_stream_stops_and_no_record_is_lost(tmp_
     async with nursery_under_load(tmp_path, 4) as (nursery, load):
         _, url = await nursery.bear()
         load.url = url
-        await until(lambda: load.whole)
+        await until(lambda: load.whole, 20)
         long = Load(load.secret, MODEL, url)
         async with httpx.AsyncClient(
             headers={"authorization": f"Bearer {load.secret}"}, timeout=30
         ) as client:
             stream = asyncio.create_task(long.ask(client, 4000, stream=True))
-            await until(lambda: long.begun)
+            await until(lambda: long.begun, 20)
             await asyncio.to_thread(postgres.close_door)
             already = len(load.whole)
             await stream
@@ -144,7 +144,7 @@ async def test_while_postgres_is_away_no_stream_stops_and_no_record_is_lost(tmp_
             await asyncio.to_thread(postgres.open_door)
         connection.close_pool()
         wanted = load.whole | long.whole
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(40):
             while not wanted <= {name for name, _ in await read(outcomes)}:
                 await asyncio.sleep(0.05)
     assert long.whole
