@@ -77,6 +77,7 @@ def options_of(application: Any, host: str, port: int) -> uvicorn.Config:
         ws_max_size=int(settings.KNOBS["FAIRLANE_BODY_BYTES"]) + FRAME_BYTES,
         lifespan="on",
         access_log=False,
+        log_config=None,  # settings.LOGGING holds
         server_header=False,
         proxy_headers=bool(settings.CSRF_TRUSTED_ORIGINS),  # only an admin who has a proxy names origins
         log_level="warning",

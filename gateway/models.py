@@ -126,11 +126,6 @@ class UsageRecord(models.Model):
             ),
             # Records are stored about in the order in which they end, so a few bytes a megabyte will do.
             BrinIndex(fields=["ended_at"], autosummarize=True, name="usage_by_end"),
-            # A tenant asks for one request by our id, or by its own.
-            models.Index(fields=["request_id"], name="usage_by_id"),
-            models.Index(
-                fields=["client_request_id"], condition=~Q(client_request_id=""), name="usage_by_clients_id"
-            ),
         ]
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from gateway import tokens
 from gateway.callers import Caller, CallerTable
 from gateway.models import ApiToken
-from gateway.usage import Span, UsageSum, records, usage
+from gateway.usage import Span, UsageSum, record_of, records, usage
 from gateway.used import used
 from scheduling.core.quota import Key, Scope
 from scheduling.models import Change, Tenant
@@ -33,6 +33,7 @@ __all__ = [
     "admin_caller",
     "api_tokens",
     "callers",
+    "record_of",
     "records",
     "tenant_use",
     "usage",

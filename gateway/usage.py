@@ -11,10 +11,13 @@ from django.db.models import Aggregate, Count, F, Model, Q, QuerySet, Sum
 from django.db.models.functions import TruncDay, TruncHour, TruncMinute
 from django.utils import timezone
 
+from gateway.headers import made_at
 from gateway.models import DailyUsage, HourlyUsage, UsageRecord
 from scheduling.core.outcome import Outcome
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+# From a request's first byte, when it gets its id, to its acceptance.
+CLOCK_STEP, LONGEST_BODY = timedelta(seconds=5), timedelta(minutes=5)
 BUCKETS = {"minute": TruncMinute, "hour": TruncHour, "day": TruncDay}
 IS_BUCKETS = {("hour", HourlyUsage), ("day", DailyUsage)}  # nothing to cut there
 
@@ -81,10 +84,26 @@ def usage(span: Span, *, by: Collection[str] = ("tenant", "model"), bucket: str 
     return [UsageSum(**dict(zip(names, (*found[key], *key), strict=True))) for key in sorted(found)]
 
 
-def records(span: Span, outcome: str = "") -> QuerySet[UsageRecord]:
-    """Usage records, the last accepted first."""
+def records(span: Span, outcome: str = "", request_id: str = "") -> QuerySet[UsageRecord]:
+    """Usage records, the last accepted first. ``request_id`` is our own or the client's."""
     rows = _within(UsageRecord.objects.order_by("-accepted_at", "-request_id"), "accepted_at", span)
+    if request_id:
+        rows = rows.filter(Q(request_id=request_id) | Q(client_request_id=request_id))
     return rows.filter(outcome=outcome) if outcome else rows
+
+
+def record_of(request_id: str, tenant: str) -> UsageRecord | None:
+    """A tenant's record by our id of the request, or the latest of a day that its client calls so."""
+    rows = UsageRecord.objects.filter(tenant=tenant).order_by("-accepted_at")
+    if (made_s := made_at(request_id)) is not None:
+        made = datetime.fromtimestamp(made_s, UTC)
+        return rows.filter(_between(made - CLOCK_STEP, made + LONGEST_BODY), request_id=request_id).first()
+    since = timezone.now() - DAY
+    return rows.filter(accepted_at__gte=since, client_request_id=request_id).first()
+
+
+def _between(since: datetime, until: datetime) -> Q:
+    return Q(accepted_at__gte=since, accepted_at__lt=until)
 
 
 def _parts(span: Span, bucket: str) -> Iterator[_Part]:

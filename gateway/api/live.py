@@ -68,6 +68,9 @@ class RecordQuery(SpanQuery, PageQuery):
     """Which records."""
 
     outcome: str = ""
+    request_id: str = Field(
+        "", max_length=128, description="Our id of one request, or what its client calls it."
+    )
 
 
 class RecordOut(Schema):
@@ -130,7 +133,7 @@ def read_usage(request: HttpRequest, query: Query[UsageQuery]) -> object:
 @usage.get("/records", response=answers(Page[RecordOut]))
 def list_records(request: HttpRequest, query: Query[RecordQuery]) -> object:
     """Single requests, the last accepted first."""
-    return page(selectors.records(_span(query), query.outcome), query, "-pk")
+    return page(selectors.records(_span(query), query.outcome, query.request_id), query, "-pk")
 
 
 def _span(query: SpanQuery) -> Span:

@@ -20,8 +20,6 @@ CREATE TABLE gateway_usagerecord (LIKE gateway_usagerecord_whole INCLUDING CONST
     PARTITION BY RANGE (accepted_at);
 ALTER TABLE gateway_usagerecord ADD PRIMARY KEY (accepted_at, request_id);
 CREATE INDEX usage_by_tenant_and_time ON gateway_usagerecord (tenant, accepted_at);
-CREATE INDEX usage_by_id ON gateway_usagerecord (request_id);
-CREATE INDEX usage_by_clients_id ON gateway_usagerecord (client_request_id) WHERE client_request_id <> '';
 CREATE INDEX usage_gone_wrong ON gateway_usagerecord (outcome, accepted_at) WHERE outcome <> 'ok';
 CREATE INDEX usage_by_end ON gateway_usagerecord USING brin (ended_at) WITH (autosummarize = on);
 
@@ -50,7 +48,7 @@ UPDATE gateway_usagerecord SET client_request_id = split_part(request_id, '~', 1
 
 JOIN = """
 ALTER TABLE gateway_usagerecord RENAME TO gateway_usagerecord_cut;
-DROP INDEX usage_by_tenant_and_time, usage_gone_wrong, usage_by_end, usage_by_id, usage_by_clients_id;
+DROP INDEX usage_by_tenant_and_time, usage_gone_wrong, usage_by_end;
 CREATE TABLE gateway_usagerecord (LIKE gateway_usagerecord_cut INCLUDING CONSTRAINTS);
 INSERT INTO gateway_usagerecord
     SELECT DISTINCT ON (request_id) * FROM gateway_usagerecord_cut ORDER BY request_id, accepted_at;
@@ -192,10 +190,6 @@ RECORD = migrations.CreateModel(
             ),
             django.contrib.postgres.indexes.BrinIndex(
                 autosummarize=True, fields=["ended_at"], name="usage_by_end"
-            ),
-            models.Index(fields=["request_id"], name="usage_by_id"),
-            models.Index(
-                fields=["client_request_id"], condition=~models.Q(client_request_id=""), name="usage_by_clients_id"
             ),
         ],
         "constraints": [

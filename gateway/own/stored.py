@@ -5,20 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
-
 from gateway.going import Held
-from gateway.models import UsageRecord
 from gateway.records import COLUMNS, Record
+from gateway.usage import record_of
 
 
 def stored(tenant: str, name: str) -> Held | None:
-    """The tenant's record of that id: ours, or the client's own; of several the last. For a thread."""
-    rows = UsageRecord.objects.filter(Q(request_id=name) | Q(client_request_id=name), tenant=tenant)
-    row = rows.order_by("-accepted_at").values(*COLUMNS).first()
+    """The tenant's record by our id, or the last of a day that its client calls so. For a thread."""
+    row = record_of(name, tenant)
     if row is None:
         return None
-    record = Record(**{column: _plain(row[column]) for column in COLUMNS})
+    record = Record(**{column: _plain(getattr(row, column)) for column in COLUMNS})
     return Held(record, record.client_request_id or record.request_id)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from django.db import connection, connections
 
+from gateway.headers import RequestId
 from gateway.journal import REJECTED, Journal
 from gateway.models import UsageRecord
 from gateway.records import COLUMNS, Away, Record, Unstorable, store
+from gateway.selectors import record_of
 from tests.fakes.gateway import MODEL
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -40,6 +44,17 @@ def test_a_request_is_stored_once_however_often_it_is_given():
 def test_one_batch_may_hold_a_request_twice():
     store([record("a"), record("a")])
     assert UsageRecord.objects.count() == 1
+
+
+def test_one_record_is_found_by_its_owner_by_our_id_and_by_the_clients():
+    now = time.time()
+    ours = [RequestId({b"x-request-id": b"mine"}).own for _ in range(2)]
+    for age_s, name in enumerate(ours):
+        store([record(name, accepted_at=now - age_s, client_request_id="mine")])
+    assert record_of(ours[1], "research").request_id == ours[1]
+    assert record_of("mine", "research").request_id == ours[0]
+    assert record_of(ours[0], "chat") is None
+    assert record_of("another", "research") is None
 
 
 @pytest.mark.parametrize("changes", [{"outcome": "nonsense"}, {"model": "m" * 201}, {"prompt_tokens": -1}])

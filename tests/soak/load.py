@@ -40,7 +40,7 @@ class Load:
             for _ in range(clients):
                 group.create_task(self._ask_on(client))
 
-    async def another_head(self, patience_s: float = 5.0) -> None:
+    async def another_head(self, patience_s: float = 20.0) -> None:
         """Wait until one more answer has begun."""
         known = len(self.begun)
         await until(lambda: len(self.begun) > known, patience_s)

@@ -49,6 +49,17 @@ def test_records_of_one_instant_come_in_pages_none_of_them_twice(api) -> None:
     is_problem(api("GET", "usage/records", cursor="Wzdd", **query), 422)
 
 
+def test_a_record_is_found_by_our_id_and_by_the_clients(api) -> None:
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    save(*(used(f"req-{n}", "chat", "llama", noon, client_request_id=f"mine-{n % 2}") for n in range(3)))
+    query = {"since": "2026-03-01T00:00:00Z", "until": "2026-03-02T00:00:00Z"}
+    found = {
+        name: [row["request_id"] for row in api.items("usage/records", request_id=name, **query)]
+        for name in ("req-1", "mine-0", "nobodys")
+    }
+    assert found == {"req-1": ["req-1"], "mine-0": ["req-2", "req-0"], "nobodys": []}
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

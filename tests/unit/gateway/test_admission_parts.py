@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from gateway.classes import choose_class
 from gateway.doorman import Doorman
 from gateway.engine_errors import EngineRefused, engine_failed, outcome_of
 from gateway.errors import Forbidden, Invalid, QueueFull, RateLimited, Refused, Suspended, Unauthenticated
-from gateway.headers import RequestId, duration, quota_headers, refusal_headers
+from gateway.headers import RequestId, duration, made_at, quota_headers, refusal_headers
 from gateway.settings import Settings
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import TenantRule
@@ -217,6 +218,12 @@ def test_a_clients_request_id_is_shown_back_and_never_used_as_the_key():
     assert first.clients == second.clients == "trace-1"
     assert "trace-1" not in first.own
     assert first.own != second.own
+    assert time.time() - 60 < made_at(first.own) <= time.time()
+
+
+@pytest.mark.parametrize("name", ["", "trace-1", "req_", "req_4353fb77dcbcfcd46ff6a80a", "req_" + "x" * 27])
+def test_only_our_own_ids_say_when_they_were_made(name):
+    assert made_at(name) is None
 
 
 @pytest.mark.parametrize("value", [b"", b"a b", b"x" * 129, b"a\nb", "é".encode(), b"<script>"])
