@@ -36,6 +36,7 @@ CLIENTS_DO = {
     "exhausted": "429 `insufficient_quota`: not retried",
     "wait": "waits in line while comments come",
     "wait_whole": "waits in line, not streamed",
+    "wait_blanks": "the same with `x-keepalive: whitespace`",
     "leaves": "leaves in mid-stream: the engine stops, the seat is free",
     "leaves_line": "leaves the line",
     "dies": "the engine dies in mid-stream: raised",

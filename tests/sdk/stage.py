@@ -160,6 +160,7 @@ class Stage:
             "tools": scene == "tool",
             "usage": False,
             "retries": 2,
+            "headers": {},
             "until": str(self.leave_now),
             **changes,
         }

@@ -20,6 +20,7 @@ CALLED = [[TOOL, {"city": "Paris"}]]
 BROKEN = ("fault", "end_early", "break_off", "close")
 HALF = "one two"
 REFUSED = re.compile(rb"^HTTP/1.1 429 ", re.MULTILINE)
+BLANKS = re.compile(rb"\r\n\r\n[0-9a-f]+\r\n\s+\r\n")  # the first chunk of an answer
 COMMENT = re.compile(rb": queued position=1\b")
 
 
@@ -158,6 +159,17 @@ def test_whoever_waits_in_line_gets_the_whole_answer(stage: Stage, verb: str, ro
     assert stage.driver.result()["text"] == TEXT
     assert stage.attempts == 1
     stage.see(row)
+
+
+@every_client
+def test_blanks_before_an_answer_that_waits_do_no_harm(stage: Stage) -> None:
+    house = stage.house
+    with house.full():
+        headers = {"x-keepalive": "whitespace"}
+        stage.driver.begin("ask", **stage.on_wire(model=NARROW, headers=headers))
+        until(lambda: BLANKS.search(house.wire.said))
+    assert stage.driver.result()["text"] == TEXT
+    stage.see("wait_blanks")
 
 
 @every_client

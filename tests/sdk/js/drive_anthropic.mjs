@@ -6,7 +6,13 @@ import { leaveInLine, now, serve, TIMEOUT_MS, TOOL } from "./loop.mjs";
 const TOOLS = [{ name: TOOL.name, description: TOOL.description, input_schema: TOOL.parameters }];
 
 const clientOf = (call) =>
-  new Anthropic({ baseURL: call.url, apiKey: call.key, maxRetries: call.retries, timeout: TIMEOUT_MS });
+  new Anthropic({
+    baseURL: call.url,
+    apiKey: call.key,
+    maxRetries: call.retries,
+    defaultHeaders: call.headers,
+    timeout: TIMEOUT_MS,
+  });
 
 const requestOf = (call, more = {}) => ({
   model: call.model,

@@ -6,7 +6,13 @@ import { leaveInLine, now, serve, TIMEOUT_MS, TOOL } from "./loop.mjs";
 const TOOLS = [{ type: "function", function: TOOL }];
 
 const clientOf = (call) =>
-  new OpenAI({ baseURL: `${call.url}/v1`, apiKey: call.key, maxRetries: call.retries, timeout: TIMEOUT_MS });
+  new OpenAI({
+    baseURL: `${call.url}/v1`,
+    apiKey: call.key,
+    maxRetries: call.retries,
+    defaultHeaders: call.headers,
+    timeout: TIMEOUT_MS,
+  });
 
 const requestOf = (call, more = {}) => ({
   model: call.model,

@@ -13,6 +13,7 @@ const providerOf = (call) =>
     name: "fairlane",
     baseURL: `${call.url}/v1`,
     apiKey: call.key,
+    headers: call.headers,
     includeUsage: call.usage,
   });
 

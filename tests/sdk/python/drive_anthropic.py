@@ -14,7 +14,8 @@ def told(message):
 
 class Driver:
     def client(self, call, kind=anthropic.Anthropic):
-        return kind(base_url=call.url, api_key=call.key, max_retries=call.retries, timeout=TIMEOUT_S)
+        options = {"max_retries": call.retries, "default_headers": call.headers, "timeout": TIMEOUT_S}
+        return kind(base_url=call.url, api_key=call.key, **options)
 
     def request(self, call):
         tools = {"tools": TOOLS} if call.tools else {}

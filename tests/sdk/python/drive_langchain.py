@@ -21,6 +21,7 @@ class Driver:
             max_tokens=8,
             max_retries=call.retries,
             timeout=TIMEOUT_S,
+            default_headers=call.headers,
             stream_usage=call.usage,
         )
         return model.bind_tools(TOOLS) if call.tools else model

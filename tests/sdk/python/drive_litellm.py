@@ -28,6 +28,7 @@ class Driver:
             "max_tokens": 8,
             "max_retries": call.retries,
             "timeout": TIMEOUT_S,
+            "extra_headers": call.headers,
             **tools,
             **more,
         }

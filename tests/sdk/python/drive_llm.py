@@ -34,7 +34,7 @@ class Failed(Exception):
 class Driver:
     def arguments(self, call, *more):
         model = {"model_id": "fairlane", "model_name": call.model, "api_base": f"{call.url}/v1"}
-        model |= {"api_key_name": "fairlane", "supports_tools": True}
+        model |= {"api_key_name": "fairlane", "supports_tools": True, "headers": call.headers}
         (FOLDER / "extra-openai-models.yaml").write_text(json.dumps([model]))
         tools = ["--functions", FUNCTION] if call.tools else []
         options = ["--key", call.key, "-o", "max_tokens", "8", "--no-log", *tools, *more]

@@ -8,7 +8,8 @@ TOOLS = [{"type": "function", "function": TOOL}]
 
 class Driver:
     def client(self, call, kind=openai.OpenAI):
-        return kind(base_url=f"{call.url}/v1", api_key=call.key, max_retries=call.retries, timeout=TIMEOUT_S)
+        options = {"max_retries": call.retries, "default_headers": call.headers, "timeout": TIMEOUT_S}
+        return kind(base_url=f"{call.url}/v1", api_key=call.key, **options)
 
     def request(self, call, **more):
         tools = {"tools": TOOLS} if call.tools else {}
