@@ -174,6 +174,9 @@ async def test_an_upload_that_breaks_off_or_takes_too_long_leaves_nothing(valkey
     async with batch_scene("chat") as scene:
         gone = await send_half(scene, started)
         await until_stored(1)
+        tighten(scene, tenant_uploads=1)
+        with pytest.raises(openai.RateLimitError) as second:
+            await scene.upload("chat", line("a"))
         gone.close()
         await until_stored(0)
         tighten(scene, upload_read_s=0.3)
@@ -182,6 +185,7 @@ async def test_an_upload_that_breaks_off_or_takes_too_long_leaves_nothing(valkey
         late.close()
         left = await read(StoredFile.objects.count)
 
+    assert second.value.code == "too_many_uploads"
     assert b"408 Request Timeout" in answer
     assert b'"code":"body_timeout"' in answer
     assert left == 0
