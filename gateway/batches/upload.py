@@ -12,12 +12,11 @@ from datetime import timedelta
 from functools import partial
 from pathlib import PurePosixPath
 
-from django.utils import timezone
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from gateway.batches import files
 from gateway.batches.errors import NotMultipart, TooManyUploads
-from gateway.batches.files import CHUNK_BYTES, FileWriter
+from gateway.batches.files import CHUNK_BYTES, FILENAME_CHARS, FileWriter
 from gateway.batches.models import StoredFile
 from gateway.batches.threads import in_thread
 from gateway.body import ClientLeft
@@ -107,7 +106,7 @@ async def _receive(
         if writer is None:
             raise NotMultipart("The form has no part called file.", param="file")
         writer.file.filename = form.filename
-        writer.file.expires_at = timezone.now() + timedelta(seconds=keep_s)
+        writer.file.expires_at = writer.file.created_at + timedelta(seconds=keep_s)
         await in_thread(writer.add, bytes(form.pending))
         return await in_thread(writer.close)
     except (Refused, ClientLeft):
@@ -212,4 +211,4 @@ def _too_large(settings: Settings) -> TooLarge:
 def _clean(filename: str | None) -> str:
     """The last part of the name, without anything that could do harm where it is shown."""
     name = CONTROL.sub("", PurePosixPath((filename or "").replace("\\", "/")).name)
-    return name or UNNAMED
+    return name[:FILENAME_CHARS] or UNNAMED

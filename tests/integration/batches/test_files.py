@@ -82,7 +82,7 @@ async def test_a_file_is_stored_listed_read_back_and_deleted(valkey):
         api = scene.clients["chat"].files
         keep = {"anchor": "created_at", "seconds": 3600}
         made = await api.create(file=("lines.jsonl", content), purpose="batch")
-        other = await api.create(file=("other.jsonl", b"x"), purpose="batch", expires_after=keep)
+        other = await api.create(file=("o" * 300, b"x"), purpose="batch", expires_after=keep)
         found = await api.retrieve(made.id)
         listed = [file.id async for file in api.list(limit=1)]
         oldest = [file.id async for file in api.list(order="asc", purpose="batch")]
@@ -100,7 +100,7 @@ async def test_a_file_is_stored_listed_read_back_and_deleted(valkey):
         "processed",
     )
     assert made.expires_at - made.created_at == 30 * 86400
-    assert other.expires_at - other.created_at == 3600
+    assert (other.expires_at - other.created_at, other.filename) == (3600, "o" * 255)
     assert found == made
     assert listed == [other.id, made.id]
     assert oldest == [made.id, other.id]
