@@ -200,6 +200,7 @@ KNOBS = (
     ),
     Knob("FAIRLANE_FILE_KEEP_S", 30 * 86400.0, "How long files and ended batches are kept.", 3600),
     Knob("FAIRLANE_UPLOAD_READ_S", 600.0, "How long a client may take to send a file.", 1),
+    Knob("FAIRLANE_TENANT_UPLOADS", 8, "Files that a tenant may upload at once to one gateway process.", 1),
     Knob("FAIRLANE_OPEN_BATCHES", 100, "Batches of a tenant that have not ended.", 1),
     Knob("FAIRLANE_BATCH_REQUESTS", 50000, "The most requests in one batch.", 1),
     Knob(

@@ -36,6 +36,7 @@ class Settings:
     tenant_files_bytes: int = 2 * 1024 * 1024 * 1024
     file_keep_s: float = 30 * 86400.0
     upload_read_s: float = 600.0
+    tenant_uploads: int = 8
     open_batches: int = 100
 
     @classmethod

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
@@ -10,7 +12,7 @@ import msgspec
 from gateway.batches import files, selectors, services, shapes
 from gateway.batches.errors import ListOrNew, ReadOrDelete
 from gateway.batches.lines import BATCH_ENDPOINTS
-from gateway.batches.models import WINDOW, StoredFile
+from gateway.batches.models import WINDOW, Batch, StoredFile
 from gateway.batches.services import Wanted
 from gateway.batches.threads import in_thread
 from gateway.batches.upload import keep_s, receive
@@ -24,6 +26,8 @@ BATCHES_PAGE, BATCHES_MOST = 20, 100
 METADATA_PAIRS, METADATA_KEY_CHARS, METADATA_VALUE_CHARS = 16, 64, 512
 ORDERS = ("asc", "desc")
 READ = ("GET", "HEAD")
+
+Row = TypeVar("Row", StoredFile, Batch)
 
 
 class _Keep(msgspec.Struct):
@@ -79,7 +83,7 @@ async def _files(visit: Visit) -> None:
     order = query.get("order", "desc")
     if order not in ORDERS:
         raise Invalid(f"order must be asc or desc, not {order[:20]!r}.", param="order")
-    rows, more = await in_thread(
+    wanted = partial(
         selectors.own_files,
         tenant,
         query.get("purpose", ""),
@@ -87,7 +91,7 @@ async def _files(visit: Visit) -> None:
         _limit(query, FILES_PAGE, FILES_MOST),
         oldest_first=order == "asc",
     )
-    await visit.say(shapes.page([shapes.file(row) for row in rows], more=more))
+    await visit.say(await in_thread(_page, wanted, shapes.file))
 
 
 async def _file(visit: Visit, file_id: str) -> None:
@@ -108,7 +112,11 @@ async def _content(visit: Visit, file_id: str) -> None:
     await client.begin(200, [(b"content-type", CONTENT), (b"content-length", b"%d" % file.bytes)])
     await client.write(first)
     for number in range(1, _chunks(file)):
-        await client.write(await in_thread(files.chunk, file, number))
+        data = await in_thread(files.chunk, file, number)
+        if not data:  # it was deleted meanwhile
+            await client.break_off()
+            return
+        await client.write(data)
     await client.finish()
 
 
@@ -123,8 +131,14 @@ async def _batches(visit: Visit) -> None:
         raise ListOrNew
     query = _query(visit)
     limit = _limit(query, BATCHES_PAGE, BATCHES_MOST)
-    rows, more = await in_thread(selectors.own_batches, tenant, query.get("after", ""), limit)
-    await visit.say(shapes.page([shapes.batch(row) for row in rows], more=more))
+    asked = partial(selectors.own_batches, tenant, query.get("after", ""), limit)
+    await visit.say(await in_thread(_page, asked, shapes.batch))
+
+
+def _page(wanted: Callable[[], tuple[list[Row], bool]], shape: Callable[[Row], shapes.Shape]) -> bytes:
+    """A list as JSON, made in the thread that read it: ten thousand rows would hold the event loop."""
+    rows, more = wanted()
+    return shapes.page([shape(row) for row in rows], more=more)
 
 
 def _wanted(visit: Visit, body: bytes) -> Wanted:

@@ -64,6 +64,16 @@ class TooManyBatches(Refused):
     retry_after_ms = 60_000
 
 
+class TooManyUploads(Refused):
+    """The tenant uploads as many files at once as it may."""
+
+    status = 429
+    type = "rate_limit_error"
+    code = "too_many_uploads"
+    outcome = Outcome.QUOTA
+    retry_after_ms = 5000
+
+
 class StorageAway(Refused):
     """Files and batches cannot be reached now: the database does not answer. Requests for answers go on."""
 

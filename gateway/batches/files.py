@@ -82,9 +82,11 @@ def create(
         raise Forbidden("The tenant of this API token is not known here.")
     if most_bytes is not None and stored_bytes(owner.pk) >= most_bytes:
         raise StorageFull
-    ends = timezone.now() + timedelta(seconds=keep_s)
-    file = StoredFile(tenant=owner, purpose=purpose, filename=filename[:FILENAME_CHARS], expires_at=ends)
-    file.save()
+    now = timezone.now()
+    times = {"created_at": now, "expires_at": now + timedelta(seconds=keep_s)}
+    file = StoredFile.objects.create(
+        tenant=owner, purpose=purpose, filename=filename[:FILENAME_CHARS], **times
+    )
     return FileWriter(file, most_bytes)
 
 

@@ -11,8 +11,11 @@ from gateway.endpoints import ENDPOINTS
 
 CUSTOM_ID_CHARS = 512
 EMBEDDINGS = "/v1/embeddings"
+MESSAGES = "/v1/messages"  # Anthropic's batches are another API, and its errors have no codes to go by
 BATCH_ENDPOINTS = frozenset(
-    path for path, endpoint in ENDPOINTS.items() if endpoint.generates or path == EMBEDDINGS
+    path
+    for path, endpoint in ENDPOINTS.items()
+    if path == EMBEDDINGS or (endpoint.generates and path != MESSAGES)
 )
 BOM = b"\xef\xbb\xbf"
 LINE_BREAKS = (b"\n", b"\r")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from pathlib import PurePosixPath
 
-from django.utils import timezone
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from gateway.batches import files
-from gateway.batches.errors import NotMultipart
-from gateway.batches.files import CHUNK_BYTES, FileWriter
+from gateway.batches.errors import NotMultipart, TooManyUploads
+from gateway.batches.files import CHUNK_BYTES, FILENAME_CHARS, FileWriter
 from gateway.batches.models import StoredFile
 from gateway.batches.threads import in_thread
 from gateway.body import ClientLeft
@@ -31,6 +31,7 @@ MOST_PARTS = 20
 PURPOSE = StoredFile.Purpose.BATCH
 LEAST_KEEP_S, MOST_KEEP_S = 3600, 30 * 24 * 3600  # as OpenAI has it
 UNNAMED = "upload.jsonl"
+_running: Counter[str] = Counter()  # uploads by tenant
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -77,6 +78,27 @@ async def receive(
 ) -> StoredFile:
     """Store the file of an upload. Raises Refused, and then nothing of it is kept."""
     form, parser = Form(), _parser(headers, settings)
+    with _turn(tenant, settings.tenant_uploads):
+        return await _receive(tenant, form, parser, client, settings)
+
+
+@contextmanager
+def _turn(tenant: str, most: int) -> Iterator[None]:
+    """One of the uploads that a tenant may have at once in this process. Raises TooManyUploads."""
+    if _running[tenant] >= most:
+        raise TooManyUploads(f"The tenant may upload {most} files at once.")
+    _running[tenant] += 1
+    try:
+        yield
+    finally:
+        _running[tenant] -= 1
+        if not _running[tenant]:
+            del _running[tenant]
+
+
+async def _receive(
+    tenant: str, form: Form, parser: PushMultipartParser, client: Client, settings: Settings
+) -> StoredFile:
     try:
         await _read(form, parser, client, _Storage(tenant, settings))
         keep_s = _checked(form, settings)
@@ -84,7 +106,7 @@ async def receive(
         if writer is None:
             raise NotMultipart("The form has no part called file.", param="file")
         writer.file.filename = form.filename
-        writer.file.expires_at = timezone.now() + timedelta(seconds=keep_s)
+        writer.file.expires_at = writer.file.created_at + timedelta(seconds=keep_s)
         await in_thread(writer.add, bytes(form.pending))
         return await in_thread(writer.close)
     except (Refused, ClientLeft):
@@ -189,4 +211,4 @@ def _too_large(settings: Settings) -> TooLarge:
 def _clean(filename: str | None) -> str:
     """The last part of the name, without anything that could do harm where it is shown."""
     name = CONTROL.sub("", PurePosixPath((filename or "").replace("\\", "/")).name)
-    return name or UNNAMED
+    return name[:FILENAME_CHARS] or UNNAMED

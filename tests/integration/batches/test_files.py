@@ -82,7 +82,7 @@ async def test_a_file_is_stored_listed_read_back_and_deleted(valkey):
         api = scene.clients["chat"].files
         keep = {"anchor": "created_at", "seconds": 3600}
         made = await api.create(file=("lines.jsonl", content), purpose="batch")
-        other = await api.create(file=("other.jsonl", b"x"), purpose="batch", expires_after=keep)
+        other = await api.create(file=("o" * 300, b"x"), purpose="batch", expires_after=keep)
         found = await api.retrieve(made.id)
         listed = [file.id async for file in api.list(limit=1)]
         oldest = [file.id async for file in api.list(order="asc", purpose="batch")]
@@ -100,7 +100,7 @@ async def test_a_file_is_stored_listed_read_back_and_deleted(valkey):
         "processed",
     )
     assert made.expires_at - made.created_at == 30 * 86400
-    assert other.expires_at - other.created_at == 3600
+    assert (other.expires_at - other.created_at, other.filename) == (3600, "o" * 255)
     assert found == made
     assert listed == [other.id, made.id]
     assert oldest == [made.id, other.id]
@@ -174,6 +174,9 @@ async def test_an_upload_that_breaks_off_or_takes_too_long_leaves_nothing(valkey
     async with batch_scene("chat") as scene:
         gone = await send_half(scene, started)
         await until_stored(1)
+        tighten(scene, tenant_uploads=1)
+        with pytest.raises(openai.RateLimitError) as second:
+            await scene.upload("chat", line("a"))
         gone.close()
         await until_stored(0)
         tighten(scene, upload_read_s=0.3)
@@ -182,6 +185,7 @@ async def test_an_upload_that_breaks_off_or_takes_too_long_leaves_nothing(valkey
         late.close()
         left = await read(StoredFile.objects.count)
 
+    assert second.value.code == "too_many_uploads"
     assert b"408 Request Timeout" in answer
     assert b'"code":"body_timeout"' in answer
     assert left == 0
