@@ -63,7 +63,7 @@ async def test_both_apis_answer_whole_and_in_events_and_report_their_usage(engin
     assert 1 <= whole.completion_tokens <= 8
     assert 1 <= streamed.completion_tokens <= 8
     assert not whole.estimated
-    # llama.cpp leaves out message_start, with the prompt's figures, when its first token is no whole character
+    # llama.cpp leaves message_start out, and so the prompt, when its first token is no whole character
     assert not streamed.estimated or (engine.engine == "llamacpp" and "message_start" not in answer.text)
 
 
