@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from gateway.client import Client
+from gateway.headers import RequestId
 from gateway.own.errors import CancelledByOwner
 from gateway.records import Record
 
@@ -19,9 +20,8 @@ class Held(NamedTuple):
     clients_id: str
 
 
-class _Going(NamedTuple):
-    record: Record
-    client: Client
+_Going = tuple[Record, Client]  # plain tuples: every request makes two
+_Ended = tuple[Record, RequestId]
 
 
 class Going:
@@ -29,39 +29,40 @@ class Going:
 
     def __init__(self) -> None:
         self._tenants: dict[str, dict[str, _Going]] = {}
-        self._ended: dict[str, Held] = {}
-        self._ended_before: dict[str, Held] = {}
+        self._ended: dict[str, _Ended] = {}
+        self._ended_before: dict[str, _Ended] = {}
 
     def enter(self, record: Record, client: Client) -> None:
         """The request is accepted."""
         own = self._tenants.get(record.tenant)
         if own is None:
             own = self._tenants[record.tenant] = {}
-        own[record.request_id] = _Going(record, client)
+        own[record.request_id] = (record, client)
 
     def leave(self, record: Record) -> None:
         """It is over; its outcome is about to be written into the record."""
         own = self._tenants[record.tenant]
-        going = own.pop(record.request_id)
+        _, client = own.pop(record.request_id)
         if not own:
             del self._tenants[record.tenant]
         if len(self._ended) >= REMEMBERED:
             self._ended_before, self._ended = self._ended, {}
-        self._ended[record.request_id] = Held(record, going.client.request_id.shown.decode())
+        self._ended[record.request_id] = (record, client.request_id)
 
     def of(self, tenant: str) -> list[Held]:
         """What waits or runs of the tenant's, in the order of acceptance."""
         own = self._tenants.get(tenant, {})
-        return [Held(record, client.request_id.shown.decode()) for record, client in own.values()]
+        return [_held(record, client.request_id) for record, client in own.values()]
 
     def find(self, tenant: str, name: str) -> Held | None:
         """The tenant's request of that id: ours, or the client's own; of several the last that came.
 
         One that goes on before one that has ended.
         """
-        going = self._going(tenant, name)
+        shown, own = name.encode(), self._tenants.get(tenant, {})
+        going = own.get(name) or _last(each for each in own.values() if each[1].request_id.shown == shown)
         if going is not None:
-            return Held(going.record, going.client.request_id.shown.decode())
+            return _held(going[0], going[1].request_id)
         for ended in (self._ended, self._ended_before):
             if found := _find_ended(ended, tenant, name):
                 return found
@@ -70,16 +71,9 @@ class Going:
     def cancel(self, tenant: str, request_id: str) -> bool:
         """Take the request out of line, or off its engine, for its owner. False when it ends already."""
         going = self._tenants.get(tenant, {}).get(request_id)
-        if going is None or going.client.ended:
+        if going is None or going[1].ended:
             return False
-        return going.client.evict(CancelledByOwner())
-
-    def _going(self, tenant: str, name: str) -> _Going | None:
-        own = self._tenants.get(tenant)
-        if own is None:
-            return None
-        shown = name.encode()
-        return own.get(name) or _last(each for each in own.values() if each.client.request_id.shown == shown)
+        return going[1].evict(CancelledByOwner())
 
 
 def _last(found: Iterable[_Going]) -> _Going | None:
@@ -89,11 +83,16 @@ def _last(found: Iterable[_Going]) -> _Going | None:
     return last
 
 
-def _find_ended(ended: Mapping[str, Held], tenant: str, name: str) -> Held | None:
-    held = ended.get(name)
-    if held is not None and held.record.tenant == tenant:
-        return held
-    for held in reversed(list(ended.values())):
-        if held.clients_id == name and held.record.tenant == tenant:
-            return held
+def _find_ended(ended: dict[str, _Ended], tenant: str, name: str) -> Held | None:
+    shown = name.encode()
+    exact = ended.get(name)
+    if exact is not None and exact[0].tenant == tenant:
+        return _held(*exact)
+    for record, request_id in reversed(ended.values()):
+        if request_id.shown == shown and record.tenant == tenant:
+            return _held(record, request_id)
     return None
+
+
+def _held(record: Record, request_id: RequestId) -> Held:
+    return Held(record, request_id.shown.decode())

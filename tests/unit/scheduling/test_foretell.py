@@ -45,6 +45,22 @@ def test_a_newcomer_stands_behind_its_own_line_and_behind_one_of_each_other_tena
     assert place(machine, "acme") == 5
 
 
+def test_who_has_just_had_much_stands_further_back():
+    machine = Scheduler(POOL, policy())
+    for name, cost in (("greedy-0", 1000), ("acme-0", 100), ("acme-1", 100), ("acme-2", 100)):
+        machine.submit(ticket(name, cost=cost), 0)
+
+    assert place(machine, "greedy") == 4
+    assert place(machine, "beta") == 2
+
+
+@pytest.mark.parametrize("fairness", FAIRNESS)
+def test_in_every_order_who_has_only_a_running_request_waits_for_others_first(fairness):
+    machine = busy("acme-0", "beta-0", fairness=fairness)
+
+    assert place(machine, "plug") == 3
+
+
 @pytest.mark.parametrize("fairness", FAIRNESS)
 def test_whatever_the_order_a_newcomer_stands_where_it_then_stands(fairness):
     machine = busy("acme-0", "acme-1", "acme-2", fairness=fairness)
