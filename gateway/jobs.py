@@ -19,7 +19,7 @@ from gateway.callers import Caller
 from gateway.ceilings import USUAL, Ceilings
 from gateway.classes import choose_class
 from gateway.endpoints import ENDPOINTS, Endpoint
-from gateway.errors import Invalid, InvalidJson, ModelNotFound
+from gateway.errors import Invalid, InvalidJson, ModelNotAllowed, ModelNotFound
 from gateway.headers import patience_ms
 from gateway.model_routes import Spread, place_of, resolve
 from gateway.prefixes import prefixes
@@ -94,7 +94,7 @@ class Parser:
         asked = _read_model(members)
         user = self._user(headers, members, caller.tenant)
         model, fallbacks = self._routed(asked, user, policy) if asked in policy.routes else (asked, ())
-        pool = _pool_of(model, asked, policy)
+        pool = _pool_of(model, asked, policy, caller)
         if model != asked:
             members["model"] = msgspec.Raw(msgspec.json.encode(model))
         rule = policy.pools.get(pool) or PoolRule(pool)
@@ -224,10 +224,12 @@ def _read_model(members: Members) -> str:
     return model
 
 
-def _pool_of(model: str, asked: str, policy: Policy) -> str:
+def _pool_of(model: str, asked: str, policy: Policy, caller: Caller) -> str:
     pool = policy.models.get(model)
     if pool is None:
         raise ModelNotFound(f"There is no model {asked!r}. GET /v1/models lists them.", param="model")
+    if caller.models and asked not in caller.models:
+        raise ModelNotAllowed(param="model")
     return pool
 
 
