@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import Task
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from gateway.client import Client, Message, notice_vanishing
-from gateway.headers import Headers, RequestId
+from gateway.headers import Headers
 
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -19,8 +19,8 @@ class AsgiClient(Client):
 
     __slots__ = ("_ears", "_receive_message", "_send_message")
 
-    def __init__(self, receive: Receive, send: Send, request_id: RequestId) -> None:
-        super().__init__(request_id, asyncio.get_running_loop())
+    def __init__(self, receive: Receive, send: Send, headers: Mapping[bytes, bytes]) -> None:
+        super().__init__(headers, asyncio.get_running_loop())
         self.work = asyncio.current_task()
         self._receive_message = receive
         self._send_message = send

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
 
@@ -35,8 +35,9 @@ class Client:
     out, so no other backend may be asked. ``gone``: the client left, and its
     work was cancelled. ``slow``: it was cut off because it did not read.
     ``late``: its body did not come in time. ``evicted``: the gateway stops.
-    ``dialect`` is that of the API it speaks. ``tell`` gives the comment for a
-    stream that is silent, or nothing. ``work`` is the task that serves it.
+    ``headers`` are the request's, by lower-case name. ``dialect`` is that of
+    the API it speaks. ``tell`` gives the comment for a stream that is silent,
+    or nothing. ``work`` is the task that serves it.
     ``record`` is what is written down of its stream, once that is accepted.
 
     A subclass knows by what way bytes come and go.
@@ -52,6 +53,7 @@ class Client:
         "ended",
         "evicted",
         "gone",
+        "headers",
         "idle_since_s",
         "late",
         "reading_until_s",
@@ -63,12 +65,13 @@ class Client:
         "writing_since_s",
     )
 
-    def __init__(self, request_id: RequestId, loop: AbstractEventLoop) -> None:
+    def __init__(self, headers: Mapping[bytes, bytes], loop: AbstractEventLoop) -> None:
         self._loop = loop
+        self.headers = headers
         self._aside: Task[None] | None = None
         self._last = ENDS[0]  # the last bytes of the answer; at first one is between two events
         self.work: Task[None] | None = None
-        self.request_id = request_id
+        self.request_id = RequestId(headers)
         self.dialect = OPENAI
         self.began = self.answered = self.ended = self.gone = self.slow = self.late = self.evicted = False
         self.idle_since_s = loop.time()

@@ -19,7 +19,6 @@ from gateway.body import ClientLeft, read_body
 from gateway.client import FLUSH_S, Client
 from gateway.endpoints import ENDPOINTS
 from gateway.errors import Draining, Internal, PostOnly, Refused
-from gateway.headers import RequestId
 from gateway.heads import check_heads
 from gateway.serve import Gateway, Request
 
@@ -34,7 +33,7 @@ class GatewayConsumer:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one HTTP request to its end, by whatever server."""
-        await self.serve(scope, AsgiClient(receive, send, RequestId(dict(scope["headers"]))))
+        await self.serve(scope, AsgiClient(receive, send, dict(scope["headers"])))
 
     async def serve(self, scope: Mapping[str, Any], client: Client) -> None:
         """Serve one HTTP request of this client, whose task this is."""
@@ -42,7 +41,7 @@ class GatewayConsumer:
         gateway.start()
         gateway.pulse.watch(client)
         try:
-            await self._answer(scope, dict(scope["headers"]), client)
+            await self._answer(scope, client.headers, client)
         except ClientLeft:
             pass
         except asyncio.CancelledError:
@@ -58,7 +57,7 @@ class GatewayConsumer:
             gateway.pulse.leave(client)
             client.close()
 
-    async def _answer(self, scope: Mapping[str, Any], headers: dict[bytes, bytes], client: Client) -> None:
+    async def _answer(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], client: Client) -> None:
         try:
             await self._route(scope, headers, client)
         except Refused as refused:
@@ -70,7 +69,7 @@ class GatewayConsumer:
             log.exception("request %s failed", client.request_id.own)
             await client.refuse(Internal())
 
-    async def _route(self, scope: Mapping[str, Any], headers: dict[bytes, bytes], client: Client) -> None:
+    async def _route(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], client: Client) -> None:
         path, gateway = scope["path"], self._gateway
         endpoint = ENDPOINTS.get(path)
         if endpoint is not None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 
 from gateway.client import Client, Message
-from gateway.headers import Headers, RequestId, stream_headers
+from gateway.headers import Headers, stream_headers
 
 BODY_BYTES = 64 * 1024  # that nobody has asked for yet; then the client has to wait
 STATUS_LINES = {
@@ -67,9 +67,14 @@ class DirectClient(Client):
     needs_ears = False
 
     def __init__(
-        self, connection: Connection, scope: dict[str, Any], request_id: RequestId, *, keep_alive: bool
+        self,
+        connection: Connection,
+        scope: Mapping[str, Any],
+        headers: Mapping[bytes, bytes],
+        *,
+        keep_alive: bool,
     ) -> None:
-        super().__init__(request_id, connection.loop)
+        super().__init__(headers, connection.loop)
         self._connection = connection
         self.scope = scope
         self.keep_alive = keep_alive
@@ -127,7 +132,7 @@ class DirectClient(Client):
             return False
         self._last = data
         self.idle_since_s = self._loop.time()
-        self._connection.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        self._write(b"%x\r\n%b\r\n" % (len(data), data))
         return True
 
     def remark(self, text: bytes) -> None:
@@ -138,7 +143,7 @@ class DirectClient(Client):
         if not self.began:
             self.began = True
             head = self._head(200, stream_headers() + self.request_id.headers())
-        self._connection.transport.write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
+        self._write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
         self.idle_since_s = self._loop.time()
 
     async def hung_up(self, timeout_s: float) -> bool:
@@ -181,7 +186,11 @@ class DirectClient(Client):
 
     async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
         self._left = 0
-        await self._put(self._head(status, headers) + body)
+        response = self._head(status, headers) + body
+        if self._connection.writable:
+            self._write(response)
+        else:
+            await self._put(response)
         self._complete()
 
     async def _put(self, data: bytes) -> None:
@@ -190,9 +199,14 @@ class DirectClient(Client):
             self.writing_since_s = self._loop.time()
             await connection.drain()
             self.writing_since_s = None
-        if data and not self.disconnected:
-            connection.transport.write(data)
+        if data:
+            self._write(data)
         self.idle_since_s = self._loop.time()
+
+    def _write(self, data: bytes) -> None:
+        transport = self._connection.transport
+        if not transport.is_closing():  # uvloop raises where asyncio drops what nobody will read
+            transport.write(data)
 
     def _complete(self) -> None:
         if self._left:

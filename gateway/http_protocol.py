@@ -18,7 +18,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.client import notice_vanishing
 from gateway.direct_client import DirectClient
-from gateway.headers import RequestId
 
 RELAYED = re.compile(rb"/v1/[A-Za-z0-9/._-]+")  # nothing to decode, and no query
 AHEAD = 8  # requests that are read before the one that runs is answered; while none is, no end is heard
@@ -76,13 +75,19 @@ class GatewayProtocol(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header."""
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         """The head is read: which way does the request go?"""
         self._free_since_s = None
+        headers = self.headers
+        by_name = dict(headers)
+        self.expect_100_continue = by_name.get(b"expect", b"").lower() == b"100-continue"
         if not self._is_relayed():
             self._leave_to_uvicorn()
             return
-        headers = self.headers
         scope = {
             "type": "http",
             "http_version": "1.1",
@@ -92,9 +97,7 @@ class GatewayProtocol(HttpToolsProtocol):
             "headers": headers,
         }
         before = self.cycle
-        client = DirectClient(
-            self, scope, RequestId(dict(headers)), keep_alive=self.parser.should_keep_alive()
-        )
+        client = DirectClient(self, scope, by_name, keep_alive=self.parser.should_keep_alive())
         self.cycle = client
         if before is None or before.response_complete:
             self._running = client

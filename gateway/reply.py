@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from gateway.calls import EngineCall, RelayOptions
@@ -16,7 +15,6 @@ from scheduling.core.usage import Usage
 EXCERPT_BYTES = 64 * 1024  # of an engine's error body
 PASSED_HEADERS = frozenset({b"content-type", b"content-length", b"retry-after", b"content-disposition"})
 EVENT_STREAM = b"text/event-stream"
-ERROR_MESSAGE = re.compile(rb'"message"\s*:\s*"((?:[^"\\]|\\.){0,300})')
 
 
 class Source(Protocol):
@@ -35,16 +33,16 @@ class Source(Protocol):
 class Reply:
     """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good byte.
 
-    ``headers`` are those a client may see. ``load`` is the engine's ORCA
+    ``load`` is the engine's ORCA
     report, empty when it sent none. Iteration waits without a task or a
     timer of its own.
     """
 
     __slots__ = (
-        "_began", "_chunks", "_ended", "_failure", "_feed", "_on_first_token", "_options",
-        "_paused", "_quiet_since", "_scanner", "_sink", "_source", "_taken", "_unread", "_usage", "_waiter",
-        "backend", "call", "coding", "content_length", "content_type", "headers", "heard", "load", "status",
-        "streamed",
+        "_began", "_chunks", "_ended", "_failure", "_feed", "_head", "_on_first_token", "_options",
+        "_paused", "_quiet_since", "_scanner", "_sink", "_source", "_taken", "_unread", "_usage",
+        "_waiter", "backend", "call", "coding", "content_length", "content_type", "heard", "load",
+        "status", "streamed",
     )  # fmt: skip
 
     def __init__(
@@ -61,7 +59,7 @@ class Reply:
         self.content_type = b""
         self.content_length: int | None = None
         self.coding = b""
-        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        self._head: Sequence[tuple[bytes, bytes]] = ()
         self.load = b""
         self.streamed = False
         self.heard = False  # bytes came since the watch last looked
@@ -88,6 +86,11 @@ class Reply:
     def at_boundary(self) -> bool:
         """Between two events of a stream, with nothing waiting: the only place for a comment."""
         return self.streamed and not self._chunks and self._scanner is not None and self._scanner.at_boundary
+
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Those that a client may see."""
+        return [header for header in self._head if header[0] in PASSED_HEADERS]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -136,6 +139,13 @@ class Reply:
             await self._change()
         return b"".join(self._chunks)
 
+    def begun_with(self, size: int) -> bytes | None:
+        """What ``peek`` would give without waiting; None when it would wait."""
+        if self._unread < size and not self._ended:
+            return None
+        chunks = self._chunks
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
     @property
     def whole(self) -> bool:
         """All of the answer has come."""
@@ -145,6 +155,10 @@ class Reply:
         """The answer is worth passing on. One that is no stream leaves the backend's window here."""
         if not self.streamed:
             self._on_first_token()
+
+    def anew(self) -> Reply:
+        """One for the same call, asked once more."""
+        return Reply(self.backend, self.call, self._usage, self._on_first_token, self._options)
 
     @property
     def untouched(self) -> bool:
@@ -167,7 +181,7 @@ class Reply:
 
     def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head is whole; 1xx heads do not come here."""
-        self.headers = tuple(header for header in headers if header[0] in PASSED_HEADERS)
+        self._head = headers
         for name, value in headers:
             if name == b"content-type":
                 self.content_type = value
@@ -273,16 +287,10 @@ class Reply:
         If nothing was handed on yet, the client has not seen it and can be
         given a real HTTP error.
         """
-        found = ERROR_MESSAGE.search(data)
-        said = found[1].decode(errors="replace") if found else "no message"
-        failure = EngineErrored(
-            f"{EngineErrored.__doc__} {said}", body=data[:EXCERPT_BYTES], retryable=not self._taken
-        )
-        failure.told = self._taken
         if not self._taken:
             self._chunks.clear()
             self._unread = 0
-        self.fail(failure)
+        self.fail(EngineErrored.in_band(data[:EXCERPT_BYTES], told=self._taken))
 
     def _wake(self) -> None:
         waiter = self._waiter

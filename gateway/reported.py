@@ -16,6 +16,7 @@ BYTES_PER_TOKEN = 4  # of English text, for an answer whose engine reports nothi
 # One level of nested details is all that any engine sends. Inside a JSON
 # string every quote is escaped, so nothing the model wrote can match.
 USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]++|\{[^{}]*+\})*+\})')
+USAGE = b'"usage"'
 PROMPT_KEYS = ("prompt_tokens", "input_tokens")
 COMPLETION_KEYS = ("completion_tokens", "output_tokens")
 DETAIL_KEYS = ("prompt_tokens_details", "input_tokens_details")
@@ -99,9 +100,10 @@ class JsonScanner:
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; they are passed on as they are."""
         self._size += len(data)
-        text = self._carry + data
-        for match in USAGE_OBJECT.finditer(text):
-            self._found = match[1]
+        text = self._carry + data if self._carry else data
+        if text.find(USAGE) >= 0:
+            for match in USAGE_OBJECT.finditer(text):
+                self._found = match[1]
         self._carry = text[-OBJECT_BYTES:]
         return data
 

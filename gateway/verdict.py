@@ -11,12 +11,26 @@ import msgspec
 from gateway.failures import Busy, EngineErrored, Garbage
 from gateway.reply import EXCERPT_BYTES, Reply
 
+OK = 200
 BUSY = (429, 503)
 MAX_RETRY_AFTER_S = 3600.0  # no engine knows more than an hour ahead
 PEEK_BYTES = 64  # enough to tell an error object from an answer
 HTML = (b"text/html", b"application/xhtml")
 JSON = re.compile(rb"application/(?:[a-z.]+\+)?json\b", re.IGNORECASE)
 ERROR_BODY = re.compile(rb'\s*\{\s*"error"\s*:\s*[{"]')
+
+
+def is_plain(reply: Reply) -> bool:
+    """Whether what has come by now says that ``judge`` would find nothing: so it is nearly always."""
+    if reply.status != OK or reply.coding or reply.streamed != reply.call.stream:
+        return False
+    if reply.streamed:
+        return True
+    return (
+        reply.content_type == b"application/json"
+        and (begin := reply.begun_with(PEEK_BYTES)) is not None
+        and ERROR_BODY.match(begin) is None
+    )
 
 
 async def judge(reply: Reply) -> None:

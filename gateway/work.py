@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from time import monotonic, time
 from types import TracebackType
@@ -21,6 +19,7 @@ from gateway.jobs import Job
 from gateway.ledger import Reservation
 from gateway.new_record import estimates, new_call, new_record
 from gateway.relay import Reply
+from gateway.seated import Seated
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import IN_FLIGHT
 from scheduling.core.ticket import Ticket
@@ -120,8 +119,7 @@ class Work:
         if reservation.not_before_ms is not None:
             self.ticket = replace(self.ticket, not_before_ms=reservation.not_before_ms)
 
-    @contextmanager
-    def seat(self, lease: Lease, reservation: Reservation) -> Iterator[None]:
+    def seat(self, lease: Lease, reservation: Reservation) -> Seated:
         """Hold the seat: when it ends, ``usage`` says what the flow is to be charged.
 
         An engine that did nothing is not charged for. What a client got
@@ -133,22 +131,21 @@ class Work:
         record = self.record
         record.dispatched_at = time()
         record.backend = lease.backend
-        try:
-            yield
-        except BackendFailure as failure:
-            silent = record.first_token_at is None
+        return Seated(self, lease)
+
+    def unseat(self, lease: Lease, error: BaseException | None) -> None:
+        """The seat is given back."""
+        if isinstance(error, BackendFailure):
+            silent = self.record.first_token_at is None
             lease.refund = silent or self.may_fall_back
-            if failure.busy:
+            if error.busy:
                 self._dispatcher.throttle(lease.backend)
-            elif silent and failure.counts and not self._is_suspect(failure):
+            elif silent and error.counts and not self._is_suspect(error):
                 self._dispatcher.fail(lease.backend)
-            raise
-        except Refused:
+        elif isinstance(error, Refused):
             lease.refund = True
-            raise
-        finally:
-            self._reply = None
-            self._note_usage(lease)
+        self._reply = None
+        self._note_usage(lease)
 
     def started(self, lease: Lease) -> None:
         """The first token passed."""

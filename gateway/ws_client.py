@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -48,8 +48,8 @@ class SocketClient(Client):
 
     needs_ears = False
 
-    def __init__(self, send: Send, request_id: RequestId) -> None:
-        super().__init__(request_id, asyncio.get_running_loop())
+    def __init__(self, send: Send, headers: Mapping[bytes, bytes]) -> None:
+        super().__init__(headers, asyncio.get_running_loop())
         self.dialect = FRAMES
         self._send_message = send
         self._held = b""  # of an event or a document that is not whole yet

@@ -50,10 +50,13 @@ class Scope:
 
     def needs(self, demand: Demand) -> list[Need]:
         """What of its minute's quotas the demand takes. A limit of zero takes nothing, and gives nothing."""
-        return [
-            (kind, limit, width_us(demand.of(kind), limit) if limit > 0 else 0)
-            for kind, limit in self.minute_limits
-        ]
+        needs = []
+        for kind, limit in self.minute_limits:
+            need_us = 0
+            if limit > 0:
+                need_us = (1 if kind == REQUESTS_PER_MINUTE else demand.tokens) * MINUTE_US // limit or 1
+            needs.append((kind, limit, need_us))
+        return needs
 
     def _of(self, kinds: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
         return tuple((kind, self.limits[kind]) for kind in kinds if self.limits.get(kind) is not None)
@@ -114,11 +117,11 @@ class Booking:
         What it was too much is owed from now on: the request may have run
         for longer than the minute in which it was booked.
         """
-        was_us = width_us(amount, self.limit)
-        if was_us < self.width_us:
-            self.allowance.give_back(self.place, self.width_us - was_us)
-        elif was_us > self.width_us:
-            self.allowance.charge(was_us - self.width_us, now_us)
+        more_us = width_us(amount, self.limit) - self.width_us
+        if more_us < 0:
+            self.allowance.give_back(self.place, -more_us)
+        elif more_us > 0:
+            self.allowance.charge(more_us, now_us)
         self.allowance.release(self.place)
 
     def give_back(self) -> None:
@@ -129,16 +132,22 @@ class Booking:
 
 @dataclass(slots=True)
 class Hold:
-    """What a request holds of one account: bookings, and the period that each budget was in."""
+    """What a request holds of one account: bookings, and the period of each budget, in their order."""
 
     account: Account
     bookings: list[Booking]
-    periods: dict[str, int]
+    periods: list[int]
 
     def correct(self, demand: Demand, used: Demand | None) -> None:
         """Replace the estimate in the budgets; by nothing when nothing was used."""
-        for kind, period in self.periods.items():
-            self.account.budgets[kind].add((used.of(kind) if used else 0) - demand.of(kind), period)
+        tokens, spend = -demand.tokens, -demand.spend
+        if used is not None:
+            tokens += used.tokens
+            spend += used.spend
+        for kind, period in zip(BUDGET_KINDS, self.periods, strict=True):
+            amount = spend if kind == SPEND_PER_MONTH else tokens
+            if amount:
+                self.account.budgets[kind].add(amount, period)
 
 
 class Account:
@@ -188,10 +197,13 @@ class Account:
         for kind, limit, need_us in needs:
             allowance = self.allowances[kind]
             bookings.append(Booking(allowance, allowance.take(need_us, now_us), kind, limit, need_us))
-        periods = {}
+        day, month = day_of(now_s), month_of(now_s)
+        periods = []
         for kind, budget in self.budgets.items():
-            periods[kind] = budget.turn_to(period_of(kind, now_s))
-            budget.add(demand.of(kind), periods[kind])
+            period = budget.turn_to(day if kind == TOKENS_PER_DAY else month)
+            if amount := demand.spend if kind == SPEND_PER_MONTH else demand.tokens:
+                budget.add(amount, period)
+            periods.append(period)
         return Hold(self, bookings, periods)
 
     def seed(self, scope: Scope, used: Mapping[str, int], now_us: int, now_s: int) -> None:
@@ -208,7 +220,9 @@ class Account:
         limit = scope.limits.get(kind)
         if not limit:
             return None
-        backlog_us = self.allowances[kind].backlog_us(now_us)
+        backlog_us = self.allowances[kind].whole_at_us - now_us
+        if backlog_us <= 0:
+            return Left(limit, limit, 0)
         return Left(limit, max(0, MINUTE_US - backlog_us) * limit // MINUTE_US, in_ms(backlog_us))
 
 

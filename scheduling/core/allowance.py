@@ -50,7 +50,8 @@ class Allowance:
         allowance is whole, alone; what it took too much is a debt that the
         later ones wait for. It would wait for ever otherwise.
         """
-        return max(0, self.backlog_us(now_us) + min(need_us, MINUTE_US) - MINUTE_US)
+        late_us = self.whole_at_us - now_us + min(need_us, MINUTE_US) - MINUTE_US
+        return late_us if late_us > 0 else 0
 
     def take(self, need_us: int, now_us: int) -> int:
         """Book so much, also ahead of its time, and return its place."""
@@ -60,7 +61,9 @@ class Allowance:
 
     def charge(self, need_us: int, now_us: int) -> None:
         """Book so much for good."""
-        backlog_us = self.backlog_us(now_us)
+        backlog_us = self.whole_at_us - now_us
+        if backlog_us < 0:
+            backlog_us = 0
         self._taken += 1
         if self._lows_us:
             self._drop_from(backlog_us)

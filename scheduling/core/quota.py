@@ -141,14 +141,17 @@ class Quotas:
 def _wait_ms(pairs: Pairs, now_ms: int, deadline_ms: int | None) -> int | Denied:
     """How long until every minute's quota has room, or the one that refuses."""
     refused: Denied | None = None
-    longest_ms = 0
+    longest_ms, now_us = 0, now_ms * US_PER_MS
     for scope, account, needs in pairs:
         for kind, limit, need_us in needs:
             if limit < 1:
                 return Denied(kind, scope.key, limit)
-            wait_ms = in_ms(account.allowances[kind].wait_us(need_us, now_ms * US_PER_MS))
+            wait_us = account.allowances[kind].wait_us(need_us, now_us)
+            if not wait_us:
+                continue
+            wait_ms = in_ms(wait_us)
             late = deadline_ms is not None and now_ms + wait_ms >= deadline_ms
-            if wait_ms and (late or kind in scope.refusing) and (refused is None or wait_ms > longest_ms):
+            if (late or kind in scope.refusing) and (refused is None or wait_ms > longest_ms):
                 refused = Denied(kind, scope.key, limit, wait_ms)
             longest_ms = max(longest_ms, wait_ms)
     if refused is None:

@@ -8,7 +8,6 @@ import json
 import pytest
 
 from gateway.direct_client import DirectClient
-from gateway.headers import RequestId
 from tests.fakes.faulty import says
 from tests.fakes.faulty_gateway import (
     BODY,
@@ -123,7 +122,7 @@ async def test_a_client_that_leaves_with_requests_in_line_has_none_of_them_serve
     async with gateway(stall_then(30, WHOLE)) as (served, engines):
         _, writer = await connect(served)
         writer.write(asks(BODY) * 3)
-        await until(lambda: in_flight(served) == 1)
+        await until(lambda: engines[0].asked)
         writer.close()
         (record,) = await served.settled(1)
         await until(lambda: len(served.gateway.pulse) == 0)
@@ -169,16 +168,21 @@ class Line:
         self.closed = False
 
     def write(self, data):
+        if self.closed:
+            raise RuntimeError("the handler is closed")  # as uvloop says
         self.written += data
 
     def close(self):
         self.closed = True
 
+    def is_closing(self):
+        return self.closed
+
     def answered(self, client): ...
 
 
 def client_of(line):
-    return DirectClient(line, {}, RequestId({}), keep_alive=True)
+    return DirectClient(line, {}, {}, keep_alive=True)
 
 
 async def test_a_header_with_a_line_break_is_never_sent():
@@ -195,3 +199,15 @@ async def test_an_answer_shorter_than_it_said_ends_its_connection():
     await client.finish(b"four")
     assert line.closed
     assert b"transfer-encoding" not in line.written
+
+
+async def test_what_comes_for_a_client_that_has_just_left_is_dropped():
+    line = Line()
+    client = client_of(line)
+    await client.begin(200, [])
+    line.close()
+    said = len(line.written)
+    assert client.push(b"data: x\n\n")
+    client.remark(b": working\n\n")
+    await client.write(b"data: y\n\n")
+    assert len(line.written) == said

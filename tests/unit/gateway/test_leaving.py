@@ -4,7 +4,6 @@ import asyncio
 import socket
 
 from gateway.asgi_client import AsgiClient
-from gateway.headers import RequestId
 from gateway.pulse import HEAR_AFTER_S, Pulse
 from gateway.settings import Settings
 
@@ -35,7 +34,7 @@ class Cycle:
 async def test_a_client_that_has_left_already_keeps_nobody_else_from_being_heard():
     pulse = Pulse(Settings())
     gone, here = Cycle(closed=True), Cycle(closed=False)
-    clients = [AsgiClient(each.receive, each.send, RequestId({})) for each in (gone, here)]
+    clients = [AsgiClient(each.receive, each.send, {}) for each in (gone, here)]
     for client in clients:
         client.work = None
         pulse.listen(client)
