@@ -26,8 +26,8 @@ def find(path: str) -> tuple[Aside, str]:
 
 async def _models(visit: Visit) -> None:
     visit.read_only()
-    name = visit.rest
-    await visit.say(catalog.model(visit.policy, name) if name else catalog.models(visit.policy))
+    name, policy, caller = visit.rest, visit.policy, visit.caller
+    await visit.say(catalog.model(policy, caller, name) if name else catalog.models(policy, caller))
 
 
 async def _responses(visit: Visit) -> None:

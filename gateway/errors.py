@@ -84,6 +84,13 @@ class InvalidJson(Invalid):
     code = "invalid_json"
 
 
+class ModelNotAllowed(Forbidden):
+    """This API token may not ask for this model. GET /v1/models lists those it may."""
+
+    code = "model_not_allowed"
+    outcome = Outcome.MODEL_DENIED
+
+
 class ModelNotFound(Refused):
     """No such model. GET /v1/models lists the models there are."""
 

@@ -36,7 +36,7 @@ class Inflater:
 
     def feed(self, packed: bytes) -> Iterator[bytes]:
         """What this part becomes, in slices. Raises BadlyEncoded."""
-        pending = True
+        pending = bool(packed)
         while pending:
             machine = self._machine or self._start(packed)
             try:
@@ -58,7 +58,7 @@ class Inflater:
             raise BadlyEncoded
 
     def _start(self, packed: bytes) -> zlib._Decompress:
-        if self._window_bits == zlib.MAX_WBITS and packed[:1] and packed[0] & 0x0F != ZLIB_METHOD:
+        if self._window_bits == zlib.MAX_WBITS and packed[0] & 0x0F != ZLIB_METHOD:
             self._window_bits = RAW  # what some clients send under the name of deflate
         self._machine = zlib.decompressobj(self._window_bits)
         return self._machine

@@ -17,7 +17,7 @@ from gateway.callers import Caller
 from gateway.ceilings import USUAL, Ceilings
 from gateway.classes import choose_class
 from gateway.endpoints import Endpoint
-from gateway.errors import Invalid, ModelNotFound
+from gateway.errors import Invalid, ModelNotAllowed, ModelNotFound
 from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, hold_s, patience_ms
 from gateway.members import (
     Members,
@@ -102,6 +102,8 @@ class Parser:
         user = self._user(endpoint, headers, members, caller.tenant)
         model, fallbacks = self._routed(asked, user, policy) if asked in policy.routes else (asked, ())
         pool = _placed(members, model, asked, policy)
+        if caller.models and asked not in caller.models:
+            raise ModelNotAllowed(param="model")
         rule = policy.pools.get(pool) or PoolRule(pool)
         stream = endpoint.generates and bool(read(members, "stream", flag, "true or false"))
         patience = _patience_ms(headers, members)

@@ -39,6 +39,12 @@ class ApiToken(models.Model):
     quotas = models.JSONField(
         default=dict, blank=True, help_text="Its own limits, by kind, as a file writes them."
     )
+    allowed_models = ArrayField(
+        models.CharField(max_length=200),
+        default=list,
+        blank=True,
+        help_text="The models and aliases it may ask for; none: all of them.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)

@@ -128,7 +128,7 @@ def _edited_since(old: int, new: int) -> set[int] | None:
 
 
 def _caller(row: tuple[Any, ...]) -> tuple[bytes, Caller]:
-    digest, token_id, tenant, name, ceiling, expires_at, scopes, quotas, _ = row
+    digest, token_id, tenant, name, ceiling, expires_at, scopes, quotas, models, _ = row
     limits, refusing = limits_of(quotas) if quotas else (NO_QUOTAS, NOTHING)
     return bytes(digest), Caller(
         token_id=token_id,
@@ -138,6 +138,7 @@ def _caller(row: tuple[Any, ...]) -> tuple[bytes, Caller]:
         expires_at_s=expires_at.timestamp() if expires_at else None,
         scopes=frozenset(scopes),
         quotas=limits,
+        models=frozenset(models),
         refusing=refusing,
     )
 
@@ -153,5 +154,6 @@ def _caller_rows() -> QuerySet[ApiToken, tuple[Any, ...]]:
         "expires_at",
         "scopes",
         "quotas",
+        "allowed_models",
         "revoked_at",
     )

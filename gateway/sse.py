@@ -25,6 +25,7 @@ from gateway.sse_events import (
     TOKEN_TEXT,
     USAGE,
     after_blank_lines,
+    plain_end,
     usage_is_null,
 )
 from scheduling.core.usage import Usage
@@ -220,7 +221,15 @@ class SseScanner:
         """Read whole events one by one."""
         kept = []
         start = 0
+        bulk = len(data) <= self._event_bytes and EVENT_NAME not in data
         while start < len(data):
+            if bulk and self._started:
+                bulk = False  # once a piece: what follows is the end of a stream, or stranger things
+                if (end := plain_end(data, start)) > start:
+                    self._add(data.startswith(DATA, start) + data.count(NEXT_DATA, start, end))
+                    kept.append(data[start:end])
+                    start = end
+                    continue
             begin = after_blank_lines(data, start)
             kept.append(data[start:begin])
             boundary = BOUNDARY.search(data, begin)
@@ -268,8 +277,11 @@ class SseScanner:
                 return
             self._started = True
             self._on_first_token()
+        self._add(event.startswith(DATA) + event.count(NEXT_DATA))
+
+    def _add(self, tokens: int) -> None:
         if self._usage.estimated and self._measures_tokens:
-            self._usage.completion_tokens += event.startswith(DATA) + event.count(NEXT_DATA)
+            self._usage.completion_tokens += tokens
 
     def _read_usage(self, event: bytes) -> bool:
         """Note the engine's figures; True if the event says nothing else."""

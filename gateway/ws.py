@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from gateway.client import Message
+from gateway.client import FLUSH_S, Message
 from gateway.endpoints import ENDPOINTS
 from gateway.errors import Draining, Internal, Invalid, InvalidJson, Refused, Unauthenticated
 from gateway.headers import RequestId, refusal_headers
@@ -61,6 +62,7 @@ class SocketConsumer:
             self._gateway.check_in(headers)
         except Refused as refused:
             await _deny(refused, RequestId(headers), send)
+            await _hung_up(receive)
             return
         chosen = PROTOCOL if PROTOCOL in offered else None  # never the one that holds the API token
         await send({"type": "websocket.accept", "subprotocol": chosen, "headers": []})
@@ -104,13 +106,13 @@ class Talk:
     async def _start(self, frame: Frame) -> None:
         headers = {**self._headers, b"x-request-id": frame.id.encode()} if frame.id else self._headers
         client = self._client = SocketClient(self._send, headers)
-        client.work = asyncio.create_task(self._run(frame, headers, client))
+        client.work = asyncio.create_task(self._run(frame, client))
         await asyncio.sleep(0)  # it must have begun before a cancel can end it in order
 
-    async def _run(self, frame: Frame, headers: Mapping[bytes, bytes], client: SocketClient) -> None:
+    async def _run(self, frame: Frame, client: SocketClient) -> None:
         """Serve one request, and say how it ended unless nobody listens any more."""
         try:
-            code = await self._serve(frame, headers, client)
+            code = await self._serve(frame, client)
             await client.conclude()
             if code:
                 await self._send({"type": "websocket.close", "code": code})
@@ -120,14 +122,14 @@ class Talk:
         finally:
             self._client = None
 
-    async def _serve(self, frame: Frame, headers: Mapping[bytes, bytes], client: SocketClient) -> int:
+    async def _serve(self, frame: Frame, client: SocketClient) -> int:
         """Have it answered; the code to close the connection with, or 0 to go on."""
         gateway = self._gateway
         gateway.pulse.watch(client)
         try:
-            _, caller = gateway.check_in(headers)  # again: the API token may be revoked by now
+            _, caller = gateway.check_in(client.headers)  # again: the API token may be revoked by now
             body = _as_stream(bytes(frame.body))
-            await gateway.serve(Request(caller, ENDPOINTS[PATH], headers, body), client)
+            await gateway.serve(Request(caller, ENDPOINTS[PATH], client.headers, body), client)
         except Refused as refused:
             gateway.books.metrics.rejected[refused.code] += 1
             await client.refuse(refused)
@@ -194,6 +196,14 @@ def _close_code(refused: Refused, client: SocketClient) -> int:
     if isinstance(refused, Unauthenticated):
         return NOT_ALLOWED
     return FAILED if client.answered else 0
+
+
+async def _hung_up(receive: Receive) -> None:
+    """Stay until a refused connection is closed: uvicorn takes an early return for a mistake."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FLUSH_S):
+            await receive()  # the refusal is written
+            await receive()  # the connection is closed
 
 
 async def _deny(refused: Refused, request_id: RequestId, send: Send) -> None:

@@ -224,6 +224,14 @@ def test_an_api_token_is_shown_once_and_then_only_by_its_ends(console):
     assert str(gateway_selectors.api_tokens("greedy")[0]) in listed
 
 
+def test_an_api_token_may_be_for_some_models_only(console):
+    form = {"tenant": "greedy", "name": "ci", "life": "90", "models": [scenes.MODEL]}
+
+    console.post(reverse("tokens"), form)
+
+    assert f"only {scenes.MODEL}" in text(console.get(reverse("tokens")))
+
+
 def test_a_revoked_api_token_leaves_the_list(console):
     issued = gateway_services.issue_token(tenant="greedy", name="ci", by="cli")
 
