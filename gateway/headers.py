@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from zlib import crc32
 
 from gateway.errors import Refused
@@ -77,12 +78,13 @@ def stream_headers(content_type: bytes = EVENT_STREAM) -> Headers:
     ]
 
 
-def scheduling_headers(priority_class: str, revision: int) -> Headers:
+@lru_cache(maxsize=64)  # classes, of the revisions in use
+def scheduling_headers(priority_class: str, revision: int) -> tuple[tuple[bytes, bytes], ...]:
     """Which rules the request ran under."""
-    return [
+    return (
         (b"x-priority-class", priority_class.encode()),
         (b"x-scheduler-policy", b"v%d" % revision),
-    ]
+    )
 
 
 def model_headers(model: str) -> Headers:
