@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from time import time
 from zlib import crc32
 
@@ -23,7 +24,10 @@ OUR_ID = re.compile(r"req_([0-9a-f]{11})[0-9a-f]{16}")
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 HOLD = b"x-hold-ms"
 KEEP_ALIVE, BLANKS = b"x-keepalive", b"whitespace"
-QUOTA_NOUNS = {REQUESTS_PER_MINUTE: b"requests", TOKENS_PER_MINUTE: b"tokens"}
+QUOTA_NAMES = {
+    kind: (noun, *(b"x-ratelimit-%b-%b" % (what, noun) for what in (b"limit", b"remaining", b"reset")))
+    for kind, noun in ((REQUESTS_PER_MINUTE, b"requests"), (TOKENS_PER_MINUTE, b"tokens"))
+}
 # Our own, and those that the SDKs in Python and in JavaScript send.
 PATIENCE = (b"x-request-timeout", b"x-stainless-read-timeout", b"x-stainless-timeout")
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
@@ -87,12 +91,13 @@ def stream_headers(content_type: bytes = EVENT_STREAM) -> Headers:
     ]
 
 
-def scheduling_headers(priority_class: str, revision: int) -> Headers:
+@lru_cache(maxsize=64)  # classes, of the revisions in use
+def scheduling_headers(priority_class: str, revision: int) -> tuple[tuple[bytes, bytes], ...]:
     """Which rules the request ran under."""
-    return [
+    return (
         (b"x-priority-class", priority_class.encode()),
         (b"x-scheduler-policy", b"v%d" % revision),
-    ]
+    )
 
 
 def model_headers(model: str) -> Headers:
@@ -113,13 +118,13 @@ def quota_headers(left: Mapping[str, Left]) -> Headers:
     """The minute's allowances in OpenAI's words and the IETF's; nothing without such a quota."""
     headers: Headers = []
     policies, states = [], []
-    for kind, noun in QUOTA_NOUNS.items():
+    for kind, (noun, limit, remaining, reset) in QUOTA_NAMES.items():
         if found := left.get(kind):
-            headers += [
-                (b"x-ratelimit-limit-" + noun, b"%d" % found.limit),
-                (b"x-ratelimit-remaining-" + noun, b"%d" % found.remaining),
-                (b"x-ratelimit-reset-" + noun, duration(found.reset_ms)),
-            ]
+            headers += (
+                (limit, b"%d" % found.limit),
+                (remaining, b"%d" % found.remaining),
+                (reset, duration(found.reset_ms)),
+            )
             policies.append(b'"%b";q=%d;w=60' % (noun, found.limit))
             states.append(b'"%b";r=%d;t=%d' % (noun, found.remaining, -(-found.reset_ms // 1000)))
     if policies:

@@ -117,8 +117,9 @@ class _Opening(AbstractAsyncContextManager[Reply]):
         head = self._pool.head_for(self._reply.call)
         kept = self._pool.take_idle()
         if kept is not None:
+            self._send(kept, head)
             try:
-                await self._send(kept, head)
+                await self._reply.wait_for_head()
             except Broken:
                 # The engine closed the kept connection just as we used it:
                 # it has not seen this request, so it is asked once more.
@@ -128,12 +129,12 @@ class _Opening(AbstractAsyncContextManager[Reply]):
                 self._reply = self._reply.anew()
             else:
                 return
-        await self._send(await self._pool.connect(), head)
+        self._send(await self._pool.connect(), head)
+        await self._reply.wait_for_head()
 
-    async def _send(self, connection: Connection, head: bytes) -> None:
+    def _send(self, connection: Connection, head: bytes) -> None:
         self._watch.add(self._reply)
         connection.send(self._reply, head, self._reply.call.body)
-        await self._reply.wait_for_head()
 
     def _leave(self) -> None:
         self._watch.discard(self._reply)

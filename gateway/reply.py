@@ -183,15 +183,12 @@ class Reply:
     def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head is whole; 1xx heads do not come here."""
         self._head = headers
-        for name, value in headers:
-            if name == b"content-type":
-                self.content_type = value
-            elif name == b"content-length":
-                self.content_length = int(value)
-            elif name == b"content-encoding":
-                self.coding = value
-            elif name == b"endpoint-load-metrics":
-                self.load = value
+        found = dict(headers).get
+        self.content_type = found(b"content-type", b"")
+        if (length := found(b"content-length")) is not None:
+            self.content_length = int(length)
+        self.coding = found(b"content-encoding", b"")
+        self.load = found(b"endpoint-load-metrics", b"")
         if 200 <= status < 300:
             self._choose_scanner()
         self.status = status

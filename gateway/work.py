@@ -161,7 +161,7 @@ class Work:
         """The engine has begun to answer: the headers that say how the request went so far."""
         self._reply = reply
         job = self.job
-        headers = scheduling_headers(job.priority_class, revision)
+        headers = [*scheduling_headers(job.priority_class, revision)]
         headers += timing_headers(self.queue_ms, int((monotonic() - self._dispatched_s) * 1000))
         if job.model != job.asked:
             headers += model_headers(job.model)

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('gateway', '0002_quotas_and_spend'),
+        ('gateway', '0005_cancelled_by_owners'),
     ]
 
     operations = [
