@@ -10,7 +10,7 @@ import msgspec
 from gateway.dialect import Dialect, place_in_line
 from gateway.engine_errors import EngineRefused
 from gateway.errors import Refused
-from gateway.headers import QUOTA_NOUNS, Headers, RequestId
+from gateway.headers import QUOTA_NAMES, Headers, RequestId
 from scheduling.core.quota import Left
 
 OVERLOADED = 529  # Anthropic's 503; its SDKs raise OverloadedError and try again
@@ -58,7 +58,7 @@ class MessagesDialect(Dialect):
     def quota_headers(self, left: Mapping[str, Left]) -> Headers:
         """The minute's allowances in Anthropic's words; resets are moments, not spans."""
         headers: Headers = []
-        for kind, noun in QUOTA_NOUNS.items():
+        for kind, (noun, *_) in QUOTA_NAMES.items():
             if found := left.get(kind):
                 reset = datetime.now(UTC) + timedelta(milliseconds=found.reset_ms)
                 name = b"anthropic-ratelimit-" + noun
