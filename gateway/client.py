@@ -89,6 +89,10 @@ class Client:
         """From now on the request's task is cancelled at once when the client leaves."""
         raise NotImplementedError
 
+    def at_hand(self) -> bytes | None:
+        """The request's whole body, if it is here and none of it was read; None: read it."""
+        return None
+
     def push(self, data: bytes) -> bool:
         """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""
         raise NotImplementedError

@@ -121,6 +121,12 @@ class DirectClient(Client):
         if self.disconnected and not self.ended:
             self._leave()
 
+    def at_hand(self) -> bytes | None:
+        """The request's whole body, if it is here and none of it was read; None: read it."""
+        if self._more or len(self._body) != 1:
+            return None
+        return self._body.pop()
+
     def close(self) -> None:
         """The request is over. A response that is not complete by now never will be."""
         super().close()
@@ -227,10 +233,10 @@ class DirectClient(Client):
                 lines.append(CHUNKED)
         if not self.keep_alive:
             lines.append(CLOSE)
-        head = b"".join([b"%b: %b\r\n" % line for line in lines])
-        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines):
+        head = b"\r\n".join([b": ".join(line) for line in lines])
+        if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1:
             raise ValueError("a header of the response holds a line break")
-        return b"%b%b\r\n" % (STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, head)
+        return b"%b%b\r\n\r\n" % (STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, head)
 
     @property
     def _transport(self) -> Any:

@@ -20,7 +20,10 @@ ID_BYTES = 12
 RANDOM_BYTES = 4096
 MAX_CLIENT_ID_CHARS = 39  # a usage record's id holds 64 with "~" and our 24
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-QUOTA_NOUNS = {REQUESTS_PER_MINUTE: b"requests", TOKENS_PER_MINUTE: b"tokens"}
+QUOTA_NAMES = {
+    kind: tuple(b"x-ratelimit-%b-%b" % (what, noun) for what in (b"limit", b"remaining", b"reset"))
+    for kind, noun in ((REQUESTS_PER_MINUTE, b"requests"), (TOKENS_PER_MINUTE, b"tokens"))
+}
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
 
 
@@ -98,13 +101,13 @@ def timing_headers(queue_ms: int, upstream_ms: int) -> Headers:
 def quota_headers(left: Mapping[str, Left]) -> Headers:
     """The minute's allowances in OpenAI's words; nothing without such a quota."""
     headers: Headers = []
-    for kind, noun in QUOTA_NOUNS.items():
+    for kind, (limit, remaining, reset) in QUOTA_NAMES.items():
         if found := left.get(kind):
-            headers += [
-                (b"x-ratelimit-limit-" + noun, b"%d" % found.limit),
-                (b"x-ratelimit-remaining-" + noun, b"%d" % found.remaining),
-                (b"x-ratelimit-reset-" + noun, duration(found.reset_ms)),
-            ]
+            headers += (
+                (limit, b"%d" % found.limit),
+                (remaining, b"%d" % found.remaining),
+                (reset, duration(found.reset_ms)),
+            )
     return headers
 
 

@@ -154,13 +154,23 @@ class MemoryDispatcher:
         events = scheduler.submit(ticket, self._clock_ms())
         seat.scheduler = scheduler
         self._seats[ticket.request_id] = seat
-        self.deliver(scheduler, events)
+        if len(events) != 1 or not self._is_seated(seat, scheduler, events[0]):
+            self.deliver(scheduler, events)
+
+    def _is_seated(self, seat: _Seat, scheduler: Scheduler, event: Event) -> bool:
+        """Nearly always nobody waits: the one event is the newcomer's seat, and no timer is moved by it."""
+        if type(event) is not Dispatched or event.ticket is not seat.ticket or scheduler.waiting:
+            return False
+        seat.take(event)
+        if self._meter is None and scheduler.charges_as_it_streams:
+            self._read_meters()
+        return True
 
     def leave(self, seat: _Seat, cost_tokens: int, *, refund: bool) -> None:
         """The seat's request is over, or gave up waiting: at once, without an await."""
         request_id, scheduler, now_ms = seat.ticket.request_id, seat.scheduler, self._clock_ms()
         del self._seats[request_id]
-        if scheduler.is_waiting(request_id):
+        if not seat.is_seated and scheduler.is_waiting(request_id):
             self.deliver(scheduler, scheduler.cancel(request_id, now_ms))
             return
         if not refund:
@@ -257,6 +267,11 @@ class _Seat:
         self._reason: Unseated | None = None
         self._future: asyncio.Future[None] | None = None  # of who has to wait
         self._lease: Lease | None = None
+
+    @property
+    def is_seated(self) -> bool:
+        """The machine has said so, whether or not the request has heard it yet."""
+        return self._event is not None
 
     def take(self, event: Dispatched) -> None:
         """The machine has seated this request."""
