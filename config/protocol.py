@@ -154,7 +154,7 @@ class BoundedHttp(HttpToolsProtocol):
         headers, body = dialect.refusal(refused, request_id)
         ours = [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
         lines = [b"%b: %b\r\n" % header for header in (*headers, *request_id.headers(), *ours)]
-        self.transport.write(b"".join([STATUS_LINE[refused.status], *lines, b"\r\n", body]))
+        self.transport.write(b"".join([STATUS_LINE[dialect.status(refused)], *lines, b"\r\n", body]))
         self.transport.close()
 
 

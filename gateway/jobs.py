@@ -101,9 +101,7 @@ class Parser:
             check(endpoint, members)
         user = self._user(endpoint, headers, members, caller.tenant)
         model, fallbacks = self._routed(asked, user, policy) if asked in policy.routes else (asked, ())
-        pool = _placed(members, model, asked, policy)
-        if caller.models and asked not in caller.models:
-            raise ModelNotAllowed(param="model")
+        pool = _placed(members, model, asked, caller, policy)
         rule = policy.pools.get(pool) or PoolRule(pool)
         stream = endpoint.generates and bool(read(members, "stream", flag, "true or false"))
         patience = _patience_ms(headers, members)
@@ -204,11 +202,13 @@ def _patience_ms(headers: Mapping[bytes, bytes], members: Members) -> int | None
     return min(asked or said or 0, said or asked or 0) or None
 
 
-def _placed(members: Members, model: str, asked: str, policy: Policy) -> str:
-    """The pool of the model, whose name the engine is to read. Raises ModelNotFound."""
+def _placed(members: Members, model: str, asked: str, caller: Caller, policy: Policy) -> str:
+    """The pool of the model, whose name the engine is to read. Raises ModelNotFound or ModelNotAllowed."""
     pool = policy.models.get(model)
     if pool is None:
         raise ModelNotFound(f"There is no model {asked!r}. GET /v1/models lists them.", param="model")
+    if caller.models and asked not in caller.models:
+        raise ModelNotAllowed(param="model")
     if model != asked:
         members["model"] = msgspec.Raw(msgspec.json.encode(model))
     return pool

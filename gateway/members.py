@@ -18,8 +18,7 @@ Members = dict[str, msgspec.Raw]
 
 MAX_MEMBERS = 256  # top-level names; the OpenAI API has about forty
 MAX_MODEL_CHARS = 200  # what a usage record holds
-MAX_CHOICES = 128  # n and best_of; the OpenAI API's own bound
-MAX_TOKENS = 10_000_000
+MAX_COUNT = 1_000_000_000  # more is nobody's wish; the knobs of gateway/ceilings.py bound it
 ASK_USAGE = msgspec.Raw(b'{"include_usage":true}')
 UNSET = (b"null", b"false")
 
@@ -140,11 +139,11 @@ def read_length(endpoint: Endpoint, members: Members) -> tuple[int | None, int]:
     most = None
     for name in endpoint.lengths:
         if most is None and name in members:
-            most = read_count(members, name, MAX_TOKENS)
+            most = read_count(members, name, MAX_COUNT)
     if not endpoint.chooses or not ("n" in members or "best_of" in members):
         return most, 1
-    choices = read_count(members, "n", MAX_CHOICES) or 1
-    tried = read_count(members, "best_of", MAX_CHOICES) or choices
+    choices = read_count(members, "n", MAX_COUNT) or 1
+    tried = read_count(members, "best_of", MAX_COUNT) or choices
     if tried < choices:
         raise Invalid("best_of must be at least n.", param="best_of")
     return most, tried

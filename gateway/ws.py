@@ -151,7 +151,7 @@ class Talk:
         client.work.uncancel()
         if client.gone:
             return 0
-        await client.refuse(Draining())
+        await client.refuse(client.evicted or Draining())
         return AGAIN
 
     async def _say(self, frame: bytes) -> None:

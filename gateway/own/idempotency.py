@@ -140,7 +140,7 @@ class Idempotency:
             await run()
         except EngineRefused as refused:
             headers, body = client.dialect.refusal(refused, client.request_id)
-            self._keep(keyed, fingerprint, _answer(refused.status, headers, body, client))
+            self._keep(keyed, fingerprint, _answer(client.dialect.status(refused), headers, body, client))
             raise
         except BaseException:
             if heard:  # the client left while it was being told

@@ -29,6 +29,8 @@ ERRORS_PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "errors.m
 AT_ONCE_S = 0.5  # generous for a busy machine: what is refused costs a few milliseconds
 GZIP, DEFLATE = b"content-encoding: gzip", b"content-encoding: deflate"
 DOCUMENT = json.dumps(GOOD).encode()
+CHUNKS = b"transfer-encoding: chunked"
+ONE_CHUNK = b"%x\r\n%b\r\n0\r\n\r\n" % (BODY_BYTES + 1, b"x" * (BODY_BYTES + 1))
 BOMB = gzip.compress(b" " * 50_000_000)
 
 
@@ -111,6 +113,7 @@ BAD = [
     case("too large", raw(body=b"x" * (BODY_BYTES + 1)), 413, "request_too_large"),
     case("too large, only said", raw(CHAT, b"content-length: 99999999999999", length=False, body=b""),
          413, "request_too_large"),
+    case("too large in a chunk", raw(CHAT, CHUNKS, length=False, body=ONE_CHUNK), 413, "request_too_large"),
     case("zip bomb", raw(CHAT, GZIP, body=BOMB), 413, "request_too_large"),
     case("not gzip", raw(CHAT, GZIP), 400, "invalid_encoding"),
     case("half of a gzip", raw(CHAT, GZIP, body=gzip.compress(DOCUMENT)[:-9]), 400, "invalid_encoding"),

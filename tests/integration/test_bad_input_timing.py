@@ -201,3 +201,11 @@ async def all_of(reader: asyncio.StreamReader) -> bytes:
             while part := await reader.read(65536):
                 data += part
     return data
+
+
+async def test_a_chunk_that_comes_with_the_headers_and_is_too_large_is_refused() -> None:
+    chunked = b"3e9\r\n" + b"x" * 1001 + b"\r\n0\r\n\r\n"
+    async with strict_gateway(settings=Settings(body_bytes=1000)) as served:
+        answer = await say(served, raw(CHAT, b"transfer-encoding: chunked", length=False, body=chunked))
+        await assert_nothing_is_held(served)
+    assert (answer.status, answer.error["code"]) == (413, "request_too_large")
