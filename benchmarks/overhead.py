@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class Contest:
         """Start what is installed, and wait until each has answered a request."""
         self.targets = [Target(DIRECT, self._lab.engine.port, 0)]
         for gateway in gateways:
+            _say("start", gateway.name)
             try:
                 self._outcome.versions[gateway.name] = gateway.version()
                 running = Running(gateway, self._folder, self._lab.engine.port)
@@ -63,11 +64,14 @@ class Contest:
                 self._outcome.missing[gateway.name] = str(missing)
                 continue
             self._stack.callback(running.stop)
-            if problem := await self._first_answers(targets, running):
+            if not (problem := await self._first_answers(targets, running)):
+                self.targets += targets
+            elif isinstance(gateway, Fairlane):
+                raise Trouble(f"{gateway.name} {problem}")
+            else:
+                del self._outcome.versions[gateway.name]
                 self._outcome.missing[gateway.name] = problem
                 running.stop()
-            else:
-                self.targets += targets
 
     async def _first_answers(self, targets: Sequence[Target], running: Running) -> str:
         """Ask until there is an answer; what is wrong if there is none."""
@@ -95,7 +99,7 @@ class Contest:
         taking_part = [target for target in self.targets if _takes_part(target, scenario)]
         for _ in range(1 if scenario.idle else rounds):
             for target in taking_part:
-                print(f"{scenario.name:<11} {target.name}", file=sys.stderr, flush=True)
+                _say(scenario.name, target.name)
                 self._outcome.add(scenario.name, target.name, await self._lab.run(scenario, target, seconds))
                 await _calm(target)
             self._outcome.load_average.append(os.getloadavg()[0])
@@ -103,6 +107,10 @@ class Contest:
     def stop(self) -> None:
         """End all gateways."""
         self._stack.close()
+
+
+def _say(what: str, name: str) -> None:
+    print(f"{what:<11} {name}", file=sys.stderr, flush=True)
 
 
 def _takes_part(target: Target, scenario: Scenario) -> bool:
@@ -154,9 +162,9 @@ async def measure(
     return outcome
 
 
-def _names(known: Sequence[str], kind: str) -> argparse.Action:
+def _names(known: Sequence[str], kind: str) -> Callable[[str], list[str]]:
     def read(text: str) -> list[str]:
-        names = list(known) if text == "all" else [name for name in text.split(",") if name]
+        names = list(known) if text == "all" else [name for name in text.split(",") if name != "none"]
         if unknown := sorted(set(names) - set(known)):
             raise argparse.ArgumentTypeError(f"no {kind} {', '.join(unknown)}; there are {', '.join(known)}")
         return names
@@ -182,14 +190,16 @@ def main() -> None:
         "--write", type=Path, metavar="FILE", help="put the tables between the marks of this file"
     )
     chosen = options.parse_args()
-    if len(os.sched_getaffinity(0)) < 2:
-        raise SystemExit("This benchmark needs Linux and two cores: one for the load, one for the gateways.")
+    if not {loop.LOAD_CORE, loop.GATEWAY_CORE} <= os.sched_getaffinity(0):
+        raise SystemExit("This benchmark needs cores 0 and 1: one for the load, one for the gateways.")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     scenarios = [BY_NAME[name] for name in chosen.scenarios]
     try:
+        if chosen.write:
+            report.check(chosen.write)
         outcome = uvloop.run(measure(chosen.against, scenarios, chosen.rounds, chosen.seconds))
-    except (Trouble, subprocess.CalledProcessError) as error:
+    except (Trouble, ValueError, subprocess.CalledProcessError) as error:
         raise SystemExit(str(error)) from None
     print(json.dumps(outcome.as_json()))
     if chosen.write:

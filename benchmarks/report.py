@@ -20,13 +20,18 @@ OWN_LOAD = 2  # processes of ours that want a core all the time: the load, and t
 Cell = Callable[[Outcome, str], str]
 
 
-def write(path: Path, outcome: Outcome, command: str) -> None:
-    """Put the tables between the marks. Raises ValueError when the file has no marks."""
-    text = path.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
+def check(path: Path) -> None:
+    """Raise ValueError when a file has no place for the tables, before anything is measured."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    if BEGIN not in text.partition(END)[0] or END not in text:
         raise ValueError(f"{path} has no place for the tables: it needs the lines {BEGIN} and {END}")
+
+
+def write(path: Path, outcome: Outcome, command: str) -> None:
+    """Put the tables between the marks. Raises ValueError when the file has none."""
+    check(path)
+    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
     path.write_text(f"{before}{BEGIN}\n\n{tables(outcome, command)}\n{END}{after}", encoding="utf-8")
 
 
@@ -50,7 +55,8 @@ def _about(outcome: Outcome, command: str) -> str:
     load = statistics.median(outcome.load_average) if outcome.load_average else 0.0
     lines = [
         f"{datetime.now(UTC):%Y-%m-%d}, commit {outcome.versions.get(OURS, 'unknown')}, {_machine()}.",
-        f"Command: `{command}` ({outcome.rounds} rounds of {outcome.seconds:g} s, load average {load:.1f}).",
+        f"Command: `{command}`.",
+        f"Rounds: {outcome.rounds}; a measurement: {outcome.seconds:g} s; load average: {load:.1f}.",
         f"Beside it: {versions or 'nobody'}.",
     ]
     if outcome.missing:

@@ -150,7 +150,7 @@ class LiteLLM(PythonPeer):
 
     def targets(self, place: Place, pid: int) -> list[Target]:
         headers = [{"authorization": f"Bearer {KEY}"}]
-        return [Target(self.name, place.port, pid, headers, most_connections=FEW_CONNECTIONS, patience=4)]
+        return [Target(self.name, place.port, pid, headers, most_connections=FEW_CONNECTIONS)]
 
 
 class Portkey(Gateway):
@@ -179,7 +179,7 @@ class Portkey(Gateway):
             "x-portkey-provider": "openai",
             "x-portkey-custom-host": f"http://127.0.0.1:{place.engine_port}/v1",
         }
-        return [Target(self.name, place.port, pid, [headers], most_connections=FEW_CONNECTIONS, patience=2)]
+        return [Target(self.name, place.port, pid, [headers], most_connections=FEW_CONNECTIONS)]
 
     @property
     def _folder(self) -> Path:

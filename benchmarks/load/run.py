@@ -14,6 +14,9 @@ from benchmarks.load.engine import Engine, Script
 from benchmarks.load.loop import Spinning
 
 WARM_S = 0.3
+LOOK_S = 0.05
+MOST_TIMES = 5  # a slow gateway is measured so many times longer than asked, at the most
+ANSWERS_EACH = 5  # that every client should get
 SETTLE_S = 0.2  # for a gateway to put away what was hung up on
 CANCEL_S = 5.0  # the longest it may take over that
 BEGIN_S = 10.0  # for all idle streams to begin
@@ -53,7 +56,6 @@ class Target:
     model: str = "bench"
     path: str = "/v1/chat/completions"
     most_connections: int = 10_000  # more would only fill its own queue
-    patience: float = 1.0  # how many times longer it is measured: a slow one should answer some requests too
 
     def requests(self, scenario: Scenario) -> list[bytes]:
         """All different requests of a scenario."""
@@ -128,11 +130,11 @@ class Lab:
         await asyncio.sleep(scenario.ramp_s)
         if scenario.idle:
             return await self._measure_idle(scenario, target, crowd, before_bytes)
-        await asyncio.sleep(WARM_S * target.patience)
+        await _answers(crowd, WARM_S, WARM_S + MOST_TIMES * seconds, _wanted(scenario, 1))
         crowd.tally = tally = Tally()
         sent = self.engine.sent_chunks
         cpu_ns, began_ns = _cpu_ns(target), monotonic_ns()
-        await asyncio.sleep(seconds * target.patience)
+        await _answers(crowd, seconds, MOST_TIMES * seconds, _wanted(scenario, ANSWERS_EACH))
         took_ns, spent_ns = monotonic_ns() - began_ns, _cpu_ns(target) - cpu_ns
         crowd.tally = Tally()
         figures = figures_of(tally, took_ns, spent_ns)
@@ -145,7 +147,7 @@ class Lab:
     ) -> Figures:
         until_ns = monotonic_ns() + round(BEGIN_S * 1e9)
         while crowd.with_token < scenario.connections and monotonic_ns() < until_ns:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(LOOK_S)
         began = crowd.with_token
         rss = process_tree.rss_bytes(target.pid)
         figures = figures_of(crowd.tally, round(BEGIN_S * 1e9), 0)
@@ -154,6 +156,19 @@ class Lab:
             figures = replace(figures, errors=scenario.connections - began, first_error=error)
         kib = (rss - before_bytes) / 1024 / max(1, began)
         return replace(figures, rss_mib=rss / 2**20, kib_per_stream=kib)
+
+
+def _wanted(scenario: Scenario, each: int) -> int:
+    """How many answers make a measurement. Paced streams and open loops need none: their rate is given."""
+    return 0 if scenario.gap_ms or scenario.rate else each * scenario.connections
+
+
+async def _answers(crowd: Crowd, least_s: float, most_s: float, wanted: int) -> None:
+    """Wait for this long, and longer if there are too few answers to say anything by."""
+    began_ns = monotonic_ns()
+    await asyncio.sleep(least_s)
+    while crowd.tally.requests < wanted and monotonic_ns() - began_ns < most_s * 1e9:
+        await asyncio.sleep(LOOK_S)
 
 
 def figures_of(tally: Tally, took_ns: int, cpu_ns: int) -> Figures:
