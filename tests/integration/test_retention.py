@@ -66,6 +66,14 @@ def test_a_months_partition_keeps_a_request_once_like_the_whole_table() -> None:
     assert UsageRecord.objects.count() == 1
 
 
+def test_a_months_rules_are_the_tables_and_change_with_them() -> None:
+    retention.make(retention.month_after(NOW, 0))
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE gateway_usagerecord DROP CONSTRAINT usage_outcome_is_known")
+    save(used("a", "chat", "m", NOW, outcome="one that is not known yet"))
+    assert rows_of(f"{retention.TABLE}_2031_02") == 1
+
+
 def test_the_task_tends_the_table_by_the_knob(settings) -> None:
     save(used("old", "chat", "m", datetime.now(UTC) - 3 * DAY), used("new", "chat", "m", datetime.now(UTC)))
     settings.KNOBS = settings.KNOBS | {"FAIRLANE_RECORD_DAYS": 2}
