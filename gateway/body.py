@@ -22,7 +22,9 @@ async def read_body(headers: Mapping[bytes, bytes], client: Client, settings: Se
     announced = headers.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > most:
         raise _too_large(most)
-    if (body := client.at_hand()) is not None and len(body) <= most:
+    if (body := client.at_hand()) is not None:
+        if len(body) > most:
+            raise _too_large(most)
         return body  # nearly always it came with its headers
     try:
         return await _read(client, most, asyncio.get_running_loop().time() + settings.body_read_s)
