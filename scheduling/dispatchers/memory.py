@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 
 from scheduling.core.events import Dispatched, Event, Expired, Stranded
 from scheduling.core.limits import Limit
@@ -17,6 +16,7 @@ from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
 from scheduling.core.view import BackendView, Explanation, Foretold, Newcomer, PoolView
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Lease, NoBackend, Unseated
+from scheduling.dispatchers.seat import Seat
 from scheduling.dispatchers.served import Served
 from scheduling.dispatchers.steering import Orders, Steering
 
@@ -36,7 +36,7 @@ class MemoryDispatcher:
         self._clock_ms = clock_ms
         self._schedulers: dict[str, Scheduler] = {}
         self._steering: dict[str, Steering] = {}
-        self._seats: dict[str, _Seat] = {}
+        self._seats: dict[str, Seat] = {}
         self._served = Served()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
@@ -45,7 +45,7 @@ class MemoryDispatcher:
 
     def lease(self, ticket: Ticket, usage: Usage) -> AbstractAsyncContextManager[Lease]:
         """Wait in line; hold a seat inside the block; give it back after. Raises Unseated."""
-        return _Seat(self, ticket, usage)
+        return Seat(self, ticket, usage)
 
     def position(self, request_id: str) -> int | None:
         """About how many dispatches until this request's own: 1 is next. None when it does not wait."""
@@ -148,7 +148,7 @@ class MemoryDispatcher:
 
     # Between a seat and its machine
 
-    def join(self, seat: _Seat) -> None:
+    def join(self, seat: Seat) -> None:
         """Put the seat's ticket in line; its future is told what becomes of it."""
         ticket = seat.ticket
         if ticket.request_id in self._seats:
@@ -162,7 +162,7 @@ class MemoryDispatcher:
         if len(events) != 1 or not self._is_seated(seat, scheduler, events[0]):
             self.deliver(scheduler, events)
 
-    def _is_seated(self, seat: _Seat, scheduler: Scheduler, event: Event) -> bool:
+    def _is_seated(self, seat: Seat, scheduler: Scheduler, event: Event) -> bool:
         """Nearly always nobody waits: the one event is the newcomer's seat, and no timer is moved by it."""
         if type(event) is not Dispatched or event.ticket is not seat.ticket or scheduler.waiting:
             return False
@@ -171,7 +171,7 @@ class MemoryDispatcher:
             self._read_meters()
         return True
 
-    def leave(self, seat: _Seat, cost_tokens: int, *, refund: bool) -> None:
+    def leave(self, seat: Seat, cost_tokens: int, *, refund: bool) -> None:
         """The seat's request is over, or gave up waiting: at once, without an await."""
         request_id, scheduler, now_ms = seat.ticket.request_id, seat.scheduler, self._clock_ms()
         del self._seats[request_id]
@@ -183,7 +183,7 @@ class MemoryDispatcher:
         if events := scheduler.finish(request_id, cost_tokens, now_ms, refund=refund):
             self.deliver(scheduler, events)
 
-    def begin(self, seat: _Seat) -> None:
+    def begin(self, seat: Seat) -> None:
         """The seat's first token came."""
         scheduler = seat.scheduler
         if events := scheduler.start(seat.ticket.request_id, self._clock_ms()):
@@ -250,77 +250,3 @@ class MemoryDispatcher:
         now_ms = self._clock_ms()
         for scheduler in self._schedulers.values():
             self.deliver(scheduler, scheduler.expire(now_ms))
-
-
-class _Seat:
-    """One request's way through the machine: wait, hold, give back.
-
-    Whatever ends the wait or the block (a result, an error, the caller's
-    cancellation, even in the instant between being seated and waking up)
-    ends in one call of ``leave``, which does not await.
-    """
-
-    __slots__ = ("_dispatcher", "_event", "_future", "_lease", "_reason", "scheduler", "ticket", "usage")
-
-    scheduler: Scheduler
-
-    def __init__(self, dispatcher: MemoryDispatcher, ticket: Ticket, usage: Usage) -> None:
-        self.ticket = ticket
-        self._dispatcher = dispatcher
-        self.usage = usage
-        self._event: Dispatched | None = None
-        self._reason: Unseated | None = None
-        self._future: asyncio.Future[None] | None = None  # of who has to wait
-        self._lease: Lease | None = None
-
-    @property
-    def is_seated(self) -> bool:
-        """The machine has said so, whether or not the request has heard it yet."""
-        return self._event is not None
-
-    def take(self, event: Dispatched) -> None:
-        """The machine has seated this request."""
-        self._event = event
-        self._wake()
-
-    def fail(self, reason: Unseated) -> None:
-        """The machine has taken this request out of line."""
-        self._reason = self._reason or reason
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
-
-    async def __aenter__(self) -> Lease:
-        self._dispatcher.join(self)
-        event = self._event or await self._wait()
-        self._lease = Lease(event.backend, event.waited_ms, self._started, engine_order=event.engine_order)
-        return self._lease
-
-    async def _wait(self) -> Dispatched:
-        try:
-            if self._reason is None:
-                self._future = asyncio.get_running_loop().create_future()
-                await self._future
-        except BaseException:
-            self._dispatcher.leave(self, 0, refund=True)
-            raise
-        if self._event is None:
-            self._dispatcher.leave(self, 0, refund=True)
-            raise self._reason or NoBackend()
-        return self._event
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        lease, self._lease = self._lease, None
-        if lease:
-            self._dispatcher.leave(self, self.usage.cost_tokens, refund=lease.refund)
-
-    def _started(self) -> None:
-        if self._lease:
-            self._dispatcher.begin(self)

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from gateway.direct_client import DirectClient
+from gateway.settings import Settings
 from tests.fakes.faulty import says
 from tests.fakes.faulty_gateway import (
     BODY,
@@ -104,6 +105,18 @@ async def test_a_long_prompt_in_many_pieces_reaches_the_engine_whole():
         writer.close()
     assert status == 200
     assert json.loads(engines[0].asked[0].body)["messages"] == body["messages"]
+
+
+async def test_a_body_without_a_length_that_comes_at_once_is_bounded_too():
+    raw = json.dumps(BODY).encode()
+    async with gateway(says(WHOLE), settings=Settings(body_bytes=len(raw) - 1)) as (served, _):
+        reader, writer = await connect(served)
+        head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\n"
+        chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(raw), raw)
+        writer.write(head.encode() + b"transfer-encoding: chunked\r\n\r\n" + chunked)
+        status, _, _ = await read_response(reader)
+        writer.close()
+    assert status == 413
 
 
 async def test_a_client_that_leaves_in_its_body_leaves_nothing_behind():
