@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from gateway.errors import BudgetsUnknown
-from scheduling.core.policy import BUDGET_KINDS, MINUTE_KINDS
 from scheduling.core.quota import Key, Scope
 
 PATIENCE_S = 5.0  # a request waits so long for its tenant's past; reading it takes milliseconds
@@ -96,7 +95,7 @@ class Bygone:
             self._learnt.notify_all()
 
     def _knows(self, scope: Scope) -> bool:
-        if not any(kind in scope.limits for kind in (*MINUTE_KINDS, *BUDGET_KINDS)):
+        if not (scope.minute_limits or scope.budget_limits):
             return True  # its past does not matter
         all_ = self._known.get(scope.key)
         return all_ is not None and (all_ or not has_budget(scope))
@@ -104,4 +103,4 @@ class Bygone:
 
 def has_budget(scope: Scope) -> bool:
     """Whether a day or a month of it counts."""
-    return any(kind in scope.limits for kind in BUDGET_KINDS)
+    return bool(scope.budget_limits)

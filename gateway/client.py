@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import Any
 
 from gateway.dialect import OPENAI
 from gateway.errors import Refused
-from gateway.headers import Headers, RequestId, stream_headers
+from gateway.headers import Headers, RequestId
+from gateway.records import Record
 
 Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 # A client that vanishes without a word (no FIN, no RST) is noticed after about 35 s, in line or mid-stream.
 VANISHED = (
@@ -35,55 +34,104 @@ class Client:
     ``began``: the status line is out. ``answered``: bytes of an answer are
     out, so no other backend may be asked. ``gone``: the client left, and its
     work was cancelled. ``slow``: it was cut off because it did not read.
-    ``late``: its body did not come in time. ``evicted``: the gateway stops.
-    ``dialect`` is that of the API it speaks. ``tell`` gives the comment for a
-    stream that is silent, or nothing.
+    ``late``: its body did not come in time. ``evicted``: why the gateway ends it.
+    ``headers`` are the request's, by lower-case name. ``dialect`` is that of
+    the API it speaks. ``tell`` gives the comment for a stream that is silent,
+    or nothing, and ``early`` the headers of one that is told to wait. ``blank``:
+    it gets JSON, and blanks while it waits. ``hold_s`` is for how long its
+    status line is held back, when its client says. ``keep`` is given a complete
+    response. ``work`` is the task that serves it. ``record`` is what is written
+    down of it, once it is accepted.
+
+    A subclass knows by what way bytes come and go.
     """
 
     __slots__ = (
         "_aside",
-        "_ears",
         "_last",
         "_loop",
-        "_receive",
-        "_send",
-        "_work",
         "answered",
         "began",
+        "blank",
         "dialect",
+        "early",
         "ended",
         "evicted",
         "gone",
+        "headers",
+        "hold_s",
         "idle_since_s",
+        "keep",
         "late",
         "reading_until_s",
+        "record",
         "request_id",
         "slow",
         "tell",
+        "work",
         "writing_since_s",
     )
 
-    def __init__(self, receive: Receive, send: Send, request_id: RequestId) -> None:
-        self._receive = receive
-        self._send = send
-        self._loop: AbstractEventLoop = asyncio.get_running_loop()
-        self._ears: Task[None] | None = None
+    def __init__(self, headers: Mapping[bytes, bytes], loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self.headers = headers
         self._aside: Task[None] | None = None
-        self._work = asyncio.current_task()
         self._last = ENDS[0]  # the last bytes of the answer; at first one is between two events
-        self.request_id = request_id
+        self.work: Task[None] | None = None
+        self.request_id = RequestId(headers)
         self.dialect = OPENAI
-        self.began = self.answered = self.ended = self.gone = self.slow = self.late = self.evicted = False
-        self.idle_since_s = self._loop.time()
+        self.began = self.answered = self.ended = self.gone = self.slow = self.late = False
+        self.evicted: Refused | None = None
+        self.idle_since_s = loop.time()
         self.writing_since_s: float | None = None
         self.reading_until_s: float | None = None
         self.tell: Callable[[], bytes] | None = None
+        self.early: Headers = []
+        self.blank = False
+        self.hold_s: float | None = None
+        self.keep: Callable[[int, Headers, bytes], None] | None = None
+        self.record: Record | None = None
+
+    # What a subclass does
+
+    needs_ears = True
+    """Whether it takes a task to hear the client leave."""
 
     def listen(self) -> None:
         """From now on the request's task is cancelled at once when the client leaves."""
-        if self._ears is None and not self.ended:
-            self._ears = self._loop.create_task(self._listen())
-            _notice_vanishing(self._transport())
+        raise NotImplementedError
+
+    def at_hand(self) -> bytes | None:
+        """The request's whole body, if it is here and none of it was read; None: read it."""
+        return None
+
+    def push(self, data: bytes) -> bool:
+        """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""
+        raise NotImplementedError
+
+    async def hung_up(self, timeout_s: float) -> bool:
+        """Wait until the connection is closed; False when it is not in time."""
+        raise NotImplementedError
+
+    async def _receive(self) -> Message:
+        """The next part of the request, as an ASGI message."""
+        raise NotImplementedError
+
+    async def _send_head(self, status: int, headers: Headers) -> None:
+        raise NotImplementedError
+
+    async def _send(self, data: bytes, *, more: bool) -> None:
+        raise NotImplementedError
+
+    async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        await self._send_head(status, headers)
+        await self._send(body, more=False)
+
+    @property
+    def _transport(self) -> Any:
+        raise NotImplementedError
+
+    # What all have in common
 
     async def read(self, until_s: float) -> Message:
         """The next part of the request. Raises TimeoutError when it has not come by then, about."""
@@ -91,24 +139,22 @@ class Client:
         try:
             return await self._receive()
         except asyncio.CancelledError:
-            if self._work is None or not self.late:
+            if self.work is None or not self.late:
                 raise
-            self._work.uncancel()
+            self.work.uncancel()
             raise TimeoutError from None
         finally:
             self.reading_until_s = None
 
     def stop_reading(self) -> None:
         """The body has taken too long."""
-        if self._work is not None and not self.late:
+        if self.work is not None and not self.late:
             self.late = True
-            self._work.cancel()
+            self.work.cancel()
 
     def close(self) -> None:
-        """Stop listening."""
+        """The request is over."""
         self.ended = True
-        if self._ears is not None:
-            self._ears.cancel()
         if self._aside is not None:
             self._aside.cancel()
 
@@ -118,13 +164,7 @@ class Client:
             await self._aside
         if not self.began:
             self.began = True
-            await self._put(
-                {
-                    "type": "http.response.start",
-                    "status": status,
-                    "headers": headers + self.request_id.headers(),
-                }
-            )
+            await self._send_head(status, headers + self.request_id.headers())
 
     async def write(self, data: bytes) -> None:
         """Send bytes of the answer, at the pace at which the client reads."""
@@ -132,19 +172,27 @@ class Client:
             await self._aside
         self.answered = True
         self._last = data
-        await self._put({"type": "http.response.body", "body": data, "more_body": True})
+        await self._send(data, more=True)
 
     async def finish(self, data: bytes = b"") -> None:
         """Send the last bytes: the answer is whole."""
         if self._aside is not None:
             await self._aside
         self.answered = self.ended = True
-        await self._put({"type": "http.response.body", "body": data, "more_body": False})
+        await self._send(data, more=False)
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a complete response."""
-        await self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self.finish(body)
+        """Send a complete response. A stream that was told to wait gets only the body."""
+        if self.keep is not None:
+            self.keep(status, headers, body)
+        if self._aside is not None:
+            await self._aside
+        if self.began:
+            await self.finish(body)
+            return
+        self.began = self.answered = self.ended = True
+        length = (b"content-length", b"%d" % len(body))
+        await self._send_whole(status, [*headers, length, *self.request_id.headers()], body)
 
     def remark(self, text: bytes) -> None:
         """Send an SSE comment in passing, unless something is being sent. Call it between two events only."""
@@ -158,13 +206,16 @@ class Client:
         an error event and a broken connection: SDKs take a clean end of a
         stream for a whole answer.
         """
+        if self._aside is not None:
+            await self._aside
         if self.began:
             # In the middle of an event, or of JSON, nothing more can be said.
             silent = refused.told or not self._last.endswith(ENDS)
-            await self.break_off(b"" if silent else self.dialect.last_words(refused, self.request_id))
+            say = self.dialect.error if self.blank else self.dialect.last_words
+            await self.break_off(b"" if silent else say(refused, self.request_id))
         else:
             headers, body = self.dialect.refusal(refused, self.request_id)
-            await self.whole(refused.status, headers, body)
+            await self.whole(self.dialect.status(refused), headers, body)
 
     async def break_off(self, last_words: bytes = b"") -> None:
         """End the connection so that the client cannot take the answer for whole."""
@@ -172,7 +223,7 @@ class Client:
             await self.write(last_words)
         self.listen()
         self.ended = True
-        transport = self._transport()
+        transport = self._transport
         if transport is None:
             return  # the server ends a response that is left unfinished
         transport.close()  # delivers what is written, and no final chunk
@@ -180,64 +231,43 @@ class Client:
             transport.abort()
             await self.hung_up(FLUSH_S)
 
-    async def hung_up(self, timeout_s: float) -> bool:
-        """Wait until the connection is closed; False when it is not in time."""
-        if self._ears is None:
-            return True
-        done, _ = await asyncio.wait([self._ears], timeout=timeout_s)
-        return bool(done)
-
-    def evict(self) -> None:
-        """The gateway stops: there will be no more of this answer."""
-        if self._work is not None and not self.evicted and not self.gone:
-            self.evicted = True
-            self._work.cancel()
+    def evict(self, why: Refused) -> bool:
+        """There will be no more of this answer. False when it ends already."""
+        if self.work is None or self.evicted or self.gone:
+            return False
+        self.evicted = why
+        self.work.cancel()
+        return True
 
     def cut(self) -> None:
         """Give up on a client that does not read."""
         self.slow = True
-        if (transport := self._transport()) is not None:
+        if (transport := self._transport) is not None:
             self.listen()
             transport.abort()
         self._leave()
 
-    async def _listen(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        if not self.ended:
-            self._leave()
-
     def _leave(self) -> None:
-        if self._work is not None and not self.gone:
+        if self.work is not None and not self.gone:
             self.gone = True
-            self._work.cancel()
+            self.work.cancel()
 
     async def _remark(self, text: bytes) -> None:
         try:
             if not self.began:
                 self.began = True
-                headers = stream_headers() + self.request_id.headers()
-                await self._put({"type": "http.response.start", "status": 200, "headers": headers})
-            await self._put({"type": "http.response.body", "body": text, "more_body": True})
+                await self._send_head(200, self.early + self.request_id.headers())
+            await self._send(text, more=True)
         finally:
             self._aside = None
 
-    async def _put(self, message: Message) -> None:
-        self.writing_since_s = self._loop.time()
-        await self._send(message)
-        self.writing_since_s = None
-        self.idle_since_s = self._loop.time()
 
-    def _transport(self) -> Any:
-        # ASGI has no way to abort. uvicorn's send is a method of the cycle that holds the transport.
-        return getattr(getattr(self._send, "__self__", None), "transport", None)
-
-
-def _notice_vanishing(transport: Any) -> None:
+def notice_vanishing(transport: Any) -> None:
+    """Have the kernel watch whether the peer is still there."""
     sock = transport.get_extra_info("socket") if transport is not None else None
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
-    # It may have left already, and the ears will say so; uvloop says ValueError for a closed socket.
+    # It may have left already, and that is heard another way; uvloop says ValueError for a closed socket.
     with suppress(OSError, ValueError):
         for level, option, value in VANISHED:
             sock.setsockopt(level, option, value)

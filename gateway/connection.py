@@ -11,6 +11,7 @@ import httptools
 from gateway.failures import Broken, Garbage
 from gateway.reply import Reply
 
+FRAMING = (b"content-length", b"transfer-encoding")  # without these an answer ends with its connection
 HEAD_BYTES = 64 * 1024  # of an engine's head; llhttp itself has no bound
 
 
@@ -31,8 +32,8 @@ class Connection(asyncio.Protocol):
     """One connection; carries one exchange at a time."""
 
     __slots__ = (
-        "_body", "_complete", "_head_done", "_headers", "_home", "_keep", "_parser",
-        "_paused", "_reply", "_seen_bytes", "_surplus", "_transport", "_until_close", "born_s", "lost",
+        "_body", "_complete", "_framed", "_head_done", "_headers", "_home", "_keep", "_parser",
+        "_paused", "_reply", "_seen_bytes", "_surplus", "_transport", "born_s", "lost",
     )  # fmt: skip
 
     def __init__(self, home: Home, born_s: float) -> None:
@@ -42,15 +43,17 @@ class Connection(asyncio.Protocol):
         self._reply: Reply | None = None
         self._body: list[bytes] = []
         self._paused = False
+        self._parser = httptools.HttpResponseParser(
+            self
+        )  # only an exchange that ended well is followed by another
 
     # -- the exchange
 
     def send(self, reply: Reply, head: bytes, body: tuple[bytes, ...]) -> None:
         """Send a request whose answer goes to ``reply``."""
         self._reply = reply
-        self._parser = httptools.HttpResponseParser(self)
         self._headers: list[tuple[bytes, bytes]] = []
-        self._head_done = self._complete = self._keep = self._until_close = False
+        self._head_done = self._complete = self._keep = self._framed = False
         self._seen_bytes = 0
         reply.on_sent(self, asyncio.get_running_loop().time())
         self._transport.writelines((head, *body))
@@ -135,7 +138,7 @@ class Connection(asyncio.Protocol):
         reply, self._reply = self._reply, None
         if reply is None:
             return
-        if exc is None and self._head_done and self._until_close:
+        if exc is None and self._head_done and not self._framed:
             reply.on_end()
         else:
             reply.on_lost(f"({exc})" if exc else "")
@@ -149,7 +152,10 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header; trailers are dropped."""
         if not self._head_done:
-            self._headers.append((name.lower(), value))
+            name = name.lower()
+            if name in FRAMING:
+                self._framed = True
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The head is whole; that of a 1xx reply only announces the real one."""
@@ -158,9 +164,8 @@ class Connection(asyncio.Protocol):
             return
         if status < 200:
             self._headers.clear()
+            self._framed = False
             return
-        names = {name for name, _ in self._headers}
-        self._until_close = b"content-length" not in names and b"transfer-encoding" not in names
         self._head_done = True
         self._reply.on_head(status, self._headers)
 

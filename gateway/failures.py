@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from scheduling.core.outcome import Outcome
 
 SERVER_ERROR = 500  # of HTTP: this and above
+ERROR_MESSAGE = re.compile(rb'"message"\s*:\s*"((?:[^"\\]|\\.){0,300})')
 
 
 class BackendFailure(Exception):
@@ -95,6 +98,15 @@ class EngineErrored(BackendFailure):
         super().__init__(message, retryable=retryable)
         self.status = status
         self.body = body
+
+    @classmethod
+    def in_band(cls, body: bytes, *, told: bool) -> EngineErrored:
+        """The error event ``body`` in a stream. ``told``: the client has got it too."""
+        found = ERROR_MESSAGE.search(body)
+        said = found[1].decode(errors="replace") if found else "no message"
+        failure = cls(f"{cls.__doc__} {said}", body=body, retryable=not told)
+        failure.told = told
+        return failure
 
     @property
     def counts(self) -> bool:

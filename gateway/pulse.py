@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from gateway.client import Client
+from gateway.errors import Draining
 from gateway.settings import Settings
 
 log = logging.getLogger("fairlane.gateway")
@@ -36,7 +37,10 @@ class Pulse:
         self._clients.add(client)
 
     def listen(self, client: Client) -> None:
-        """Hear the client leave, from a moment on."""
+        """Hear the client leave, from a moment on if that takes a task."""
+        if not client.needs_ears:
+            client.listen()
+            return
         if not self._deaf:
             asyncio.get_running_loop().call_later(HEAR_AFTER_S, self._hear)
         self._deaf.append(client)
@@ -65,7 +69,7 @@ class Pulse:
     def evict(self) -> int:
         """Cut off every request that is left, with an error that says why; how many there were."""
         for client in tuple(self._clients):
-            client.evict()
+            client.evict(Draining())
         return len(self._clients)
 
     async def beat(self) -> None:
@@ -99,6 +103,7 @@ class Pulse:
             return
         if client.tell is None:
             return
-        patience_s = self._comment_every_s if client.began else self._hold_s
+        hold_s = self._hold_s if client.hold_s is None else client.hold_s
+        patience_s = self._comment_every_s if client.began else hold_s
         if now_s - client.idle_since_s >= patience_s and (text := client.tell()):
             client.remark(text)

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from functools import partial
 from types import TracebackType
 
 from gateway.calls import EngineCall, RelayOptions
@@ -15,7 +14,7 @@ from gateway.engine_order import with_order
 from gateway.failures import BackendFailure, Broken, ConnectFailed
 from gateway.reply import Reply
 from gateway.upstream import Pool
-from gateway.verdict import judge
+from gateway.verdict import is_plain, judge
 from gateway.watch import Watch
 from scheduling.core.usage import Usage
 from scheduling.engines.endpoint import Endpoint
@@ -64,8 +63,8 @@ class Relay:
         as bytes pass. ``on_first_token`` is called once, at the first token
         of a stream or when an answer that is not a stream begins.
         """
-        new_reply = partial(Reply, backend, call, usage, on_first_token, self._options)
-        return _Opening(self._pools.get(backend), self._watch, new_reply, self._on_load)
+        reply = Reply(backend, call, usage, on_first_token, self._options)
+        return _Opening(self._pools.get(backend), self._watch, reply, self._on_load)
 
     def ordered(self, backend: str, call: EngineCall, order: int) -> EngineCall:
         """The call with our order (low first) as the backend's engine understands it, if it does."""
@@ -81,25 +80,23 @@ class Relay:
 class _Opening(AbstractAsyncContextManager[Reply]):
     """The hold on one exchange. A class, because a generator costs twice as much."""
 
+    __slots__ = ("_on_load", "_pool", "_reply", "_watch")
+
     def __init__(
-        self,
-        pool: Pool | None,
-        watch: Watch,
-        new_reply: Callable[[], Reply],
-        on_load: Callable[[str, bytes], None],
+        self, pool: Pool | None, watch: Watch, reply: Reply, on_load: Callable[[str, bytes], None]
     ) -> None:
         self._pool = pool
         self._on_load = on_load
         self._watch = watch
-        self._new_reply = new_reply
-        self._reply = new_reply()
+        self._reply = reply
 
     async def __aenter__(self) -> Reply:
         try:
             await self._ask()
             if self._reply.load:
                 self._on_load(self._reply.backend, self._reply.load)
-            await judge(self._reply)
+            if not is_plain(self._reply):
+                await judge(self._reply)
             self._reply.begin()
         except BaseException as error:
             self._leave()
@@ -120,23 +117,24 @@ class _Opening(AbstractAsyncContextManager[Reply]):
         head = self._pool.head_for(self._reply.call)
         kept = self._pool.take_idle()
         if kept is not None:
+            self._send(kept, head)
             try:
-                await self._send(kept, head)
+                await self._reply.wait_for_head()
             except Broken:
                 # The engine closed the kept connection just as we used it:
                 # it has not seen this request, so it is asked once more.
                 if not self._reply.untouched:
                     raise
                 self._leave()
-                self._reply = self._new_reply()
+                self._reply = self._reply.anew()
             else:
                 return
-        await self._send(await self._pool.connect(), head)
+        self._send(await self._pool.connect(), head)
+        await self._reply.wait_for_head()
 
-    async def _send(self, connection: Connection, head: bytes) -> None:
+    def _send(self, connection: Connection, head: bytes) -> None:
         self._watch.add(self._reply)
         connection.send(self._reply, head, self._reply.call.body)
-        await self._reply.wait_for_head()
 
     def _leave(self) -> None:
         self._watch.discard(self._reply)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
 from gateway.calls import EngineCall, RelayOptions
 from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
-from gateway.reported import JsonScanner
+from gateway.reported import JsonScanner, OpaqueScanner
 from gateway.sse import SseScanner
 from scheduling.core.usage import Usage
 
 EXCERPT_BYTES = 64 * 1024  # of an engine's error body
 PASSED_HEADERS = frozenset({b"content-type", b"content-length", b"retry-after", b"content-disposition"})
 EVENT_STREAM = b"text/event-stream"
-ERROR_MESSAGE = re.compile(rb'"message"\s*:\s*"((?:[^"\\]|\\.){0,300})')
+JSON = b"json"
 
 
 class Source(Protocol):
@@ -35,16 +34,16 @@ class Source(Protocol):
 class Reply:
     """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good byte.
 
-    ``headers`` are those a client may see. ``load`` is the engine's ORCA
+    ``load`` is the engine's ORCA
     report, empty when it sent none. Iteration waits without a task or a
     timer of its own.
     """
 
     __slots__ = (
-        "_began", "_chunks", "_ended", "_failure", "_feed", "_on_first_token", "_options",
-        "_paused", "_quiet_since", "_scanner", "_source", "_taken", "_unread", "_usage", "_waiter",
-        "backend", "call", "coding", "content_length", "content_type", "headers", "heard", "load", "status",
-        "streamed",
+        "_began", "_chunks", "_ended", "_failure", "_feed", "_head", "_on_first_token", "_options",
+        "_paused", "_quiet_since", "_scanner", "_sink", "_source", "_taken", "_unread", "_usage",
+        "_waiter", "backend", "call", "coding", "content_length", "content_type", "heard", "load",
+        "status", "streamed",
     )  # fmt: skip
 
     def __init__(
@@ -61,7 +60,7 @@ class Reply:
         self.content_type = b""
         self.content_length: int | None = None
         self.coding = b""
-        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        self._head: Sequence[tuple[bytes, bytes]] = ()
         self.load = b""
         self.streamed = False
         self.heard = False  # bytes came since the watch last looked
@@ -69,11 +68,12 @@ class Reply:
         self._on_first_token = on_first_token
         self._options = options
         self._source: Source | None = None
-        self._scanner: SseScanner | JsonScanner | None = None
+        self._scanner: SseScanner | JsonScanner | OpaqueScanner | None = None
         self._feed: Callable[[bytes], bytes] = bytes
         self._chunks: list[bytes] = []
         self._unread = 0
         self._waiter: asyncio.Future[None] | None = None
+        self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses them
         self._failure: BackendFailure | None = None
         self._began = False  # a byte of the body came
         self._taken = False  # a byte of it was handed on
@@ -87,6 +87,11 @@ class Reply:
     def at_boundary(self) -> bool:
         """Between two events of a stream, with nothing waiting: the only place for a comment."""
         return self.streamed and not self._chunks and self._scanner is not None and self._scanner.at_boundary
+
+    @property
+    def headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """Those that a client may see."""
+        return [header for header in self._head if header[0] in PASSED_HEADERS]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -108,6 +113,18 @@ class Reply:
             self._source.resume()
         return data
 
+    async def pour(self, sink: Callable[[bytes], bool]) -> None:
+        """Hand bytes on in the moment in which they come, until ``sink`` refuses some or there are no more.
+
+        Those that it refused come next in the iteration.
+        """
+        self._sink = sink
+        try:
+            while not (self._chunks or self._ended or self._failure):
+                await self._change()
+        finally:
+            self._sink = None
+
     # -- for the relay
 
     async def wait_for_head(self) -> None:
@@ -123,6 +140,13 @@ class Reply:
             await self._change()
         return b"".join(self._chunks)
 
+    def begun_with(self, size: int) -> bytes | None:
+        """What ``peek`` would give without waiting; None when it would wait."""
+        if self._unread < size and not self._ended:
+            return None
+        chunks = self._chunks
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
     @property
     def whole(self) -> bool:
         """All of the answer has come."""
@@ -132,6 +156,10 @@ class Reply:
         """The answer is worth passing on. One that is no stream leaves the backend's window here."""
         if not self.streamed:
             self._on_first_token()
+
+    def anew(self) -> Reply:
+        """One for the same call, asked once more."""
+        return Reply(self.backend, self.call, self._usage, self._on_first_token, self._options)
 
     @property
     def untouched(self) -> bool:
@@ -154,16 +182,13 @@ class Reply:
 
     def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The head is whole; 1xx heads do not come here."""
-        self.headers = tuple(header for header in headers if header[0] in PASSED_HEADERS)
-        for name, value in headers:
-            if name == b"content-type":
-                self.content_type = value
-            elif name == b"content-length":
-                self.content_length = int(value)
-            elif name == b"content-encoding":
-                self.coding = value
-            elif name == b"endpoint-load-metrics":
-                self.load = value
+        self._head = headers
+        found = dict(headers).get
+        self.content_type = found(b"content-type", b"")
+        if (length := found(b"content-length")) is not None:
+            self.content_length = int(length)
+        self.coding = found(b"content-encoding", b"")
+        self.load = found(b"endpoint-load-metrics", b"")
         if 200 <= status < 300:
             self._choose_scanner()
         self.status = status
@@ -180,6 +205,8 @@ class Reply:
                 event_bytes=self._options.event_bytes,
                 measures_tokens=call.measures_tokens,
             )
+        elif self.content_type and not call.measures_tokens and JSON not in self.content_type.lower():
+            self._scanner = OpaqueScanner()
         else:
             self._scanner = JsonScanner(self._usage, measures_tokens=call.measures_tokens)
         self._feed = self._scanner.feed
@@ -188,7 +215,7 @@ class Reply:
         """The next bytes of the body, without their framing."""
         self._began = True
         out = self._feed(data)
-        if out:
+        if out and not (self._sink is not None and not self._chunks and self._sink(out)):
             self._chunks.append(out)
             self._unread += len(out)
             if self._unread > self._options.unread_bytes and self._source is not None:
@@ -260,16 +287,10 @@ class Reply:
         If nothing was handed on yet, the client has not seen it and can be
         given a real HTTP error.
         """
-        found = ERROR_MESSAGE.search(data)
-        said = found[1].decode(errors="replace") if found else "no message"
-        failure = EngineErrored(
-            f"{EngineErrored.__doc__} {said}", body=data[:EXCERPT_BYTES], retryable=not self._taken
-        )
-        failure.told = self._taken
         if not self._taken:
             self._chunks.clear()
             self._unread = 0
-        self.fail(failure)
+        self.fail(EngineErrored.in_band(data[:EXCERPT_BYTES], told=self._taken))
 
     def _wake(self) -> None:
         waiter = self._waiter

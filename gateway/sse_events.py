@@ -12,6 +12,7 @@ BLANK_LINES = re.compile(rb"(?:\r?\n)*")
 DATA = b"data:"
 NEXT_DATA = b"\ndata:"
 EVENT_NAME = b"event:"
+DELTA_NAME = b"delta\ndata:"  # where the name of an event ends that brings a piece of an answer
 USAGE = b'"usage"'
 NO_USAGE = (b'"usage":null', b'"usage": null')
 ERROR = b'"error"'
@@ -35,6 +36,13 @@ DONE_LINE = re.compile(rb"^data:\s*\[DONE\]\s*$", re.MULTILINE)
 LAST_EVENT = re.compile(
     rb"^event:\s*(?:message_stop|response\.(?:completed|incomplete|failed|cancelled))\s*$", re.MULTILINE
 )
+# Events of theirs that hold no piece of an answer, whatever else they repeat of the request.
+NO_TOKEN = re.compile(
+    rb"^event:[ \t]*(?:response\.(?!\S*delta\s*$)|message_|ping\s*$|content_block_st)", re.MULTILINE
+)
+
+USED = re.compile(rb'"usage"(?!: ?null)')
+MARKS = (ERROR, *FINISH, DONE)
 
 
 class Event(msgspec.Struct):
@@ -55,6 +63,19 @@ def after_blank_lines(data: bytes | bytearray, start: int) -> int:
 def usage_is_null(data: bytes) -> bool:
     """Every mention of usage says that there is none."""
     return data.count(USAGE) == data.count(NO_USAGE[0]) + data.count(NO_USAGE[1])
+
+
+def plain_end(data: bytes, start: int) -> int:
+    """Where the events end that surely hold nothing but text; ``start`` when the first may hold more."""
+    stop = len(data)
+    for mark in MARKS:  # one search for all of them takes five times as long
+        at = data.find(mark, start, stop)
+        if at >= 0:
+            stop = at
+    if data.find(USAGE, start, stop) >= 0 and (used := USED.search(data, start, stop)):
+        stop = used.start()
+    ends = [at + len(end) for end in ENDS if (at := data.rfind(end, start, stop)) >= 0]
+    return max(ends, default=start)
 
 
 def data_of(event: bytes) -> bytes:

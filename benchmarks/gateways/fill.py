@@ -18,11 +18,11 @@ from django.core.management import call_command
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-from gateway import tokens  # noqa: E402 - models need the settings
-from gateway.models import ApiToken  # noqa: E402
-from scheduling import services  # noqa: E402
-from scheduling.core.policy import QUOTA_KINDS  # noqa: E402
-from scheduling.models import PriorityClass, Quota, Tenant  # noqa: E402
+from gateway import tokens
+from gateway.models import ApiToken
+from scheduling import services
+from scheduling.core.policy import QUOTA_KINDS
+from scheduling.models import PriorityClass, Quota, Tenant
 
 BY = "benchmark"
 MODEL, NARROW = "bench", "bench-narrow"

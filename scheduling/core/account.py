@@ -6,8 +6,8 @@ was used, ``Hold`` what one request has of an account until it ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
 from scheduling.core.budget import DAY_S, Budget, day_of, month_begins_s, month_of
@@ -26,9 +26,13 @@ Key = tuple[str, ...]
 """Whose: ("tenant", slug), ("model", slug, model) or ("api_token", number)."""
 
 
+Need = tuple[str, int, int]
+"""A minute's kind, its limit, and how long the demand's part of it takes to come back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One holder of limits that a request falls under.
+    """One holder of limits that a request falls under. Made once for many requests.
 
     ``limits`` maps a quota kind to its limit. A minute's quota whose kind is
     in ``refusing`` refuses when it is used up; the others let requests wait.
@@ -37,19 +41,29 @@ class Scope:
     key: Key
     limits: Mapping[str, int]
     refusing: frozenset[str] = frozenset()
+    minute_limits: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
+    budget_limits: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
 
-    def minutes(self, demand: Demand) -> Iterator[tuple[str, int, int]]:
-        """Its minute's quotas: kind, limit, and how long the demand's part takes to come back.
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "minute_limits", self._of(MINUTE_KINDS))
+        object.__setattr__(self, "budget_limits", self._of(BUDGET_KINDS))
 
-        A limit of zero takes nothing, and gives nothing.
-        """
-        for kind in MINUTE_KINDS:
-            limit = self.limits.get(kind)
-            if limit is not None:
-                yield kind, limit, width_us(demand.of(kind), limit) if limit > 0 else 0
+    def needs(self, demand: Demand) -> list[Need]:
+        """What of its minute's quotas the demand takes. A limit of zero takes nothing, and gives nothing."""
+        needs = []
+        for kind, limit in self.minute_limits:
+            need_us = 0
+            if limit > 0:
+                need_us = (1 if kind == REQUESTS_PER_MINUTE else demand.tokens) * MINUTE_US // limit or 1
+            needs.append((kind, limit, need_us))
+        return needs
+
+    def _of(self, kinds: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+        return tuple((kind, self.limits[kind]) for kind in kinds if self.limits.get(kind) is not None)
 
 
-@dataclass(frozen=True, slots=True)
+# These three are never changed once they are made, but for a frozen value it would take three times as long.
+@dataclass(slots=True)
 class Demand:
     """What one request uses: prompt and completion tokens together, and micro-units of money."""
 
@@ -63,7 +77,7 @@ class Demand:
         return self.spend if kind == SPEND_PER_MONTH else self.tokens
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Left:
     """What is left of a minute's quota, and how long until all of it is back."""
 
@@ -72,7 +86,7 @@ class Left:
     reset_ms: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Denied:
     """The quota ``kind`` of ``key`` has no room, and nothing was taken.
 
@@ -103,11 +117,11 @@ class Booking:
         What it was too much is owed from now on: the request may have run
         for longer than the minute in which it was booked.
         """
-        was_us = width_us(amount, self.limit)
-        if was_us < self.width_us:
-            self.allowance.give_back(self.place, self.width_us - was_us)
-        elif was_us > self.width_us:
-            self.allowance.charge(was_us - self.width_us, now_us)
+        more_us = width_us(amount, self.limit) - self.width_us
+        if more_us < 0:
+            self.allowance.give_back(self.place, -more_us)
+        elif more_us > 0:
+            self.allowance.charge(more_us, now_us)
         self.allowance.release(self.place)
 
     def give_back(self) -> None:
@@ -118,16 +132,22 @@ class Booking:
 
 @dataclass(slots=True)
 class Hold:
-    """What a request holds of one account: bookings, and the period that each budget was in."""
+    """What a request holds of one account: bookings, and the period of each budget, in their order."""
 
     account: Account
     bookings: list[Booking]
-    periods: dict[str, int]
+    periods: list[int]
 
     def correct(self, demand: Demand, used: Demand | None) -> None:
         """Replace the estimate in the budgets; by nothing when nothing was used."""
-        for kind, period in self.periods.items():
-            self.account.budgets[kind].add((used.of(kind) if used else 0) - demand.of(kind), period)
+        tokens, spend = -demand.tokens, -demand.spend
+        if used is not None:
+            tokens += used.tokens
+            spend += used.spend
+        for kind, period in zip(BUDGET_KINDS, self.periods, strict=True):
+            amount = spend if kind == SPEND_PER_MONTH else tokens
+            if amount:
+                self.account.budgets[kind].add(amount, period)
 
 
 class Account:
@@ -161,28 +181,29 @@ class Account:
         most_queued = scope.limits.get(QUEUED)
         if most_queued is not None and self.queued >= most_queued:
             return Denied(QUEUED, scope.key, most_queued)
-        for kind, budget in self.budgets.items():
-            limit = scope.limits.get(kind)
-            if limit is None:
-                continue
+        for kind, limit in scope.budget_limits:
+            budget = self.budgets[kind]
             budget.turn_to(period_of(kind, now_s))
             if budget.used + demand.of(kind) > limit:
                 fits = demand.of(kind) <= limit
-                return Denied(kind, scope.key, limit, _next_s(kind, now_s) * 1000 if fits else None)
+                return Denied(kind, scope.key, limit, next_period_s(kind, now_s) * 1000 if fits else None)
         return None
 
-    def book(self, scope: Scope, demand: Demand, now_us: int, now_s: int) -> Hold:
-        """Take the demand's part of everything, also ahead of its time."""
+    def book(self, needs: Iterable[Need], demand: Demand, now_us: int, now_s: int) -> Hold:
+        """Take what is needed of the minute's quotas, and the demand's part of all budgets."""
         self.queued += 1
         self.held += 1
         bookings = []
-        for kind, limit, need_us in scope.minutes(demand):
+        for kind, limit, need_us in needs:
             allowance = self.allowances[kind]
             bookings.append(Booking(allowance, allowance.take(need_us, now_us), kind, limit, need_us))
-        periods = {}
+        day, month = day_of(now_s), month_of(now_s)
+        periods = []
         for kind, budget in self.budgets.items():
-            periods[kind] = budget.turn_to(period_of(kind, now_s))
-            budget.add(demand.of(kind), periods[kind])
+            period = budget.turn_to(day if kind == TOKENS_PER_DAY else month)
+            if amount := demand.spend if kind == SPEND_PER_MONTH else demand.tokens:
+                budget.add(amount, period)
+            periods.append(period)
         return Hold(self, bookings, periods)
 
     def seed(self, scope: Scope, used: Mapping[str, int], now_us: int, now_s: int) -> None:
@@ -199,7 +220,9 @@ class Account:
         limit = scope.limits.get(kind)
         if not limit:
             return None
-        backlog_us = self.allowances[kind].backlog_us(now_us)
+        backlog_us = self.allowances[kind].whole_at_us - now_us
+        if backlog_us <= 0:
+            return Left(limit, limit, 0)
         return Left(limit, max(0, MINUTE_US - backlog_us) * limit // MINUTE_US, in_ms(backlog_us))
 
 
@@ -213,7 +236,8 @@ def in_ms(span_us: int) -> int:
     return -(-span_us // US_PER_MS)
 
 
-def _next_s(kind: str, now_s: int) -> int:
+def next_period_s(kind: str, now_s: int) -> int:
+    """How long until a budget's next period begins."""
     if kind == TOKENS_PER_DAY:
         return (day_of(now_s) + 1) * DAY_S - now_s
     return month_begins_s(month_of(now_s) + 1) - now_s

@@ -40,7 +40,8 @@ class Allowance:
 
     def backlog_us(self, now_us: int) -> int:
         """How long until the allowance is whole."""
-        return max(0, self.whole_at_us - now_us)
+        left_us = self.whole_at_us - now_us
+        return left_us if left_us > 0 else 0
 
     def wait_us(self, need_us: int, now_us: int) -> int:
         """How long until there is room for so much; 0: now.
@@ -49,7 +50,8 @@ class Allowance:
         allowance is whole, alone; what it took too much is a debt that the
         later ones wait for. It would wait for ever otherwise.
         """
-        return max(0, self.backlog_us(now_us) + min(need_us, MINUTE_US) - MINUTE_US)
+        late_us = self.whole_at_us - now_us + min(need_us, MINUTE_US) - MINUTE_US
+        return late_us if late_us > 0 else 0
 
     def take(self, need_us: int, now_us: int) -> int:
         """Book so much, also ahead of its time, and return its place."""
@@ -59,9 +61,12 @@ class Allowance:
 
     def charge(self, need_us: int, now_us: int) -> None:
         """Book so much for good."""
-        backlog_us = self.backlog_us(now_us)
+        backlog_us = self.whole_at_us - now_us
+        if backlog_us < 0:
+            backlog_us = 0
         self._taken += 1
-        self._drop_from(backlog_us)
+        if self._lows_us:
+            self._drop_from(backlog_us)
         self._places.append(self._taken)
         self._lows_us.append(backlog_us)
         self.whole_at_us = now_us + backlog_us + need_us

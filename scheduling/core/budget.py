@@ -8,6 +8,8 @@ Gregorian one, counted in years from March on (the method of H. Hinnant,
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 DAY_S = 86_400
 DAYS_TO_EPOCH = 719_468  # from 1 March of year 0 to 1 January 1970
 DAYS_PER_ERA = 146_097  # 400 Gregorian years
@@ -20,8 +22,13 @@ def day_of(now_s: int) -> int:
 
 def month_of(now_s: int) -> int:
     """The month's number since year 0, UTC: 12 x year + month - 1."""
+    return _month_of_day(now_s // DAY_S)
+
+
+@lru_cache(maxsize=8)
+def _month_of_day(day_of_epoch: int) -> int:
     # Years that begin in March have their leap day at the end; eras of 400 of them are all alike.
-    era, day = divmod(now_s // DAY_S + DAYS_TO_EPOCH, DAYS_PER_ERA)
+    era, day = divmod(day_of_epoch + DAYS_TO_EPOCH, DAYS_PER_ERA)
     year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
     day_of_year = day - (365 * year + year // 4 - year // 100)
     march_based = (5 * day_of_year + 2) // 153  # 153 days are five months from March on, and so again

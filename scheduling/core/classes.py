@@ -22,14 +22,16 @@ class Band:
     """One class: its order, and how many stand in line in each lane.
 
     ``overdue`` counts, by lane, tickets in line that waited longer than the
-    class's bound.
+    class's bound. ``hold`` is how many seats of every backend better classes
+    keep free while nobody of theirs waits, as the policy said last.
     """
 
-    __slots__ = ("fairness", "lanes", "overdue", "promoted", "rule", "waiting")
+    __slots__ = ("fairness", "hold", "lanes", "overdue", "promoted", "rule", "waiting")
 
     def __init__(self, rule: ClassRule, fairness: Fairness) -> None:
         self.rule = rule
         self.fairness = fairness
+        self.hold = 0
         self.waiting = 0
         self.lanes: dict[Lane, int] = {}
         self.overdue: dict[Lane, int] = {}
@@ -38,8 +40,12 @@ class Band:
     @property
     def held_back(self) -> int:
         """Seats of every backend that worse classes must leave free now."""
-        rule = self.rule
-        return rule.reserved_seats if self.waiting else max(0, rule.reserved_seats - rule.lent_seats)
+        return self.rule.reserved_seats if self.waiting else self.kept_idle
+
+    @property
+    def kept_idle(self) -> int:
+        """The same while nobody of this class waits."""
+        return max(0, self.rule.reserved_seats - self.rule.lent_seats)
 
     def push(self, entry: Entry) -> None:
         """The ticket stands in the class's line."""
@@ -139,8 +145,11 @@ class Bands:
                 for tenant, models in self.shut.items():
                     band.fairness.close(tenant, models)
             self._stand_anew(entries)
+        hold = 0
         for band, rule in zip(self._bands, ranked, strict=True):
             band.rule = rule
+            band.hold = hold
+            hold += band.kept_idle
         self.lends = any(rule.lent_seats for rule in ranked)
 
     def of(self, priority_class: str) -> Band:
@@ -193,6 +202,12 @@ class Bands:
             better += band.waiting
         return better + entry.band.fairness.ahead(entry, now_ms)
 
+    def newcomer(self, priority_class: str, tenant: str, now_ms: int) -> int:
+        """About how many waiting tickets would go before one that came now."""
+        band = self.of(priority_class)
+        better = sum(each.waiting for each in self._better_than(band))
+        return sum(map(len, self._front.values())) + better + band.fairness.newcomer(tenant, now_ms)
+
     @property
     def in_line(self) -> int:
         """How many tickets stand in line."""
@@ -200,13 +215,20 @@ class Bands:
 
     def held_back_from(self, entry: Entry) -> int:
         """Seats of every backend that the ticket's class must leave free now."""
-        if entry.aside is Aside.FRONT:
-            return 0
-        return sum(band.held_back for band in self._bands[: self._bands.index(entry.band)])
+        return (
+            0 if entry.aside is Aside.FRONT else sum(band.held_back for band in self._better_than(entry.band))
+        )
+
+    def held_back_for(self, priority_class: str) -> int:
+        """Seats of every backend that a ticket of the class would have to leave free now."""
+        return sum(band.held_back for band in self._better_than(self.of(priority_class)))
 
     def better_waiting(self, entry: Entry) -> int:
         """How many tickets of better classes stand in line."""
-        return sum(band.waiting for band in self._bands[: self._bands.index(entry.band)])
+        return sum(band.waiting for band in self._better_than(entry.band))
+
+    def _better_than(self, band: Band) -> list[Band]:
+        return self._bands[: self._bands.index(band)]
 
     def _in_turn(self, now_ms: int) -> Choice | None:
         kept = self._kept

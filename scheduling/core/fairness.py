@@ -32,6 +32,9 @@ class Fairness(Protocol):
     def serve(self, entry: Entry) -> None:
         """It leaves the line for a seat, and its flow pays for it."""
 
+    def pass_through(self, entry: Entry) -> None:
+        """It joins and has a seat at once while nobody waits: as ``join``, ``push`` and ``serve``."""
+
     def step_out(self, entry: Entry) -> None:
         """It leaves the line; its flow stays as it is."""
 
@@ -55,6 +58,9 @@ class Fairness(Protocol):
 
     def ahead(self, entry: Entry, now_ms: int) -> int:
         """About how many waiting tickets of this class go before this one."""
+
+    def newcomer(self, tenant: str, now_ms: int) -> int:
+        """About how many waiting tickets of this class would go before one of the tenant's that came now."""
 
     def rivals(self, entry: Entry) -> int:
         """How many other tenants have tickets in line."""
@@ -127,6 +133,9 @@ class Fifo:
         self._left += 1
         self.step_out(entry)
 
+    def pass_through(self, entry: Entry) -> None:
+        """Nobody waits, so there is no order to keep."""
+
     def step_out(self, entry: Entry) -> None:
         """Out of line."""
         tenant = entry.ticket.tenant
@@ -177,6 +186,10 @@ class Fifo:
     def ahead(self, entry: Entry, now_ms: int) -> int:
         """How many came before it."""
         return index_of(entry, self._left, sum(self._waiting.values()))
+
+    def newcomer(self, tenant: str, now_ms: int) -> int:
+        """All who wait."""
+        return sum(self._waiting.values())
 
     def rivals(self, entry: Entry) -> int:
         """How many other tenants wait."""

@@ -103,6 +103,19 @@ class Tree:
             level = share.inner
         entry.stamps = stamps
 
+    def pass_through(self, entry: Entry) -> None:
+        """It has a seat at once: all names on its path begin to wait, and are charged in the same instant."""
+        self.join(entry)
+        price, place = self._price(entry) * MILLI, entry.place
+        level: Level | None = self._tenants
+        stamps = []
+        for share in entry.shares:
+            if level:
+                stamps.append(level.pass_through(share, place, price))
+            share.left += 1
+            level = share.inner
+        entry.stamps = stamps
+
     def step_out(self, entry: Entry) -> None:
         """It leaves the line; its accounts stay open."""
         lane, path = entry.lane, entry.shares
@@ -183,6 +196,16 @@ class Tree:
             mine = level.drain(share)
             before = _curve(level, now_ms).before(mine.start + before * mine.step)
         return before
+
+    def newcomer(self, tenant: str, now_ms: int) -> int:
+        """Behind the tenant's own line, or one ticket of each who has one, or more when it owes more."""
+        level = self._tenants
+        mine = level.shares.get(tenant)
+        others = 0 if mine and mine.waiting else len(level.waiting_shares())
+        if mine is None:
+            return others
+        line = level.drain(mine)
+        return max(others, _curve(level, now_ms).before(line.start + line.step * mine.waiting))
 
     def rivals(self, entry: Entry) -> int:
         """How many other tenants have tickets in line."""

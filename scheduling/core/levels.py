@@ -187,6 +187,12 @@ class Level:
         index.active += 1
         self._push(index, share, lane)
 
+    def pass_through(self, share: Share, place: int, price: int) -> Stamp:
+        """The name's ticket is served while nobody waits: it begins to wait, and is charged."""
+        share.wakes += 1
+        self._woken(share, place)
+        return self.charge(share, price)
+
     def leave(self, share: Share, lane: Lane) -> None:
         """The name has no waiting ticket in this lane any more."""
         if share.keys.pop(lane, None) is None:

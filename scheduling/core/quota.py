@@ -17,15 +17,15 @@ from scheduling.core.account import (
     Hold,
     Key,
     Left,
+    Need,
     Scope,
     in_ms,
     period_of,
 )
-from scheduling.core.policy import MINUTE_KINDS
 
 __all__ = ["Demand", "Denied", "Granted", "Key", "Left", "Quotas", "Scope", "Verdict", "WaitUntil"]
 
-Pairs = Sequence[tuple[Scope, Account]]
+Pairs = Sequence[tuple[Scope, Account, list[Need]]]
 
 
 @dataclass(slots=True, eq=False)
@@ -37,12 +37,12 @@ class Granted:
 
     demand: Demand
     left: Mapping[str, Left] = field(default_factory=dict)
-    holds: tuple[Hold, ...] = ()
+    holds: Sequence[Hold] = ()
     in_line: bool = True
     open: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WaitUntil:
     """The allowance is booked, and comes at ``not_before_ms``."""
 
@@ -72,17 +72,20 @@ class Quotas:
         A request larger than a whole minute waits until the allowance is
         whole and leaves a debt (see ``Allowance.wait_us``).
         """
-        pairs = [(scope, self._accounts.get(scope.key) or Account()) for scope in scopes]
-        for scope, account in pairs:
+        pairs = []
+        for scope in scopes:
+            account = self._accounts.get(scope.key) or Account()
             if denied := account.used_up(scope, demand, now_s):
                 return denied
-        wait_ms = _wait_ms(pairs, demand, now_ms, deadline_ms)
+            pairs.append((scope, account, scope.needs(demand)))
+        wait_ms = _wait_ms(pairs, now_ms, deadline_ms)
         if isinstance(wait_ms, Denied):
             return wait_ms
         now_us = now_ms * US_PER_MS
-        for scope, account in pairs:
+        holds = []
+        for scope, account, needs in pairs:
             self._accounts[scope.key] = account
-        holds = tuple(account.book(scope, demand, now_us, now_s) for scope, account in pairs)
+            holds.append(account.book(needs, demand, now_us, now_s))
         granted = Granted(demand, _least_left(pairs, now_us), holds)
         return WaitUntil(granted, now_ms + wait_ms) if wait_ms else granted
 
@@ -122,6 +125,11 @@ class Quotas:
         for key in [key for key, account in self._accounts.items() if account.idle(now_us, now_s)]:
             del self._accounts[key]
 
+    def left(self, scope: Scope, kind: str, now_ms: int) -> Left | None:
+        """What is left of a minute's quota; None when the scope has no such limit, or takes nothing."""
+        account = self._accounts.get(scope.key) or Account()
+        return account.left(scope, kind, now_ms * US_PER_MS)
+
     def queued(self, key: Key) -> int:
         """How many requests of this key stand in line."""
         account = self._accounts.get(key)
@@ -135,17 +143,20 @@ class Quotas:
         return account.budgets[kind].used
 
 
-def _wait_ms(pairs: Pairs, demand: Demand, now_ms: int, deadline_ms: int | None) -> int | Denied:
+def _wait_ms(pairs: Pairs, now_ms: int, deadline_ms: int | None) -> int | Denied:
     """How long until every minute's quota has room, or the one that refuses."""
     refused: Denied | None = None
-    longest_ms = 0
-    for scope, account in pairs:
-        for kind, limit, need_us in scope.minutes(demand):
+    longest_ms, now_us = 0, now_ms * US_PER_MS
+    for scope, account, needs in pairs:
+        for kind, limit, need_us in needs:
             if limit < 1:
                 return Denied(kind, scope.key, limit)
-            wait_ms = in_ms(account.allowances[kind].wait_us(need_us, now_ms * US_PER_MS))
+            wait_us = account.allowances[kind].wait_us(need_us, now_us)
+            if not wait_us:
+                continue
+            wait_ms = in_ms(wait_us)
             late = deadline_ms is not None and now_ms + wait_ms >= deadline_ms
-            if wait_ms and (late or kind in scope.refusing) and (refused is None or wait_ms > longest_ms):
+            if (late or kind in scope.refusing) and (refused is None or wait_ms > longest_ms):
                 refused = Denied(kind, scope.key, limit, wait_ms)
             longest_ms = max(longest_ms, wait_ms)
     if refused is None:
@@ -155,8 +166,8 @@ def _wait_ms(pairs: Pairs, demand: Demand, now_ms: int, deadline_ms: int | None)
 
 def _least_left(pairs: Pairs, now_us: int) -> dict[str, Left]:
     found: dict[str, Left] = {}
-    for scope, account in pairs:
-        for kind in MINUTE_KINDS:
+    for scope, account, _ in pairs:
+        for kind, _ in scope.minute_limits:
             left = account.left(scope, kind, now_us)
             if left and (kind not in found or left.remaining < found[kind].remaining):
                 found[kind] = left

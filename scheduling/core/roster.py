@@ -31,6 +31,13 @@ class TenantLine:
         self.in_flight = 0
         self.models: dict[str, int] | None = None  # in flight, by model, once a quota asks for it
 
+    def run(self, entry: Entry) -> None:
+        """One more in flight."""
+        self.in_flight += 1
+        if self.models is not None:
+            model = entry.ticket.model
+            self.models[model] = self.models.get(model, 0) + 1
+
 
 class Roster:
     """Every tenant that has a ticket waiting or running; the others leave nothing behind."""
@@ -45,23 +52,20 @@ class Roster:
 
     def join(self, entry: Entry) -> None:
         """The ticket waits."""
-        tenant = entry.ticket.tenant
-        line = self._lines.get(tenant)
-        if line is None:
-            line = self._lines[tenant] = TenantLine()
-        entry.roster = line
+        line = self._open(entry)
         line.waiting += 1
         line.waiting_cost += entry.cost
+
+    def join_running(self, entry: Entry) -> None:
+        """The ticket runs, and never waited."""
+        self._open(entry).run(entry)
 
     def seat(self, entry: Entry) -> None:
         """The ticket runs."""
         line = entry.roster
         line.waiting -= 1
         line.waiting_cost -= entry.cost
-        line.in_flight += 1
-        if line.models is not None:
-            model = entry.ticket.model
-            line.models[model] = line.models.get(model, 0) + 1
+        line.run(entry)
 
     def give_up(self, entry: Entry) -> None:
         """The ticket leaves the line unserved."""
@@ -79,6 +83,14 @@ class Roster:
             line.models[entry.ticket.model] -= 1
         if not line.waiting and not line.in_flight:
             del self._lines[entry.ticket.tenant]
+
+    def _open(self, entry: Entry) -> TenantLine:
+        tenant = entry.ticket.tenant
+        line = self._lines.get(tenant)
+        if line is None:
+            line = self._lines[tenant] = TenantLine()
+        entry.roster = line
+        return line
 
     def closed(self, tenant: str, rule: TenantRule | None) -> Container[str] | None:
         """For which models the tenant may have no more seats now; None when it may have any."""

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 
 from scheduling.core.events import Dispatched, Event, Expired, Stranded
 from scheduling.core.limits import Limit
@@ -15,8 +14,9 @@ from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
-from scheduling.core.view import BackendView, Explanation, PoolView
+from scheduling.core.view import BackendView, Explanation, Foretold, Newcomer, PoolView
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Lease, NoBackend, Unseated
+from scheduling.dispatchers.seat import Seat
 from scheduling.dispatchers.served import Served
 from scheduling.dispatchers.steering import Orders, Steering
 
@@ -36,7 +36,7 @@ class MemoryDispatcher:
         self._clock_ms = clock_ms
         self._schedulers: dict[str, Scheduler] = {}
         self._steering: dict[str, Steering] = {}
-        self._seats: dict[str, _Seat] = {}
+        self._seats: dict[str, Seat] = {}
         self._served = Served()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = 0
@@ -45,7 +45,7 @@ class MemoryDispatcher:
 
     def lease(self, ticket: Ticket, usage: Usage) -> AbstractAsyncContextManager[Lease]:
         """Wait in line; hold a seat inside the block; give it back after. Raises Unseated."""
-        return _Seat(self, ticket, usage)
+        return Seat(self, ticket, usage)
 
     def position(self, request_id: str) -> int | None:
         """About how many dispatches until this request's own: 1 is next. None when it does not wait."""
@@ -56,6 +56,11 @@ class MemoryDispatcher:
         """Why the request waits, its place, and for about how much longer. None when it does not wait."""
         seat = self._seats.get(request_id)
         return seat.scheduler.explain(request_id, self._clock_ms()) if seat else None
+
+    def foretell(self, pool: str, newcomer: Newcomer) -> Foretold | None:
+        """How a request that came now would wait. None when there is no such pool."""
+        scheduler = self._schedulers.get(pool)
+        return scheduler.foretell(newcomer, self._clock_ms()) if scheduler else None
 
     def set_policy(self, policy: Policy) -> None:
         """Obey these rules now, for requests that already wait too. An older revision is ignored."""
@@ -143,7 +148,7 @@ class MemoryDispatcher:
 
     # Between a seat and its machine
 
-    def join(self, seat: _Seat) -> Scheduler:
+    def join(self, seat: Seat) -> None:
         """Put the seat's ticket in line; its future is told what becomes of it."""
         ticket = seat.ticket
         if ticket.request_id in self._seats:
@@ -154,24 +159,35 @@ class MemoryDispatcher:
         events = scheduler.submit(ticket, self._clock_ms())
         seat.scheduler = scheduler
         self._seats[ticket.request_id] = seat
-        self.deliver(scheduler, events)
-        return scheduler
+        if len(events) != 1 or not self._is_seated(seat, scheduler, events[0]):
+            self.deliver(scheduler, events)
 
-    def leave(self, seat: _Seat, cost_tokens: int, *, refund: bool) -> None:
+    def _is_seated(self, seat: Seat, scheduler: Scheduler, event: Event) -> bool:
+        """Nearly always nobody waits: the one event is the newcomer's seat, and no timer is moved by it."""
+        if type(event) is not Dispatched or event.ticket is not seat.ticket or scheduler.waiting:
+            return False
+        seat.take(event)
+        if self._meter is None and scheduler.charges_as_it_streams:
+            self._read_meters()
+        return True
+
+    def leave(self, seat: Seat, cost_tokens: int, *, refund: bool) -> None:
         """The seat's request is over, or gave up waiting: at once, without an await."""
         request_id, scheduler, now_ms = seat.ticket.request_id, seat.scheduler, self._clock_ms()
         del self._seats[request_id]
-        if scheduler.is_waiting(request_id):
+        if not seat.is_seated and scheduler.is_waiting(request_id):
             self.deliver(scheduler, scheduler.cancel(request_id, now_ms))
             return
         if not refund:
             self._served.add(scheduler.pool, seat.ticket.tenant, cost_tokens, now_ms)
-        self.deliver(scheduler, scheduler.finish(request_id, cost_tokens, now_ms, refund=refund))
+        if events := scheduler.finish(request_id, cost_tokens, now_ms, refund=refund):
+            self.deliver(scheduler, events)
 
-    def begin(self, seat: _Seat) -> None:
+    def begin(self, seat: Seat) -> None:
         """The seat's first token came."""
         scheduler = seat.scheduler
-        self.deliver(scheduler, scheduler.start(seat.ticket.request_id, self._clock_ms()))
+        if events := scheduler.start(seat.ticket.request_id, self._clock_ms()):
+            self.deliver(scheduler, events)
 
     def deliver(self, scheduler: Scheduler, events: Iterable[Event]) -> None:
         """Wake everybody about whom something was decided, and keep the timer right."""
@@ -234,60 +250,3 @@ class MemoryDispatcher:
         now_ms = self._clock_ms()
         for scheduler in self._schedulers.values():
             self.deliver(scheduler, scheduler.expire(now_ms))
-
-
-class _Seat:
-    """One request's way through the machine: wait, hold, give back.
-
-    Whatever ends the wait or the block (a result, an error, the caller's
-    cancellation, even in the instant between being seated and waking up)
-    ends in one call of ``leave``, which does not await.
-    """
-
-    __slots__ = ("_dispatcher", "_future", "_lease", "scheduler", "ticket", "usage")
-
-    scheduler: Scheduler
-
-    def __init__(self, dispatcher: MemoryDispatcher, ticket: Ticket, usage: Usage) -> None:
-        self.ticket = ticket
-        self._dispatcher = dispatcher
-        self.usage = usage
-        self._future: asyncio.Future[Dispatched] = asyncio.get_running_loop().create_future()
-        self._lease: Lease | None = None
-
-    def take(self, event: Dispatched) -> None:
-        """The machine has seated this request."""
-        if not self._future.done():
-            self._future.set_result(event)
-
-    def fail(self, reason: Unseated) -> None:
-        """The machine has taken this request out of line."""
-        if not self._future.done():
-            self._future.set_exception(reason)
-
-    async def __aenter__(self) -> Lease:
-        self._dispatcher.join(self)
-        try:
-            event = await self._future
-        except BaseException:
-            self._dispatcher.leave(self, 0, refund=True)
-            raise
-        finally:
-            if self._future.done() and not self._future.cancelled():
-                self._future.exception()  # read, so that nobody is told it was overlooked
-        self._lease = Lease(event.backend, event.waited_ms, self._started, engine_order=event.engine_order)
-        return self._lease
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        lease, self._lease = self._lease, None
-        if lease:
-            self._dispatcher.leave(self, self.usage.cost_tokens, refund=lease.refund)
-
-    def _started(self) -> None:
-        if self._lease:
-            self._dispatcher.begin(self)

@@ -25,10 +25,11 @@ class _Window:
         self.totals: dict[Key, int] = {}
 
     def add(self, key: Key, tokens: int, now_s: int) -> None:
-        self.age(now_s)
-        if not self._buckets or self._buckets[-1][0] != now_s:
-            self._buckets.append((now_s, {}))
-        bucket = self._buckets[-1][1]
+        buckets = self._buckets
+        if not buckets or buckets[-1][0] != now_s:
+            self.age(now_s)
+            buckets.append((now_s, {}))
+        bucket = buckets[-1][1]
         bucket[key] = bucket.get(key, 0) + tokens
         self.totals[key] = self.totals.get(key, 0) + tokens
 

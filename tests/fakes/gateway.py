@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -21,16 +22,19 @@ from gateway import tokens
 from gateway.callers import Caller, CallerTable
 from gateway.consumers import GatewayConsumer
 from gateway.health import Health
+from gateway.http_protocol import GatewayProtocol
 from gateway.journal import Journal
 from gateway.records import Record
 from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
 from gateway.settings import Settings
+from gateway.ws import SocketConsumer
 from scheduling.core.policy import BackendRule, ClassRule, Policy, PoolRule, TenantRule
 from scheduling.dispatchers.memory import MemoryDispatcher
 from scheduling.engines.endpoint import Endpoint
 from tests.fakes.waiting import clock_ms
 
+DIRECT = True  # requests reach the consumer past uvicorn's ASGI; False: through it
 MODEL = "demo-8b"
 POOL = "main"
 CLASSES = {
@@ -108,6 +112,8 @@ async def running_gateway(
     relay: RelayOptions | None = None,
     feed_age_s=lambda: 0.0,
     on_load=None,
+    protocol=GatewayProtocol,
+    ws="none",
 ) -> AsyncIterator[RunningGateway]:
     """The consumer on a free port. ``endpoints`` maps backend to URL or Endpoint; ``records`` fill up."""
     records: list[Record] = []
@@ -132,7 +138,9 @@ async def running_gateway(
         if policy:
             gateway.set_policy(policy)
         gateway.set_callers(callers)
-        async with serving(_application(gateway)) as (server, url):
+        consumer = GatewayConsumer(gateway)
+        http = partial(protocol, consumer.serve) if DIRECT else "httptools"
+        async with serving(_application(gateway, consumer), http, ws) as (server, url):
             try:
                 yield RunningGateway(url, gateway, dispatcher, line, server, records)
             finally:
@@ -143,24 +151,29 @@ async def running_gateway(
         journal.stop()
 
 
-def _application(gateway: Gateway):
-    consumer, health = GatewayConsumer(gateway), Health(gateway, may_read=lambda secret: False)
+def _application(gateway: Gateway, consumer: GatewayConsumer):
+    health = Health(gateway, may_read=lambda secret: False)
+
+    socket = SocketConsumer(gateway)
 
     async def application(scope, receive, send):
+        if scope["type"] == "websocket":
+            await socket(scope, receive, send)
+            return
         await (consumer if scope["path"].startswith("/v1") else health)(scope, receive, send)
 
     return application
 
 
 @asynccontextmanager
-async def serving(application) -> AsyncIterator[tuple[uvicorn.Server, str]]:
-    """An ASGI application under uvicorn on a free port of this event loop."""
+async def serving(application, http="httptools", ws="none") -> AsyncIterator[tuple[uvicorn.Server, str]]:
+    """An ASGI application under uvicorn on a free port of this event loop. ``http`` is uvicorn's option."""
     config = uvicorn.Config(
         application,
         host="127.0.0.1",
         port=0,
-        http="httptools",
-        ws="none",
+        http=http,
+        ws=ws,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -9,6 +9,7 @@ from time import monotonic
 import pytest
 
 from gateway.settings import Settings
+from tests.fakes import gateway as fake_gateway
 from tests.fakes.faulty import CHUNKED_HEAD, chunk, says
 from tests.fakes.faulty_gateway import (
     BODY,
@@ -27,6 +28,12 @@ from tests.fakes.faulty_gateway import (
 from tests.fakes.waiting import until
 
 AT_ONCE_S = 0.1
+
+
+@pytest.fixture(params=["direct", "asgi"], autouse=True)
+def way(request, monkeypatch):
+    """How requests reach the consumer: past uvicorn's ASGI, or through it as under any other server."""
+    monkeypatch.setattr(fake_gateway, "DIRECT", request.param == "direct")
 
 
 async def test_a_waiting_stream_hears_of_its_place_and_then_gets_its_answer():

@@ -3,8 +3,7 @@ from __future__ import annotations
 import asyncio
 import socket
 
-from gateway.client import Client
-from gateway.headers import RequestId
+from gateway.asgi_client import AsgiClient
 from gateway.pulse import HEAR_AFTER_S, Pulse
 from gateway.settings import Settings
 
@@ -35,9 +34,9 @@ class Cycle:
 async def test_a_client_that_has_left_already_keeps_nobody_else_from_being_heard():
     pulse = Pulse(Settings())
     gone, here = Cycle(closed=True), Cycle(closed=False)
-    clients = [Client(each.receive, each.send, RequestId({})) for each in (gone, here)]
+    clients = [AsgiClient(each.receive, each.send, {}) for each in (gone, here)]
     for client in clients:
-        client._work = None
+        client.work = None
         pulse.listen(client)
     await asyncio.sleep(HEAR_AFTER_S * 3)
 

@@ -1,0 +1,248 @@
+"""A client whose connection is ours: bytes go straight to the socket, and its leaving is heard at once."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from gateway.client import Client, Message
+from gateway.headers import Headers
+
+BODY_BYTES = 64 * 1024  # that nobody has asked for yet; then the client has to wait
+STATUS_LINES = {
+    status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
+}
+BODILESS = (204, 304)
+CLOSE = (b"connection", b"close")
+CHUNKED = (b"transfer-encoding", b"chunked")
+LENGTH = b"content-length"
+LEFT: Message = {"type": "http.disconnect"}
+
+
+class Connection(Protocol):
+    """What a client needs of the connection that it came by."""
+
+    transport: asyncio.Transport
+    loop: AbstractEventLoop
+
+    @property
+    def writable(self) -> bool:
+        """Whether what was written so far has left, but for a little."""
+
+    @property
+    def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """The server's own, on every response."""
+
+    async def drain(self) -> None:
+        """Wait until it is writable, or lost."""
+
+    def pause_reading(self) -> None:
+        """Take no more bytes until ``resume_reading``."""
+
+    def resume_reading(self) -> None:
+        """Read on."""
+
+    def answered(self, client: DirectClient) -> None:
+        """The response is complete."""
+
+    def over(self, client: DirectClient) -> None:
+        """The request's task ends."""
+
+
+class DirectClient(Client):
+    """One request on an HTTP/1.1 connection.
+
+    ``scope`` says of the request what an ASGI scope does. Unless a
+    ``content-length`` is given, the response is framed by us, in chunks.
+    """
+
+    __slots__ = (
+        "_body", "_closed", "_connection", "_left", "_listening", "_more", "_unread", "_waiter",
+        "disconnected", "keep_alive", "response_complete", "scope",
+    )  # fmt: skip
+
+    needs_ears = False
+
+    def __init__(
+        self,
+        connection: Connection,
+        scope: Mapping[str, Any],
+        headers: Mapping[bytes, bytes],
+        *,
+        keep_alive: bool,
+    ) -> None:
+        super().__init__(headers, connection.loop)
+        self._connection = connection
+        self.scope = scope
+        self.keep_alive = keep_alive
+        self.disconnected = self.response_complete = False
+        self._listening = False
+        self._body: list[bytes] = []
+        self._unread = 0
+        self._more = True
+        self._waiter: Future[None] | None = None
+        self._closed: Future[None] | None = None
+        self._left: int | None = None  # bytes of an answer whose length was told
+
+    # -- for the connection
+
+    def take(self, data: bytes) -> None:
+        """Bytes of the body came."""
+        if self.response_complete:
+            return
+        self._body.append(data)
+        self._unread += len(data)
+        if self._waiter is not None:
+            _resolve(self._waiter)
+        elif self._unread > BODY_BYTES:
+            self._connection.pause_reading()
+
+    def took_all(self) -> None:
+        """The body is whole."""
+        self._more = False
+        _resolve(self._waiter)
+
+    def lost(self) -> None:
+        """The connection is closed."""
+        self.disconnected = True
+        _resolve(self._waiter)
+        _resolve(self._closed)
+        if self._listening and not self.ended:
+            self._leave()
+
+    # -- for whoever serves the request
+
+    def listen(self) -> None:
+        """From now on the request's task is cancelled at once when the client leaves."""
+        self._listening = True
+        if self.disconnected and not self.ended:
+            self._leave()
+
+    def at_hand(self) -> bytes | None:
+        """The request's whole body, if it is here and none of it was read; None: read it."""
+        if self._more or len(self._body) != 1:
+            return None
+        return self._body.pop()
+
+    def close(self) -> None:
+        """The request is over. A response that is not complete by now never will be."""
+        super().close()
+        self._connection.over(self)
+
+    def push(self, data: bytes) -> bool:
+        """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""
+        if self._left is not None or not self._connection.writable:
+            return False
+        self._last = data
+        self.idle_since_s = self._loop.time()
+        self._write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
+
+    def remark(self, text: bytes) -> None:
+        """Send an SSE comment in passing, unless something waits to be sent. Only between two events."""
+        if self.ended or self.writing_since_s is not None or not self._connection.writable:
+            return
+        head = b""
+        if not self.began:
+            self.began = True
+            head = self._head(200, self.early + self.request_id.headers())
+        self._write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
+        self.idle_since_s = self._loop.time()
+
+    async def hung_up(self, timeout_s: float) -> bool:
+        """Wait until the connection is closed; False when it is not in time."""
+        if self.disconnected:
+            return True
+        if self._closed is None:
+            self._closed = self._loop.create_future()
+        done, _ = await asyncio.wait([self._closed], timeout=timeout_s)
+        return bool(done)
+
+    async def _receive(self) -> Message:
+        if self._more and not self._body and not self.disconnected:
+            self._connection.resume_reading()
+            self._waiter = self._loop.create_future()
+            await self._waiter
+            self._waiter = None
+        if self.disconnected:
+            return LEFT
+        parts = self._body
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        self._body = []
+        self._unread = 0
+        return {"type": "http.request", "body": body, "more_body": self._more}
+
+    async def _send_head(self, status: int, headers: Headers) -> None:
+        await self._put(self._head(status, headers))
+
+    async def _send(self, data: bytes, *, more: bool) -> None:
+        if self._left is not None:
+            self._left -= len(data)
+            framed = data
+        else:
+            framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+            if not more:
+                framed += b"0\r\n\r\n"
+        await self._put(framed)
+        if not more:
+            self._complete()
+
+    async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        self._left = 0
+        response = self._head(status, headers) + body
+        if self._connection.writable:
+            self._write(response)
+        else:
+            await self._put(response)
+        self._complete()
+
+    async def _put(self, data: bytes) -> None:
+        connection = self._connection
+        if not connection.writable:
+            self.writing_since_s = self._loop.time()
+            await connection.drain()
+            self.writing_since_s = None
+        if data:
+            self._write(data)
+        self.idle_since_s = self._loop.time()
+
+    def _write(self, data: bytes) -> None:
+        transport = self._connection.transport
+        if not transport.is_closing():  # uvloop raises where asyncio drops what nobody will read
+            transport.write(data)
+
+    def _complete(self) -> None:
+        if self._left:
+            self.keep_alive = False  # more or less than was told: nothing may follow
+        self.response_complete = True
+        if not self.keep_alive:
+            self._connection.transport.close()
+        self._connection.answered(self)
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        """The head of the response. Raises ValueError on a header that could smuggle another."""
+        lines = [*self._connection.default_headers, *headers]
+        if self._left is None:
+            told = [int(value) for name, value in headers if name == LENGTH]
+            if told or status in BODILESS:
+                self._left = told[0] if told else 0
+            else:
+                lines.append(CHUNKED)
+        if not self.keep_alive:
+            lines.append(CLOSE)
+        head = b"\r\n".join([b": ".join(line) for line in lines])
+        if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1:
+            raise ValueError("a header of the response holds a line break")
+        return b"%b%b\r\n\r\n" % (STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, head)
+
+    @property
+    def _transport(self) -> Any:
+        return self._connection.transport
+
+
+def _resolve(waiter: Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
