@@ -177,7 +177,8 @@ def test_a_client_that_leaves_in_mid_stream_stops_the_engine_at_once(stage: Stag
     house, before = stage.house, stage.house.ended("client_gone_streaming")
     left_s = stage.driver.do("leave", **stage.on_wire("hold", model=NARROW))["left_s"]
     visit = house.speaker.visits[-1]
-    until(lambda: visit.hung_up_s and house.wire.left_s)
+    until(lambda: house.wire.left_s)
+    until(lambda: visit.hung_up_s)
     assert visit.hung_up_s - max(left_s, house.wire.left_s) < AT_ONCE_S
     until(lambda: house.ended("client_gone_streaming") == before + 1)
     with house.full():
