@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from gateway.sse_events import CHOICE, Event, data_of
 from scheduling.core.usage import Usage
 
 MAX_TOKENS = 10**9  # a larger figure is a fault of the engine, not a count
@@ -51,6 +52,22 @@ def note_prompt(found: object, usage: Usage) -> bool:
     usage.prompt_tokens = prompt
     usage.cached_tokens = min(prompt, _cached(found))
     return True
+
+
+def note_event(event: bytes, usage: Usage, *, measures_tokens: bool, prompt_known: bool) -> tuple[bool, bool]:
+    """Write down what an event reports. Whether the prompt's figures are known now, and it says no more."""
+    try:
+        found = msgspec.json.decode(data_of(event), type=Event)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return prompt_known, False
+    if isinstance(found.message, dict):
+        prompt_known |= note_prompt(found.message.get("usage"), usage)
+    if isinstance(found.response, dict):
+        note(found.response.get("usage"), usage, measures_tokens=measures_tokens)
+    if found.usage is None:
+        return prompt_known, False
+    note(found.usage, usage, measures_tokens=measures_tokens, prompt_known=prompt_known)
+    return prompt_known, found.choices == [] and not CHOICE.search(event)
 
 
 def _named(found: dict[str, Any], keys: tuple[str, ...]) -> bool:

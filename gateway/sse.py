@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
-from gateway.reported import note, note_prompt
+from gateway.reported import note_event
 from gateway.sse_events import (
     BOUNDARY,
     CHOICE,
     DATA,
+    DELTA_NAME,
     DONE,
     DONE_LINE,
     ENDS,
@@ -25,9 +24,7 @@ from gateway.sse_events import (
     TOKEN,
     TOKEN_TEXT,
     USAGE,
-    Event,
     after_blank_lines,
-    data_of,
     usage_is_null,
 )
 from scheduling.core.usage import Usage
@@ -153,7 +150,7 @@ class SseScanner:
             and find(FINISH[1]) < 0
             and find(DONE) < 0
             and (find(USAGE) < 0 or usage_is_null(data))
-            and not self._named
+            and (not self._named or data.count(EVENT_NAME) == data.count(DELTA_NAME))
             and len(data) <= self._event_bytes
         )
 
@@ -276,20 +273,7 @@ class SseScanner:
 
     def _read_usage(self, event: bytes) -> bool:
         """Note the engine's figures; True if the event says nothing else."""
-        try:
-            found = msgspec.json.decode(data_of(event), type=Event)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return False
-        if isinstance(found.message, dict):
-            self._prompt_known |= note_prompt(found.message.get("usage"), self._usage)
-        if isinstance(found.response, dict):
-            note(found.response.get("usage"), self._usage, measures_tokens=self._measures_tokens)
-        if found.usage is None:
-            return False
-        note(
-            found.usage,
-            self._usage,
-            measures_tokens=self._measures_tokens,
-            prompt_known=self._prompt_known,
+        self._prompt_known, bare = note_event(
+            event, self._usage, measures_tokens=self._measures_tokens, prompt_known=self._prompt_known
         )
-        return found.choices == [] and not CHOICE.search(event)
+        return bare

@@ -12,6 +12,7 @@ BLANK_LINES = re.compile(rb"(?:\r?\n)*")
 DATA = b"data:"
 NEXT_DATA = b"\ndata:"
 EVENT_NAME = b"event:"
+DELTA_NAME = b"delta\ndata:"  # where the name of an event ends that brings a piece of an answer
 USAGE = b'"usage"'
 NO_USAGE = (b'"usage":null', b'"usage": null')
 ERROR = b'"error"'

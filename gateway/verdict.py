@@ -11,7 +11,7 @@ import msgspec
 from gateway.failures import Busy, EngineErrored, Garbage
 from gateway.reply import EXCERPT_BYTES, Reply
 
-BUSY = (429, 503)
+BUSY = (429, 503, 529)  # the last is Anthropic's
 NOT_SERVED = 501  # the engine has no such API: nobody's failure, and no reason to leave the engine alone
 MAX_RETRY_AFTER_S = 3600.0  # no engine knows more than an hour ahead
 PEEK_BYTES = 64  # enough to tell an error object from an answer

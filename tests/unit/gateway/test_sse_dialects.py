@@ -70,6 +70,30 @@ def test_the_facts_do_not_depend_on_where_the_bytes_are_cut(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", STREAMS)
+@pytest.mark.parametrize("size", [1, 2, 3, 50])
+def test_events_that_come_one_by_one_or_together_say_the_same(name: str, size: int) -> None:
+    each = [part + b"\n\n" for part in STREAMS[name][0].rstrip(b"\n").split(b"\n\n")]
+    begun = each[: len(each) - 2]  # before usage and the end
+    for pieces in (each, begun):
+        together = [b"".join(pieces[at : at + size]) for at in range(0, len(pieces), size)]
+        bytewise = [bytes([byte]) for byte in b"".join(pieces)]
+        assert Scan(*together).facts == Scan(*bytewise).facts
+
+
+def test_a_long_answer_in_events_is_counted_to_the_token() -> None:
+    pieces = [("content_block_delta", {"delta": {"text": f"t{n % 7}"}}) for n in range(200)]
+    numbered = [
+        ("response.output_text.delta", {"delta": f't{n % 7} event: "x"', "sequence_number": n})
+        for n in range(200)
+    ]
+
+    for made in (pieces, numbered):
+        scan = Scan(*(event(data, name=name) for name, data in [("message_start", {}), *made]))
+        assert scan.usage.completion_tokens == 200
+        assert scan.first_tokens == 1
+
+
+@pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_without_its_last_event_is_not_whole(name: str) -> None:
     raw, _ = STREAMS[name]
     last = raw.rstrip().rindex(b"\n\n")
