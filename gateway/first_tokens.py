@@ -52,6 +52,6 @@ class FirstTokens:
         if left_s < best_s:
             lease.refund = True
             raise QueueTimeout(
-                f"The request's own deadline is {max(0.0, left_s):.1f} s away, and {ticket.model} needs"
-                f" {best_s:.1f} s to its first token at its best of late. It was not sent to an engine."
+                f"The request's own deadline is {max(0.0, left_s) * 1000:.0f} ms away, and {ticket.model} needs"
+                f" {best_s * 1000:.0f} ms to its first token at its best of late. It was not sent to an engine."
             )
