@@ -130,7 +130,8 @@ def journal(folder: Path) -> str:
         ) from None
     if free_bytes < FREE_BYTES_AT_LEAST:
         raise Trouble(
-            f"the disk of {folder} has {free_bytes >> 20} MiB left. Make room: when it is full, no request is taken."
+            f"the disk of {folder} has {free_bytes >> 20} MiB left. "
+            "Make room: when it is full, no request is taken."
         )
     waiting_bytes = sum(path.stat().st_size for path in folder.glob("*.jsonl"))
     return f"{folder} holds {waiting_bytes:,} bytes"
