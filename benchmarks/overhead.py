@@ -1,270 +1,209 @@
-"""What the gateway costs per request: the same load straight at an engine, and through the gateway.
+"""What Fairlane costs, beside proxies and other gateways, in one interleaved run on two cores.
 
-    python -m benchmarks.overhead                  # prints one JSON line
-    python -m benchmarks.overhead --seconds 5 --connections 64
+    python -m benchmarks.overhead                                   # what is installed here, about a minute
+    python -m benchmarks.overhead --against nginx,envoy --rounds 5 --seconds 2
+    python -m benchmarks.overhead --scenarios all --write benchmarks/README.md
 
-One process is both the engine (a canned answer) and the clients; the gateway
-runs in another, with its real parts: doorman, quotas, dispatcher, relay and
-the journal on disk (records are read back but not sent to a database). The
-two loads alternate in one run, so ratios hold on a busy machine; CPU time
-per request is the kernel's account of the gateway's process.
+One process is both the engine and all clients and spins on core 0. Every
+gateway is pinned to core 1, all of them are alive at once, and the rounds go
+round. CPU time is the kernel's account of a gateway's processes, so it holds
+on a busy machine; ratios are computed within a round. Prints one JSON line.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import json
 import os
-import statistics
+import resource
+import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from types import MappingProxyType
 
-import httptools
-import uvicorn
 import uvloop
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+from benchmarks import report
+from benchmarks.gateways import PEERS
+from benchmarks.gateways.base import Gateway, Missing, Running
+from benchmarks.gateways.fairlane import MANY, Fairlane
+from benchmarks.load import loop, process_tree
+from benchmarks.load.run import Lab, Scenario, Target
+from benchmarks.outcome import DIRECT, Outcome, Rest
+from benchmarks.scenarios import BY_NAME, READY, SHORT
+from config.trouble import Trouble
 
-from gateway.callers import Caller, CallerTable
-from gateway.consumers import GatewayConsumer
-from gateway.journal import Journal
-from gateway.relay import Relay, RelayOptions
-from gateway.serve import Gateway, Parts
-from gateway.tokens import digest, generate
-from scheduling.core.policy import BackendRule, ClassRule, Policy, PoolRule, TenantRule
-from scheduling.dispatchers.memory import MemoryDispatcher
-from scheduling.engines.endpoint import Endpoint
-
-MODEL, POOL, BACKEND, TENANT = "bench", "main", "canned", "bench"
-ROUNDS = 3
-WARM_S = 0.5
-CHUNKS = 64
-SECRET_VARIABLE = "FAIRLANE_BENCH_SECRET"
-ANSWER = json.dumps(
-    {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "model": MODEL,
-        "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": "x" * 60}, "finish_reason": "stop"}
-        ],
-        "usage": {"prompt_tokens": 12, "completion_tokens": 16, "total_tokens": 28},
-    }
-).encode()
-EVENT = (
-    b'data: {"id":"chatcmpl-1","choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}\n\n'
-)
-LAST = b'data: {"choices":[],"usage":{"prompt_tokens":12,"completion_tokens":64}}\n\ndata: [DONE]\n\n'
+ASK_EVERY_S = 0.2
+CALM_SHARE, CALM_S = 0.3, 10.0  # of a core; a gateway that had too much gets so long to put it away
+LOOK_S = 0.1
+REST_S = 2.0
 
 
-def _chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
+class Contest:
+    """All gateways of one run, from their start to their end."""
+
+    def __init__(self, lab: Lab, folder: Path, outcome: Outcome) -> None:
+        self.targets: list[Target] = []
+        self._lab, self._folder, self._outcome = lab, folder, outcome
+        self._stack = ExitStack()
+
+    async def start(self, gateways: Sequence[Gateway]) -> None:
+        """Start what is installed, and wait until each has answered a request."""
+        self.targets = [Target(DIRECT, self._lab.engine.port, 0)]
+        for gateway in gateways:
+            _say("start", gateway.name)
+            try:
+                self._outcome.versions[gateway.name] = gateway.version()
+                running = Running(gateway, self._folder, self._lab.engine.port)
+                targets = running.start()
+            except Missing as missing:
+                self._outcome.missing[gateway.name] = str(missing)
+                continue
+            self._stack.callback(running.stop)
+            if not (problem := await self._first_answers(targets, running)):
+                self.targets += targets
+            elif isinstance(gateway, Fairlane):
+                raise Trouble(f"{gateway.name} {problem}")
+            else:
+                del self._outcome.versions[gateway.name]
+                self._outcome.missing[gateway.name] = problem
+                running.stop()
+
+    async def _first_answers(self, targets: Sequence[Target], running: Running) -> str:
+        """Ask until there is an answer; what is wrong if there is none."""
+        for target in targets:
+            until_s = time.monotonic() + running.gateway.start_s
+            error = "no answer"
+            while error and time.monotonic() < until_s and not running.ended:
+                figures = await self._lab.run(READY, target, ASK_EVERY_S)
+                error = figures.first_error or ("" if figures.requests else "no answer")
+            if error:
+                return f"did not start: {error}; {running.last_words()}"
+        return ""
+
+    async def rest(self) -> None:
+        """What each holds and does while nobody asks."""
+        pids = {target.name: target.pid for target in self.targets if target.name in self._outcome.versions}
+        before_ns = {name: process_tree.cpu_ns(pid) for name, pid in pids.items()}
+        await asyncio.sleep(REST_S)
+        for name, pid in pids.items():
+            share = (process_tree.cpu_ns(pid) - before_ns[name]) / (REST_S * 1e9)
+            self._outcome.rest[name] = Rest(process_tree.rss_bytes(pid) / 2**20, 100 * share)
+
+    async def play(self, scenario: Scenario, rounds: int, seconds: float) -> None:
+        """One scenario, round and round."""
+        taking_part = [target for target in self.targets if _takes_part(target, scenario)]
+        for _ in range(1 if scenario.idle else rounds):
+            for target in taking_part:
+                _say(scenario.name, target.name)
+                self._outcome.add(scenario.name, target.name, await self._lab.run(scenario, target, seconds))
+                await _calm(target)
+            self._outcome.load_average.append(os.getloadavg()[0])
+
+    def stop(self) -> None:
+        """End all gateways."""
+        self._stack.close()
 
 
-WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
-    len(ANSWER),
-    ANSWER,
-)
-HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-TAIL = _chunk(LAST) + b"0\r\n\r\n"
+def _say(what: str, name: str) -> None:
+    print(f"{what:<11} {name}", file=sys.stderr, flush=True)
 
 
-class Engine(asyncio.Protocol):
-    """Answers every request at once; a stream in one write per chunk."""
+def _takes_part(target: Target, scenario: Scenario) -> bool:
+    if scenario.only:
+        return target.name in scenario.only
+    if scenario.idle and not target.pid:
+        return False
+    return not target.name.startswith("fairlane-") and scenario.connections <= target.most_connections
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        self._parser = httptools.HttpRequestParser(self)
-        self._body = b""
 
-    def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-
-    def on_body(self, data: bytes) -> None:
-        self._body += data
-
-    def on_message_complete(self) -> None:
-        stream, self._body = b'"stream":true' in self._body, b""
-        if not stream:
-            self._transport.write(WHOLE)
+async def _calm(target: Target) -> None:
+    """Wait until a gateway that had more than it could do has put it away: the next one has the same core."""
+    until_s = time.monotonic() + CALM_S
+    while target.pid and time.monotonic() < until_s:
+        before_ns = process_tree.cpu_ns(target.pid)
+        await asyncio.sleep(LOOK_S)
+        if process_tree.cpu_ns(target.pid) - before_ns < CALM_SHARE * LOOK_S * 1e9:
             return
-        self._transport.write(HEAD)
-        for _ in range(CHUNKS):
-            self._transport.write(_chunk(EVENT))
-        self._transport.write(TAIL)
 
 
-class Client(asyncio.Protocol):
-    """One connection that asks again as soon as it has its answer."""
-
-    def __init__(self, request: bytes, until_s: float, spans_s: list[float]) -> None:
-        self._request, self._until_s, self._spans_s = request, until_s, spans_s
-        self.done = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-        self._ask()
-
-    def _ask(self) -> None:
-        self._began_s = time.perf_counter()
-        self._parser = httptools.HttpResponseParser(self)
-        self._transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        self._parser.feed_data(data)
-
-    def on_message_complete(self) -> None:
-        if self._parser.get_status_code() != 200:
-            self._end(RuntimeError(f"status {self._parser.get_status_code()}"))
-            return
-        now_s = time.perf_counter()
-        self._spans_s.append(now_s - self._began_s)
-        if now_s < self._until_s:
-            asyncio.get_running_loop().call_soon(self._ask)
-        else:
-            self._end(None)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end(exc or ConnectionError("closed"))
-
-    def _end(self, error: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_exception(error) if error else self.done.set_result(None)
-            self._transport.close()
+def chosen_gateways(against: Sequence[str], scenarios: Sequence[Scenario]) -> list[Gateway]:
+    """Fairlane in the variants that the scenarios ask for, and the peers."""
+    asked = {name for scenario in scenarios for name in scenario.only}
+    gateways: list[Gateway] = [Fairlane()]
+    if "fairlane-no-records" in asked:
+        gateways.append(Fairlane("fairlane-no-records", stores_records=False))
+    if "fairlane-10k" in asked:
+        gateways.append(Fairlane("fairlane-10k", MANY))
+    return gateways + [PEERS[name]() for name in against]
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What is asked, by how many connections, for how long."""
-
-    secret: str
-    stream: bool
-    connections: int
-    seconds: float
-
-    @property
-    def request(self) -> bytes:
-        messages = [{"role": "user", "content": "hello there"}]
-        members = {"model": MODEL, "messages": messages, "max_tokens": 16, "stream": self.stream}
-        body = json.dumps(members, separators=(",", ":")).encode()
-        head = (
-            f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {self.secret}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-        )
-        return head.encode() + body
-
-    async def run(self, port: int) -> dict[str, float]:
-        """Requests per second, and the median time of one."""
-        spans_s: list[float] = []
-        loop, request, began_s = asyncio.get_running_loop(), self.request, time.perf_counter()
-        clients = []
-        for _ in range(self.connections):
-            client = Client(request, began_s + self.seconds, spans_s)
-            await loop.create_connection(lambda client=client: client, "127.0.0.1", port)
-            clients.append(client)
-        await asyncio.gather(*(client.done for client in clients))
-        took_s = time.perf_counter() - began_s
-        median_ms = statistics.median(spans_s) * 1000
-        return {"rps": len(spans_s) / took_s, "p50_ms": median_ms, "requests": len(spans_s)}
+async def measure(
+    against: Sequence[str], scenarios: Sequence[Scenario], rounds: int, seconds: float
+) -> Outcome:
+    """The whole run."""
+    loop.pin()
+    lab, outcome = Lab(), Outcome(rounds, seconds)
+    await lab.engine.listen()
+    with tempfile.TemporaryDirectory(prefix="fairlane-bench-") as folder:
+        contest = Contest(lab, Path(folder), outcome)
+        try:
+            await contest.start(chosen_gateways(against, scenarios))
+            await contest.rest()
+            for scenario in scenarios:
+                await contest.play(scenario, rounds, seconds)
+        finally:
+            contest.stop()
+            lab.engine.close()
+    return outcome
 
 
-def cpu_s(pid: int) -> float:
-    """CPU seconds of all threads of a process, by the scheduler's own account."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
+def _names(known: Sequence[str], kind: str) -> Callable[[str], list[str]]:
+    def read(text: str) -> list[str]:
+        names = list(known) if text == "all" else [name for name in text.split(",") if name != "none"]
+        if unknown := sorted(set(names) - set(known)):
+            raise argparse.ArgumentTypeError(f"no {kind} {', '.join(unknown)}; there are {', '.join(known)}")
+        return names
 
-
-async def serve(engine_port: int, secret: str) -> None:
-    """The gateway's process: prints its port and serves until it is ended."""
-    policy = Policy(
-        revision=1,
-        tenants=MappingProxyType({TENANT: TenantRule(TENANT)}),
-        classes=MappingProxyType({"standard": ClassRule("standard", 1)}),
-        pools=MappingProxyType({POOL: PoolRule(POOL, window_requests=1000)}),
-        backends=MappingProxyType(
-            {BACKEND: BackendRule(BACKEND, POOL, frozenset({MODEL}), max_in_flight=1000)}
-        ),
-        models=MappingProxyType({MODEL: POOL}),
-    )
-    relay = Relay(RelayOptions())
-    relay.set_endpoints({BACKEND: Endpoint(BACKEND, f"http://127.0.0.1:{engine_port}")})
-    dispatcher = MemoryDispatcher(policy, lambda: int(time.monotonic() * 1000))
-    with tempfile.TemporaryDirectory() as folder:
-        journal = Journal(Path(folder), lambda records: None, 0.25)
-        journal.start()
-        gateway = Gateway(Parts(dispatcher, relay, journal, lambda: 0.0, b"salt"))
-        gateway.set_policy(policy)
-        gateway.set_callers(CallerTable(1, MappingProxyType({digest(secret): Caller(1, TENANT, "bench")})))
-        config = uvicorn.Config(
-            GatewayConsumer(gateway), port=0, http="httptools", ws="none", lifespan="off",
-            log_config=None, access_log=False, proxy_headers=False,
-        )  # fmt: skip
-        server = uvicorn.Server(config)
-        gc.freeze()
-        running = asyncio.create_task(server.serve())
-        while not server.started:
-            await asyncio.sleep(0.01)
-        print(server.servers[0].sockets[0].getsockname()[1], flush=True)
-        await running
-        journal.stop()
-
-
-async def measure(seconds: float, connections: int) -> dict[str, object]:
-    """Alternate the two loads; medians over the rounds."""
-    loop, secret = asyncio.get_running_loop(), generate()
-    engine = await loop.create_server(Engine, "127.0.0.1", 0)
-    engine_port = engine.sockets[0].getsockname()[1]
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.overhead", "--serve", str(engine_port),
-        env={**os.environ, SECRET_VARIABLE: secret}, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        port = int(await child.stdout.readline())
-        await Load(secret, False, connections, WARM_S).run(port)
-        result: dict[str, object] = {"benchmark": "overhead", "connections": connections, "chunks": CHUNKS}
-        for name, stream in (("whole", False), ("stream", True)):
-            load = Load(secret, stream, connections, seconds)
-            rounds = [await compare(load, engine_port, port, child.pid) for _ in range(ROUNDS)]
-            result[name] = {key: round(statistics.median(r[key] for r in rounds), 3) for key in rounds[0]}
-        return result
-    finally:
-        child.terminate()
-        await child.wait()
-        engine.close()
-
-
-async def compare(load: Load, engine_port: int, port: int, pid: int) -> dict[str, float]:
-    """One load straight at the engine, then the same through the gateway."""
-    direct = await load.run(engine_port)
-    before_s = cpu_s(pid)
-    through = await load.run(port)
-    cpu_us = (cpu_s(pid) - before_s) / through["requests"] * 1e6
-    return {
-        "direct_rps": direct["rps"],
-        "gateway_rps": through["rps"],
-        "ratio": through["rps"] / direct["rps"],
-        "added_p50_ms": through["p50_ms"] - direct["p50_ms"],
-        "gateway_cpu_us": cpu_us,
-        "requests_per_core_s": 1e6 / cpu_us,
-    }
+    return read
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of one load")
-    parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--serve", type=int, metavar="ENGINE_PORT", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.serve:
-        uvloop.run(serve(options.serve, os.environ[SECRET_VARIABLE]))
-    else:
-        print(json.dumps(uvloop.run(measure(options.seconds, options.connections))))
+    """Measure, print the JSON line, and write the table where it is wanted."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument(
+        "--against", type=_names(tuple(PEERS), "gateway"), default=list(PEERS), help="names, by comma"
+    )
+    options.add_argument(
+        "--scenarios",
+        type=_names(tuple(BY_NAME), "scenario"),
+        default=list(SHORT),
+        help="names by comma, or all",
+    )
+    options.add_argument("--rounds", type=int, default=2)
+    options.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
+    options.add_argument(
+        "--write", type=Path, metavar="FILE", help="put the tables between the marks of this file"
+    )
+    chosen = options.parse_args()
+    if not {loop.LOAD_CORE, loop.GATEWAY_CORE} <= os.sched_getaffinity(0):
+        raise SystemExit("This benchmark needs cores 0 and 1: one for the load, one for the gateways.")
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    scenarios = [BY_NAME[name] for name in chosen.scenarios]
+    try:
+        if chosen.write:
+            report.check(chosen.write)
+        outcome = uvloop.run(measure(chosen.against, scenarios, chosen.rounds, chosen.seconds))
+    except (Trouble, ValueError, subprocess.CalledProcessError) as error:
+        raise SystemExit(str(error)) from None
+    print(json.dumps(outcome.as_json()))
+    if chosen.write:
+        report.write(chosen.write, outcome, " ".join(["python -m benchmarks.overhead", *sys.argv[1:]]))
 
 
 if __name__ == "__main__":

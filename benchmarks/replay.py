@@ -22,6 +22,7 @@ from pathlib import Path
 
 from openai import APIError, AsyncOpenAI
 
+from benchmarks.load.shapes import COMPLETION_FIT, PROMPT_FIT, Lengths
 from benchmarks.product import MODEL, POOL, Product, running_product
 
 HEAVY = {"research": 3, "batch-jobs": 1}  # tenant: weight
@@ -32,21 +33,11 @@ TENANTS = [
     {"slug": QUIET, "name": "Chat", "weight": 1},
 ]
 TRACE = Path("shared/data/azure_llm_2023_conversation.csv")
-# The trace's own fit, for machines without the file: lognormal (mu, sigma) of prompt and completion tokens.
-PROMPT_FIT, COMPLETION_FIT = (6.633, 0.985), (5.019, 0.859)
 # Slow engines with few seats, so that one client process can keep them flooded beside them on a laptop.
 ENGINES, SEATS = ("--profile", "a10g-7b", "--max-num-seqs", "8"), 8
 BACKLOG = 64  # requests each heavy tenant keeps open: eight times what the two engines seat
 QUIET_EVERY_S = 0.5
 CHARS_PER_TOKEN = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Lengths:
-    """One request of the trace, in tokens."""
-
-    prompt_tokens: int
-    completion_tokens: int
 
 
 @dataclass(frozen=True, slots=True)

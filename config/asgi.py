@@ -14,7 +14,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 pages = get_asgi_application()  # before anything that reads a model
 
-from config.doors import ConsoleDoors, GatewayDoors, Lifespan, LiveDoor, NoDoor  # noqa: E402
+from config.doors import LIVE, ConsoleDoors, GatewayDoors, Lifespan, NoDoor, SocketDoors  # noqa: E402
 from dashboard.live import websocket  # noqa: E402
 
 ROLE = os.environ.get("FAIRLANE_ROLE", "both")
@@ -28,8 +28,9 @@ class Fairlane(ProtocolTypeRouter):
         doors = console if role == "console" else GatewayDoors(console)
         self.plane = doors.plane if isinstance(doors, GatewayDoors) else None
         self.serve = doors.serve if isinstance(doors, GatewayDoors) else None
-        live = NoDoor() if role == "gateway" else LiveDoor(websocket)
-        super().__init__({"http": doors, "websocket": live, "lifespan": Lifespan(self.plane)})
+        live = {} if role == "gateway" else {LIVE: websocket}
+        sockets = SocketDoors({**live, **(doors.sockets if isinstance(doors, GatewayDoors) else {})})
+        super().__init__({"http": doors, "websocket": sockets, "lifespan": Lifespan(self.plane)})
 
 
 application = Fairlane(ROLE)

@@ -13,6 +13,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 CONTROL = "control"  # polling and reaping only, so that nothing delays them (threads)
 JOBS = "jobs"  # everything that may take long (prefork)
+SUM_UP_EVERY_S = 60.0  # sums are exact without it; it only keeps what they read short
+TEND_EVERY_S = 6 * 3600.0
+BATCHES_EVERY_S = 2.0  # how soon a new batch, or one whose worker died, is taken up
 
 
 def beat_table(poll_every_s: float) -> dict[str, dict[str, Any]]:
@@ -26,6 +29,26 @@ def beat_table(poll_every_s: float) -> dict[str, dict[str, Any]]:
         "forget old readings": {
             "task": "scheduling.tasks.forget_old_readings",
             "schedule": crontab(hour=3, minute=10),
+            "options": {"queue": JOBS, "expires": 3600},
+        },
+        "sum up usage": {
+            "task": "gateway.tasks.sum_up_usage",
+            "schedule": SUM_UP_EVERY_S,
+            "options": {"queue": JOBS, "expires": SUM_UP_EVERY_S},
+        },
+        "tend usage records": {
+            "task": "gateway.tasks.tend_usage_records",
+            "schedule": TEND_EVERY_S,  # and not at night: a machine that is off then must not miss it
+            "options": {"queue": JOBS, "expires": TEND_EVERY_S},
+        },
+        "run batches": {
+            "task": "gateway.tasks.run_batches",
+            "schedule": BATCHES_EVERY_S,
+            "options": {"queue": JOBS, "expires": BATCHES_EVERY_S},
+        },
+        "forget old files": {
+            "task": "gateway.tasks.forget_old_files",
+            "schedule": crontab(minute=20),
             "options": {"queue": JOBS, "expires": 3600},
         },
     }

@@ -11,21 +11,19 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
-import django.db
 from django.conf import settings
 from django.db import connection
 
-from gateway import records, selectors, services
+from config import bookkeeping
+from gateway import selectors
 from gateway.bygone import Bygone
 from gateway.callers import CallerTable
 from gateway.commands import CommandRunner
-from gateway.journal import Journal
 from gateway.ledger import Ledger
-from gateway.records import Away, Record
+from gateway.records import Away
 from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
 from gateway.settings import Settings
@@ -66,9 +64,7 @@ class DataPlane:
         self._rules = Rules(Policy(revision=0), {}, CallerTable())
         self._dispatcher = MemoryDispatcher(self._rules.policy, _now_ms)
         self._relay = Relay(relay_options(knobs), self._hear)
-        self._journal = Journal(
-            Path(settings.DATA_DIR) / "journal", _store, float(knobs["FAIRLANE_RECORD_EVERY_S"])
-        )
+        self._journal = bookkeeping.journal(knobs, self._gateway_id)
         self._bygone = Bygone(self._used)
         self._ledger = Ledger(self._bygone)
         self.gateway = self._build_gateway(knobs)
@@ -224,17 +220,3 @@ def _now_ms() -> int:
 def _told_if_dead(chore: asyncio.Task[None]) -> None:
     if not chore.cancelled() and (error := chore.exception()):
         log.error("%s ended, and this gateway goes on without it", chore.get_name(), exc_info=error)
-
-
-def _store(batch: Sequence[Record]) -> None:
-    """Write usage records, and when each API token was last used."""
-    records.store(batch)
-    last: dict[int, datetime] = {}
-    for record in batch:
-        if record.api_token_id is not None and record.ended_at is not None:
-            at = datetime.fromtimestamp(record.ended_at, UTC)
-            last[record.api_token_id] = max(at, last.get(record.api_token_id, at))
-    # Only a courtesy to admins: the records themselves are safe already.
-    with suppress(django.db.Error):
-        services.note_last_use(last)
-    connection.close()

@@ -12,6 +12,7 @@ import django.db
 from django.db import connection
 
 from config.data_plane import DataPlane
+from gateway import openapi, ws
 from gateway.consumers import GatewayConsumer
 from gateway.health import Health, say
 from scheduling import selectors
@@ -36,13 +37,16 @@ class GatewayDoors:
         self.plane = DataPlane()
         self._v1 = GatewayConsumer(self.plane.gateway)
         self.serve = self._v1.serve
+        self.sockets = {ws.PATH: ws.SocketConsumer(self.plane.gateway)}
         self._health = Health(self.plane.gateway)
         self._others = others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request."""
         path = scope["path"]
-        if path.startswith("/v1/"):
+        if path == openapi.PATH:
+            await openapi.serve_document(scope, receive, send)
+        elif path.startswith("/v1/"):
             await self._v1(scope, receive, send)
         elif path in HEALTH:
             await self._health(scope, receive, send)
@@ -68,16 +72,16 @@ class ConsoleDoors:
             await self._pages(scope, receive, send)
 
 
-class LiveDoor:
-    """The console's live feed; any other WebSocket is told that nobody is there."""
+class SocketDoors:
+    """WebSockets by their path; any other path is told that nobody is there."""
 
-    def __init__(self, live: Any) -> None:
-        self._live = live
+    def __init__(self, doors: Mapping[str, Any]) -> None:
+        self._doors = doors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one WebSocket."""
-        if scope["path"] == LIVE:
-            await self._live(scope, receive, send)
+        if door := self._doors.get(scope["path"]):
+            await door(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": NOT_FOUND})
 
@@ -87,9 +91,6 @@ class NoDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Say so."""
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": NOT_FOUND})
-            return
         await say(send, 404, b"The console is served on another port (serve --split, --console-port).\n")
 
 

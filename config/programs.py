@@ -73,7 +73,9 @@ def background(drain_s: float) -> list[Program]:
     quiet = ("--without-gossip", "--without-mingle", "--loglevel", "WARNING")
     # A beat's readings take up to 3.3 s when engines hang, and a beat comes each second.
     control = ("worker", "--pool", "threads", "--concurrency", "6", "--queues", "control", *quiet)
-    jobs = ("worker", "--pool", "prefork", "--concurrency", "2", "--queues", "jobs", *quiet)
+    # Batches are never in all its processes, so that other jobs need not wait for their requests.
+    processes = str(int(settings.KNOBS["FAIRLANE_RUNNING_BATCHES"]) + 1)
+    jobs = ("worker", "--pool", "prefork", "--concurrency", processes, "--queues", "jobs", *quiet)
     beat = ("beat", "--pidfile=", "--loglevel", "WARNING")
     return [
         _celery("control", (*control, "--hostname", "control@%h"), drain_s),

@@ -9,6 +9,7 @@ from pathlib import Path
 import dj_database_url
 
 from config import embedded, knobs
+from config.log_format import JsonLine, TextLine
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = embedded.data_dir()
@@ -151,7 +152,7 @@ USE_I18N = False
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"line": {"()": JsonLine if KNOBS["FAIRLANE_LOG_FORMAT"] == "json" else TextLine}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import gateway.input_errors  # noqa: F401 - its refusals are listed too
 from config.knobs import KNOBS
+from gateway.batches import errors as _batches  # noqa: F401 - its refusals are in the table too
 from gateway.engine_errors import ENGINE_MESSAGES, EngineFailed, engine_failed
 from gateway.errors import Refused
+from gateway.own import errors as own_errors  # noqa: F401 - their classes are found by their base
 from scheduling.core.outcome import Outcome
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -26,10 +29,12 @@ they keep their data, and `FAIRLANE_SECRET_KEY` replaces the key that the first 
 
 ERRORS_HEAD = """# Errors of the data plane
 
-Every error has OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`, and every answer carries `x-request-id`.
-Where a retry can help there are `retry-after` and `retry-after-ms`; where it cannot, `x-should-retry: false`. An engine's
-own 4xx answer is passed on as it came. After the first byte of a stream an error is a last `data: {"error": …}` event, and
-then the connection is aborted: a stream that ends without `data: [DONE]` is never complete. This table is printed by
+Every error has OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`, but on the Messages API Anthropic's, whose
+types and statuses [endpoints.md](endpoints.md) has; every answer carries `x-request-id`. Where a retry can help there are
+`retry-after` (seconds, 1 to 75) and `retry-after-ms`, spread by a quarter; where it cannot, `x-should-retry: false`. A full
+line tells when a place in it will be free, at its pace of late. An engine's own 4xx answer, and a 501, keeps its words and is
+completed. After the first byte of a stream an error is a last event, and then the connection is aborted: a stream without its
+API's own last event (`data: [DONE]`, `response.completed`, `message_stop`) is never complete. This table is printed by
 `python -m config.tables`.
 
 | status | code | type | retry | meaning |

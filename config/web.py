@@ -16,11 +16,11 @@ from typing import Any
 import uvicorn
 from django.conf import settings
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.http_protocol import GatewayProtocol
+from config.protocol import BoundedGatewayHttp, BoundedHttp, HeadBounds
 
 KEEP_ALIVE_S = 75  # longer than the 60 s of the usual load balancers, so that they close first
+FRAME_BYTES = 1024  # of a WebSocket's frame around a body
 LAST_WORDS_S = 1  # what uvicorn gets to close connections after the drain
 
 
@@ -50,10 +50,10 @@ def _application(config: uvicorn.Config) -> Any:
 
 def _protocol(config: uvicorn.Config, **options: Any) -> asyncio.Protocol:
     """A connection: where this process has a gateway, with the short way to it."""
-    serve = _application(config).serve
+    bounds, serve = HeadBounds.from_knobs(settings.KNOBS), _application(config).serve
     if serve is None:
-        return HttpToolsProtocol(config=config, **options)
-    return GatewayProtocol(serve, config=config, **options)
+        return BoundedHttp(bounds, config=config, **options)
+    return BoundedGatewayHttp(bounds, serve, config=config, **options)
 
 
 def main() -> None:
@@ -62,22 +62,28 @@ def main() -> None:
     options.add_argument("--host", required=True)
     options.add_argument("--port", type=int, required=True)
     chosen = options.parse_args()
-    config = uvicorn.Config(
-        "config.asgi:application",
-        host=chosen.host,
-        port=chosen.port,
+    DrainingServer(options_of("config.asgi:application", chosen.host, chosen.port)).run()
+
+
+def options_of(application: Any, host: str, port: int) -> uvicorn.Config:
+    """How uvicorn is to serve."""
+    return uvicorn.Config(
+        application,
+        host=host,
+        port=port,
         loop="uvloop",
         http=_protocol,  # type: ignore[arg-type] # what makes one is as good as its class
         ws="websockets-sansio",
+        ws_max_size=int(settings.KNOBS["FAIRLANE_BODY_BYTES"]) + FRAME_BYTES,
         lifespan="on",
         access_log=False,
+        log_config=None,  # settings.LOGGING holds
         server_header=False,
         proxy_headers=bool(settings.CSRF_TRUSTED_ORIGINS),  # only an admin who has a proxy names origins
         log_level="warning",
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=LAST_WORDS_S,
     )
-    DrainingServer(config).run()
 
 
 if __name__ == "__main__":

@@ -156,7 +156,12 @@ class TokenForm(ConsoleForm, QuotaFields):
         choices=lambda: [("", "any"), *_classes()],
         help_text="Requests by this API token go no better than this class.",
     )
-    field_order = ("tenant", "name", "life", "class_ceiling", *policy.QUOTA_KINDS)
+    models = forms.MultipleChoiceField(
+        required=False,
+        choices=lambda: [*_models(), *((row.name, row.name) for row in selectors.aliases())],
+        help_text="What it may ask for. Choose none for all models.",
+    )
+    field_order = ("tenant", "name", "life", "class_ceiling", "models", *policy.QUOTA_KINDS)
 
     def values(self) -> dict[str, Any]:
         """The life as a moment, and quotas as one mapping."""

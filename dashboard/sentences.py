@@ -12,6 +12,7 @@ _MOMENT = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d")  # as isoformat() w
 
 _NOUNS = {"api_token": "API token"}
 _VERBS = {
+    "cancel": "cancelled",
     "create": "created",
     "delete": "deleted",
     "issue": "issued",

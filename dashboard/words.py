@@ -9,6 +9,14 @@ from scheduling.core.usage import CostRule
 NBSP = "\N{NO-BREAK SPACE}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 UNKNOWN = "\N{EM DASH}"
+BATCH_TONES = {
+    "validating": "quiet",
+    "completed": "ok",
+    "failed": "bad",
+    "expired": "warn",
+    "cancelling": "warn",
+    "cancelled": "quiet",
+}
 _STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 

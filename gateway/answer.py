@@ -6,12 +6,13 @@ from gateway.client import Client
 from gateway.engine_errors import EngineFailed, EngineRefused, engine_failed
 from gateway.headers import Headers, stream_headers
 from gateway.relay import Reply
+from gateway.verdict import NOT_SERVED
 from scheduling.core.outcome import Outcome
 
 WHOLE_BYTES = 1024 * 1024  # an answer up to this size is sent only when it is there to its end
 ERROR_BYTES = 64 * 1024  # of an engine's error are read
 # The client's own mistakes. Other 4xx are between the engine and this gateway, e.g. a wrong API key.
-CLIENT_FAULTS = frozenset({400, 404, 409, 413, 415, 422})
+CLIENT_FAULTS = frozenset({400, 404, 409, 413, 415, 422, NOT_SERVED})
 
 
 async def pass_on(reply: Reply, client: Client, headers: Headers, *, stream: bool) -> None:

@@ -1,4 +1,4 @@
-"""Reads a request's body, bounded in size and in time."""
+"""Reads a request's body, bounded in size, also when it comes compressed, and in time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping
 
 from gateway.client import Client
-from gateway.errors import BodyTooSlow, Encoded, TooLarge
+from gateway.errors import BodyTooSlow, TooLarge
+from gateway.inflate import Inflater
 from gateway.settings import Settings
 
 
@@ -15,19 +16,22 @@ class ClientLeft(Exception):
 
 
 async def read_body(headers: Mapping[bytes, bytes], client: Client, settings: Settings) -> bytes:
-    """The whole body. Raises Encoded, TooLarge, BodyTooSlow or ClientLeft."""
-    if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
-        raise Encoded
+    """The whole body, inflated. Raises Encoded, BadlyEncoded, TooLarge, BodyTooSlow or ClientLeft."""
+    coding = headers.get(b"content-encoding")
+    inflater = Inflater.of(coding) if coding is not None else None
     most = settings.body_bytes
     announced = headers.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > most:
         raise _too_large(most)
-    if (body := client.at_hand()) is not None:
+    if inflater is None and (body := client.at_hand()) is not None:
         if len(body) > most:
             raise _too_large(most)
         return body  # nearly always it came with its headers
+    until_s = asyncio.get_running_loop().time() + settings.body_read_s
     try:
-        return await _read(client, most, asyncio.get_running_loop().time() + settings.body_read_s)
+        if inflater is not None:
+            return await _read_inflated(inflater, client, most, until_s)
+        return await _read(client, most, until_s)
     except TimeoutError:
         raise BodyTooSlow(f"The body did not arrive within {settings.body_read_s:g} s.") from None
 
@@ -36,17 +40,41 @@ async def _read(client: Client, most: int, until_s: float) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
-        message = await client.read(until_s)
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        part = message.get("body", b"")
+        part, more = await _next_part(client, until_s)
         size += len(part)
         if size > most:
             raise _too_large(most)
-        if not message.get("more_body"):
+        if not more:
             return b"".join([*parts, part]) if parts else part
         parts.append(part)
 
 
+async def _read_inflated(inflater: Inflater, client: Client, most: int, until_s: float) -> bytes:
+    """The sum of what comes and of what it becomes are both bounded: a bomb is refused half inflated."""
+    parts: list[bytes] = []
+    came = size = 0
+    more = True
+    while more:
+        packed, more = await _next_part(client, until_s)
+        came += len(packed)
+        for part in inflater.feed(packed):
+            parts.append(part)
+            size += len(part)
+            if size > most:
+                break
+            await asyncio.sleep(0)  # inflating is work: the others' turn
+        if max(came, size) > most:
+            raise _too_large(most)
+    inflater.close()
+    return b"".join(parts)
+
+
+async def _next_part(client: Client, until_s: float) -> tuple[bytes, bool]:
+    message = await client.read(until_s)
+    if message["type"] == "http.disconnect":
+        raise ClientLeft
+    return message.get("body", b""), message.get("more_body", False)
+
+
 def _too_large(most: int) -> TooLarge:
-    return TooLarge(f"The body may have at most {most} bytes.")
+    return TooLarge(f"The body may have at most {most} bytes, inflated if it is compressed.")

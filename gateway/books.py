@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gateway.first_tokens import FirstTokens
+from gateway.going import Going
 from gateway.journal import Journal
 from gateway.metrics import Metrics
 from gateway.records import Record
@@ -15,6 +17,8 @@ class Books:
     def __init__(self, journal: Journal) -> None:
         self.metrics = Metrics()
         self.estimates = Estimates()
+        self.going = Going()
+        self.first_tokens = FirstTokens()
         self._journal = journal
 
     @property
@@ -30,5 +34,6 @@ class Books:
         """A request has its outcome."""
         self._journal.end(record)
         self.metrics.ended(record)
+        self.first_tokens.learn(record)
         if record.outcome == Outcome.OK and record.completion_tokens:
             self.estimates.learn(record.tenant, record.model, record.pool, record.completion_tokens)

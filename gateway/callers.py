@@ -18,6 +18,7 @@ class Caller:
     expires_at_s: float | None = None  # Unix time
     scopes: frozenset[str] = frozenset({"inference"})
     quotas: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # its own, by kind
+    models: frozenset[str] = frozenset()  # the models and aliases it may ask for; empty: all
     refusing: frozenset[str] = frozenset()  # the minute's kinds of them that do not let requests wait
 
 

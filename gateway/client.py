@@ -11,7 +11,8 @@ from typing import Any
 
 from gateway.dialect import OPENAI
 from gateway.errors import Refused
-from gateway.headers import Headers, RequestId, stream_headers
+from gateway.headers import Headers, RequestId
+from gateway.records import Record
 
 Message = MutableMapping[str, Any]
 
@@ -33,10 +34,14 @@ class Client:
     ``began``: the status line is out. ``answered``: bytes of an answer are
     out, so no other backend may be asked. ``gone``: the client left, and its
     work was cancelled. ``slow``: it was cut off because it did not read.
-    ``late``: its body did not come in time. ``evicted``: the gateway stops.
+    ``late``: its body did not come in time. ``evicted``: why the gateway ends it.
     ``headers`` are the request's, by lower-case name. ``dialect`` is that of
     the API it speaks. ``tell`` gives the comment for a stream that is silent,
-    or nothing. ``work`` is the task that serves it.
+    or nothing, and ``early`` the headers of one that is told to wait. ``blank``:
+    it gets JSON, and blanks while it waits. ``hold_s`` is for how long its
+    status line is held back, when its client says. ``keep`` is given a complete
+    response. ``work`` is the task that serves it. ``record`` is what is written
+    down of it, once it is accepted.
 
     A subclass knows by what way bytes come and go.
     """
@@ -47,14 +52,19 @@ class Client:
         "_loop",
         "answered",
         "began",
+        "blank",
         "dialect",
+        "early",
         "ended",
         "evicted",
         "gone",
         "headers",
+        "hold_s",
         "idle_since_s",
+        "keep",
         "late",
         "reading_until_s",
+        "record",
         "request_id",
         "slow",
         "tell",
@@ -70,11 +80,17 @@ class Client:
         self.work: Task[None] | None = None
         self.request_id = RequestId(headers)
         self.dialect = OPENAI
-        self.began = self.answered = self.ended = self.gone = self.slow = self.late = self.evicted = False
+        self.began = self.answered = self.ended = self.gone = self.slow = self.late = False
+        self.evicted: Refused | None = None
         self.idle_since_s = loop.time()
         self.writing_since_s: float | None = None
         self.reading_until_s: float | None = None
         self.tell: Callable[[], bytes] | None = None
+        self.early: Headers = []
+        self.blank = False
+        self.hold_s: float | None = None
+        self.keep: Callable[[int, Headers, bytes], None] | None = None
+        self.record: Record | None = None
 
     # What a subclass does
 
@@ -167,6 +183,8 @@ class Client:
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete response. A stream that was told to wait gets only the body."""
+        if self.keep is not None:
+            self.keep(status, headers, body)
         if self._aside is not None:
             await self._aside
         if self.began:
@@ -193,10 +211,11 @@ class Client:
         if self.began:
             # In the middle of an event, or of JSON, nothing more can be said.
             silent = refused.told or not self._last.endswith(ENDS)
-            await self.break_off(b"" if silent else self.dialect.last_words(refused, self.request_id))
+            say = self.dialect.error if self.blank else self.dialect.last_words
+            await self.break_off(b"" if silent else say(refused, self.request_id))
         else:
             headers, body = self.dialect.refusal(refused, self.request_id)
-            await self.whole(refused.status, headers, body)
+            await self.whole(self.dialect.status(refused), headers, body)
 
     async def break_off(self, last_words: bytes = b"") -> None:
         """End the connection so that the client cannot take the answer for whole."""
@@ -212,11 +231,13 @@ class Client:
             transport.abort()
             await self.hung_up(FLUSH_S)
 
-    def evict(self) -> None:
-        """The gateway stops: there will be no more of this answer."""
-        if self.work is not None and not self.evicted and not self.gone:
-            self.evicted = True
-            self.work.cancel()
+    def evict(self, why: Refused) -> bool:
+        """There will be no more of this answer. False when it ends already."""
+        if self.work is None or self.evicted or self.gone:
+            return False
+        self.evicted = why
+        self.work.cancel()
+        return True
 
     def cut(self) -> None:
         """Give up on a client that does not read."""
@@ -235,7 +256,7 @@ class Client:
         try:
             if not self.began:
                 self.began = True
-                await self._send_head(200, stream_headers() + self.request_id.headers())
+                await self._send_head(200, self.early + self.request_id.headers())
             await self._send(text, more=True)
         finally:
             self._aside = None

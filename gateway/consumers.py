@@ -14,12 +14,15 @@ from typing import Any
 
 from gateway import asides
 from gateway.asgi_client import AsgiClient, Receive, Send
-from gateway.asides import Visit
 from gateway.body import ClientLeft, read_body
 from gateway.client import FLUSH_S, Client
-from gateway.endpoints import ENDPOINTS
-from gateway.errors import Draining, Internal, PostOnly, Refused
+from gateway.endpoints import dialect_of, relayed
+from gateway.errors import Internal, PostOnly, Refused
+from gateway.heads import check_heads
+from gateway.own.idempotency import HEADER as IDEMPOTENCY
+from gateway.own.idempotency import Keyed
 from gateway.serve import Gateway, Request
+from gateway.visit import Visit
 
 log = logging.getLogger("fairlane.gateway")
 
@@ -29,6 +32,7 @@ class GatewayConsumer:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._endpoints = relayed(gateway.settings.passed_paths)
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one HTTP request to its end, by whatever server."""
@@ -50,8 +54,8 @@ class GatewayConsumer:
                 client.work.uncancel()
             if client.gone:
                 await client.hung_up(FLUSH_S)
-            else:
-                await client.refuse(Draining())
+            elif client.evicted:
+                await client.refuse(client.evicted)
         finally:
             gateway.pulse.leave(client)
             client.close()
@@ -70,17 +74,24 @@ class GatewayConsumer:
 
     async def _route(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], client: Client) -> None:
         path, gateway = scope["path"], self._gateway
-        endpoint = ENDPOINTS.get(path)
+        endpoint = self._endpoints.get(path)
+        client.dialect = endpoint.dialect if endpoint is not None else dialect_of(path)
+        check_heads(scope, headers)
         if endpoint is None:
             aside, rest = asides.find(path)
-            policy, caller = gateway.check_in(headers)
+            policy, caller = gateway.check_in(headers, aside=True)
             query = scope["query_string"]
             await aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
             return
-        client.dialect = endpoint.dialect
         if scope["method"] != "POST":
             raise PostOnly
         _, caller = gateway.check_in(headers)  # before the body: a stranger's is not read
+        gateway.own.retries.check(caller.tenant, headers)
         body = await read_body(headers, client, gateway.settings)
         gateway.pulse.listen(client)
-        await gateway.serve(Request(caller, endpoint, headers, body), client)
+        request = Request(caller, endpoint, headers, body)
+        if (key := headers.get(IDEMPOTENCY)) is None:
+            await gateway.serve(request, client)
+            return
+        keyed = Keyed(caller.tenant, caller.token_id, key, path, body)
+        await gateway.own.idempotency.once(keyed, client, lambda: gateway.serve(request, client))

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from gateway.client import Client, Message
-from gateway.headers import Headers, stream_headers
+from gateway.headers import Headers
 
 BODY_BYTES = 64 * 1024  # that nobody has asked for yet; then the client has to wait
 STATUS_LINES = {
@@ -148,7 +148,7 @@ class DirectClient(Client):
         head = b""
         if not self.began:
             self.began = True
-            head = self._head(200, stream_headers() + self.request_id.headers())
+            head = self._head(200, self.early + self.request_id.headers())
         self._write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
         self.idle_since_s = self._loop.time()
 

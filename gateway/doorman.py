@@ -1,10 +1,11 @@
-"""Who may come in: an Authorization header becomes a Caller, without any I/O."""
+"""Who may come in: an Authorization header, or an x-api-key, becomes a Caller, without any I/O."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
 
+from gateway.batches import credential
 from gateway.callers import Caller, CallerTable
 from gateway.errors import Forbidden, Suspended, Unauthenticated
 from gateway.tokens import digest, well_formed
@@ -31,7 +32,7 @@ class Doorman:
 
     def admit(self, headers: Mapping[bytes, bytes]) -> Caller:
         """The owner of the API token. Raises Unauthenticated, Forbidden or Suspended."""
-        header = headers.get(b"authorization", b"")
+        header = headers.get(b"authorization") or b"Bearer " + headers.get(b"x-api-key", b"")
         caller = self._seen.get(header) or self._look_up(header)
         if caller.expires_at_s is not None and self._now_s() >= caller.expires_at_s:
             raise Unauthenticated("This API token has expired.")
@@ -55,9 +56,7 @@ class Doorman:
         if header[: len(BEARER)].lower() != BEARER:
             raise Unauthenticated
         secret = header[len(BEARER) :].strip().decode("ascii", "replace")
-        if not well_formed(secret):
-            raise Unauthenticated
-        caller = self._table.by_digest.get(digest(secret))
+        caller = self._owner(secret)
         if caller is None:
             raise Unauthenticated
         if SCOPE not in caller.scopes:
@@ -66,3 +65,8 @@ class Doorman:
             self._seen = {}
         self._seen[header] = caller
         return caller
+
+    def _owner(self, secret: str) -> Caller | None:
+        if secret.startswith(credential.PREFIX):
+            return credential.admit(secret, self._table, self._policy)
+        return self._table.by_digest.get(digest(secret)) if well_formed(secret) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from gateway.errors import Refused, error_body
@@ -40,15 +42,33 @@ class EngineRefused(EngineFailed):
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(Outcome.UPSTREAM_4XX)
         self.status = status
-        self._body = body
+        self.said = _object(body)  # empty when it is not a JSON object
+        if words := _words(self.said):
+            self.args = (words,)
 
     def body(self) -> bytes:
-        """What the engine said, on one line; our own words when that is not JSON."""
-        try:
-            said = msgspec.json.decode(self._body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            said = None
-        return msgspec.json.encode(said) if isinstance(said, dict) else super().body()
+        """What the engine said, on one line, with those of the four keys that it left out."""
+        ours = {"message": str(self), "type": self.type, "param": None, "code": str(self.ended)}
+        error = self.said.get("error")
+        theirs = error if isinstance(error, dict) else {name: self.said.get(name) for name in ours}
+        known = {name: value for name, value in theirs.items() if value is not None}
+        return msgspec.json.encode({**self.said, "error": {**ours, **known, "message": str(self)}})
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        said = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _words(said: dict[str, Any]) -> str:
+    """The sentence in an engine's error: OpenAI's place for it, TGI's, old vLLM's, FastAPI's."""
+    error = said.get("error")
+    found = error.get("message") if isinstance(error, dict) else error
+    found = found or said.get("message") or said.get("detail")
+    return found if isinstance(found, str) else ""
 
 
 ENGINE_MESSAGES = {

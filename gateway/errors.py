@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 import msgspec
 
 from scheduling.core.outcome import Outcome
+from scheduling.core.quota import Left
 
 MAX_RETRY_AFTER_MS = 60_000  # some SDKs obey any Retry-After without a cap
 
@@ -20,6 +23,7 @@ class Refused(Exception):
     outcome: ClassVar[Outcome] = Outcome.INTERNAL
     retry_after_ms: int | None = None  # None: a retry of the same request cannot help
     param: str | None = None
+    left: Mapping[str, Left] = MappingProxyType({})  # of a minute's allowances, by kind
     told: bool = False  # the client has the engine's own error event already
     allow: ClassVar[bytes] = b""
 
@@ -80,6 +84,13 @@ class InvalidJson(Invalid):
     code = "invalid_json"
 
 
+class ModelNotAllowed(Forbidden):
+    """This API token may not ask for this model. GET /v1/models lists those it may."""
+
+    code = "model_not_allowed"
+    outcome = Outcome.MODEL_DENIED
+
+
 class ModelNotFound(Refused):
     """No such model. GET /v1/models lists the models there are."""
 
@@ -90,11 +101,20 @@ class ModelNotFound(Refused):
 
 
 class NotFound(Refused):
-    """There is no such path. See /v1/models, /v1/chat/completions, /v1/completions and /v1/embeddings."""
+    """There is no such path. docs/endpoints.md lists those there are."""
 
     status = 404
     type = "invalid_request_error"
     code = "unknown_url"
+    outcome = Outcome.INVALID
+
+
+class NotKept(Refused):
+    """Responses are not kept: an engine would hold them in its own memory, where no other finds them."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "response_not_kept"
     outcome = Outcome.INVALID
 
 
@@ -139,7 +159,7 @@ class TooLarge(Refused):
 
 
 class Encoded(Refused):
-    """Compressed bodies are not read: send the body without Content-Encoding."""
+    """This Content-Encoding is not read: send the body as it is, or as gzip or deflate."""
 
     status = 415
     type = "invalid_request_error"

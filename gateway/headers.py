@@ -7,9 +7,10 @@ import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from time import time
 from zlib import crc32
 
-from gateway.errors import Refused
+from gateway.errors import Invalid, Refused
 from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 from scheduling.core.quota import Left
 
@@ -17,14 +18,18 @@ Headers = list[tuple[bytes, bytes]]
 
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
-ID_BYTES = 12
+ID_BYTES = 8  # of chance, after the millisecond
 RANDOM_BYTES = 4096
-MAX_CLIENT_ID_CHARS = 39  # a usage record's id holds 64 with "~" and our 24
+OUR_ID = re.compile(r"req_([0-9a-f]{11})[0-9a-f]{16}")
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+HOLD = b"x-hold-ms"
+KEEP_ALIVE, BLANKS = b"x-keepalive", b"whitespace"
 QUOTA_NAMES = {
-    kind: tuple(b"x-ratelimit-%b-%b" % (what, noun) for what in (b"limit", b"remaining", b"reset"))
+    kind: (noun, *(b"x-ratelimit-%b-%b" % (what, noun) for what in (b"limit", b"remaining", b"reset")))
     for kind, noun in ((REQUESTS_PER_MINUTE, b"requests"), (TOKENS_PER_MINUTE, b"tokens"))
 }
+# Our own, and those that the SDKs in Python and in JavaScript send.
+PATIENCE = (b"x-request-timeout", b"x-stainless-read-timeout", b"x-stainless-timeout")
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
 
 
@@ -47,26 +52,34 @@ _random_bytes = _Random()
 
 
 class RequestId:
-    """What one request is called. ``own`` is unique; ``shown`` is what the client called it, if it did.
+    """What one request is called: ``own`` by us, and ``clients`` by the client, "" if it says nothing.
 
-    A client may use one id twice; usage records and the line in the queue may not.
+    A client may use one id twice; usage records and the line in the queue may
+    not. So its id is shown back and kept in a column of its own, and is no key.
+    Ours begins with its time, by which its record is found among millions.
     """
 
-    __slots__ = ("own", "shown")
+    __slots__ = ("clients", "own", "shown")
 
     def __init__(self, headers: Mapping[bytes, bytes]) -> None:
-        made = _random_bytes(ID_BYTES).hex()
+        self.own = f"req_{int(time() * 1000):011x}{_random_bytes(ID_BYTES).hex()}"
         theirs = headers.get(b"x-request-id", b"")
         if theirs and SANE_ID.fullmatch(theirs):
-            self.own = f"{theirs[:MAX_CLIENT_ID_CHARS].decode()}~{made}"
+            self.clients = theirs.decode()
             self.shown = theirs
         else:
-            self.own = f"req_{made}"
+            self.clients = ""
             self.shown = self.own.encode()
 
     def headers(self) -> Headers:
         """On every response, errors too."""
         return [(b"x-request-id", self.shown), (b"x-fairlane-request-id", self.own.encode())]
+
+
+def made_at(own_id: str) -> float | None:
+    """When we made this id, in Unix seconds; None when it is none of ours."""
+    found = OUR_ID.fullmatch(own_id)
+    return int(found[1], 16) / 1000 if found else None
 
 
 def stream_headers(content_type: bytes = EVENT_STREAM) -> Headers:
@@ -96,20 +109,27 @@ def timing_headers(queue_ms: int, upstream_ms: int) -> Headers:
     """Where the time went until the answer began."""
     return [
         (b"x-queue-ms", b"%d" % queue_ms),
+        (b"openai-processing-ms", b"%d" % (queue_ms + upstream_ms)),
         (b"server-timing", b"queue;dur=%d, upstream;dur=%d" % (queue_ms, upstream_ms)),
     ]
 
 
 def quota_headers(left: Mapping[str, Left]) -> Headers:
-    """The minute's allowances in OpenAI's words; nothing without such a quota."""
+    """The minute's allowances in OpenAI's words and the IETF's; nothing without such a quota."""
     headers: Headers = []
-    for kind, (limit, remaining, reset) in QUOTA_NAMES.items():
+    policies, states = [], []
+    for kind, (noun, limit, remaining, reset) in QUOTA_NAMES.items():
         if found := left.get(kind):
             headers += (
                 (limit, b"%d" % found.limit),
                 (remaining, b"%d" % found.remaining),
                 (reset, duration(found.reset_ms)),
             )
+            policies.append(b'"%b";q=%d;w=60' % (noun, found.limit))
+            states.append(b'"%b";r=%d;t=%d' % (noun, found.remaining, -(-found.reset_ms // 1000)))
+    if policies:
+        headers.append((b"ratelimit-policy", b", ".join(policies)))
+        headers.append((b"ratelimit", b", ".join(states)))
     return headers
 
 
@@ -139,14 +159,26 @@ def duration(span_ms: int) -> bytes:
     return b"%gs" % (rest_ms / 1000)
 
 
+def hold_s(headers: Mapping[bytes, bytes]) -> float:
+    """For how long a stream may hold back its status line: x-hold-ms, or ``inf``. Raises Invalid."""
+    try:
+        span_ms = float(headers[HOLD])
+    except ValueError:
+        span_ms = math.nan
+    if not span_ms >= 0:
+        raise Invalid("x-hold-ms must be a number of milliseconds from 0, or inf.", param="x-hold-ms")
+    return span_ms / 1000
+
+
 def patience_ms(headers: Mapping[bytes, bytes]) -> int | None:
-    """How long the client says that it waits; None when it does not."""
-    for name in (b"x-request-timeout", b"x-stainless-read-timeout"):
+    """How long the client says that it waits, the shortest of all it says; None when it does not."""
+    found = []
+    for name in PATIENCE:
         if text := headers.get(name):
             try:
                 seconds = float(text)
             except ValueError:
                 continue
             if math.isfinite(seconds) and seconds > 0:
-                return int(seconds * 1000)
-    return None
+                found.append(max(1, int(seconds * 1000)))
+    return min(found, default=None)

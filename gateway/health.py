@@ -53,7 +53,8 @@ class Health:
             await say(send, 403, b"/metrics answers loopback, or an admin's API token with scope metrics.\n")
             return
         gateway = self._gateway
-        text = page(gateway.books.metrics, gateway.dispatcher.view(), gateway.books.unsettled)
+        books = gateway.books
+        text = page(books.metrics, gateway.dispatcher.view(), books.unsettled, gateway.own.retries.verdicts)
         await say(send, 200, text, PROMETHEUS)
 
     async def _may_see(self, scope: Mapping[str, Any]) -> bool:

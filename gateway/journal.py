@@ -4,7 +4,8 @@ Every accepted request writes a line when it is accepted and one when it
 ends. A thread reads the lines back and stores ended requests in batches.
 While Postgres is away the lines simply stay; after a crash the next process
 reads what the dead one left, and what had no end was lost with it. Storing
-a line twice is harmless, so every request is recorded exactly once.
+a line twice is harmless, so every request is recorded exactly once. Another
+thread forces the lines onto the disk, whatever Postgres does meanwhile.
 """
 
 from __future__ import annotations
@@ -39,19 +40,22 @@ class Journal:
     """Keeps records from ``accept`` until they are stored.
 
     ``accept`` and ``end`` belong to the event loop and write one short line
-    each; everything else happens in the thread that ``start`` starts.
+    each; everything else happens in the threads that ``start`` starts. Lines
+    are on the disk at the latest ``sync_s`` after they were written, plus the
+    time that the disk takes; 0 leaves that to the kernel.
     """
 
-    def __init__(self, folder: Path, store: Store, every_s: float) -> None:
+    def __init__(self, folder: Path, store: Store, every_s: float, sync_s: float = 0.0) -> None:
         self._folder = folder
-        self._segments = Segments(folder)
+        self._segments = Segments(folder, synced=sync_s > 0)
         self._store = store
         self._every_s = every_s
+        self._sync_s = sync_s
         self._open: dict[str, Record] = {}
         self._unwritten: list[Record] = []
         self._read: dict[Path, int] = {}
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._adopted_at_s = 0.0
         self._storing = threading.Lock()
         self.away = False
@@ -83,14 +87,16 @@ class Journal:
 
     def start(self) -> None:
         """Begin to store, first of all what dead processes left."""
-        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
-        self._thread.start()
+        work = [self._work, self._keep_synced] if self._sync_s else [self._work]
+        self._threads = [threading.Thread(target=each, name="journal", daemon=True) for each in work]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
         """Store what can be stored now, and keep the rest for the next start."""
         self._stopping.set()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
+        for thread in self._threads:
+            thread.join(timeout_s)
         try:
             self._write_late()
         except OSError as error:
@@ -127,6 +133,18 @@ class Journal:
             self._try()
         self._try()
 
+    def _keep_synced(self) -> None:
+        failing = False
+        while not self._stopping.wait(self._sync_s):
+            try:
+                self._segments.sync()
+            except OSError as error:
+                if not failing:
+                    log.error("the journal in %s cannot be synced: %s", self._folder, error)  # noqa: TRY400
+                failing = True
+            else:
+                failing = False
+
     def _try(self) -> None:
         try:
             with self._storing:
@@ -137,7 +155,6 @@ class Journal:
         except Away as error:
             if not self.away:
                 log.warning("usage records wait in %s: Postgres is away (%s)", self._folder, error)
-                self._segments.sync()
             self.away = True
             self._stopping.wait(self._every_s)
         except Exception:
@@ -148,7 +165,7 @@ class Journal:
             self.away = False
 
     def _flush_segment(self, path: Path) -> None:
-        closed = path != self._segments.current
+        closed = path < self._segments.current  # and not the one that a roll is just about to begin
         offset = self._read.get(path, 0)
         while True:
             lines, after = read_lines(path, offset)

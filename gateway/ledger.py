@@ -11,6 +11,7 @@ from gateway.bygone import Bygone
 from gateway.callers import Caller, CallerTable
 from gateway.errors import BudgetExhausted, QueueFull, RateLimited, Refused
 from gateway.records import Record
+from scheduling.core.pace import Pace
 from scheduling.core.policy import (
     MINUTE_KINDS,
     QUEUED,
@@ -22,7 +23,7 @@ from scheduling.core.policy import (
     Policy,
     TenantRule,
 )
-from scheduling.core.quota import Demand, Denied, Granted, Left, Quotas, Scope, WaitUntil
+from scheduling.core.quota import Demand, Denied, Granted, Key, Left, Quotas, Scope, WaitUntil
 from scheduling.core.ticket import Ticket
 
 NOTHING: frozenset[str] = frozenset()
@@ -45,14 +46,20 @@ class Reservation:
     or whose engine did nothing: the cost in its record is 0 then.
     """
 
-    __slots__ = ("_granted", "_ledger", "_record", "not_before_ms")
+    __slots__ = ("_granted", "_ledger", "_lines", "_record", "not_before_ms")
 
     def __init__(
-        self, ledger: Ledger, granted: Granted, record: Record, not_before_ms: int | None = None
+        self,
+        ledger: Ledger,
+        granted: Granted,
+        record: Record,
+        lines: Sequence[Pace],
+        not_before_ms: int | None = None,
     ) -> None:
         self._ledger = ledger
         self._granted = granted
         self._record = record
+        self._lines = lines  # those of a bounded length in which it stands
         self.not_before_ms = not_before_ms  # its allowance comes then; None: it is here
 
     @property
@@ -63,6 +70,8 @@ class Reservation:
     def seated(self) -> None:
         """The request left the line for a backend."""
         self._ledger.quotas.seated(self._granted)
+        for line in self._lines:
+            line.seated(self._ledger.now_ms())
 
     def requeued(self) -> None:
         """The request stands in line again: the engine was busy or failed."""
@@ -96,6 +105,7 @@ class Ledger:
         self.now_ms = now_ms
         self._now_s = now_s
         self._bygone = bygone
+        self._lines: dict[Key, Pace] = {}  # by whose limit bounds them
         self._known: dict[tuple[int, str], tuple[TenantRule, Caller, Sequence[Scope]]] = {}
 
     async def scopes(self, tenant: TenantRule, caller: Caller, model: str) -> Sequence[Scope]:
@@ -107,6 +117,20 @@ class Ledger:
         if scopes and self._bygone is not None:
             await self._bygone.known(scopes)
         return scopes
+
+    async def all_scopes(self, tenant: TenantRule, caller: Caller) -> Sequence[Scope]:
+        """Whose quotas any request of the caller may fall under, once it is known what was used of them.
+
+        Raises BudgetsUnknown when that takes too long.
+        """
+        scopes = tenant_scopes(tenant) + ([_own(caller)] if caller.quotas else [])
+        if scopes and self._bygone is not None:
+            await self._bygone.known(scopes)
+        return scopes
+
+    def now_s(self) -> int:
+        """Unix time, by which budgets are counted."""
+        return int(self._now_s())
 
     def _scopes_of(self, tenant: TenantRule, caller: Caller, model: str) -> Sequence[Scope]:
         """The same for all requests of an API token, for as long as its rules are the same objects."""
@@ -127,10 +151,16 @@ class Ledger:
             scopes, demand, ticket.queued_ms, int(self._now_s()), ticket.deadline_ms
         )
         if isinstance(verdict, Denied):
-            raise _refusal(verdict)
+            raise _refusal(verdict, self._place_in_ms(verdict.key))
+        lines = [self._lines.setdefault(scope.key, Pace()) for scope in scopes if QUEUED in scope.limits]
         if isinstance(verdict, WaitUntil):
-            return Reservation(self, verdict.granted, record, verdict.not_before_ms)
-        return Reservation(self, verdict, record)
+            return Reservation(self, verdict.granted, record, lines, verdict.not_before_ms)
+        return Reservation(self, verdict, record, lines)
+
+    def _place_in_ms(self, key: Key) -> int | None:
+        """About how long until a request leaves this full line, and so leaves a place in it."""
+        line = self._lines.get(key)
+        return line.wait_ms(1, self.now_ms()) if line else None
 
     @property
     def ready(self) -> bool:
@@ -155,7 +185,10 @@ class Ledger:
 
     def forget_idle(self) -> None:
         """Drop what is known of those who hold and owe nothing."""
-        self.quotas.forget_idle(self.now_ms(), int(self._now_s()))
+        now_ms = self.now_ms()
+        self.quotas.forget_idle(now_ms, int(self._now_s()))
+        lines = self._lines.items()
+        self._lines = {key: line for key, line in lines if line.wait_ms(1, now_ms) is not None}
 
 
 def tenant_scopes(rule: TenantRule) -> list[Scope]:
@@ -183,14 +216,16 @@ def _own(caller: Caller) -> Scope:
     return Scope(("api_token", str(caller.token_id)), caller.quotas, caller.refusing)
 
 
-def _refusal(denied: Denied) -> Refused:
+def _refusal(denied: Denied, place_in_ms: int | None) -> Refused:
     who = "This API token" if denied.key[0] == "api_token" else "The tenant"
     whom = f" for {denied.key[2]}" if denied.key[0] == "model" else ""
     may = f"{who} may {MAY[denied.kind].format(denied.limit)}{whom}"
     if denied.kind == QUEUED:
-        return QueueFull(f"{may}, and has. This one was not queued.")
+        return QueueFull(f"{may}, and has. This one was not queued.", retry_after_ms=place_in_ms)
     if denied.kind in MINUTE_KINDS:
-        return RateLimited(f"{may}.", retry_after_ms=denied.retry_ms)
+        limited = RateLimited(f"{may}.", retry_after_ms=denied.retry_ms)
+        limited.left = {denied.kind: Left(denied.limit, 0, limited.retry_after_ms or 0)}
+        return limited
     if denied.retry_ms is None:
         return BudgetExhausted(f"{may}, and this request alone may need more.")
     hours = -(-denied.retry_ms // 3_600_000)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -94,10 +94,13 @@ class Metrics:
         yield _histogram("fairlane_ttft_seconds", "From acceptance to the first token.", self._first_tokens)
 
 
-def page(metrics: Metrics, views: Iterable[PoolView], unsettled: int) -> bytes:
-    """The text that Prometheus reads."""
+def page(
+    metrics: Metrics, views: Iterable[PoolView], unsettled: int, client_retries: Mapping[str, int]
+) -> bytes:
+    """The text that Prometheus reads. ``client_retries`` counts them by verdict."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Page([*metrics.families(), *_pool_families(views), *_process_families(unsettled)]))
+    families = [*metrics.families(), _client_retries(client_retries)]
+    registry.register(_Page([*families, *_pool_families(views), *_process_families(unsettled)]))
     return generate_latest(registry)
 
 
@@ -107,6 +110,15 @@ class _Page(Collector):
 
     def collect(self) -> Iterable[Metric]:
         return self._families
+
+
+def _client_retries(verdicts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(
+        "fairlane_retry_budget", "Requests that clients sent again, by verdict.", labels=["verdict"]
+    )
+    for verdict, count in verdicts.items():
+        family.add_metric([verdict], count)
+    return family
 
 
 def _pool_families(views: Iterable[PoolView]) -> list[Metric]:

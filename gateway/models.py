@@ -1,12 +1,16 @@
-"""API tokens, and one usage record per accepted request."""
+"""API tokens, one usage record per accepted request, and the sums of the records by hour and day."""
 
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
+from gateway.batches.models import Batch, BatchResult, FileChunk, StoredFile
 from scheduling.core.outcome import Outcome
+
+__all__ = ["ApiToken", "Batch", "BatchResult", "FileChunk", "StoredFile", "UsageRecord"]
 
 
 class ApiToken(models.Model):
@@ -35,6 +39,12 @@ class ApiToken(models.Model):
     quotas = models.JSONField(
         default=dict, blank=True, help_text="Its own limits, by kind, as a file writes them."
     )
+    allowed_models = ArrayField(
+        models.CharField(max_length=200),
+        default=list,
+        blank=True,
+        help_text="The models and aliases it may ask for; none: all of them.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -60,14 +70,19 @@ class ApiToken(models.Model):
 
 
 class UsageRecord(models.Model):
-    """How one accepted request went. Written in batches by COPY, once per request id.
+    """How one accepted request went. Written in batches by COPY, once per key.
 
-    Names instead of foreign keys: a record outlives its tenant and backend,
-    and the writer looks nothing up.
+    The key is fixed when the request is accepted, and the table is cut into
+    months by it (``gateway/retention.py``). Names instead of foreign keys: a
+    record outlives its tenant and backend, and the writer looks nothing up.
     """
 
-    request_id = models.CharField(max_length=64, unique=True)
+    pk = models.CompositePrimaryKey("accepted_at", "request_id")
     accepted_at = models.DateTimeField()
+    request_id = models.CharField(max_length=64)
+    client_request_id = models.CharField(
+        max_length=128, blank=True, default="", help_text="The client's own x-request-id; no key."
+    )
     queued_at = models.DateTimeField(null=True)
     dispatched_at = models.DateTimeField(null=True)
     first_token_at = models.DateTimeField(null=True)
@@ -97,7 +112,7 @@ class UsageRecord(models.Model):
     )
 
     class Meta:
-        ordering = ["-ended_at"]
+        ordering = ["-accepted_at", "-request_id"]
         constraints = [
             models.CheckConstraint(
                 condition=Q(outcome__in=[str(outcome) for outcome in Outcome]), name="usage_outcome_is_known"
@@ -108,9 +123,84 @@ class UsageRecord(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["tenant", "-ended_at"], name="usage_by_tenant_and_time"),
-            models.Index(fields=["-ended_at"], name="usage_by_time"),
+            models.Index(fields=["tenant", "accepted_at"], name="usage_by_tenant_and_time"),
+            # What went wrong is looked for, and rare.
+            models.Index(
+                fields=["outcome", "accepted_at"],
+                condition=~Q(outcome=str(Outcome.OK)),
+                name="usage_gone_wrong",
+            ),
+            # Records are stored about in the order in which they end, so a few bytes a megabyte will do.
+            BrinIndex(fields=["ended_at"], autosummarize=True, name="usage_by_end"),
         ]
 
     def __str__(self) -> str:
         return self.request_id
+
+
+class UsageTotal(models.Model):
+    """The records of one hour or day of acceptance, summed by tenant, model and API token."""
+
+    at = models.DateTimeField(help_text="The beginning of the hour or day, in UTC.")
+    tenant = models.CharField(max_length=63)
+    model = models.CharField(max_length=200)
+    api_token_id = models.BigIntegerField(help_text="0 without one.")
+    requests = models.BigIntegerField()
+    ok_requests = models.BigIntegerField()
+    prompt_tokens = models.BigIntegerField()
+    cached_tokens = models.BigIntegerField()
+    completion_tokens = models.BigIntegerField()
+    counted_tokens = models.BigIntegerField(
+        help_text="What counts against budgets: of a lost request the estimate."
+    )
+    cost = models.BigIntegerField()
+    spend = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.tenant} {self.model} {self.at:%Y-%m-%d %H:%M}"
+
+
+class UsageArrival(UsageTotal):
+    """Sums, by hour, of records that were stored lately; Celery adds them to the hours and days.
+
+    Written in the transaction that stores the records, so that the totals
+    count each record once, however late it comes.
+    """
+
+
+class UsageHour(UsageTotal):
+    """Sums by hour, without the arrivals. Kept for as long as records are."""
+
+    pk = models.CompositePrimaryKey("at", "tenant", "model", "api_token_id")
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "at"], name="usage_hour_by_tenant")]
+
+
+class UsageDay(UsageTotal):
+    """Sums by day, without the arrivals. Kept for ever."""
+
+    pk = models.CompositePrimaryKey("at", "tenant", "model", "api_token_id")
+
+
+class HourlyUsage(UsageTotal):
+    """A view: hours and arrivals. A total may come in several rows, so only sums of them mean something."""
+
+    pk = models.CompositePrimaryKey("at", "tenant", "model", "api_token_id")
+
+    class Meta:
+        managed = False
+        db_table = "gateway_hourly_usage"
+
+
+class DailyUsage(UsageTotal):
+    """A view: days and arrivals, likewise."""
+
+    pk = models.CompositePrimaryKey("at", "tenant", "model", "api_token_id")
+
+    class Meta:
+        managed = False
+        db_table = "gateway_daily_usage"

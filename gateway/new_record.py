@@ -11,13 +11,14 @@ from gateway.records import Record
 from scheduling.core.ticket import Ticket
 
 
-def new_record(ticket: Ticket, job: Job, caller: Caller) -> Record:
-    """The record of a request that is accepted now."""
+def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Record:
+    """The record of a request that is accepted now. ``clients_id`` is what the client calls it, or ""."""
     now_s = time()
     estimated_tokens, spend = estimates(ticket, job)
     return Record(
         request_id=ticket.request_id,
         accepted_at=now_s,
+        client_request_id=clients_id,
         queued_at=now_s,
         tenant=caller.tenant,
         user_hash="" if job.user_is_token else job.user,
@@ -25,7 +26,7 @@ def new_record(ticket: Ticket, job: Job, caller: Caller) -> Record:
         model=job.model,
         pool=job.pool,
         priority_class=job.priority_class,
-        endpoint=job.path,
+        endpoint=job.endpoint.path,
         stream=job.stream,
         policy_revision=job.revision,
         estimated_tokens=estimated_tokens,
@@ -43,9 +44,10 @@ def new_call(job: Job, request_id: str) -> EngineCall:
     """What is asked of an engine."""
     return EngineCall(
         request_id=request_id,
-        path=job.path,
+        path=job.endpoint.path,
         body=(job.body,),
         stream=job.stream,
         strip_usage=job.strip_usage,
-        measures_tokens=job.generates,
+        headers=job.headers,
+        measures_tokens=job.endpoint.generates,
     )

@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from gateway.client import Client
+from gateway.errors import Draining
 from gateway.settings import Settings
 
 log = logging.getLogger("fairlane.gateway")
@@ -68,7 +69,7 @@ class Pulse:
     def evict(self) -> int:
         """Cut off every request that is left, with an error that says why; how many there were."""
         for client in tuple(self._clients):
-            client.evict()
+            client.evict(Draining())
         return len(self._clients)
 
     async def beat(self) -> None:
@@ -102,6 +103,7 @@ class Pulse:
             return
         if client.tell is None:
             return
-        patience_s = self._comment_every_s if client.began else self._hold_s
+        hold_s = self._hold_s if client.hold_s is None else client.hold_s
+        patience_s = self._comment_every_s if client.began else hold_s
         if now_s - client.idle_since_s >= patience_s and (text := client.tell()):
             client.remark(text)

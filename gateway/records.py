@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Any
+from typing import get_args
 
 import msgspec
 import psycopg
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, transaction
+from msgspec.structs import FieldInfo
+
+from gateway.totals import KEY, SUMS
+from scheduling.core.outcome import Outcome
 
 
 class Record(msgspec.Struct, omit_defaults=True, gc=False):
@@ -24,6 +27,7 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     priority_class: str
     endpoint: str
     stream: bool
+    client_request_id: str = ""
     pool: str = ""
     user_hash: str = ""
     api_token_id: int | None = None
@@ -55,32 +59,59 @@ class Unstorable(Exception):
 
 COLUMNS = Record.__struct_fields__
 TIMES = frozenset(name for name in COLUMNS if name.endswith("_at"))
+_TYPES = {str: "text", bool: "boolean", int: "bigint", float: "double precision"}
+
+
+def _sql_type(field: FieldInfo) -> str:
+    """What a member of the JSON is for PostgreSQL; ``int | None`` is an int that may be missing."""
+    return next(_TYPES[each] for each in (field.type, *get_args(field.type)) if each in _TYPES)
+
+
+def _value(field: FieldInfo) -> str:
+    """A member as its column wants it: a default is not written down in the line."""
+    name = f"line.{field.name}"
+    if field.name in TIMES:
+        return f"to_timestamp({name})"
+    if isinstance(field.default, str | bool | int):
+        return f"coalesce({name}, {field.default!r})"
+    return name
+
+
+_FIELDS = msgspec.structs.fields(Record)
 _NAMES = ", ".join(COLUMNS)
-_TABLE = "gateway_usagerecord"
-_ARRIVING = (
-    "CREATE TEMPORARY TABLE IF NOT EXISTS usage_arriving ON COMMIT DELETE ROWS "  # noqa: S608 - constants
-    f"AS SELECT {_NAMES} FROM {_TABLE} WITH NO DATA"
+_ARRIVING = "CREATE TEMPORARY TABLE IF NOT EXISTS usage_arriving (line jsonb) ON COMMIT DELETE ROWS"
+_COPY = "COPY usage_arriving (line) FROM STDIN"
+# PostgreSQL takes the lines apart: that is a core which no stream waits for. What a record that is
+# new adds to the totals is written down in the same statement, so both always agree.
+_INTO = f"""
+WITH fresh AS (
+    INSERT INTO gateway_usagerecord ({_NAMES})
+    SELECT {", ".join(map(_value, _FIELDS))} FROM usage_arriving AS arriving, jsonb_to_record(arriving.line)
+        AS line ({", ".join(f"{field.name} {_sql_type(field)}" for field in _FIELDS)})
+    ON CONFLICT (accepted_at, request_id) DO NOTHING RETURNING *
+), counted AS (
+    INSERT INTO gateway_usagearrival ({", ".join(KEY + SUMS)})
+    SELECT date_trunc('hour', accepted_at, 'UTC'), tenant, model, coalesce(api_token_id, 0),
+        count(*), count(*) FILTER (WHERE outcome = '{Outcome.OK}'),
+        sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens),
+        sum(CASE WHEN outcome = '{Outcome.WORKER_LOST}' THEN estimated_tokens
+            WHEN cost > 0 THEN prompt_tokens + completion_tokens ELSE 0 END),
+        sum(cost), sum(spend)
+    FROM fresh GROUP BY 1, 2, 3, 4
 )
-_COPY = f"COPY usage_arriving ({_NAMES}) FROM STDIN"
-_INTO = (
-    f"INSERT INTO {_TABLE} ({_NAMES}) SELECT {_NAMES} FROM usage_arriving "  # noqa: S608 - constants
-    "ON CONFLICT (request_id) DO NOTHING"
-)
+SELECT request_id FROM fresh
+"""  # noqa: S608 - constants
+
+_encode = msgspec.json.Encoder().encode
 
 
-def store(records: Sequence[Record]) -> None:
-    """Write finished records, each request id once however often it is given.
+def store(records: Sequence[Record]) -> frozenset[str]:
+    """Write finished records, each key once however often it is given; the ids of those that are new.
 
     Called in a thread. Raises Away or Unstorable; then nothing of the batch is stored.
     """
     try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL client_min_messages = warning")
-            cursor.execute(_ARRIVING)
-            with cursor.copy(_COPY) as copy:
-                for record in records:
-                    copy.write_row([_value(record, name) for name in COLUMNS])
-            cursor.execute(_INTO)
+        return insert(records)
     except (DataError, IntegrityError, psycopg.DataError, psycopg.IntegrityError) as error:
         raise Unstorable(str(error)) from error
     except (DatabaseError, InterfaceError, psycopg.Error) as error:
@@ -89,6 +120,12 @@ def store(records: Sequence[Record]) -> None:
         connection.close()
 
 
-def _value(record: Record, name: str) -> Any:
-    value = getattr(record, name)
-    return datetime.fromtimestamp(value, UTC) if name in TIMES and value is not None else value
+def insert(records: Sequence[Record]) -> frozenset[str]:
+    """The same in the caller's transaction, if it has one, with the database's own errors."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL client_min_messages = warning")
+        cursor.execute(_ARRIVING)
+        with cursor.copy(_COPY) as copy:
+            copy.write(b"".join(_encode(record).replace(b"\\", b"\\\\") + b"\n" for record in records))
+        cursor.execute(_INTO)
+        return frozenset(request_id for (request_id,) in cursor.fetchall())

@@ -8,13 +8,14 @@ from typing import Protocol
 
 from gateway.calls import EngineCall, RelayOptions
 from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
-from gateway.reported import JsonScanner
+from gateway.reported import JsonScanner, OpaqueScanner
 from gateway.sse import SseScanner
 from scheduling.core.usage import Usage
 
 EXCERPT_BYTES = 64 * 1024  # of an engine's error body
 PASSED_HEADERS = frozenset({b"content-type", b"content-length", b"retry-after", b"content-disposition"})
 EVENT_STREAM = b"text/event-stream"
+JSON = b"json"
 
 
 class Source(Protocol):
@@ -67,7 +68,7 @@ class Reply:
         self._on_first_token = on_first_token
         self._options = options
         self._source: Source | None = None
-        self._scanner: SseScanner | JsonScanner | None = None
+        self._scanner: SseScanner | JsonScanner | OpaqueScanner | None = None
         self._feed: Callable[[bytes], bytes] = bytes
         self._chunks: list[bytes] = []
         self._unread = 0
@@ -204,6 +205,8 @@ class Reply:
                 event_bytes=self._options.event_bytes,
                 measures_tokens=call.measures_tokens,
             )
+        elif self.content_type and not call.measures_tokens and JSON not in self.content_type.lower():
+            self._scanner = OpaqueScanner()
         else:
             self._scanner = JsonScanner(self._usage, measures_tokens=call.measures_tokens)
         self._feed = self._scanner.feed

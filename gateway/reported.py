@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
+from gateway.sse_events import CHOICE, Event, data_of
 from scheduling.core.usage import Usage
 
-MAX_TOKENS = 10**9  # a larger figure is a fault of the engine, not a count
+MAX_TOKENS = 10**8  # a larger figure is a fault of the engine, not a count: no context is a tenth of this
 OBJECT_BYTES = 2 * 1024  # the longest usage object that is found when it is cut in two
 BYTES_PER_TOKEN = 4  # of English text, for an answer whose engine reports nothing
 
@@ -19,6 +20,7 @@ USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]++|\{[^{}]*+\})*+\})')
 USAGE = b'"usage"'
 PROMPT_KEYS = ("prompt_tokens", "input_tokens")
 COMPLETION_KEYS = ("completion_tokens", "output_tokens")
+BESIDE_KEYS = ("cache_read_input_tokens", "cache_creation_input_tokens")
 DETAIL_KEYS = ("prompt_tokens_details", "input_tokens_details")
 
 
@@ -46,9 +48,27 @@ def note_prompt(found: object, usage: Usage) -> bool:
     """Write only what an engine says of the prompt; False if it says nothing sensible."""
     if not isinstance(found, dict) or (prompt := _figure(found, PROMPT_KEYS)) is None:
         return False
+    if "input_tokens" in found:  # the Messages API counts what was cached apart
+        prompt += sum(_figure(found, (key,)) or 0 for key in BESIDE_KEYS)
     usage.prompt_tokens = prompt
     usage.cached_tokens = min(prompt, _cached(found))
     return True
+
+
+def note_event(event: bytes, usage: Usage, *, measures_tokens: bool, prompt_known: bool) -> tuple[bool, bool]:
+    """Write down what an event reports. Whether the prompt's figures are known now, and it says no more."""
+    try:
+        found = msgspec.json.decode(data_of(event), type=Event)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return prompt_known, False
+    if isinstance(found.message, dict):
+        prompt_known |= note_prompt(found.message.get("usage"), usage)
+    if isinstance(found.response, dict):
+        note(found.response.get("usage"), usage, measures_tokens=measures_tokens)
+    if found.usage is None:
+        return prompt_known, False
+    note(found.usage, usage, measures_tokens=measures_tokens, prompt_known=prompt_known)
+    return prompt_known, found.choices == [] and not CHOICE.search(event)
 
 
 def _named(found: dict[str, Any], keys: tuple[str, ...]) -> bool:
@@ -69,6 +89,23 @@ def _cached(found: dict[str, Any]) -> int:
         if isinstance(details, dict) and (cached := _figure(details, ("cached_tokens",))) is not None:
             return cached
     return _figure(found, ("cache_read_input_tokens",)) or 0
+
+
+class OpaqueScanner:
+    """Passes on an answer that holds nothing to read, such as sound. Its framing alone says where it ends."""
+
+    __slots__ = ()
+
+    done = errored = at_boundary = False
+    complete = True
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; they are passed on as they are."""
+        return data
+
+    def finish(self) -> bytes:
+        """Nothing is held back."""
+        return b""
 
 
 class JsonScanner:

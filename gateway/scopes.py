@@ -5,7 +5,7 @@ from __future__ import annotations
 INFERENCE = "inference"
 METRICS = "metrics"
 
-_READ_AND_WRITE = ("tenants", "tokens", "models", "backends", "policies", "changes", "requests")
+_READ_AND_WRITE = ("tenants", "tokens", "models", "backends", "policies", "changes", "requests", "batches")
 _READ_ONLY = ("queues", "usage")
 
 ADMIN_SCOPES = (

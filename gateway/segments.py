@@ -3,13 +3,15 @@
 A gateway process has one run of numbered segments, ``<run>-<number>.jsonl``,
 and holds a lock on ``<run>.lock`` for as long as it lives. A run whose lock is
 free was left by a process that died. Lines are in the page cache when
-``append`` returns: they outlive the process, however it ends.
+``append`` returns: they outlive the process, however it ends. ``sync`` makes
+them outlive the machine too.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,9 +23,12 @@ MODE = 0o600
 
 
 class Segments:
-    """One process's run: appended to by the event loop, read by a thread."""
+    """One process's run: appended to by the event loop, read and synced by threads.
 
-    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+    With ``synced`` a segment that is full stays open until the next ``sync``.
+    """
+
+    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES, *, synced: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._segment_bytes = segment_bytes
@@ -33,6 +38,9 @@ class Segments:
         self._torn = False
         self._file = self._open(0)
         self._written_bytes = 0
+        self._appended = self._synced = 0  # how often; the folder's own entries count as well
+        self._swapping = threading.Lock()  # held for the moment in which the current file is another
+        self._full: list[int] | None = [] if synced else None
         self._began_s = time.monotonic()
 
     def append(self, line: bytes) -> None:
@@ -45,6 +53,7 @@ class Segments:
             raise
         self._torn = done < len(text)
         self._written_bytes += done
+        self._appended += 1
         if self._torn:
             raise OSError(f"only {done} of {len(text)} bytes were written")
 
@@ -63,9 +72,15 @@ class Segments:
             os.close(fresh)
             self._path(self._number + 1).unlink()
             raise OSError("no room for the next segment")
-        os.close(self._file)
-        self._file, self._number, self._torn = fresh, self._number + 1, False
+        with self._swapping:
+            old, self._file = self._file, fresh
+            if self._full is None:
+                os.close(old)
+            else:
+                self._full.append(old)
+        self._number, self._torn = self._number + 1, False
         self._written_bytes = len(text)
+        self._appended += 1
         self._began_s = time.monotonic()
 
     @property
@@ -78,12 +93,31 @@ class Segments:
         return run_paths(self._folder, self.run)
 
     def sync(self) -> None:
-        """Force the lines onto the disk."""
-        os.fsync(self._file)
+        """Force what was appended so far onto the disk, for one thread; ``append`` does not wait.
+
+        Raises OSError. Nothing is done when nothing was appended.
+        """
+        appended = self._appended
+        if appended == self._synced:
+            return
+        with self._swapping:
+            files = [os.dup(self._file), *(self._full or ())]
+            if self._full:
+                self._full.clear()
+        try:
+            for file in files:
+                os.fsync(file)
+        finally:
+            for file in files:
+                os.close(file)
+        if not self._synced or len(files) > 1:
+            _sync_folder(self._folder)
+        self._synced = appended
 
     def close(self, *, empty: bool) -> None:
         """Let go of the run; delete it when nothing in it is wanted any more."""
-        os.close(self._file)
+        for file in (self._file, *(self._full or ())):
+            os.close(file)
         if empty:
             remove_run(self._folder, self.run)
         os.close(self._lock)
@@ -93,6 +127,15 @@ class Segments:
 
     def _open(self, number: int) -> int:
         return os.open(self._path(number), os.O_CREAT | os.O_WRONLY | os.O_APPEND, MODE)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file's name is as lost as its lines until its folder is synced."""
+    entries = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(entries)
+    finally:
+        os.close(entries)
 
 
 def run_paths(folder: Path, run: str) -> list[Path]:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-from django.db.models import Aggregate, Count, Q, QuerySet, Sum
-from django.db.models.functions import TruncDay, TruncHour, TruncMinute
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from gateway import tokens
 from gateway.callers import Caller, CallerTable
-from gateway.models import ApiToken, UsageRecord
+from gateway.models import ApiToken
+from gateway.usage import Span, UsageSum, record_of, records, usage
 from gateway.used import used
-from scheduling.core.outcome import Outcome
 from scheduling.core.quota import Key, Scope
 from scheduling.models import Change, Tenant
 from scheduling.quotas import limits_of
@@ -28,39 +26,18 @@ NO_QUOTAS: Mapping[str, int] = MappingProxyType({})
 NOTHING: frozenset[str] = frozenset()
 MOST_EDITS = 500  # a process that missed more reads everything
 
-_SUMMED = ("prompt_tokens", "cached_tokens", "completion_tokens", "cost")
-_SUMS: dict[str, Aggregate] = {
-    "requests": Count("pk"),
-    "ok_requests": Count("pk", filter=Q(outcome=Outcome.OK)),
-    **{f"sum_{name}": Sum(name, default=0) for name in _SUMMED},
-}
-
-BUCKETS = {"minute": TruncMinute, "hour": TruncHour, "day": TruncDay}
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Which usage is meant: accepted requests that ended from ``since`` until before ``until``."""
-
-    since: datetime
-    until: datetime
-    tenant: str = ""
-    model: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class UsageSum:
-    """Usage of one tenant, model and time, as far as the sum was asked by them."""
-
-    requests: int
-    ok_requests: int
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    cost: int  # cost tokens charged
-    tenant: str = ""
-    model: str = ""
-    at: datetime | None = None  # the beginning of the minute, hour or day
+__all__ = [
+    "AdminCaller",
+    "Span",
+    "UsageSum",
+    "admin_caller",
+    "api_tokens",
+    "callers",
+    "record_of",
+    "records",
+    "tenant_use",
+    "usage",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,24 +97,6 @@ def api_tokens(tenant: str = "") -> QuerySet[ApiToken]:
     return rows.filter(tenant__slug=tenant) if tenant else rows
 
 
-def usage(span: Span, *, by: Collection[str] = ("tenant", "model"), bucket: str = "") -> list[UsageSum]:
-    """Usage summed by any of "tenant" and "model", and by "minute", "hour" or "day"."""
-    rows = _within(span).order_by()
-    groups = [name for name in ("tenant", "model") if name in by]
-    if bucket:
-        rows = rows.annotate(at=BUCKETS[bucket]("ended_at"))
-        groups.append("at")
-    if not groups:
-        return [_sum(rows.aggregate(**_SUMS))]
-    return [_sum(row) for row in rows.values(*groups).annotate(**_SUMS).order_by(*groups)]
-
-
-def records(span: Span, outcome: str = "") -> QuerySet[UsageRecord]:
-    """Usage records, the last to end first."""
-    rows = _within(span).order_by("-ended_at", "-id")
-    return rows.filter(outcome=outcome) if outcome else rows
-
-
 def tenant_use(tenant: Tenant) -> dict[str, Mapping[str, int]]:
     """What a tenant used of its quotas in the open minute, day and month, as far as it is recorded.
 
@@ -151,19 +110,6 @@ def tenant_use(tenant: Tenant) -> dict[str, Mapping[str, int]]:
     }
     found = used([Scope(keys[model], of) for model, of in limits.items()], timezone.now())
     return {model: found.get(key, {}) for model, key in keys.items()}
-
-
-def _sum(row: Mapping[str, Any]) -> UsageSum:
-    return UsageSum(**{name.removeprefix("sum_"): value for name, value in row.items()})
-
-
-def _within(span: Span) -> QuerySet[UsageRecord]:
-    rows = UsageRecord.objects.filter(ended_at__gte=span.since, ended_at__lt=span.until)
-    if span.tenant:
-        rows = rows.filter(tenant=span.tenant)
-    if span.model:
-        rows = rows.filter(model=span.model)
-    return rows
 
 
 def _edited_since(old: int, new: int) -> set[int] | None:
@@ -182,7 +128,7 @@ def _edited_since(old: int, new: int) -> set[int] | None:
 
 
 def _caller(row: tuple[Any, ...]) -> tuple[bytes, Caller]:
-    digest, token_id, tenant, name, ceiling, expires_at, scopes, quotas, _ = row
+    digest, token_id, tenant, name, ceiling, expires_at, scopes, quotas, models, _ = row
     limits, refusing = limits_of(quotas) if quotas else (NO_QUOTAS, NOTHING)
     return bytes(digest), Caller(
         token_id=token_id,
@@ -192,6 +138,7 @@ def _caller(row: tuple[Any, ...]) -> tuple[bytes, Caller]:
         expires_at_s=expires_at.timestamp() if expires_at else None,
         scopes=frozenset(scopes),
         quotas=limits,
+        models=frozenset(models),
         refusing=refusing,
     )
 
@@ -207,5 +154,6 @@ def _caller_rows() -> QuerySet[ApiToken, tuple[Any, ...]]:
         "expires_at",
         "scopes",
         "quotas",
+        "allowed_models",
         "revoked_at",
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from gateway.answer import pass_on
 from gateway.books import Books
 from gateway.callers import Caller, CallerTable
+from gateway.ceilings import Ceilings
 from gateway.client import Client
 from gateway.doorman import Doorman
 from gateway.endpoints import Endpoint
@@ -28,6 +29,7 @@ from gateway.failures import BackendFailure
 from gateway.jobs import Job, Parser
 from gateway.journal import Journal
 from gateway.ledger import Ledger, Reservation
+from gateway.own.state import Own
 from gateway.pulse import Pulse
 from gateway.relay import Relay
 from gateway.settings import Settings
@@ -37,6 +39,7 @@ from scheduling.core.quota import Scope
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Dispatcher, NoBackend
 
 LAST_WORDS_S = 1.0  # for a request that is cut off to say so
+ROOM_FOR_ASIDES = 500  # of them at once, beside as many requests as may be
 TIDY_EVERY_S = 60.0  # between two looks for tenants whose quota state can be forgotten
 
 
@@ -74,11 +77,17 @@ class Gateway:
         self.policy: Policy | None = None
         self.draining = False
         self.pulse = Pulse(parts.settings)
+        self.own = Own(parts.settings, parts.ledger)
         self._relay = parts.relay
         self._doorman = parts.doorman
         self._ledger = parts.ledger
         self._feed_age_s = parts.feed_age_s
-        self._parser = Parser(parts.salt, self.books.estimates, parts.settings.queue_timeout_s)
+        self._parser = Parser(
+            parts.salt,
+            self.books.estimates,
+            parts.settings.queue_timeout_s,
+            Ceilings.of(parts.settings),
+        )
         self._chores: list[asyncio.Task[None]] = []
 
     async def serve(self, request: Request, client: Client) -> None:
@@ -110,10 +119,13 @@ class Gateway:
                 self.books.metrics.retries[work.ticket.attempt] += 1
                 scopes = await self._ledger.scopes(tenant, caller, other.model)
 
-    def check_in(self, headers: Mapping[bytes, bytes]) -> tuple[Policy, Caller]:
-        """The rules in force and who is calling. Raises Refused."""
+    def check_in(self, headers: Mapping[bytes, bytes], *, aside: bool = False) -> tuple[Policy, Caller]:
+        """The rules in force and who is calling. Raises Refused.
+
+        Asides find room when requests find none: that is when owners look, and cancel.
+        """
         policy = self._in_force()
-        if len(self.pulse) > self.settings.max_requests:
+        if len(self.pulse) > self.settings.max_requests + (ROOM_FOR_ASIDES if aside else 0):
             raise Overloaded
         return policy, self._doorman.admit(headers)
 
@@ -150,6 +162,7 @@ class Gateway:
         """Wait in line, then have the engine answer."""
         try:
             async with self.dispatcher.lease(work.ticket, work.usage) as lease:
+                self.books.first_tokens.check(work.ticket, work.job.patience_ms, lease)
                 with work.seat(lease, reservation):
                     call, order = work.call, lease.engine_order
                     if order is not None:
@@ -206,6 +219,7 @@ class Gateway:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
         self._chores = []
+        self.own.close()
 
     def _in_force(self) -> Policy:
         if self.draining:
@@ -218,3 +232,4 @@ class Gateway:
         while True:
             await asyncio.sleep(TIDY_EVERY_S)
             self._ledger.forget_idle()
+            self.own.tidy()

@@ -16,7 +16,7 @@ from django.utils import timezone
 from gateway import tokens
 from gateway.models import ApiToken
 from gateway.scopes import ADMIN_SCOPES, INFERENCE
-from scheduling.models import PriorityClass, Tenant
+from scheduling.models import Alias, PriorityClass, ServedModel, Tenant
 from scheduling.quotas import Written, checked_quotas
 from scheduling.services import Missing, Stamp, find, record, referred, save_new, writing
 
@@ -33,13 +33,15 @@ class TokenSettings(TypedDict, total=False):
     """What a tenant's API token may be given besides its name.
 
     ``class_ceiling`` names the best class it may use, ``quotas`` bound what it
-    may use (scheduling/quotas.py); its tenant's bound it besides. ``secret`` brings a
-    secret made elsewhere, in our format.
+    may use (scheduling/quotas.py); its tenant's bound it besides. ``models`` are
+    the models and aliases it may ask for, all when there are none. ``secret``
+    brings a secret made elsewhere, in our format.
     """
 
     expires_at: datetime | None
     class_ceiling: str | None
     quotas: Mapping[str, Written] | None
+    models: Iterable[str] | None
     scopes: Iterable[str]
     secret: str | None
 
@@ -57,6 +59,7 @@ def issue_token(
                 scopes=_scopes(settings.get("scopes", (INFERENCE,)), (INFERENCE,)),
                 class_ceiling=referred("class_ceiling", PriorityClass.objects, ceiling) if ceiling else None,
                 quotas=checked_quotas(settings.get("quotas") or {}),
+                allowed_models=_models(settings.get("models") or ()),
                 expires_at=_future(settings.get("expires_at")),
             ),
             settings.get("secret") or tokens.generate(tokens.INFERENCE),
@@ -142,6 +145,17 @@ def _scopes(wanted: Iterable[str], allowed: tuple[str, ...]) -> list[str]:
     return scopes
 
 
+def _models(wanted: Iterable[str]) -> list[str]:
+    names = sorted(set(wanted))
+    known = {
+        *ServedModel.objects.values_list("name", flat=True),
+        *Alias.objects.values_list("name", flat=True),
+    }
+    if unknown := [name for name in names if name not in known]:
+        raise ValidationError({"models": f"There is no model or alias {', '.join(unknown)}. Make it first."})
+    return names
+
+
 def _future(expires_at: datetime | None) -> datetime | None:
     if expires_at and timezone.is_naive(expires_at):
         raise ValidationError({"expires_at": "Say the time zone too, as in 2027-01-31T12:00:00Z."})
@@ -166,4 +180,5 @@ def _whole(token: ApiToken) -> dict[str, Any]:
         "class_ceiling": str(token.class_ceiling or ""),
         "expires_at": token.expires_at.isoformat() if token.expires_at else None,
         **({"quotas": token.quotas} if token.quotas else {}),
+        **({"models": token.allowed_models} if token.allowed_models else {}),
     }

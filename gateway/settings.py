@@ -19,6 +19,25 @@ class Settings:
     slow_client_s: float = 60.0
     policy_stale_s: float = 3600.0
     max_requests: int = 10_000
+    passed_paths: str = ""
+    json_levels: int = 64
+    json_values: int = 300_000
+    most_messages: int = 4096
+    most_choices: int = 128
+    most_logprobs: int = 20
+    most_completion_tokens: int = 1_000_000
+    status_per_s: float = 20.0
+    retry_ratio: float = 0.2
+    retry_floor: int = 10
+    idempotency_s: float = 86_400.0
+    idempotency_entries: int = 10_000
+    idempotency_bytes: int = 64 * 1024 * 1024
+    file_bytes: int = 200 * 1024 * 1024
+    tenant_files_bytes: int = 2 * 1024 * 1024 * 1024
+    file_keep_s: float = 30 * 86400.0
+    upload_read_s: float = 600.0
+    tenant_uploads: int = 8
+    open_batches: int = 100
 
     @classmethod
     def from_knobs(cls, knobs: Mapping[str, Any]) -> Self:

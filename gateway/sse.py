@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
-from gateway.reported import note, note_prompt
+from gateway.reported import note_event
 from gateway.sse_events import (
     BOUNDARY,
     CHOICE,
     DATA,
+    DELTA_NAME,
     DONE,
     DONE_LINE,
     ENDS,
@@ -21,18 +20,18 @@ from gateway.sse_events import (
     FINISHED,
     LAST_EVENT,
     NEXT_DATA,
+    NO_TOKEN,
     TOKEN,
     TOKEN_TEXT,
     USAGE,
-    Event,
     after_blank_lines,
-    data_of,
     plain_end,
     usage_is_null,
 )
 from scheduling.core.usage import Usage
 
 HOLD_BYTES = 4 * 1024  # a usage event is a tenth of this; a longer event is never held back
+NAME_BYTES = 256  # its name is the first line of an event
 BARREN = 8  # after so many vain attempts, no more is learned of a stream's shape
 
 
@@ -152,7 +151,7 @@ class SseScanner:
             and find(FINISH[1]) < 0
             and find(DONE) < 0
             and (find(USAGE) < 0 or usage_is_null(data))
-            and not self._named
+            and (not self._named or data.count(EVENT_NAME) == data.count(DELTA_NAME))
             and len(data) <= self._event_bytes
         )
 
@@ -211,6 +210,8 @@ class SseScanner:
         out = bytes(self._open[self._passed :])
         self._passed = size
         if self._skipping or size > self._event_bytes:
+            if not self._skipping:
+                self._read_name(bytes(self._open[:NAME_BYTES]))
             self._skipping = True
             del self._open[:-2]
             self._passed = len(self._open)
@@ -242,6 +243,7 @@ class SseScanner:
     def _keeps(self, event: bytes) -> bool:
         """Read one event; False if it is to be left out."""
         if len(event) > self._event_bytes:
+            self._read_name(event[:NAME_BYTES])
             return True
         if EVENT_NAME in event:
             self._read_name(event)
@@ -268,6 +270,8 @@ class SseScanner:
                 self.done = True
 
     def _count(self, event: bytes) -> None:
+        if self._named and NO_TOKEN.search(event):
+            return
         if not self._started:
             if not TOKEN.search(event):
                 return
@@ -281,20 +285,7 @@ class SseScanner:
 
     def _read_usage(self, event: bytes) -> bool:
         """Note the engine's figures; True if the event says nothing else."""
-        try:
-            found = msgspec.json.decode(data_of(event), type=Event)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return False
-        if isinstance(found.message, dict):
-            self._prompt_known |= note_prompt(found.message.get("usage"), self._usage)
-        if isinstance(found.response, dict):
-            note(found.response.get("usage"), self._usage, measures_tokens=self._measures_tokens)
-        if found.usage is None:
-            return False
-        note(
-            found.usage,
-            self._usage,
-            measures_tokens=self._measures_tokens,
-            prompt_known=self._prompt_known,
+        self._prompt_known, bare = note_event(
+            event, self._usage, measures_tokens=self._measures_tokens, prompt_known=self._prompt_known
         )
-        return found.choices == [] and not CHOICE.search(event)
+        return bare

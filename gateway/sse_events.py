@@ -12,6 +12,7 @@ BLANK_LINES = re.compile(rb"(?:\r?\n)*")
 DATA = b"data:"
 NEXT_DATA = b"\ndata:"
 EVENT_NAME = b"event:"
+DELTA_NAME = b"delta\ndata:"  # where the name of an event ends that brings a piece of an answer
 USAGE = b'"usage"'
 NO_USAGE = (b'"usage":null', b'"usage": null')
 ERROR = b'"error"'
@@ -34,6 +35,10 @@ DONE_LINE = re.compile(rb"^data:\s*\[DONE\]\s*$", re.MULTILINE)
 # The last events of the Messages and the Responses API, which send no [DONE].
 LAST_EVENT = re.compile(
     rb"^event:\s*(?:message_stop|response\.(?:completed|incomplete|failed|cancelled))\s*$", re.MULTILINE
+)
+# Events of theirs that hold no piece of an answer, whatever else they repeat of the request.
+NO_TOKEN = re.compile(
+    rb"^event:[ \t]*(?:response\.(?!\S*delta\s*$)|message_|ping\s*$|content_block_st)", re.MULTILINE
 )
 
 USED = re.compile(rb'"usage"(?!: ?null)')

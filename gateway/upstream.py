@@ -9,6 +9,7 @@ import ssl
 from gateway.addresses import Target, resolve, tls_context
 from gateway.calls import EngineCall, RelayOptions
 from gateway.connection import Connection
+from gateway.endpoints import path_at
 from gateway.failures import ConnectFailed
 from scheduling.engines.endpoint import Endpoint
 
@@ -113,7 +114,7 @@ class Pool:
         return (
             b"POST %s%s HTTP/1.1\r\nhost: %s\r\nuser-agent: fairlane\r\naccept: */*\r\n"
             b"accept-encoding: identity\r\ncontent-type: application/json\r\n"
-            % (target.base, path.encode(), target.host_header)
+            % (target.base, path_at(path, self.endpoint.engine).encode(), target.host_header)
         ) + (b"authorization: Bearer %s\r\n" % key.encode() + asks if key else asks)
 
     def retire(self) -> None:

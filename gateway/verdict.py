@@ -12,7 +12,8 @@ from gateway.failures import Busy, EngineErrored, Garbage
 from gateway.reply import EXCERPT_BYTES, Reply
 
 OK = 200
-BUSY = (429, 503)
+BUSY = (429, 503, 529)  # the last is Anthropic's
+NOT_SERVED = 501  # the engine has no such API: nobody's failure, and no reason to leave the engine alone
 MAX_RETRY_AFTER_S = 3600.0  # no engine knows more than an hour ahead
 PEEK_BYTES = 64  # enough to tell an error object from an answer
 HTML = (b"text/html", b"application/xhtml")
@@ -36,12 +37,12 @@ def is_plain(reply: Reply) -> bool:
 async def judge(reply: Reply) -> None:
     """Look at the head, and at as much of the body as it takes; nothing is read away.
 
-    Returns when the reply is worth passing on: 2xx, or a 4xx that is the
-    client's own fault. Raises Busy, EngineErrored or Garbage.
+    Returns when the reply is worth passing on: 2xx, or a 4xx or 501 that is
+    the client's own fault. Raises Busy, EngineErrored or Garbage.
     """
-    if reply.status in BUSY or reply.status >= 500:
+    if reply.status in BUSY or (reply.status >= 500 and reply.status != NOT_SERVED):
         await _raise_error(reply)
-    if not (200 <= reply.status < 300 or 400 <= reply.status < 500):
+    if not (200 <= reply.status < 300 or 400 <= reply.status <= NOT_SERVED):
         raise _garbage(reply, f"It answered with status {reply.status}")
     if reply.status >= 400:
         return

@@ -12,9 +12,9 @@ from gateway.books import Books
 from gateway.callers import Caller
 from gateway.client import Client
 from gateway.engine_errors import EngineFailed, engine_failed, outcome_of
-from gateway.errors import Refused
+from gateway.errors import Draining, Refused
 from gateway.failures import SERVER_ERROR, BackendFailure
-from gateway.headers import Headers, model_headers, quota_headers, scheduling_headers, timing_headers
+from gateway.headers import EVENT_STREAM, JSON, Headers, model_headers, scheduling_headers, timing_headers
 from gateway.jobs import Job
 from gateway.ledger import Reservation
 from gateway.new_record import estimates, new_call, new_record
@@ -26,6 +26,7 @@ from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import Dispatcher, Lease
 
+BLANK = b" "  # JSON may begin with as many as you like
 CLIENT_GONE = 499  # nginx's word for it, in records only
 MAX_CONNECT_ATTEMPTS = 3  # an engine that is down did not see the request
 MAX_FAILED_ATTEMPTS = 2  # a request that broke one engine may try one more, and no third
@@ -92,12 +93,15 @@ class Work:
             kv_completion_tokens=job.kv_completion_tokens,
         )
         self.call = new_call(job, request_id)
-        self.record = new_record(self.ticket, job, caller)
+        self.record = new_record(self.ticket, job, caller, client.request_id.clients)
 
     def __enter__(self) -> Self:
         self._books.accept(self.record)
-        if self.job.stream:
-            self._client.tell = self._remark
+        job, client = self.job, self._client
+        self._books.going.enter(self.record, client)
+        client.record = self.record
+        if job.stream or job.keep_alive:
+            client.tell, client.hold_s, client.blank = self._remark, job.hold_s, not job.stream
         return self
 
     def __exit__(
@@ -105,6 +109,7 @@ class Work:
     ) -> None:
         self._client.tell = None
         record = self.record
+        self._books.going.leave(record)
         outcome, record.status = self._ended(error)
         if not record.cost:
             record.spend = 0  # it was only held
@@ -160,7 +165,8 @@ class Work:
         headers += timing_headers(self.queue_ms, int((monotonic() - self._dispatched_s) * 1000))
         if job.model != job.asked:
             headers += model_headers(job.model)
-        return headers + quota_headers(self._granted.left) if self._granted else headers
+        left = self._granted.left if self._granted else {}
+        return headers + self._client.dialect.answer_headers(left, self._client.request_id)
 
     @property
     def queue_ms(self) -> int:
@@ -257,34 +263,38 @@ class Work:
             usage.prompt_tokens = self.job.prompt_tokens
         record.prompt_tokens = usage.prompt_tokens
         record.cached_tokens = usage.cached_tokens
-        record.completion_tokens = usage.completion_tokens
-        record.estimated = usage.estimated
+        record.completion_tokens, record.estimated = usage.completion_tokens, usage.estimated
         record.cost = 0 if lease.refund else usage.cost_tokens
         record.spend = self.job.prices.spend(
             usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
         )
 
     def _remark(self) -> bytes:
-        """The comment for a silent stream; nothing in the middle of an event."""
-        dialect = self._client.dialect
-        if self._reply is not None:
-            return dialect.working if self._reply.at_boundary else b""
-        told = self._dispatcher.explain(self.ticket.request_id)
-        if told is None:
-            return dialect.working
-        return dialect.waiting(told.position, told.wait_ms)
+        """What keeps a silent client's connection alive; nothing in the middle of an event or of JSON."""
+        client, dialect = self._client, self._client.dialect
+        if self._reply is not None and not self._reply.at_boundary:
+            return b""
+        told = None if self._reply else self._dispatcher.explain(self.ticket.request_id)
+        if not client.began:
+            kind = JSON if client.blank else EVENT_STREAM
+            client.early = dialect.early_headers(kind, told, client.request_id)
+            client.early += scheduling_headers(self.job.priority_class, self.job.revision)
+        if client.blank:
+            return BLANK
+        return dialect.working if told is None else dialect.waiting(told.position, told.wait_ms)
 
     def _ended(self, error: BaseException | None) -> tuple[Outcome, int]:
         client = self._client
         if error is None:
             return Outcome.OK, 200
         if isinstance(error, Refused):
-            return outcome_of(error), 200 if client.began else error.status
+            return outcome_of(error), 200 if client.began else client.dialect.status(error)
         if isinstance(error, asyncio.CancelledError):
             if client.slow:
                 return Outcome.SLOW_CLIENT, CLIENT_GONE
             if client.gone:
                 seen = self.record.dispatched_at is not None
                 return Outcome.CLIENT_GONE_STREAMING if seen else Outcome.CLIENT_GONE_QUEUED, CLIENT_GONE
-            return Outcome.DRAINING, 200 if client.began else 503
+            why = client.evicted or Draining()
+            return outcome_of(why), 200 if client.began else why.status
         return Outcome.INTERNAL, 200 if client.began else 500

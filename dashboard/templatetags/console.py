@@ -39,6 +39,12 @@ def spoken(name: str) -> str:
 
 
 @register.filter
+def tone(status: str) -> str:
+    """How a batch's status looks; what runs is busy."""
+    return words.BATCH_TONES.get(status, "busy")
+
+
+@register.filter
 def at(texts: Mapping[str, str], key: str) -> str:
     """One of a board's facts by its key."""
     return texts.get(f"fact_{key}", "")

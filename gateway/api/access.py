@@ -34,6 +34,7 @@ RESOURCES = {
     "usage": "usage",
     "changes": "changes",
     "requests": "requests",
+    "batches": "batches",
 }
 
 

@@ -1,4 +1,4 @@
-"""The page that shows the OpenAPI document, from our own files alone."""
+"""The pages that show the OpenAPI documents, from our own files alone."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 from ninja.openapi.docs import DocsBase
+
+from gateway import openapi
 
 
 class LocalDocs(DocsBase):
@@ -16,5 +19,21 @@ class LocalDocs(DocsBase):
 
     def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:
         """The page."""
-        settings = {"url": self.get_openapi_url(api, kwargs), "layout": "BaseLayout", "deepLinking": True}
-        return render(request, "api/docs.html", {"settings": json.dumps(settings), "title": api.title})
+        return _page(request, self.get_openapi_url(api, kwargs), api.title)
+
+
+@require_safe
+def data_plane_page(request: HttpRequest) -> HttpResponse:
+    """The data plane's document as a page: the console's port may be another than that of /v1."""
+    return _page(request, "openapi.json", str(openapi.document()["info"]["title"]))
+
+
+@require_safe
+def data_plane_document(_request: HttpRequest) -> HttpResponse:
+    """What the gateway serves at /v1/openapi.json."""
+    return HttpResponse(openapi.as_json(), content_type="application/json")
+
+
+def _page(request: HttpRequest, url: str, title: str) -> HttpResponse:
+    settings = {"url": url, "layout": "BaseLayout", "deepLinking": True}
+    return render(request, "api/docs.html", {"settings": json.dumps(settings), "title": title})

@@ -82,6 +82,7 @@ class TokenIn(Input):
     name: str
     class_ceiling: str | None = None
     quotas: Quotas = {}
+    models: list[str] = []
     expires_at: AwareDatetime | None = Field(None, strict=False)
 
 

@@ -23,6 +23,7 @@ queues = Router(tags=["queues"])
 usage = Router(tags=["usage"])
 
 DEFAULT_SPAN = timedelta(days=1)
+PAST_NOW = timedelta(minutes=1)  # a span without an end has one that no clock has reached
 MOST_BUCKETS = 2000
 BUCKET_S = {"minute": 60, "hour": 3600, "day": 86400}
 
@@ -38,7 +39,7 @@ class QueuesOut(Schema):
 
 
 class SpanQuery(Schema):
-    """Which usage: requests that ended from ``since`` (a day ago) until before ``until`` (now)."""
+    """Which usage: requests that were accepted from ``since`` (a day ago) until before ``until`` (now)."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -67,12 +68,16 @@ class RecordQuery(SpanQuery, PageQuery):
     """Which records."""
 
     outcome: str = ""
+    request_id: str = Field(
+        "", max_length=128, description="Our id of one request, or what its client calls it."
+    )
 
 
 class RecordOut(Schema):
     """How one request went."""
 
     request_id: str
+    client_request_id: str
     tenant: str
     model: str
     pool: str
@@ -92,6 +97,7 @@ class RecordOut(Schema):
     completion_tokens: int
     estimated: bool
     cost: int
+    spend: int
 
 
 @queues.get("", response=answers(QueuesOut))
@@ -119,20 +125,21 @@ def read_usage(request: HttpRequest, query: Query[UsageQuery]) -> object:
         )
     return {
         "since": span.since,
-        "until": span.until,
+        "until": query.until or timezone.now(),
         "items": selectors.usage(span, by=query.by, bucket=query.bucket),
     }
 
 
 @usage.get("/records", response=answers(Page[RecordOut]))
 def list_records(request: HttpRequest, query: Query[RecordQuery]) -> object:
-    """Single requests, the last stored first."""
-    return page(selectors.records(_span(query), query.outcome), query, "-id")
+    """Single requests, the last accepted first."""
+    return page(selectors.records(_span(query), query.outcome, query.request_id), query, "-pk")
 
 
 def _span(query: SpanQuery) -> Span:
-    until = query.until or timezone.now()
-    since = query.since or until - DEFAULT_SPAN
+    now = timezone.now()
+    until = query.until or now + PAST_NOW
+    since = query.since or (query.until or now) - DEFAULT_SPAN
     if since >= until:
         raise ValidationError({"since": "This is not before until. Swap them."})
     return Span(since, until, query.tenant, query.model)

@@ -75,6 +75,7 @@ class TokenOut(Schema):
     scopes: list[str]
     class_ceiling: str | None
     quotas: Quotas
+    models: list[str] = Field(alias="allowed_models", description="What it may ask for; empty: everything.")
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None

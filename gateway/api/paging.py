@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -36,7 +37,7 @@ class Page(Schema, Generic[T]):
 
 
 def page(rows: QuerySet[Row], query: PageQuery, key: str) -> dict[str, Any]:
-    """One page of rows ordered by a unique field, like "slug" or "-id".
+    """One page of rows ordered by a unique field, like "slug" or "-id", or by a key of several: "-pk".
 
     Raises ValidationError for a cursor that we did not make.
     """
@@ -51,14 +52,19 @@ def page(rows: QuerySet[Row], query: PageQuery, key: str) -> dict[str, Any]:
 
 
 def _write(value: Any) -> str:
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+    text = json.dumps(value, default=datetime.isoformat)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def _read(cursor: str, rows: QuerySet[Row], field: str) -> Any:
+    meta = rows.model._meta  # noqa: SLF001 - Django's public name for it
     try:
         value = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return rows.model._meta.get_field(field).to_python(value)  # type: ignore[union-attr]  # noqa: SLF001
-    except (ValueError, ValidationError):
+        if field != "pk":
+            return meta.get_field(field).to_python(value)  # type: ignore[union-attr]
+        pairs = zip(meta.pk_fields, value, strict=True)
+        return tuple(each.clean(part, None) for each, part in pairs)
+    except (ValueError, TypeError, ValidationError):
         raise ValidationError(
             {"cursor": "This is no cursor of ours. Use next_cursor of the page before."}
         ) from None

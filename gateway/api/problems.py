@@ -10,6 +10,7 @@ from typing import Any
 import django.core.exceptions
 import django.db
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI, Schema
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from redis.exceptions import RedisError
@@ -80,18 +81,23 @@ def problem(
     return JsonResponse(document.dict(), status=status, content_type=MEDIA_TYPE, headers=dict(headers or {}))
 
 
+@csrf_exempt
+def nothing_here(_request: HttpRequest) -> HttpResponse:
+    """The answer at an address that there is not."""
+    return problem(404, "There is nothing at this address.")
+
+
 def add_handlers(api: NinjaAPI) -> None:
     """Turn every exception that an operation may raise into a problem document."""
     for kind, status in ((Denied, 403), (Missing, 404), (Conflict, 409)):
         api.add_exception_handler(kind, _with_status(status))
     api.add_exception_handler(AuthenticationError, _unauthenticated)
-    api.add_exception_handler(
-        Http404, lambda request, error: problem(404, "There is nothing at this address.")
-    )
+    api.add_exception_handler(Http404, lambda request, error: nothing_here(request))
     api.add_exception_handler(HttpError, _http_error)
     api.add_exception_handler(ValidationError, _bad_shape)
     api.add_exception_handler(django.core.exceptions.ValidationError, _bad_value)
     api.add_exception_handler(TooFast, _too_fast)
+    api.add_exception_handler(django.db.DataError, _unfit)
     for away in (django.db.OperationalError, django.db.InterfaceError, RedisError):
         api.add_exception_handler(away, _away)
     api.add_exception_handler(Exception, _bug)
@@ -122,6 +128,10 @@ def _bad_value(_request: HttpRequest, error: Any) -> HttpResponse:
 
 def _too_fast(_request: HttpRequest, error: Any) -> HttpResponse:
     return problem(429, str(error), headers={"Retry-After": str(error.retry_after_s)})
+
+
+def _unfit(_request: HttpRequest, _error: Any) -> HttpResponse:
+    return problem(422, "A text holds the character U+0000, or a number is too large to be stored.")
 
 
 def _away(_request: HttpRequest, error: Any) -> HttpResponse:

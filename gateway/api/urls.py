@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest
 from ninja import NinjaAPI, Router
 from ninja.openapi.schema import OpenAPISchema
 
-from gateway.api import backends, changes, live, models, policies, requests, tenants, tokens
+from gateway.api import backends, batches, changes, live, models, policies, requests, tenants, tokens
 from gateway.api.access import AdminToken
 from gateway.api.docs import LocalDocs
 from gateway.api.problems import MEDIA_TYPE, add_handlers
@@ -44,7 +44,7 @@ api = ControlApi(
     title="Fairlane control API",
     version="1",
     description=(
-        "Tenants, API tokens, models, aliases, backends, policies, queues, usage and the audit. "
+        "Tenants, API tokens, models, aliases, backends, policies, queues, batches, usage and the audit. "
         "It uses the same services as the console, so everything is checked, audited and in force at once. "
         "Authenticate with an admin's API token: `manage.py token issue --admin NAME --scope …`."
     ),
@@ -62,6 +62,7 @@ api.add_router("/classes", policies.classes)
 api.add_router("/queues", live.queues)
 api.add_router("/requests", requests.router)
 api.add_router("/usage", live.usage)
+api.add_router("/batches", batches.router)
 api.add_router("/changes", changes.router)
 api.add_router("", unknown)  # last: it takes every address that is left
 add_handlers(api)

@@ -154,6 +154,7 @@ def _issue_token(step: Step, errand: _Errand) -> None:
         secret=secret,
         class_ceiling=step.after.get("class_ceiling"),
         quotas=step.after.get("quotas"),
+        models=step.after.get("models"),
         expires_at=step.after.get("expires_at"),
         **errand.stamp,
     )
@@ -163,7 +164,7 @@ def _replace_token(step: Step, errand: _Errand) -> None:
     fixed = [field for field in step.after if field != "digest"]
     if fixed:
         raise ValidationError(
-            dict.fromkeys(fixed, "An API token's class, quotas and end are fixed. Use another name.")
+            dict.fromkeys(fixed, "An API token's class, quotas, models and end are fixed. Use another name.")
         )
     _revoke_token(step, errand)
     _issue_token(step, errand)

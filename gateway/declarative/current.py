@@ -142,6 +142,7 @@ def _tokens() -> Rows:
             "digest": bytes(row.digest).hex(),
             "class_ceiling": row.class_ceiling.name if row.class_ceiling else None,
             "quotas": row.quotas,
+            "models": row.allowed_models,
             "expires_at": row.expires_at,
         }
         for row in rows

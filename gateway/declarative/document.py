@@ -144,6 +144,7 @@ class TokenEntry(Entry):
     secret_env: str | None = None
     class_ceiling: str | None = Field(None, alias="class")
     quotas: Quotas | None = None
+    models: list[str] | None = None
     expires_at: AwareDatetime | None = Field(None, strict=False)
 
 

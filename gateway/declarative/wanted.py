@@ -173,6 +173,8 @@ def _token(reader: _Reader, fields: dict[str, Any], place: str) -> tuple[str, di
             )
         fields["digest"] = tokens.digest(secret).hex()
         reader.secrets[name] = secret
+    if names := fields.get("models"):
+        fields["models"] = sorted(set(names))
     return name, fields
 
 

@@ -186,7 +186,7 @@ class Account:
             budget.turn_to(period_of(kind, now_s))
             if budget.used + demand.of(kind) > limit:
                 fits = demand.of(kind) <= limit
-                return Denied(kind, scope.key, limit, _next_s(kind, now_s) * 1000 if fits else None)
+                return Denied(kind, scope.key, limit, next_period_s(kind, now_s) * 1000 if fits else None)
         return None
 
     def book(self, needs: Iterable[Need], demand: Demand, now_us: int, now_s: int) -> Hold:
@@ -236,7 +236,8 @@ def in_ms(span_us: int) -> int:
     return -(-span_us // US_PER_MS)
 
 
-def _next_s(kind: str, now_s: int) -> int:
+def next_period_s(kind: str, now_s: int) -> int:
+    """How long until a budget's next period begins."""
     if kind == TOKENS_PER_DAY:
         return (day_of(now_s) + 1) * DAY_S - now_s
     return month_begins_s(month_of(now_s) + 1) - now_s

@@ -202,6 +202,12 @@ class Bands:
             better += band.waiting
         return better + entry.band.fairness.ahead(entry, now_ms)
 
+    def newcomer(self, priority_class: str, tenant: str, now_ms: int) -> int:
+        """About how many waiting tickets would go before one that came now."""
+        band = self.of(priority_class)
+        better = sum(each.waiting for each in self._better_than(band))
+        return sum(map(len, self._front.values())) + better + band.fairness.newcomer(tenant, now_ms)
+
     @property
     def in_line(self) -> int:
         """How many tickets stand in line."""
@@ -209,13 +215,20 @@ class Bands:
 
     def held_back_from(self, entry: Entry) -> int:
         """Seats of every backend that the ticket's class must leave free now."""
-        if entry.aside is Aside.FRONT:
-            return 0
-        return sum(band.held_back for band in self._bands[: self._bands.index(entry.band)])
+        return (
+            0 if entry.aside is Aside.FRONT else sum(band.held_back for band in self._better_than(entry.band))
+        )
+
+    def held_back_for(self, priority_class: str) -> int:
+        """Seats of every backend that a ticket of the class would have to leave free now."""
+        return sum(band.held_back for band in self._better_than(self.of(priority_class)))
 
     def better_waiting(self, entry: Entry) -> int:
         """How many tickets of better classes stand in line."""
-        return sum(band.waiting for band in self._bands[: self._bands.index(entry.band)])
+        return sum(band.waiting for band in self._better_than(entry.band))
+
+    def _better_than(self, band: Band) -> list[Band]:
+        return self._bands[: self._bands.index(band)]
 
     def _in_turn(self, now_ms: int) -> Choice | None:
         kept = self._kept

@@ -59,6 +59,9 @@ class Fairness(Protocol):
     def ahead(self, entry: Entry, now_ms: int) -> int:
         """About how many waiting tickets of this class go before this one."""
 
+    def newcomer(self, tenant: str, now_ms: int) -> int:
+        """About how many waiting tickets of this class would go before one of the tenant's that came now."""
+
     def rivals(self, entry: Entry) -> int:
         """How many other tenants have tickets in line."""
 
@@ -183,6 +186,10 @@ class Fifo:
     def ahead(self, entry: Entry, now_ms: int) -> int:
         """How many came before it."""
         return index_of(entry, self._left, sum(self._waiting.values()))
+
+    def newcomer(self, tenant: str, now_ms: int) -> int:
+        """All who wait."""
+        return sum(self._waiting.values())
 
     def rivals(self, entry: Entry) -> int:
         """How many other tenants wait."""

@@ -197,6 +197,16 @@ class Tree:
             before = _curve(level, now_ms).before(mine.start + before * mine.step)
         return before
 
+    def newcomer(self, tenant: str, now_ms: int) -> int:
+        """Behind the tenant's own line, or one ticket of each who has one, or more when it owes more."""
+        level = self._tenants
+        mine = level.shares.get(tenant)
+        others = 0 if mine and mine.waiting else len(level.waiting_shares())
+        if mine is None:
+            return others
+        line = level.drain(mine)
+        return max(others, _curve(level, now_ms).before(line.start + line.step * mine.waiting))
+
     def rivals(self, entry: Entry) -> int:
         """How many other tenants have tickets in line."""
         mine = entry.shares[0]

@@ -23,6 +23,7 @@ class Outcome(StrEnum):
     DRAINING = "draining"
     CANCELLED_ADMIN = "cancelled_admin"
     # the client
+    CANCELLED_CLIENT = "cancelled_client"  # its owner took it back, in line or under way
     CLIENT_GONE_QUEUED = "client_gone_queued"
     CLIENT_GONE_STREAMING = "client_gone_streaming"
     SLOW_CLIENT = "slow_client"

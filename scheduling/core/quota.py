@@ -125,6 +125,11 @@ class Quotas:
         for key in [key for key, account in self._accounts.items() if account.idle(now_us, now_s)]:
             del self._accounts[key]
 
+    def left(self, scope: Scope, kind: str, now_ms: int) -> Left | None:
+        """What is left of a minute's quota; None when the scope has no such limit, or takes nothing."""
+        account = self._accounts.get(scope.key) or Account()
+        return account.left(scope, kind, now_ms * US_PER_MS)
+
     def queued(self, key: Key) -> int:
         """How many requests of this key stand in line."""
         account = self._accounts.get(key)

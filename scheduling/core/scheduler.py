@@ -11,11 +11,12 @@ from scheduling.core.events import (
     Stranded,
 )
 from scheduling.core.explain import explain, position
+from scheduling.core.foretell import foretell
 from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.steered import Steered
 from scheduling.core.ticket import Ticket
-from scheduling.core.view import BackendView, Explanation, PoolView
+from scheduling.core.view import BackendView, Explanation, Foretold, Newcomer, PoolView
 
 
 class Scheduler(Steered):
@@ -213,6 +214,11 @@ class Scheduler(Steered):
         """Why the request waits, its place, and for about how much longer. None when it does not wait."""
         entry = self._waiting_entry(request_id)
         return None if entry is None else explain(self, entry, now_ms)
+
+    def foretell(self, newcomer: Newcomer, now_ms: int) -> Foretold:
+        """How a request that came now would wait. Nothing is remembered of it."""
+        gates = self._gates.serving(newcomer.model) if newcomer.model else self._gates
+        return foretell(self, newcomer, gates, now_ms)
 
     def view(self, now_ms: int) -> PoolView:
         """The pool as it stands."""

@@ -78,3 +78,24 @@ class Explanation:
     wait_ms: int | None
     error_ms: int | None
     reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A request that might come: whose, in which class, and for which model; "" for any of the pool."""
+
+    tenant: str
+    priority_class: str
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Foretold:
+    """How a request that came now would wait: its place, 0 for none, and about for how long.
+
+    ``wait_ms`` and ``error_ms`` are as in ``Explanation``.
+    """
+
+    position: int
+    wait_ms: int | None
+    error_ms: int | None

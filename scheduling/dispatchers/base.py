@@ -11,7 +11,7 @@ from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
-from scheduling.core.view import BackendView, Explanation, PoolView
+from scheduling.core.view import BackendView, Explanation, Foretold, Newcomer, PoolView
 
 
 class Unseated(Exception):
@@ -65,6 +65,9 @@ class Dispatcher(Protocol):
 
     def explain(self, request_id: str) -> Explanation | None:
         """Why the request waits, its place, and for about how much longer. None when it does not wait."""
+
+    def foretell(self, pool: str, newcomer: Newcomer) -> Foretold | None:
+        """How a request that came now would wait, about. None when there is no such pool."""
 
     def set_policy(self, policy: Policy) -> None:
         """Obey these rules from the next pick on, for requests that already wait too."""

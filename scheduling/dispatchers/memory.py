@@ -14,7 +14,7 @@ from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
-from scheduling.core.view import BackendView, Explanation, PoolView
+from scheduling.core.view import BackendView, Explanation, Foretold, Newcomer, PoolView
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Lease, NoBackend, Unseated
 from scheduling.dispatchers.seat import Seat
 from scheduling.dispatchers.served import Served
@@ -56,6 +56,11 @@ class MemoryDispatcher:
         """Why the request waits, its place, and for about how much longer. None when it does not wait."""
         seat = self._seats.get(request_id)
         return seat.scheduler.explain(request_id, self._clock_ms()) if seat else None
+
+    def foretell(self, pool: str, newcomer: Newcomer) -> Foretold | None:
+        """How a request that came now would wait. None when there is no such pool."""
+        scheduler = self._schedulers.get(pool)
+        return scheduler.foretell(newcomer, self._clock_ms()) if scheduler else None
 
     def set_policy(self, policy: Policy) -> None:
         """Obey these rules now, for requests that already wait too. An older revision is ignored."""

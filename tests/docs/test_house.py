@@ -7,6 +7,7 @@ of a file or a template, or on the line of a function's ``def``.
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +24,10 @@ EXCUSE = re.compile(r"#.*\bover \d+ lines: \w+")
 SCRIPTS = {".js", ".mjs", ".css"}
 ASSETS = SCRIPTS | {".map", ".svg", ".png", ".ico", ".woff", ".woff2", ".ttf", ".wasm"}
 OUR_ASSETS = ROOT / "dashboard" / "static" / "dashboard"
+OUR_DRIVERS = ROOT / "tests" / "sdk" / "js"  # of stock clients that are written in JavaScript
 FOREIGN = re.compile(r"/\*!|@license|@preserve|copyright|\(c\) \d{4}|sourceMappingURL", re.IGNORECASE)
 LINE_CHARS = 300  # minified code has longer ones
+LOCKS = [*ROOT.glob("*.lock"), *(ROOT / "tests" / "sdk" / "python").glob("*.lock")]
 COMMANDS = sorted(
     path.stem
     for package in PACKAGES
@@ -89,17 +92,27 @@ def test_every_asset_is_our_own() -> None:
     scripts = {path: text_of(path) for path in assets if path.suffix in SCRIPTS}
 
     assert scripts
-    assert [path for path in assets if path.parent != OUR_ASSETS or ".min." in path.name] == []
+    homes = (OUR_ASSETS, OUR_DRIVERS)
+    assert [path for path in assets if path.parent not in homes or ".min." in path.name] == []
     assert [path for path, text in scripts.items() if FOREIGN.search(text)] == []
     assert [path for path, text in scripts.items() if max(map(len, text.splitlines())) > LINE_CHARS] == []
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
-def test_a_lock_file_names_no_index(lock: str) -> None:
-    lines = text_of(ROOT / lock).splitlines()
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+def test_a_lock_file_names_no_index(lock: Path) -> None:
+    lines = text_of(lock).splitlines()
 
     assert any("--hash=sha256:" in line for line in lines)
     assert [line for line in lines if "://" in line or line.startswith("-")] == []
+
+
+def test_the_lock_of_the_javascript_clients_names_no_registry() -> None:
+    packages = json.loads(text_of(OUR_DRIVERS / "package-lock.json"))["packages"]
+
+    locked = {name: package for name, package in packages.items() if name}
+    assert locked
+    assert [name for name, package in locked.items() if "integrity" not in package] == []
+    assert [name for name, package in locked.items() if "resolved" in package] == []
 
 
 @pytest.mark.parametrize("policy", FAIRNESS)

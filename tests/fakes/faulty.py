@@ -51,8 +51,9 @@ class Peer:
         """Read one request whole."""
         head = await self.reader.readuntil(b"\r\n\r\n")
         line, *lines = head[:-4].split(b"\r\n")
-        headers = dict(part.split(b": ", 1) for part in lines)
-        asked = Asked(line, headers, await self.reader.readexactly(int(headers[b"content-length"])))
+        pairs = (part.split(b": ", 1) for part in lines)
+        headers = {name.lower(): value for name, value in pairs}
+        asked = Asked(line, headers, await self.reader.readexactly(int(headers.get(b"content-length", 0))))
         self.asked.append(asked)
         return asked
 

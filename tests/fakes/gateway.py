@@ -28,6 +28,7 @@ from gateway.records import Record
 from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
 from gateway.settings import Settings
+from gateway.ws import SocketConsumer
 from scheduling.core.policy import BackendRule, ClassRule, Policy, PoolRule, TenantRule
 from scheduling.dispatchers.memory import MemoryDispatcher
 from scheduling.engines.endpoint import Endpoint
@@ -111,6 +112,8 @@ async def running_gateway(
     relay: RelayOptions | None = None,
     feed_age_s=lambda: 0.0,
     on_load=None,
+    protocol=GatewayProtocol,
+    ws="none",
 ) -> AsyncIterator[RunningGateway]:
     """The consumer on a free port. ``endpoints`` maps backend to URL or Endpoint; ``records`` fill up."""
     records: list[Record] = []
@@ -136,8 +139,8 @@ async def running_gateway(
             gateway.set_policy(policy)
         gateway.set_callers(callers)
         consumer = GatewayConsumer(gateway)
-        http = partial(GatewayProtocol, consumer.serve) if DIRECT else "httptools"
-        async with serving(_application(gateway, consumer), http) as (server, url):
+        http = partial(protocol, consumer.serve) if DIRECT else "httptools"
+        async with serving(_application(gateway, consumer), http, ws) as (server, url):
             try:
                 yield RunningGateway(url, gateway, dispatcher, line, server, records)
             finally:
@@ -151,21 +154,26 @@ async def running_gateway(
 def _application(gateway: Gateway, consumer: GatewayConsumer):
     health = Health(gateway, may_read=lambda secret: False)
 
+    socket = SocketConsumer(gateway)
+
     async def application(scope, receive, send):
+        if scope["type"] == "websocket":
+            await socket(scope, receive, send)
+            return
         await (consumer if scope["path"].startswith("/v1") else health)(scope, receive, send)
 
     return application
 
 
 @asynccontextmanager
-async def serving(application, http="httptools") -> AsyncIterator[tuple[uvicorn.Server, str]]:
+async def serving(application, http="httptools", ws="none") -> AsyncIterator[tuple[uvicorn.Server, str]]:
     """An ASGI application under uvicorn on a free port of this event loop. ``http`` is uvicorn's option."""
     config = uvicorn.Config(
         application,
         host="127.0.0.1",
         port=0,
         http=http,
-        ws="none",
+        ws=ws,
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -20,7 +20,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.db import connection
 
-from config.doors import GatewayDoors, Lifespan, NoDoor
+from config.doors import GatewayDoors, Lifespan, NoDoor, SocketDoors
 from gateway import services as gateway_services
 from gateway.http_protocol import GatewayProtocol
 from scheduling import selectors, services
@@ -87,15 +87,22 @@ async def running_plane() -> AsyncIterator[Plane]:
     doors = GatewayDoors(NoDoor())
     lifespan = Lifespan(doors.plane)
 
+    by_type = {"lifespan": lifespan, "http": doors, "websocket": SocketDoors(doors.sockets)}
+
     async def application(scope, receive, send):
-        await (lifespan if scope["type"] == "lifespan" else doors)(scope, receive, send)
+        await by_type[scope["type"]](scope, receive, send)
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
         http = partial(GatewayProtocol, doors.serve)
         config = uvicorn.Config(
-            application, http=http, log_level="warning", lifespan="on", timeout_graceful_shutdown=1
+            application,
+            http=http,
+            log_level="warning",
+            lifespan="on",
+            ws="websockets-sansio",
+            timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 from django.db import connection
@@ -20,6 +21,7 @@ QUIET = ("--without-gossip", "--without-mingle")
 CONTROL_WORKER = ("worker", "-P", "threads", "-c", "4", "-Q", CONTROL, *QUIET)
 JOBS_WORKER = ("worker", "-P", "prefork", "-c", "2", "-Q", JOBS, *QUIET)
 END_S = 20.0
+NO_KNOBS: Mapping[str, str] = MappingProxyType({})
 
 
 def beat(folder: Path) -> tuple[str, ...]:
@@ -28,10 +30,13 @@ def beat(folder: Path) -> tuple[str, ...]:
 
 
 @contextmanager
-def celery(folder: Path, *lines: tuple[str, ...], every_s: float = 0.2) -> Iterator[list[Path]]:
+def celery(
+    folder: Path, *lines: tuple[str, ...], every_s: float = 0.2, knobs: Mapping[str, str] = NO_KNOBS
+) -> Iterator[list[Path]]:
     """One process for each command line; gives their logs. All have ended well after the block."""
     logs = [folder / f"celery-{n}.log" for n in range(len(lines))]
-    processes = [_started(line, log, every_s) for line, log in zip(lines, logs, strict=True)]
+    knobs = {"FAIRLANE_POLL_EVERY_S": str(every_s), **knobs}
+    processes = [started(line, log, knobs) for line, log in zip(lines, logs, strict=True)]
     try:
         yield logs
     finally:
@@ -41,14 +46,15 @@ def celery(folder: Path, *lines: tuple[str, ...], every_s: float = 0.2) -> Itera
     assert codes == [0] * len(codes), "\n".join(log.read_text() for log in logs)
 
 
-def _started(line: tuple[str, ...], log: Path, every_s: float) -> subprocess.Popen[bytes]:
+def started(line: tuple[str, ...], log: Path, knobs: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """One process, which the caller ends."""
     database = connection.settings_dict
     url = f"postgres://{database['USER']}@{quote(str(database['HOST']), safe='')}/{database['NAME']}"
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "config.celery", *line],
             cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": url, "FAIRLANE_POLL_EVERY_S": str(every_s)},
+            env={**os.environ, "DATABASE_URL": url, **knobs},
             stdout=output,
             stderr=subprocess.STDOUT,
         )

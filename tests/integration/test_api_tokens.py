@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from gateway import selectors, services, tokens
 from gateway.callers import Caller, CallerTable
-from gateway.models import ApiToken, UsageRecord
+from gateway.models import ApiToken
 from scheduling import selectors as rules
 from scheduling import services as scheduling
 from scheduling.models import Change
-from tests.fakes.usage import used
+from tests.fakes.usage import save, used
 
 pytestmark = pytest.mark.django_db
 BY = "cli"
@@ -211,14 +211,12 @@ def test_the_last_use_only_moves_forward() -> None:
 @pytest.fixture
 def day():
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    UsageRecord.objects.bulk_create(
-        [
-            used("a", "chat", "llama", noon),
-            used("b", "chat", "llama", noon + timedelta(minutes=70), outcome="upstream_5xx"),
-            used("c", "chat", "qwen", noon),
-            used("d", "research", "llama", noon),
-            used("e", "research", "llama", noon + timedelta(days=2)),
-        ]
+    save(
+        used("a", "chat", "llama", noon),
+        used("b", "chat", "llama", noon + timedelta(minutes=70), outcome="upstream_5xx"),
+        used("c", "chat", "qwen", noon),
+        used("d", "research", "llama", noon),
+        used("e", "research", "llama", noon + timedelta(days=2)),
     )
     return selectors.Span(noon, noon + timedelta(days=1))
 

@@ -9,13 +9,12 @@ import pytest
 from django.utils import timezone
 
 from gateway import used as gateway_used
-from gateway.models import UsageRecord
 from gateway.records import Away
 from gateway.used import used as used_of
 from scheduling.core.quota import Scope
 from tests.fakes.engine import running_engine
 from tests.fakes.plane import MODEL, read, running_plane
-from tests.fakes.usage import used
+from tests.fakes.usage import save, used
 from tests.fakes.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
@@ -29,10 +28,6 @@ ALL = {
     "spend_per_month": 9,
 }
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}
-
-
-def save(*records):
-    UsageRecord.objects.bulk_create(records)
 
 
 def of(key, limits=ALL):

@@ -24,6 +24,7 @@ PAGES = {
     "new-backend": (),
     "backend": ("gpu-0",),
     "backend-chart": ("gpu-0",),
+    "batches": (),
     "policies": (),
     "audit": (),
 }

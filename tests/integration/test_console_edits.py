@@ -11,10 +11,9 @@ from django.utils import timezone
 
 from gateway import selectors as gateway_selectors
 from gateway import services as gateway_services
-from gateway.models import UsageRecord
 from scheduling import selectors, services
 from tests import scenes
-from tests.fakes.usage import used
+from tests.fakes.usage import save, used
 from tests.scenes import text
 
 pytestmark = pytest.mark.django_db
@@ -208,9 +207,7 @@ def test_a_quota_without_a_limit_is_refused_at_its_field(console):
 
 def test_a_tenants_page_says_what_was_used_of_a_budget(console):
     services.set_quota("greedy", "tokens_per_day", 1000, by="cli")
-    UsageRecord.objects.bulk_create(
-        [used("a", "greedy", "m", timezone.now()), used("b", "tiny", "m", timezone.now())]
-    )
+    save(used("a", "greedy", "m", timezone.now()), used("b", "tiny", "m", timezone.now()))
 
     assert '<td class="num" data-label="Used" title="15">15</td>' in text(
         console.get(reverse("tenant", args=["greedy"]))
@@ -225,6 +222,14 @@ def test_an_api_token_is_shown_once_and_then_only_by_its_ends(console):
     listed = text(console.get(reverse("tokens")))
     assert secret not in listed
     assert str(gateway_selectors.api_tokens("greedy")[0]) in listed
+
+
+def test_an_api_token_may_be_for_some_models_only(console):
+    form = {"tenant": "greedy", "name": "ci", "life": "90", "models": [scenes.MODEL]}
+
+    console.post(reverse("tokens"), form)
+
+    assert f"only {scenes.MODEL}" in text(console.get(reverse("tokens")))
 
 
 def test_a_revoked_api_token_leaves_the_list(console):

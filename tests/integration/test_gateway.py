@@ -21,7 +21,7 @@ CAST = Cast.of("research", "chat")
 HELLO = [{"role": "user", "content": "hello"}]
 BODY = {"model": MODEL, "messages": HELLO, "max_tokens": 4}
 AUTH = {"authorization": f"Bearer {CAST.secrets['research']}"}
-GZIP = {"content-encoding": "gzip"}
+BROTLI = {"content-encoding": "br"}
 CHAT = "/v1/chat/completions"
 
 
@@ -77,7 +77,7 @@ async def test_an_answer_tells_its_id_class_policy_and_where_time_went():
         plain = await client.post(CHAT, json=BODY, headers={"x-request-id": "trace-9"})
         stream = await client.post(CHAT, json={**BODY, "stream": True, "service_tier": "flex"})
     assert plain.headers["x-request-id"] == "trace-9"
-    assert plain.headers["x-fairlane-request-id"].startswith("trace-9~")
+    assert plain.headers["x-fairlane-request-id"].startswith("req_")
     assert plain.headers["x-scheduler-policy"] == "v17"
     assert plain.headers["x-ratelimit-limit-requests"] == "60"
     assert plain.headers["x-ratelimit-remaining-requests"] == "59"
@@ -97,6 +97,7 @@ async def test_one_request_id_used_twice_makes_two_records():
             await client.post(CHAT, json=BODY, headers={"x-request-id": "same"})
         records = await served.settled(2)
     assert len({record.request_id for record in records}) == 2
+    assert {record.client_request_id for record in records} == {"same"}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ async def test_one_request_id_used_twice_makes_two_records():
         pytest.param({"content": b"{"}, 400, "invalid_json", id="bad JSON"),
         pytest.param({"json": {**BODY, "model": "gpt-7"}}, 404, "model_not_found", id="unknown model"),
         pytest.param({"content": b"x" * 2000}, 413, "request_too_large", id="too large"),
-        pytest.param({"content": b"", "headers": GZIP}, 415, "unsupported_encoding", id="gzip"),
+        pytest.param({"content": b"", "headers": BROTLI}, 415, "unsupported_encoding", id="brotli"),
         pytest.param({"url": "/v1/images", "json": {}}, 404, "unknown_url", id="unknown path"),
         pytest.param({"method": "GET"}, 405, "method_not_allowed", id="GET"),
         pytest.param({"url": "/v1/models", "json": {}}, 405, "method_not_allowed", id="POST to models"),
@@ -170,24 +171,6 @@ async def test_the_sdk_retries_a_refusal_after_the_time_it_was_told():
     assert outcomes.count("queue_full") >= 1
 
 
-async def test_fifty_at_once_use_no_more_than_the_minutes_tokens_and_the_errors_of_their_estimates():
-    policy = CAST.policy(quotas={"tokens_per_minute": 1000}, refusing=["tokens_per_minute"])
-    async with product(policy) as (served, client):
-        answers = await asyncio.gather(
-            *(client.post(CHAT, json=BODY | {"max_tokens": 60}) for _ in range(50))
-        )
-        records = await served.settled(50)
-    ran = [record for record in records if record.outcome == "ok"]
-    tokens = [record.prompt_tokens + record.completion_tokens for record in ran]
-    thought = [record.estimated_tokens - 60 for record in ran]  # cost counts completion tokens twice
-    assert {answer.status_code for answer in answers} == {200, 429}
-    assert len(ran) >= 1000 // max(thought)
-    assert (
-        sum(tokens)
-        <= 1000 + sum(abs(was - est) for was, est in zip(tokens, thought, strict=True)) + 1000 // 60
-    )
-
-
 async def test_a_spent_minute_is_a_429_that_says_when_to_come_back():
     async with product(CAST.policy(quotas={"requests_per_minute": 1}, refusing=["requests_per_minute"])) as (
         served,
@@ -215,7 +198,9 @@ async def test_a_tenant_sees_its_own_line_and_no_other():
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     assert [(pool["queued_requests"], pool["in_flight_requests"]) for pool in mine] == [(2, 1)]
-    assert theirs == []
+    assert [(pool["queued_requests"], pool["in_flight_requests"], pool["models"]) for pool in theirs] == [
+        (0, 0, [])
+    ]
 
 
 async def test_a_draining_gateway_refuses_new_requests_and_ends_the_running_ones():

@@ -115,7 +115,7 @@ async def test_a_pool_that_sends_its_order_puts_a_better_class_first_in_the_engi
     policy = replace(CAST.policy(), pools={POOL: PoolRule(POOL, engine_priority=mode)})
     async with faulty_engine(says(WHOLE)) as engine, before(engine.port, kind=kind, policy=policy) as served:
         await post(served, {**BODY, "service_tier": "flex", "priority": -9})
-        await post(served, {**BODY, "priority": 9})
+        await post(served, {**BODY, "service_tier": "default", "priority": 9})
     batch, standard = (json.loads(asked.body)["priority"] for asked in engine.asked)
     assert batch not in (9, -9)
     assert (standard < batch) == (kind == "vllm")

@@ -8,7 +8,7 @@ import time
 import msgspec
 import pytest
 
-from config.doors import LiveDoor
+from config.doors import LIVE, SocketDoors
 from gateway.picture_merge import Snapshot
 from gateway.snapshots import GATEWAYS, SNAPSHOT, SNAPSHOT_S, WATCHED, read_picture_sync
 
@@ -44,7 +44,7 @@ def test_a_first_look_waits_for_what_is_published_after_it(valkey) -> None:
     assert picture.revision == 2
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/nowhere"])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/live/", "/nowhere"])
 async def test_a_websocket_to_no_route_is_closed_without_an_error(path) -> None:
     sent = []
 
@@ -54,6 +54,6 @@ async def test_a_websocket_to_no_route_is_closed_without_an_error(path) -> None:
     async def nothing(scope, receive, send) -> None:
         raise AssertionError("the live feed must not be asked")
 
-    await LiveDoor(nothing)({"type": "websocket", "path": path}, None, send)
+    await SocketDoors({LIVE: nothing})({"type": "websocket", "path": path}, None, send)
 
     assert sent == [{"type": "websocket.close", "code": 4404}]

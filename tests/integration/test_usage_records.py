@@ -1,55 +1,20 @@
-"""Usage records in the real Postgres: each request once, through outages, restarts and kill -9."""
+"""Usage records in the real Postgres: each request once, however often it is given."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import signal
-import sys
-from pathlib import Path
+import time
 
-import httpx2 as httpx
 import pytest
 from django.db import connection, connections
 
+from gateway.headers import RequestId
 from gateway.journal import REJECTED, Journal
 from gateway.models import UsageRecord
 from gateway.records import COLUMNS, Away, Record, Unstorable, store
-from tests.fakes.engine import running_engine
-from tests.fakes.gateway import MODEL, Cast
+from gateway.selectors import record_of
+from tests.fakes.gateway import MODEL
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
-
-CHILD = """
-import asyncio, json, os, sys
-import django
-django.setup()
-from pathlib import Path
-from gateway.consumers import GatewayConsumer
-from gateway.journal import Journal
-from gateway.records import store
-from gateway.relay import Relay, RelayOptions
-from gateway.serve import Gateway, Parts
-from scheduling.dispatchers.memory import MemoryDispatcher
-from scheduling.engines.endpoint import Endpoint
-from tests.fakes.gateway import Cast, serving
-from tests.fakes.waiting import clock_ms
-
-async def main(folder, engine, cast):
-    relay = Relay(RelayOptions())
-    relay.set_endpoints({"gpu-0": Endpoint("gpu-0", engine)})
-    journal = Journal(Path(folder), store, every_s=60)  # so that nothing reaches Postgres before the kill
-    dispatcher = MemoryDispatcher(cast.policy(), clock_ms)
-    gateway = Gateway(Parts(dispatcher, relay, journal, lambda: 0.0, b"salt"))
-    gateway.set_policy(cast.policy())
-    gateway.set_callers(cast.callers())
-    async with serving(GatewayConsumer(gateway)) as (_, url):
-        print(url, flush=True)
-        await asyncio.sleep(60)
-
-asyncio.run(main(sys.argv[1], sys.argv[2], Cast(json.loads(sys.argv[3]))))
-"""
 
 
 def record(name, **changes):
@@ -81,6 +46,17 @@ def test_one_batch_may_hold_a_request_twice():
     assert UsageRecord.objects.count() == 1
 
 
+def test_one_record_is_found_by_its_owner_by_our_id_and_by_the_clients():
+    now = time.time()
+    ours = [RequestId({b"x-request-id": b"mine"}).own for _ in range(2)]
+    for age_s, name in enumerate(ours):
+        store([record(name, accepted_at=now - age_s, client_request_id="mine")])
+    assert record_of(ours[1], "research").request_id == ours[1]
+    assert record_of("mine", "research").request_id == ours[0]
+    assert record_of(ours[0], "chat") is None
+    assert record_of("another", "research") is None
+
+
 @pytest.mark.parametrize("changes", [{"outcome": "nonsense"}, {"model": "m" * 201}, {"prompt_tokens": -1}])
 def test_a_record_that_breaks_the_tables_rules_is_said_to_be_unstorable(changes):
     with pytest.raises(Unstorable):
@@ -108,41 +84,3 @@ def test_a_postgres_that_refuses_connections_is_away(monkeypatch):
     finally:
         monkeypatch.undo()
         connection.close()
-
-
-def stored():
-    try:
-        return list(UsageRecord.objects.values_list("request_id", "outcome"))
-    finally:
-        connection.close()  # this thread's own
-
-
-async def test_after_kill_9_every_accepted_request_has_exactly_one_record(tmp_path):
-    cast = Cast.of("research")
-    headers = {"authorization": f"Bearer {cast.secrets['research']}"}
-    body = {"model": MODEL, "messages": [{"role": "user", "content": "x"}], "max_tokens": 2}
-    async with running_engine(model=MODEL, time_scale=50, failures=()) as engine:
-        child = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", CHILD, str(tmp_path), engine.url, json.dumps(cast.secrets),
-            stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
-        )  # fmt: skip
-        url = (await asyncio.wait_for(child.stdout.readline(), 20)).decode().strip()
-        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=10) as client:
-            done = [await client.post("/v1/chat/completions", json=body) for _ in range(3)]
-            slow = {**body, "max_tokens": 4000, "stream": True}
-            running = asyncio.create_task(client.post("/v1/chat/completions", json=slow))
-            while b'"stream":true' not in b"".join(path.read_bytes() for path in tmp_path.glob("*.jsonl")):
-                await asyncio.sleep(0.01)
-            os.kill(child.pid, signal.SIGKILL)
-            await child.wait()
-            with pytest.raises(httpx.HTTPError):
-                await running
-        child._transport.close()
-    ids = {each.headers["x-fairlane-request-id"] for each in done}
-    journal = Journal(tmp_path, store, every_s=60)
-    for _ in range(2):
-        await asyncio.to_thread(journal.adopt)
-    rows = await asyncio.to_thread(stored)
-    assert {name for name, outcome in rows if outcome == "ok"} == ids
-    assert sorted(outcome for _, outcome in rows) == ["ok", "ok", "ok", "worker_lost"]
-    journal.stop()

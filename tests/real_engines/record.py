@@ -3,7 +3,8 @@
     python record.py http://127.0.0.1:8100 tests/fakes/recorded vllm_0.32.0 --model tiny
 
 writes NAME_idle.txt and NAME_busy.txt (metric pages), NAME_models.json, NAME_chat.json,
-NAME_stream.txt and NAME_error_*.json; NAME_orca.json, which answers bear a load header;
+NAME_stream.txt and NAME_error_*.json; the same of the Messages and the Responses API (all that
+--dialects writes); NAME_orca.json, which answers bear a load header;
 of the pages in ASIDE those that the engine has (NAME_version.json, NAME_slots_busy.json ...).
 With ``--page blind`` only NAME_blind.txt is written, after one request. ``--hide TEXT``
 takes a path or host name out of every file. Standard library only.
@@ -124,6 +125,21 @@ class Recorder:
         self.write("error_max_tokens.json", self.chat(1_000_000))
         self.write("error_bad_body.json", self.ask("/v1/chat/completions", {"model": self._model}))
 
+    def dialects(self) -> None:
+        """The Messages and the Responses API, and tokenization at the root."""
+        message = {"model": self._model, "messages": PROMPT, "max_tokens": 8}
+        response = {"model": self._model, "input": PROMPT[0]["content"], "max_output_tokens": 8}
+        for name, path, body in (
+            ("messages", "/v1/messages", message),
+            ("responses", "/v1/responses", {**response, "store": False}),
+        ):
+            self.write(f"{name}.json", self.ask(path, body))
+            self.write(f"{name}_stream.txt", self.ask(path, {**body, "stream": True}))
+            self.write(f"{name}_error.json", self.ask(path, {"model": self._model}))
+        self.write("count_tokens.json", self.ask("/v1/messages/count_tokens", message))
+        prompt = {"prompt": "each tenant", "content": "each tenant"}
+        self.write("tokenize.json", self.ask("/tokenize", {"model": self._model, **prompt}))
+
 
 def main() -> None:
     """Read the command line and record."""
@@ -134,11 +150,15 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--page", default="", help="record only the metric page, under this name")
     parser.add_argument("--hide", action="append", default=[], help="a text to take out of every file")
+    parser.add_argument("--dialects", action="store_true", help="record only the APIs of other dialects")
     asked = parser.parse_args()
     recorder = Recorder(asked.url, asked.folder, asked.name, asked.model, asked.hide)
     if asked.page:
         recorder.chat(4)
         recorder.write(f"{asked.page}.txt", recorder.ask("/metrics"))
+        return
+    recorder.dialects()
+    if asked.dialects:
         return
     recorder.pages()
     recorder.answers()

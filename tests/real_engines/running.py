@@ -218,7 +218,8 @@ def running_product(engine: Endpoint, data: Path, rules: str = "") -> Iterator[P
         with ExitStack() as clients:
             for tenant in yaml.safe_load(rules)["tenants"]:
                 slug = tenant["slug"]
-                product.secrets[slug] = manage(environment, "token", "issue", slug, "--quiet")
+                issue = ("token", "issue", slug, "--class", "standard", "--quiet")
+                product.secrets[slug] = manage(environment, *issue)
                 product.clients[slug] = clients.enter_context(client_of(url, product.secrets[slug]))
             yield product
     finally:

@@ -29,31 +29,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
         issue = verbs.add_parser("issue", help="For a tenant, or with --admin for the control API.")
-        issue.add_argument("tenant", nargs="?", help="The tenant's slug.")
-        issue.add_argument("--admin", metavar="NAME", help="The admin whose name the control API will see.")
-        issue.add_argument(
-            "--scope",
-            action="append",
-            default=[],
-            help=f"With --admin, repeatable: {', '.join(ADMIN_SCOPES)}.",
-        )
-        issue.add_argument(
-            "--name", default="", help="What the API token is called. Default: cli and the time."
-        )
-        issue.add_argument(
-            "--class", dest="priority_class", metavar="CLASS", help="The best class it may use."
-        )
-        issue.add_argument(
-            "--quota",
-            action="append",
-            default=[],
-            type=_quota,
-            metavar="KIND=LIMIT",
-            help=f"A limit of its own, repeatable: {', '.join(QUOTA_KINDS)}.",
-        )
-        issue.add_argument("--expires", type=_end, metavar="90d", help="A span (12h, 90d, 4w) or a moment.")
-        issue.add_argument("--quiet", action="store_true", help="The secret alone on stdout, nothing else.")
-        issue.add_argument("--json", action="store_true")
+        _add_issue_arguments(issue)
         revoke = verbs.add_parser("revoke", help="Refuse an API token for good, within two seconds.")
         revoke.add_argument("token_id", type=int, help="Its number, as `token list` shows it.")
         listing = verbs.add_parser("list", help="The API tokens in force.")
@@ -103,6 +79,7 @@ class Command(BaseCommand):
                 "scopes": row.scopes,
                 "class": str(row.class_ceiling or ""),
                 "quotas": row.quotas,
+                "models": row.allowed_models,
                 "expires_at": row.expires_at.isoformat() if row.expires_at else None,
             }
             for row in selectors.api_tokens(options["tenant"]).filter(revoked_at=None)
@@ -116,6 +93,37 @@ class Command(BaseCommand):
             )
 
 
+def _add_issue_arguments(issue: argparse.ArgumentParser) -> None:
+    issue.add_argument("tenant", nargs="?", help="The tenant's slug.")
+    issue.add_argument("--admin", metavar="NAME", help="The admin whose name the control API will see.")
+    issue.add_argument(
+        "--scope",
+        action="append",
+        default=[],
+        help=f"With --admin, repeatable: {', '.join(ADMIN_SCOPES)}.",
+    )
+    issue.add_argument("--name", default="", help="What the API token is called. Default: cli and the time.")
+    issue.add_argument("--class", dest="priority_class", metavar="NAME", help="The best class it may use.")
+    issue.add_argument(
+        "--quota",
+        action="append",
+        default=[],
+        type=_quota,
+        metavar="KIND=LIMIT",
+        help=f"A limit of its own, repeatable: {', '.join(QUOTA_KINDS)}.",
+    )
+    issue.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="A model or alias it may ask for, repeatable. Default: all of them.",
+    )
+    issue.add_argument("--expires", type=_end, metavar="90d", help="A span (12h, 90d, 4w) or a moment.")
+    issue.add_argument("--quiet", action="store_true", help="The secret alone on stdout, nothing else.")
+    issue.add_argument("--json", action="store_true")
+
+
 def _issued(options: dict[str, Any]) -> services.IssuedToken:
     name = options["name"] or f"cli {timezone.now():%Y-%m-%d %H:%M:%S}"
     if bool(options["tenant"]) == bool(options["admin"]):
@@ -123,8 +131,9 @@ def _issued(options: dict[str, Any]) -> services.IssuedToken:
     if options["admin"]:
         if options["priority_class"]:
             raise CommandError("--class is for a tenant's API token; an admin's has none.")
-        if options["quota"]:
-            raise CommandError("--quota is for a tenant's API token; an admin's has none.")
+        for option in ("quota", "model"):
+            if options[option]:
+                raise CommandError(f"--{option} is for a tenant's API token; an admin's has none.")
         return services.issue_admin_token(
             admin=options["admin"], name=name, scopes=options["scope"], by=BY, expires_at=options["expires"]
         )
@@ -136,6 +145,7 @@ def _issued(options: dict[str, Any]) -> services.IssuedToken:
         by=BY,
         class_ceiling=options["priority_class"],
         quotas=dict(options["quota"]),
+        models=options["model"],
         expires_at=options["expires"],
     )
 

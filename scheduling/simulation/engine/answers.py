@@ -57,6 +57,11 @@ def word(index: int) -> str:
     return text if index == 1 else f" {text}"
 
 
+def text_of(progress: Progress) -> str:
+    """All that was said so far."""
+    return "".join(word(index) for index in range(1, progress.output_tokens + 1))
+
+
 def usage_of(prompt_tokens: int, progress: Progress) -> dict[str, Any]:
     """The usage object; with prompt_tokens_details when some of the prompt was cached."""
     usage: dict[str, Any] = {
@@ -91,6 +96,11 @@ class StreamedAnswer:
         """Send the token's event; with the last, usage and the end."""
         if self._silent or self._struck(progress.output_tokens - 1):
             return
+        self._told.exchange.send(*self._events(progress))
+        if progress.finish is not None:
+            self._told.exchange.end()
+
+    def _events(self, progress: Progress) -> list[bytes]:
         text = word(progress.output_tokens).encode()
         if progress.finish is None:
             event = self._before + text + self._after
@@ -101,13 +111,11 @@ class StreamedAnswer:
             role = b',"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,'
             events.insert(0, self._opening + role + b'"finish_reason":null}]}\n\n')
         if progress.finish is None:
-            self._told.exchange.send(*events)
-            return
+            return events
         if self._ask.include_usage:
             usage = msgspec.json.encode(usage_of(self._ask.prompt_tokens, progress))
             events.append(self._opening + b',"choices":[],"usage":' + usage + b"}\n\n")
-        self._told.exchange.send(*events, DONE)
-        self._told.exchange.end()
+        return [*events, DONE]
 
     def _struck(self, sent: int) -> bool:
         """Show the failure whose moment this is; True when nothing more is to be sent."""
@@ -145,7 +153,7 @@ class WholeAnswer:
         told.exchange.reply(200, body, kind, self._headers())
 
     def _body(self, progress: Progress) -> bytes:
-        text = "".join(word(index) for index in range(1, progress.output_tokens + 1))
+        text = text_of(progress)
         choice: dict[str, Any] = {"index": 0}
         if self._ask.chat:
             choice["message"] = {"role": "assistant", "content": text}
@@ -189,15 +197,18 @@ class EmbeddingAnswer:
         self._left -= 1
         if self._left:
             return
+        tokens = sum(self._ask.prompt_tokens)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0}
+        body = {"id": self._told.ident, "object": "list", "created": self._told.created}
+        body |= {"model": self._told.model, **self._results(), "usage": usage}
+        self._told.exchange.reply(200, msgspec.json.encode(body))
+
+    def _results(self) -> dict[str, Any]:
         data = [
             {"object": "embedding", "index": index, "embedding": self._vector(text)}
             for index, text in enumerate(self._ask.inputs)
         ]
-        tokens = sum(self._ask.prompt_tokens)
-        usage = {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0}
-        body = {"id": self._told.ident, "object": "list", "created": self._told.created}
-        body |= {"model": self._told.model, "data": data, "usage": usage}
-        self._told.exchange.reply(200, msgspec.json.encode(body))
+        return {"data": data}
 
     def _vector(self, text: str | list[int]) -> list[float] | str:
         """The same numbers for the same text, between -1 and 1."""

@@ -10,12 +10,22 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from scheduling.simulation.engine.answers import (
     Answer,
     EmbeddingAnswer,
     StreamedAnswer,
     Told,
     WholeAnswer,
+)
+from scheduling.simulation.engine.dialects import (
+    MessagesStream,
+    MessagesWhole,
+    RerankAnswer,
+    ResponseStream,
+    ResponseWhole,
+    ScoreAnswer,
 )
 from scheduling.simulation.engine.driver import Driver
 from scheduling.simulation.engine.faults import Fault, FaultKind, Faults, parse_fault
@@ -28,10 +38,15 @@ from scheduling.simulation.engine.prompts import (
     Embedding,
     Generation,
     bad_request,
+    count_for,
     read_chat,
     read_completion,
     read_embedding,
     read_json,
+    read_message,
+    read_rerank,
+    read_response,
+    read_score,
 )
 from scheduling.simulation.engine.request import EngineConfig, EngineRequest, Progress, QueueFull
 
@@ -44,7 +59,14 @@ READERS: dict[str, tuple[str, Callable[[dict[str, Any], EngineConfig], Ask]]] = 
     "/v1/chat/completions": ("chatcmpl", read_chat),
     "/v1/completions": ("cmpl", read_completion),
     "/v1/embeddings": ("embd", read_embedding),
+    "/v1/messages": ("msg", read_message),
+    "/v1/responses": ("resp", read_response),
+    "/v1/rerank": ("rerank", read_rerank),
+    "/v1/score": ("score", read_score),
 }
+STREAMED: dict[str, type[StreamedAnswer]] = {"/v1/messages": MessagesStream, "/v1/responses": ResponseStream}
+POOLED: dict[str, type[EmbeddingAnswer]] = {"/v1/rerank": RerankAnswer, "/v1/score": ScoreAnswer}
+WHOLE: dict[str, type[WholeAnswer]] = {"/v1/messages": MessagesWhole, "/v1/responses": ResponseWhole}
 
 
 class Desk:
@@ -78,14 +100,26 @@ class Desk:
     def take(self, exchange: Exchange) -> None:
         """Answer a POST to one of READERS; raises ApiError for what vLLM would refuse."""
         body = read_json(exchange.body)
-        name, _, spelled = str(body.get("model") or "").partition(FAULT_MARK)
-        if name != self._options.model and name not in self._options.aliases:
-            message = f"The model `{name}` does not exist. Valid aliases: {self._options.model}."
-            raise ApiError(404, "NotFoundError", message, "model")
+        spelled = self._fault_in_model(body)
         ask = READERS[exchange.path][1](body, self._model.config)
         fault = self._fault(exchange.headers.get(FAULT_HEADER, "") or spelled)
         if fault is None or not self._fail_first(exchange, ask, fault):
             self._begin(exchange, ask, fault)
+
+    def count(self, exchange: Exchange) -> None:
+        """Answer what only the tokenizer works for, at once; raises ApiError for what vLLM would refuse."""
+        body = read_json(exchange.body)
+        self._fault_in_model(body)
+        counted = count_for(exchange.path, body, self._model.config.max_model_len)
+        exchange.reply(200, msgspec.json.encode(counted))
+
+    def _fault_in_model(self, body: dict[str, Any]) -> str:
+        """What stands behind the model's name. Raises ApiError when that is not ours."""
+        name, _, spelled = str(body.get("model") or "").partition(FAULT_MARK)
+        if name != self._options.model and name not in self._options.aliases:
+            message = f"The model `{name}` does not exist. Valid aliases: {self._options.model}."
+            raise ApiError(404, "NotFoundError", message, "model")
+        return spelled
 
     def _fault(self, spelled: str) -> Fault | None:
         """The failure this request asks for, else what is in force for all."""
@@ -166,10 +200,12 @@ class Desk:
             die=self._die,
         )
         if isinstance(ask, Embedding):
-            return EmbeddingAnswer(told, ask)
+            return POOLED.get(exchange.path, EmbeddingAnswer)(told, ask)
         if ask.stream:
-            return StreamedAnswer(told, ask)
-        return WholeAnswer(told, ask, partial(self._orca, exchange.headers.get(ORCA_ASK, "")))
+            return STREAMED.get(exchange.path, StreamedAnswer)(told, ask)
+        return WHOLE.get(exchange.path, WholeAnswer)(
+            told, ask, partial(self._orca, exchange.headers.get(ORCA_ASK, ""))
+        )
 
     def _orca(self, form: str) -> tuple[tuple[str, str], ...]:
         """The load report in a header, when asked for; vLLM gives it on whole answers only."""

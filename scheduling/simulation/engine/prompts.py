@@ -12,6 +12,7 @@ from scheduling.simulation.engine.request import EngineConfig
 
 CHARS_PER_TOKEN = 4  # a prompt of n characters is n / 4 tokens, rounded up: there is no tokenizer
 COMPLETION_MAX_TOKENS = 16  # /v1/completions without max_tokens, as OpenAI has it
+COUNTERS = ("/tokenize", "/detokenize", "/v1/messages/count_tokens")
 Prompt = str | list[int]
 
 
@@ -93,6 +94,37 @@ def read_completion(body: dict[str, Any], config: EngineConfig) -> Generation:
     return _generation(body, prompt, max_tokens, config, chat=False)
 
 
+def read_message(body: dict[str, Any], config: EngineConfig) -> Generation:
+    """A /v1/messages body; raises ApiError 400."""
+    max_tokens = _whole(body, "max_tokens", 1)
+    if max_tokens is None:
+        raise bad_request("max_tokens must be given", "max_tokens")
+    return _generation(body, message_text(body), max_tokens, config, chat=True)
+
+
+def message_text(body: dict[str, Any]) -> str:
+    """The system prompt and all messages of a /v1/messages body; raises ApiError 400."""
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise bad_request("messages must be a list with at least one message", "messages")
+    system = [{"role": "system", "content": body["system"]}] if body.get("system") else []
+    return "".join(_rendered(system + messages))
+
+
+def read_response(body: dict[str, Any], config: EngineConfig) -> Generation:
+    """A /v1/responses body; raises ApiError 400."""
+    given = body.get("input")
+    if not isinstance(given, str | list) or not given:
+        raise bad_request("input must be a text or a list of items", "input")
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    if body.get("instructions"):
+        items = [{"role": "system", "content": body["instructions"]}, *items]
+    spoken = [item for item in items if not isinstance(item, dict) or "role" in item]
+    return _generation(
+        body, "".join(_rendered(spoken)), _whole(body, "max_output_tokens", 1), config, chat=True
+    )
+
+
 def read_embedding(body: dict[str, Any], config: EngineConfig) -> Embedding:
     """A /v1/embeddings body; raises ApiError 400."""
     given = body.get("input")
@@ -108,11 +140,53 @@ def read_embedding(body: dict[str, Any], config: EngineConfig) -> Embedding:
     return Embedding(tuple(inputs), lengths, _whole(body, "dimensions", 1) or 64, encoding == "base64")
 
 
+def read_rerank(body: dict[str, Any], config: EngineConfig) -> Embedding:
+    """A /v1/rerank body, as the pairs to be compared; raises ApiError 400."""
+    return _pairs(body, "query", "documents", config)
+
+
+def read_score(body: dict[str, Any], config: EngineConfig) -> Embedding:
+    """A /v1/score body with text_1 and text_2, as the pairs to be compared; raises ApiError 400."""
+    return _pairs(body, "text_1", "text_2", config)
+
+
+def _pairs(body: dict[str, Any], one: str, many: str, config: EngineConfig) -> Embedding:
+    first, others = body.get(one), body.get(many)
+    others = [others] if isinstance(others, str) else others
+    if not isinstance(first, str):
+        raise bad_request(f"{one} must be a text", one)
+    if not isinstance(others, list) or not others or not all(isinstance(text, str) for text in others):
+        raise bad_request(f"{many} must be a text or a list of texts", many)
+    return read_embedding({"input": [first + text for text in others]}, config)
+
+
 def count_tokens(prompt: Prompt) -> int:
     """Tokens of a text (characters / 4, rounded up, at least 1) or of a list of token ids."""
     if isinstance(prompt, list):
         return max(1, len(prompt))
     return max(1, -(-len(prompt) // CHARS_PER_TOKEN))
+
+
+def count_for(path: str, body: dict[str, Any], max_model_len: int) -> dict[str, Any]:
+    """The answer of one of COUNTERS; raises ApiError 400. Tokens have made-up numbers."""
+    if path == "/detokenize":
+        return {"prompt": "".join(f" t{token}" for token in _token_list(body.get("tokens")))}
+    if path == "/tokenize" and "messages" not in body:
+        prompt = body.get("prompt")
+        if not isinstance(prompt, str):
+            raise bad_request("prompt must be a text", "prompt")
+    else:
+        prompt = message_text(body)
+    count = count_tokens(prompt)
+    if path == "/tokenize":
+        return {"count": count, "max_model_len": max_model_len, "tokens": list(range(1, count + 1))}
+    return {"input_tokens": count}
+
+
+def _token_list(tokens: Any) -> list[int]:
+    if not _is_prompt(tokens) or isinstance(tokens, str):
+        raise bad_request("tokens must be a list of token ids", "tokens")
+    return tokens
 
 
 def block_hashes(prompt: Prompt, block_size: int) -> tuple[int, ...]:

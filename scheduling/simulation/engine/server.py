@@ -16,7 +16,7 @@ from scheduling.simulation.engine.http import Connection, Exchange
 from scheduling.simulation.engine.metrics_page import CONTENT_TYPE, MetricsPage
 from scheduling.simulation.engine.model import EngineModel
 from scheduling.simulation.engine.options import EngineOptions
-from scheduling.simulation.engine.prompts import ApiError, bad_request, read_json
+from scheduling.simulation.engine.prompts import COUNTERS, ApiError, bad_request, read_json
 from scheduling.simulation.engine.request import Finish
 
 SLOW_METRICS_S = 5.0
@@ -61,6 +61,7 @@ class EngineServer:
             ("POST", "/sim/die"): lambda _: self._die(),
         }
         self._routes |= {("POST", path): self._desk.take for path in READERS}
+        self._routes |= {("POST", path): self._desk.count for path in COUNTERS}
 
     async def start(self) -> None:
         """Listen. Raises OSError when the port is taken, ValueError when the certificate is no good."""

@@ -15,6 +15,7 @@ class Api:
     """A client with an API token."""
 
     def __init__(self, secret: str) -> None:
+        self.secret = secret
         self.client = Client(headers={"authorization": f"Bearer {secret}"} if secret else {})
 
     def __call__(self, method: str, path: str, body: object = None, **query: object):

@@ -9,9 +9,8 @@ from django.db import OperationalError
 from redis.exceptions import RedisError
 
 from gateway.api import live
-from gateway.models import UsageRecord
 from gateway.pictures import Picture, PoolPicture
-from tests.fakes.usage import used
+from tests.fakes.usage import save, used
 from tests.integration.control_api.script import is_problem
 
 pytestmark = pytest.mark.django_db
@@ -20,9 +19,8 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def day(api):
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    UsageRecord.objects.bulk_create(
-        used(f"req-{n}", "chat", "llama", noon + timedelta(minutes=30 * n), accepted_at=noon, stream=True)
-        for n in range(3)
+    save(
+        *(used(f"req-{n}", "chat", "llama", noon + timedelta(minutes=30 * n), stream=True) for n in range(3))
     )
     return {"since": "2026-03-01T00:00:00Z", "until": "2026-03-02T00:00:00Z"}
 
@@ -32,9 +30,34 @@ def test_usage_is_summed_and_its_records_are_listed(api, day) -> None:
     assert (row["tenant"], row["model"], row["requests"], row["cost"]) == ("chat", "llama", 3, 60)
     hours = api.items("usage", by="tenant", bucket="hour", **day)
     assert [row["requests"] for row in hours] == [2, 1]
-    records = api.items("usage/records", tenant="chat", outcome="ok", limit=2, **day)
-    assert [row["request_id"] for row in records] == ["req-2", "req-1"]
+    assert [row["request_id"] for row in api.items("usage/records", tenant="chat", **day)] == [
+        "req-2", "req-1", "req-0",
+    ]  # fmt: skip
     assert api.items("usage") == []
+
+
+def test_records_of_one_instant_come_in_pages_none_of_them_twice(api) -> None:
+    noon = datetime(2026, 3, 1, 12, 0, 0, 250_001, tzinfo=UTC)
+    save(*(used(f"req-{n}", "chat", "llama", noon) for n in range(5)))
+    query = {"since": "2026-03-01T00:00:00Z", "until": "2026-03-02T00:00:00Z", "limit": 2}
+    seen, cursor = [], ""
+    while cursor is not None:
+        page = api("GET", "usage/records", cursor=cursor, **query).json()
+        seen += [row["request_id"] for row in page["items"]]
+        cursor = page["next_cursor"]
+    assert seen == ["req-4", "req-3", "req-2", "req-1", "req-0"]
+    is_problem(api("GET", "usage/records", cursor="Wzdd", **query), 422)
+
+
+def test_a_record_is_found_by_our_id_and_by_the_clients(api) -> None:
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    save(*(used(f"req-{n}", "chat", "llama", noon, client_request_id=f"mine-{n % 2}") for n in range(3)))
+    query = {"since": "2026-03-01T00:00:00Z", "until": "2026-03-02T00:00:00Z"}
+    found = {
+        name: [row["request_id"] for row in api.items("usage/records", request_id=name, **query)]
+        for name in ("req-1", "mine-0", "nobodys")
+    }
+    assert found == {"req-1": ["req-1"], "mine-0": ["req-2", "req-0"], "nobodys": []}
 
 
 @pytest.mark.parametrize(

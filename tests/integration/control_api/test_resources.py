@@ -189,6 +189,16 @@ def test_an_api_token_is_issued_once_listed_and_revoked(shop) -> None:
     is_problem(shop("DELETE", "tokens/0"), 404)
 
 
+def test_an_api_token_is_issued_for_some_models_only(shop) -> None:
+    made = shop("POST", "tokens", {"tenant": "chat", "name": "app", "models": ["org/llama"]})
+
+    assert made.json()["token"]["models"] == ["org/llama"]
+    caller = gateway_selectors.callers().by_digest[tokens.digest(made.json()["secret"])]
+    assert caller.models == {"org/llama"}
+    unknown = shop("POST", "tokens", {"tenant": "chat", "name": "other", "models": ["nope"]})
+    assert is_problem(unknown, 422)["errors"][0]["field"] == "models"
+
+
 def test_models_with_slashes_are_reached_by_name(shop) -> None:
     assert shop("GET", "models/org/llama").json()["pool"] == "main"
     assert shop("POST", "pools", {"name": "side"}).status_code == 201

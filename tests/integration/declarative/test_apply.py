@@ -19,6 +19,8 @@ from scheduling.core.usage import CostRule
 from scheduling.models import Change, Tenant
 from tests.integration.declarative.installation import ENGINE_KEY, FILE, SECRET, run
 
+LLAMA = "llama-3.1-8b"
+
 pytestmark = pytest.mark.django_db
 
 
@@ -122,9 +124,20 @@ def test_an_api_tokens_own_quotas_are_made_by_the_file_and_then_fixed(file) -> N
     assert caller.quotas == {"tokens_per_day": 500}
     assert "Nothing to change" in run("apply", "-f", file(own))[1]
     with pytest.raises(
-        CommandError, match=r"tokens\[0\]\.quotas: An API token's class, quotas and end are fixed"
+        CommandError, match=r"tokens\[0\]\.quotas: An API token's class, quotas, models and end are fixed"
     ):
         run("apply", "-f", file(own.replace("500", "600")))
+
+
+def test_an_api_token_for_some_models_is_made_by_the_file_and_exported(file) -> None:
+    own = FILE.replace("secret_env: CHAT_TOKEN", f"secret_env: CHAT_TOKEN, models: [{LLAMA}]")
+    run("apply", "-f", file(own))
+
+    assert gateway_selectors.callers().by_digest[tokens.digest(SECRET)].models == {LLAMA}
+    assert "Nothing to change" in run("apply", "-f", file(own))[1]
+    assert yaml.safe_load(run("export")[0])["tokens"][0]["models"] == [LLAMA]
+    with pytest.raises(CommandError, match=r"tokens\[0\]\.models: An API token's class"):
+        run("apply", "-f", file(own.replace(f"[{LLAMA}]", "[]")))
 
 
 def test_a_tenant_is_suspended_and_resumed_by_the_file(file) -> None:

@@ -46,6 +46,21 @@ def test_a_token_is_issued_with_limits_of_its_own() -> None:
         run("token", "issue", "chat", "--quota", "gold=4")
 
 
+def test_a_token_is_issued_for_some_models_only() -> None:
+    services.create_tenant("chat", by="cli")
+    services.create_pool("main", by="cli")
+    for name in ("small", "large"):
+        services.create_model(name, "main", by="cli")
+    secret, _ = run("token", "issue", "chat", "--model", "small", "--quiet")
+
+    assert gateway_selectors.callers().by_digest[tokens.digest(secret.strip())].models == {"small"}
+    assert json.loads(run("token", "list", "--json")[0])[0]["models"] == ["small"]
+    with pytest.raises(CommandError, match="models: There is no model or alias huge"):
+        run("token", "issue", "chat", "--model", "huge")
+    with pytest.raises(CommandError, match="--model is for a tenant's API token"):
+        run("token", "issue", "--admin", "ada", "--scope", "usage:read", "--model", "small")
+
+
 def test_an_admins_token_is_issued_with_scopes() -> None:
     get_user_model().objects.create_user("ada")
     secret, _ = run("token", "issue", "--admin", "ada", "--scope", "tenants:write", "--scope", "usage:read")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from gateway.classes import choose_class
 from gateway.doorman import Doorman
 from gateway.engine_errors import EngineRefused, engine_failed, outcome_of
 from gateway.errors import Forbidden, Invalid, QueueFull, RateLimited, Refused, Suspended, Unauthenticated
-from gateway.headers import RequestId, duration, quota_headers, refusal_headers
+from gateway.headers import RequestId, duration, made_at, quota_headers, refusal_headers
 from gateway.settings import Settings
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import TenantRule
@@ -175,9 +176,24 @@ def test_retries_are_spread():
     assert len(waits) > 1
 
 
-def test_what_the_engine_said_of_a_bad_request_reaches_the_client_on_one_line():
-    refused = EngineRefused(422, b'{\n "error": {"message": "too long"}\n}')
-    assert refused.body() == b'{"error":{"message":"too long"}}'
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        pytest.param({"error": {"message": "too long", "code": 400}}, "too long", id="vLLM, llama.cpp"),
+        pytest.param({"object": "error", "message": "too long", "code": 400}, "too long", id="older vLLM"),
+        pytest.param({"error": "too long", "error_type": "validation"}, "too long", id="TGI"),
+        pytest.param({"detail": "Not Found"}, "Not Found", id="a path that the engine does not serve"),
+        pytest.param({"detail": [{"msg": "x"}]}, "The engine refused the request.", id="FastAPI's own"),
+        pytest.param({"error": {"message": None}}, "The engine refused the request.", id="no message"),
+    ],
+)
+def test_what_the_engine_said_of_a_bad_request_reaches_the_client_with_all_four_keys(said, message):
+    refused = EngineRefused(422, json.dumps(said, indent=1).encode())
+    body = json.loads(refused.body())
+    assert b"\n" not in refused.body()
+    assert set(body["error"]) == {"message", "type", "param", "code"}
+    assert (body["error"]["message"], str(refused)) == (message, message)
+    assert body["error"]["code"] == (400 if "400" in str(said) else "upstream_4xx")
     assert (refused.status, refused.retry_after_ms) == (422, None)
 
 
@@ -199,15 +215,22 @@ def test_an_engines_silence_is_a_504_and_its_failure_a_502(outcome, status):
 def test_a_clients_request_id_is_shown_back_and_never_used_as_the_key():
     first, second = (RequestId({b"x-request-id": b"trace-1"}) for _ in range(2))
     assert first.shown == second.shown == b"trace-1"
-    assert first.own.startswith("trace-1~")
+    assert first.clients == second.clients == "trace-1"
+    assert "trace-1" not in first.own
     assert first.own != second.own
-    assert len(RequestId({b"x-request-id": b"x" * 128}).own) <= 64
+    assert time.time() - 60 < made_at(first.own) <= time.time()
+
+
+@pytest.mark.parametrize("name", ["", "trace-1", "req_", "req_4353fb77dcbcfcd46ff6a80a", "req_" + "x" * 27])
+def test_only_our_own_ids_say_when_they_were_made(name):
+    assert made_at(name) is None
 
 
 @pytest.mark.parametrize("value", [b"", b"a b", b"x" * 129, b"a\nb", "é".encode(), b"<script>"])
 def test_an_unfit_request_id_is_replaced(value):
     made = RequestId({b"x-request-id": value})
     assert made.shown == made.own.encode()
+    assert made.clients == ""
 
 
 @pytest.mark.parametrize(
@@ -229,6 +252,8 @@ def test_only_a_tenant_with_a_quota_hears_of_it():
         b"x-ratelimit-limit-tokens": b"500",
         b"x-ratelimit-remaining-tokens": b"7",
         b"x-ratelimit-reset-tokens": b"1m30s",
+        b"ratelimit-policy": b'"requests";q=60;w=60, "tokens";q=500;w=60',
+        b"ratelimit": b'"requests";r=59;t=1, "tokens";r=7;t=90',
     }
 
 

@@ -17,7 +17,9 @@ from tests.fakes.gateway import MODEL, Cast
 
 POLICY = Cast.of("research").policy()
 CALLER = Caller(7, "research", "ci")
-CHAT, COMPLETIONS, EMBEDDINGS = ENDPOINTS.values()
+CHAT, COMPLETIONS, EMBEDDINGS = (
+    ENDPOINTS[f"/v1/{name}"] for name in ("chat/completions", "completions", "embeddings")
+)
 HELLO = [{"role": "user", "content": "hello"}]
 
 
@@ -208,7 +210,7 @@ def test_an_answer_reserves_memory_by_its_pools_median(members, charged, reserve
 
 def test_embeddings_generate_nothing_and_never_stream():
     job = parse({"model": MODEL, "input": "x", "stream": True}, endpoint=EMBEDDINGS)
-    assert (job.completion_tokens, job.stream, job.generates) == (0, False, False)
+    assert (job.completion_tokens, job.stream, job.endpoint.generates) == (0, False, False)
     assert job.kv_completion_tokens == 0
 
 

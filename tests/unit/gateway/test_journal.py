@@ -6,47 +6,14 @@ import os
 import subprocess
 import sys
 import textwrap
-from itertools import count
 
 import pytest
 
 from gateway.errors import JournalFull
 from gateway.journal import REJECTED, Journal
-from gateway.records import Away, Record, Unstorable
+from gateway.records import Away
 from gateway.segments import Segments
-from scheduling.core.outcome import Outcome
-
-numbers = count()
-
-
-class Postgres:
-    """Stores like the real one: once per request id."""
-
-    def __init__(self):
-        self.rows = {}
-        self.away = False
-        self.refuses = set()
-        self.batches = []
-
-    def __call__(self, records):
-        if self.away:
-            raise Away("away")
-        if self.refuses & {record.request_id for record in records}:
-            raise Unstorable("refused")
-        self.batches.append(len(records))
-        for record in records:
-            self.rows.setdefault(record.request_id, record)
-
-
-def record(name=""):
-    return Record(
-        name or f"r{next(numbers)}", 1.0, "research", "m", "standard", "/v1/completions", stream=False
-    )
-
-
-def ended(entry, outcome=Outcome.OK):
-    entry.outcome, entry.ended_at, entry.status = str(outcome), 2.0, 200
-    return entry
+from tests.fakes.records import Postgres, ended, record
 
 
 def journal(tmp_path, postgres):
@@ -161,6 +128,31 @@ def test_a_new_segment_carries_what_still_runs_and_the_old_one_goes(tmp_path):
     book.end(ended(long))
     book.flush()
     assert len(postgres.rows) == 11
+
+
+def test_a_segment_that_is_just_being_begun_is_not_taken_for_an_old_one(tmp_path, monkeypatch):
+    postgres = Postgres()
+    book = journal(tmp_path, postgres)
+    book._segments = Segments(tmp_path, segment_bytes=200)
+    long = record("long")
+    book.accept(long)
+    write, looks = os.write, []
+
+    def while_another_thread_stores(file, data):
+        done = write(file, data)
+        if len(book._segments.paths()) > 1 and not looks:
+            looks.append(book.flush())
+        return done
+
+    monkeypatch.setattr(os, "write", while_another_thread_stores)
+    for _ in range(3):
+        entry = record()
+        book.accept(entry)
+        book.end(ended(entry))
+    book.end(ended(long))
+    book.flush()
+    assert looks
+    assert len(postgres.rows) == 4
 
 
 def test_a_full_disk_refuses_new_requests_and_keeps_the_ends_of_old_ones(tmp_path, monkeypatch, caplog):

@@ -147,6 +147,21 @@ def test_a_requeued_request_counts_as_waiting_again():
         pass
 
 
+@pytest.mark.parametrize(
+    ("gap_ms", "retry_ms"),
+    [(None, 2_000), (4_000, 4_000), (50, 50), (25_000, 25_000)],
+)
+def test_a_full_line_says_when_it_will_move_at_its_pace_of_late(gap_ms, retry_ms):
+    doors = Door(rule=TenantRule("research", quotas={"queued": 1}))
+    for _ in range(2 if gap_ms else 0):
+        doors.serve(10, 20)
+        doors.now_ms += gap_ms or 0
+    doors.ledger.forget_idle()
+    with doors.reserve(), pytest.raises(QueueFull) as refused:
+        doors.reserve()
+    assert refused.value.retry_after_ms == retry_ms
+
+
 def limited(slug="research", **quotas):
     return Policy(1, tenants={slug: TenantRule(slug, quotas=quotas)})
 

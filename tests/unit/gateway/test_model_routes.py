@@ -149,8 +149,8 @@ def test_a_model_without_a_route_is_itself_and_has_no_fallbacks():
 
 def test_aliases_are_listed_with_the_models():
     rules = policy()
-    listed = [one["id"] for one in json.loads(catalog.models(rules))["data"]]
+    listed = [one["id"] for one in json.loads(catalog.models(rules, CALLER))["data"]]
     assert listed == ["canary", "chat", "spare", "stable"]
-    assert json.loads(catalog.model(rules, "chat"))["id"] == "chat"
+    assert json.loads(catalog.model(rules, CALLER, "chat"))["id"] == "chat"
     with pytest.raises(ModelNotFound):
-        catalog.model(rules, "gone")
+        catalog.model(rules, CALLER, "gone")

@@ -14,7 +14,9 @@ from scheduling.core.policy import PoolRule
 from scheduling.core.prediction import Estimates
 from tests.fakes.gateway import MODEL, POOL, Cast
 
-CHAT, COMPLETIONS, EMBEDDINGS = ENDPOINTS.values()
+CHAT, COMPLETIONS, EMBEDDINGS = (
+    ENDPOINTS[f"/v1/{name}"] for name in ("chat/completions", "completions", "embeddings")
+)
 PARSER = Parser(b"salt", Estimates(), 600)
 SYSTEM = {"role": "system", "content": "You are terse. " * 100}
 

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import pytest
 
+from scheduling.core.account import next_period_s
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
 from scheduling.core.budget import month_begins_s, month_of
 from scheduling.core.policy import Prices
-from scheduling.core.quota import Demand, Quotas, Scope
+from scheduling.core.quota import Demand, Left, Quotas, Scope
 
 TENANT = ("tenant", "a")
 RPM, TPM = "requests_per_minute", "tokens_per_minute"
@@ -120,3 +121,21 @@ def test_more_cached_tokens_than_the_prompt_has_cost_no_less():
     prices = Prices(prompt=1_000_000, cached=2_000_000)
 
     assert prices.spend(3, 5, 0) == 10
+
+
+def test_a_day_and_a_month_say_when_the_next_one_begins():
+    assert next_period_s("tokens_per_day", IDES_S) == HALF_A_DAY_S
+    assert next_period_s("tokens_per_month", IDES_S) == HALF_A_MONTH_S
+    assert next_period_s("spend_per_month", IDES_S) == HALF_A_MONTH_S
+
+
+def test_what_is_left_of_a_minute_can_be_seen_without_taking_any():
+    quotas, scope = Quotas(), Scope(TENANT, {RPM: 6, TPM: 0})
+    assert quotas.left(scope, RPM, 0) == Left(6, 6, 0)
+    assert len(quotas) == 0, "looking leaves nothing behind"
+
+    ask(quotas, {RPM: 6})
+
+    assert quotas.left(scope, RPM, 1000) == Left(6, 5, 9000)
+    assert quotas.left(scope, TPM, 1000) is None
+    assert quotas.left(scope, "queued", 1000) is None

@@ -1,0 +1,57 @@
+"""How soon a model begins to answer at its best, and who need not ask it any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from gateway.errors import QueueTimeout
+from gateway.records import Record
+from scheduling.core.ticket import Ticket
+from scheduling.dispatchers.base import Lease
+
+LATELY_S = 60.0  # the best of the last one to two of these counts
+
+
+class FirstTokens:
+    """The shortest times from dispatch to the first token, or to the head of a whole answer, by model.
+
+    The best and not the mean: it refuses only those who would surely be late,
+    and is forgotten when an engine has become slower.
+    """
+
+    def __init__(self, now_s: Callable[[], float] = monotonic) -> None:
+        self._now_s = now_s
+        self._since_s = now_s()
+        self._best_s: dict[str, float] = {}
+        self._before_s: dict[str, float] = {}
+
+    def learn(self, record: Record) -> None:
+        """A request has ended."""
+        if record.first_token_at is None or record.dispatched_at is None:
+            return
+        now_s = self._now_s()
+        if now_s - self._since_s >= LATELY_S:
+            self._since_s, self._before_s, self._best_s = now_s, self._best_s, {}
+        span_s = record.first_token_at - record.dispatched_at
+        best_s = self._best_s.get(record.model)
+        if best_s is None or span_s < best_s:
+            self._best_s[record.model] = span_s
+
+    def best_s(self, model: str) -> float:
+        """The best of late; 0 while none is known."""
+        known = [best_s for best in (self._best_s, self._before_s) if (best_s := best.get(model)) is not None]
+        return max(0.0, min(known)) if known else 0.0
+
+    def check(self, ticket: Ticket, patience_ms: int | None, lease: Lease) -> None:
+        """Give the seat back, and raise QueueTimeout, when a client will not see its first token."""
+        if patience_ms is None:
+            return
+        left_s = (ticket.queued_ms + patience_ms) / 1000 - self._now_s()
+        best_s = self.best_s(ticket.model)
+        if left_s < best_s:
+            lease.refund = True
+            raise QueueTimeout(
+                f"The request's own deadline is {max(0.0, left_s):.1f} s away, and {ticket.model} needs"
+                f" {best_s:.1f} s to its first token at its best of late. It was not sent to an engine."
+            )

@@ -1,0 +1,105 @@
+"""``/v1/requests``: what waits and runs of the tenant's, how a request went, and cancelling one."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import msgspec
+
+from gateway.errors import Invalid, NotFound
+from gateway.going import Held
+from gateway.own.errors import RequestNotFound
+from gateway.own.shown import ended, going
+from gateway.own.stored import stored
+from gateway.visit import Visit
+
+MOST_LISTED = 200
+NAME = re.compile(r"[A-Za-z0-9._:~-]{1,128}")  # our ids, and those that clients may give
+STATES = ("queued", "running")
+END_TICK_S = 0.005
+END_TICKS = 200  # a cancelled request ends within microseconds, unless its client reads slowly
+
+
+async def answer(visit: Visit) -> None:
+    """``/v1/requests``, ``/v1/requests/{id}`` and ``/v1/requests/{id}/cancel``."""
+    name, _, verb = visit.rest.partition("/")
+    if verb not in ("", "cancel") or (not name and visit.rest):
+        raise NotFound
+    if verb:
+        visit.post_only()
+    else:
+        visit.read_only()
+    visit.gateway.own.status_rate.ask(visit.caller.token_id)
+    if not name:
+        await visit.say(msgspec.json.encode(_listed(visit)))
+        return
+    visit.asked()
+    if not NAME.fullmatch(name):
+        raise RequestNotFound
+    shown = await (_cancel(visit, name) if verb else _one(visit, name))
+    await visit.say(msgspec.json.encode(shown))
+
+
+def _listed(visit: Visit) -> dict[str, Any]:
+    """What waits and runs, in the order of acceptance, from ``after`` on."""
+    asked = visit.asked("limit", "after", "state")
+    most, state, after = _limit(asked), _state(asked), asked.get("after", "")
+    held = visit.gateway.books.going.of(visit.caller.tenant)
+    if after:
+        ids = [each.record.request_id for each in held]
+        # One that has ended meanwhile stands nowhere: then who follows it is told from the beginning.
+        held = held[ids.index(after) + 1 :] if after in ids else held
+    if state:
+        held = [each for each in held if (each.record.dispatched_at is None) == (state == STATES[0])]
+    data = [going(visit.gateway.dispatcher, each) for each in held[:most]]
+    return {"object": "list", "data": data, "has_more": len(held) > most}
+
+
+async def _one(visit: Visit, name: str) -> dict[str, Any]:
+    """The request as it stands: here, or in the usage records. Raises RequestNotFound."""
+    tenant = visit.caller.tenant
+    held = visit.gateway.books.going.find(tenant, name)
+    if held is None:
+        found = await visit.gateway.own.reads.run(lambda: stored(tenant, name))
+        if found is None:
+            raise RequestNotFound
+        return ended(found)
+    return ended(held) if _is_over(held) else _told(visit, held)
+
+
+async def _cancel(visit: Visit, name: str) -> dict[str, Any]:
+    """The request as it is afterwards. One that has ended already stays as it was."""
+    books, tenant = visit.gateway.books, visit.caller.tenant
+    held = books.going.find(tenant, name)
+    if held is None or _is_over(held):
+        return await _one(visit, name)
+    books.going.cancel(tenant, held.record.request_id)
+    for tick in range(END_TICKS):
+        if _is_over(held):
+            return ended(held)
+        await asyncio.sleep(END_TICK_S if tick else 0)
+    return _told(visit, held)
+
+
+def _told(visit: Visit, held: Held) -> dict[str, Any]:
+    return going(visit.gateway.dispatcher, held, visit.gateway.dispatcher.explain(held.record.request_id))
+
+
+def _is_over(held: Held) -> bool:
+    return bool(held.record.outcome)
+
+
+def _limit(asked: dict[str, str]) -> int:
+    text = asked.get("limit", str(MOST_LISTED))
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_LISTED):
+        raise Invalid(f"limit must be a whole number from 1 to {MOST_LISTED}.", param="limit")
+    return int(text)
+
+
+def _state(asked: dict[str, str]) -> str:
+    state = asked.get("state", "")
+    if state and state not in STATES:
+        raise Invalid(f"state must be one of {', '.join(STATES)}.", param="state")
+    return state
