@@ -19,6 +19,7 @@ BYTES_PER_TOKEN = 4  # of English text, for an answer whose engine reports nothi
 # string every quote is escaped, so nothing the model wrote can match.
 USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]++|\{[^{}]*+\})*+\})')
 USAGE = b'"usage"'
+TRUNCATED = "truncated"  # how msgspec calls it, which says nothing else about it
 PROMPT_KEYS = ("prompt_tokens", "input_tokens")
 COMPLETION_KEYS = ("completion_tokens", "output_tokens")
 BESIDE_KEYS = ("cache_read_input_tokens", "cache_creation_input_tokens")
@@ -92,6 +93,15 @@ def _cached(found: dict[str, Any]) -> int:
     return _figure(found, ("cache_read_input_tokens",)) or 0
 
 
+def _is_cut(text: bytes) -> bool:
+    """JSON that lacks its end. Other faults are not looked for: engines write NaN, which is no JSON."""
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        return TRUNCATED in str(error)
+    return False
+
+
 class OpaqueScanner:
     """Passes on an answer that holds nothing to read, such as sound. Its framing alone says where it ends."""
 
@@ -119,15 +129,16 @@ class JsonScanner:
     sent, is parsed if it is short, and estimated if it is not.
     """
 
-    __slots__ = ("_carry", "_found", "_measures_tokens", "_parts", "_several", "_size", "_usage")
+    __slots__ = ("_carry", "_found", "_is_sized", "_measures_tokens", "_parts", "_several", "_size", "_usage")
 
     done = False
     errored = False
     at_boundary = False  # no comment may be put into JSON
 
-    def __init__(self, usage: Usage, *, measures_tokens: bool) -> None:
+    def __init__(self, usage: Usage, *, measures_tokens: bool, is_sized: bool = True) -> None:
         self._usage = usage
         self._measures_tokens = measures_tokens
+        self._is_sized = is_sized  # its length was told ahead
         self._carry = b""
         self._found = b""
         self._several = False
@@ -136,8 +147,13 @@ class JsonScanner:
 
     @property
     def complete(self) -> bool:
-        """The answer ends as an object or a list does. An engine that died may still end its framing well."""
-        return self._carry.rstrip().endswith((b"}", b"]"))
+        """The answer ends as an object or a list does. An engine that died may still end its framing well.
+
+        Without a length told ahead that may also be an inner one: a short answer is looked through.
+        """
+        if not self._carry.rstrip().endswith((b"}", b"]")):
+            return False
+        return self._is_sized or not self._parts or not _is_cut(b"".join(self._parts))
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; they are passed on as they are."""
