@@ -206,7 +206,8 @@ class Bands:
         """About how many waiting tickets would go before one that came now."""
         band = self.of(priority_class)
         better = sum(each.waiting for each in self._better_than(band))
-        return sum(map(len, self._front.values())) + better + band.fairness.newcomer(tenant, now_ms)
+        peers = min(band.waiting, band.fairness.newcomer(tenant, now_ms))  # its table may be of a while ago
+        return sum(map(len, self._front.values())) + better + peers
 
     @property
     def in_line(self) -> int:
