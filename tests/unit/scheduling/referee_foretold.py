@@ -15,7 +15,7 @@ class Foretelling(Rules):
     seats_ms: list[int]
 
     def _foretold(self, one: Ticket) -> Foretold:
-        """What the machine says before the ticket comes: a place that can be, and the wait at the real pace."""
+        """What the machine says before the ticket comes: a place that can be, and its wait at the pace."""
         told = self.machine.foretell(Newcomer(one.tenant, one.priority_class, one.model), self.now)
         paused = self.desk.pool_paused or one.tenant in self.desk.paused
         first, better, peers = self._sure_to_wait(one)
