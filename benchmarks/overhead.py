@@ -17,6 +17,7 @@ import asyncio
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -146,6 +147,7 @@ async def measure(
     against: Sequence[str], scenarios: Sequence[Scenario], rounds: int, seconds: float
 ) -> Outcome:
     """The whole run."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
     loop.pin()
     lab, outcome = Lab(), Outcome(rounds, seconds)
     await lab.engine.listen()
@@ -201,6 +203,8 @@ def main() -> None:
         outcome = uvloop.run(measure(chosen.against, scenarios, chosen.rounds, chosen.seconds))
     except (Trouble, ValueError, subprocess.CalledProcessError) as error:
         raise SystemExit(str(error)) from None
+    except asyncio.CancelledError:
+        raise SystemExit("ended before its end: nothing is told") from None
     print(json.dumps(outcome.as_json()))
     if chosen.write:
         report.write(chosen.write, outcome, " ".join(["python -m benchmarks.overhead", *sys.argv[1:]]))

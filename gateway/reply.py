@@ -114,10 +114,7 @@ class Reply:
         return data
 
     async def pour(self, sink: Callable[[bytes], bool]) -> None:
-        """Hand bytes on in the moment in which they come, until ``sink`` refuses some or there are no more.
-
-        Those that it refused come next in the iteration.
-        """
+        """Hand bytes on as they come, until ``sink`` refuses some: those come next in the iteration."""
         self._sink = sink
         try:
             while not (self._chunks or self._ended or self._failure):

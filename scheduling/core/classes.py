@@ -21,9 +21,8 @@ Choice = tuple[Entry, Gate]
 class Band:
     """One class: its order, and how many stand in line in each lane.
 
-    ``overdue`` counts, by lane, tickets in line that waited longer than the
-    class's bound. ``hold`` is how many seats of every backend better classes
-    keep free while nobody of theirs waits, as the policy said last.
+    ``overdue`` counts those that waited longer than the class's bound.
+    ``hold``: seats that better classes keep free while nobody waits.
     """
 
     __slots__ = ("fairness", "hold", "lanes", "overdue", "promoted", "rule", "waiting")
@@ -31,8 +30,7 @@ class Band:
     def __init__(self, rule: ClassRule, fairness: Fairness) -> None:
         self.rule = rule
         self.fairness = fairness
-        self.hold = 0
-        self.waiting = 0
+        self.hold = self.waiting = 0
         self.lanes: dict[Lane, int] = {}
         self.overdue: dict[Lane, int] = {}
         self.promoted: dict[str, int] = {}  # by backend: when it was last promoted there
@@ -40,12 +38,8 @@ class Band:
     @property
     def held_back(self) -> int:
         """Seats of every backend that worse classes must leave free now."""
-        return self.rule.reserved_seats if self.waiting else self.kept_idle
-
-    @property
-    def kept_idle(self) -> int:
-        """The same while nobody of this class waits."""
-        return max(0, self.rule.reserved_seats - self.rule.lent_seats)
+        rule = self.rule
+        return rule.reserved_seats if self.waiting else max(0, rule.reserved_seats - rule.lent_seats)
 
     def push(self, entry: Entry) -> None:
         """The ticket stands in the class's line."""
@@ -147,9 +141,8 @@ class Bands:
             self._stand_anew(entries)
         hold = 0
         for band, rule in zip(self._bands, ranked, strict=True):
-            band.rule = rule
-            band.hold = hold
-            hold += band.kept_idle
+            band.rule, band.hold = rule, hold
+            hold += max(0, rule.reserved_seats - rule.lent_seats)
         self.lends = any(rule.lent_seats for rule in ranked)
 
     def of(self, priority_class: str) -> Band:

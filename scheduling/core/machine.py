@@ -127,9 +127,7 @@ class Machine:
         ):
             return None
         entry.band = band = bands.of(ticket.priority_class)
-        longest_ms, lane = band.rule.max_wait_ms, entry.lane
-        if longest_ms is not None and ticket.queued_ms + longest_ms <= now_ms:
-            return None  # it has waited elsewhere, and may go to seats that are kept for others
+        lane = entry.lane
         gate = choose(lane, band.hold, now_ms, 0, ())
         if gate is not None and gate.is_choosy:
             gate = choose_for(entry, band.hold, now_ms, 0, ())

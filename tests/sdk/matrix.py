@@ -75,6 +75,8 @@ class Matrix:
         """The table as the page has it: row, column head, cell."""
         begin, end = self._marks
         lines = PAGE.read_text(encoding="utf-8").partition(begin)[2].partition(end)[0].strip().splitlines()
+        if not lines:
+            return {}
         head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
         return {row[0]: dict(zip(head[1:], row[1:], strict=True)) for row in rows}
 
@@ -85,10 +87,16 @@ class Matrix:
         PAGE.write_text(f"{before}{begin}{self._table()}{end}{rest.partition(end)[2]}", encoding="utf-8")
 
     def _table(self) -> str:
+        known, tried = self.documented(), {name for _, name in self.seen}
+
+        def cell(row: str, title: str, client: Client) -> str:
+            if client.name in tried:
+                return self.seen.get((row, client.name), NONE)
+            return known.get(title, {}).get(column(client), NONE)  # not installed: as it was
+
         lines = ["", *map(column, CLIENTS)], ["---"] * (len(CLIENTS) + 1)
         rows = (
-            [title, *(self.seen.get((row, client.name), NONE) for client in CLIENTS)]
-            for row, title in self.rows.items()
+            [title, *(cell(row, title, client) for client in CLIENTS)] for row, title in self.rows.items()
         )
         return "".join("| " + " | ".join(cells) + " |\n" for cells in (*lines, *rows))
 

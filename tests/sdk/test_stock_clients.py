@@ -11,10 +11,11 @@ import pytest
 
 from tests.fakes.speaker import VECTOR
 from tests.fakes.voices import FAULT, MODEL, TEXT, TOOL, WORDS
-from tests.sdk.clients import CLIENTS, HOW, that_can, those
+from tests.sdk.clients import CLIENTS, HOW, Client, that_can, those
 from tests.sdk.matrix import SERVERS_DO, THROUGH_US, WITHOUT_US, WRITE, Matrix, column
 from tests.sdk.stage import BRISK, NARROW, SPENT, Stage, until
 
+REQUIRE = "FAIRLANE_REQUIRE_SDK"
 AT_ONCE_S = 0.5  # 20 ms on an idle machine; several processes have to run in between
 CALLED = [[TOOL, {"city": "Paris"}]]
 BROKEN = ("fault", "end_early", "break_off", "close")
@@ -34,6 +35,13 @@ def test_the_page_speaks_of_the_versions_that_are_locked(matrix: Matrix) -> None
     rows = matrix.documented()
     assert list(rows) == list(matrix.rows.values())
     assert {tuple(cells) for cells in rows.values()} == {tuple(map(column, CLIENTS))}, HOW
+
+
+@every_client
+def test_a_client_is_here_to_be_tried(client: Client) -> None:
+    """The other tests leave out one that is not. With ``REQUIRE`` in the environment that is a failure."""
+    if client.missing:
+        (pytest.fail if os.environ.get(REQUIRE) else pytest.skip)(client.missing)
 
 
 @those(that_can("models"))
@@ -177,7 +185,8 @@ def test_a_client_that_leaves_in_mid_stream_stops_the_engine_at_once(stage: Stag
     house, before = stage.house, stage.house.ended("client_gone_streaming")
     left_s = stage.driver.do("leave", **stage.on_wire("hold", model=NARROW))["left_s"]
     visit = house.speaker.visits[-1]
-    until(lambda: visit.hung_up_s and house.wire.left_s)
+    until(lambda: house.wire.left_s)
+    until(lambda: visit.hung_up_s)
     assert visit.hung_up_s - max(left_s, house.wire.left_s) < AT_ONCE_S
     until(lambda: house.ended("client_gone_streaming") == before + 1)
     with house.full():

@@ -6,7 +6,7 @@ import os
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # the price list is not fetched
 
 import litellm
-from loop import TIMEOUT_S, TOOL, dump, leave_in_line, now, serve
+from loop import RUNNER, TIMEOUT_S, TOOL, dump, leave_in_line, lived, now, serve
 
 TOOLS = [{"type": "function", "function": TOOL}]
 litellm.suppress_debug_info = True
@@ -51,16 +51,23 @@ class Driver:
         return {"vector": litellm.embedding(**request).data[0]["embedding"]}
 
     def leave(self, call):
-        async def run():
-            stream = await litellm.acompletion(**self.request(call, stream=True))
-            async for chunk in stream:
+        """By cancelling who reads, as a web server does whose own client left."""
+        came = asyncio.Event()
+
+        async def read():
+            async for chunk in await litellm.acompletion(**self.request(call, stream=True)):
                 if chunk.choices[0].delta.content:
-                    break
+                    came.set()
+
+        async def run():
+            reading = asyncio.ensure_future(read())
+            await came.wait()
             left = now()
-            await stream.aclose()
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
             return left
 
-        return asyncio.run(run())
+        return RUNNER.run(lived(run()))
 
     def leave_in_line(self, call):
         async def ask():

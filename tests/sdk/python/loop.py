@@ -24,6 +24,8 @@ TOOL = {
 }
 TIMEOUT_S = 30.0
 LOOK_EVERY_S = 0.01
+AFTERWARDS_S = 0.05
+RUNNER = asyncio.Runner()
 
 
 def serve(package, driver):
@@ -63,7 +65,14 @@ def leave_in_line(ask, until):
         await asyncio.gather(task, return_exceptions=True)
         return left
 
-    return asyncio.run(run())
+    return RUNNER.run(lived(run()))
+
+
+async def lived(work):
+    """Do it in a loop that lives on for a moment, as a program's does: connections are closed by then."""
+    done = await work
+    await asyncio.sleep(AFTERWARDS_S)
+    return done
 
 
 def dump(arguments):

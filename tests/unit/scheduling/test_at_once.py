@@ -6,9 +6,11 @@ import random
 
 import pytest
 
+from scheduling.core.events import BoostEnded, Dispatched, Expired
 from scheduling.core.scheduler import Scheduler
+from tests.unit.scheduling.footprint import levels
 from tests.unit.scheduling.histories import random_policy, random_step
-from tests.unit.scheduling.machines import POOL, dispatched, policy, ticket
+from tests.unit.scheduling.machines import CLASSES, POOL, backend, dispatched, policy, ticket
 from tests.unit.scheduling.referee import Referee
 
 STEPS = 120
@@ -40,6 +42,14 @@ class Both:
         return told
 
 
+def accounts(machine):
+    """What the orders know of every name."""
+    return [
+        [(share.name, share.key, share.lead, share.wakes, share.left, share.held) for share in shares]
+        for shares in (level.shares.values() for level in levels(machine))
+    ]
+
+
 @pytest.mark.parametrize("seed", range(25))
 def test_the_short_way_and_the_line_decide_alike(seed):
     rng = random.Random(seed)
@@ -51,6 +61,7 @@ def test_the_short_way_and_the_line_decide_alike(seed):
                 referee.cancel(request_id)
         random_step(referee, rng, number)
         now_ms = referee.now
+        assert accounts(both.short) == accounts(both.long)
         assert both.short.view(now_ms) == both.long.view(now_ms)
         assert [gate.since_promoted for gate in both.short._gates] == [
             gate.since_promoted for gate in both.long._gates
@@ -61,4 +72,42 @@ def test_the_short_way_and_the_line_decide_alike(seed):
 def test_a_ticket_that_is_seated_at_once_leaves_nothing_to_wait_for():
     machine = Scheduler(POOL, policy())
     assert dispatched(machine.submit(ticket("acme-0", deadline_ms=10), 0)) == ["acme-0"]
+    assert machine.next_due_ms() is None
+
+
+def test_time_does_its_part_before_a_ticket_is_seated_at_once():
+    machine = Scheduler(POOL, policy())
+    machine.boost("acme", 9, 50, 0)
+
+    events = machine.submit(ticket("acme-0"), 50)
+
+    assert [type(event) for event in events] == [BoostEnded, Dispatched]
+
+
+def test_a_ticket_whose_time_is_up_as_it_comes_is_not_seated():
+    machine = Scheduler(POOL, policy())
+
+    events = machine.submit(ticket("acme-0", deadline_ms=50), 50)
+
+    assert [type(event) for event in events] == [Expired]
+
+
+def test_a_ticket_that_waited_long_elsewhere_may_have_a_reserved_seat_at_once():
+    rules = policy(backends=[backend("gpu-0", 2)], classes=CLASSES)
+    machine = Scheduler(POOL, rules)
+    machine.submit(ticket("acme-0"), 0)
+    assert dispatched(machine.submit(ticket("acme-1"), 0)) == []  # the other seat is for better classes
+    machine.cancel("acme-1", 0)
+
+    long_ago = ticket("acme-2", queued_ms=0)
+
+    assert dispatched(machine.submit(long_ago, CLASSES["standard"].max_wait_ms)) == ["acme-2"]
+
+
+def test_a_reserved_seat_is_taken_at_once_by_whom_it_is_kept_for():
+    machine = Scheduler(POOL, policy(backends=[backend("gpu-0", 2)], classes=CLASSES))
+    machine.submit(ticket("acme-0"), 0)
+    for_it = ticket("beta-0", priority_class="interactive", deadline_ms=10)
+
+    assert dispatched(machine.submit(for_it, 0)) == ["beta-0"]
     assert machine.next_due_ms() is None
