@@ -69,7 +69,9 @@ class Run:
         mutant, trial, checks = self._running.pop(child)
         self.verdicts[mutant] = verdict_of(status)
         self.cpu_s += used.ru_utime + used.ru_stime
-        if self.verdicts[mutant] not in ALIVE:
+        if self.verdicts[mutant] in ALIVE:
+            print(f"  alive: {mutant.key}")
+        else:
             checks[trial.running].kills += 1
 
 
@@ -117,7 +119,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make mutants", description="Mutants of scheduling/core.")
     parser.add_argument("--write", action="store_true", help="bring survivors.toml up to date")
     parser.add_argument("--sample", action="store_true", help="the fixed sample of make test")
-    parser.add_argument("--only", metavar="TEXT", default="", help="mutants whose name has this text")
+    parser.add_argument(
+        "--only", metavar="TEXT", nargs="+", default=[""], help="those with a text in the name"
+    )
     parser.add_argument("--since", metavar="REVISION", help="mutants of lines changed since then")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time")
     return parser.parse_args(arguments)
@@ -130,7 +134,8 @@ def _selected(every: Sequence[Mutant], options: argparse.Namespace) -> Iterator[
         sampled = mutant.file in survivors.DECISIONS and mutant.chosen(SAMPLE_ONE_IN)
         unlisted = (mutant.place, mutant.text) not in known  # that the others live, the whole run finds out
         fresh = changed is None or not changed[mutant.file].isdisjoint(mutant.written)
-        if fresh and options.only in mutant.key and (not options.sample or (sampled and unlisted)):
+        named = any(text in mutant.key for text in options.only)
+        if fresh and named and (not options.sample or (sampled and unlisted)):
             yield mutant
 
 
