@@ -18,16 +18,16 @@ class Foretelling(Rules):
         """What the machine says before the ticket comes: a place that can be, and its wait at the pace."""
         told = self.machine.foretell(Newcomer(one.tenant, one.priority_class, one.model), self.now)
         paused = self.desk.pool_paused or one.tenant in self.desk.paused
-        first, better, peers = self._sure_to_wait(one)
+        before, peers = self._sure_to_wait(one)
         if told.position:
-            assert first + better < told.position <= 1 + len(self.waiting), "no such place"
+            assert before < told.position <= 1 + len(self.waiting), "no such place"
             assert told.wait_ms == (None if paused else self._at_the_pace(told.position))
         else:
             assert not paused, "a seat at once in a pause"
-            assert not first + better, "a seat before those whose turn is first"
+            assert not before, "a seat before those whose turn is first"
             assert told.wait_ms == 0
         if self.policy.pools[self.machine.pool].fairness == "fifo":
-            assert told.position > first + better + peers or not first + better + peers
+            assert told.position > before + peers or not before + peers
         return told
 
     def _check_the_foretold(self, one: Ticket, told: Foretold, *, nobody_waited: bool) -> None:
@@ -40,8 +40,11 @@ class Foretelling(Rules):
         if nobody_waited:
             assert at_once == (not told.position), "it has a seat at once, and was told that it would wait"
 
-    def _sure_to_wait(self, one: Ticket) -> tuple[int, int, int]:
-        """How many are in line: moved to the front, of better classes, and of the class of the newcomer."""
+    def _sure_to_wait(self, one: Ticket) -> tuple[int, int]:
+        """How many in line go before the newcomer in any order, and how many more are of its class.
+
+        Before it go those moved to the front, better classes, and those of its own tenant.
+        """
         in_line = [
             other
             for other in self.waiting.values()
@@ -49,10 +52,15 @@ class Foretelling(Rules):
             and (other.not_before_ms or 0) <= self.now
             and other.api_token_in_flight is None
         ]
-        moved = [other for other in in_line if other.request_id in self.desk.first]
-        ranks = [self._rank_of(other) for other in in_line if other not in moved]
-        mine = self._rank_of(one)
-        return len(moved), sum(rank < mine for rank in ranks), ranks.count(mine)
+        peers = [other for other in in_line if self._rank_of(other) == self._rank_of(one)]
+        before = [
+            other
+            for other in in_line
+            if other.request_id in self.desk.first
+            or self._rank_of(other) < self._rank_of(one)
+            or (other in peers and other.tenant == one.tenant)
+        ]
+        return len(before), sum(other not in before for other in peers)
 
     def _rank_of(self, one: Ticket) -> int:
         rule = self.policy.classes.get(one.priority_class)
