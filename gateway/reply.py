@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol
 
 from gateway.calls import EngineCall, RelayOptions
 from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
 from gateway.reported import JsonScanner, OpaqueScanner
+from gateway.source import Source
 from gateway.sse import SseScanner
 from scheduling.core.usage import Usage
 
@@ -16,19 +16,6 @@ EXCERPT_BYTES = 64 * 1024  # of an engine's error body
 PASSED_HEADERS = frozenset({b"content-type", b"content-length", b"retry-after", b"content-disposition"})
 EVENT_STREAM = b"text/event-stream"
 JSON = b"json"
-
-
-class Source(Protocol):
-    """What an answer needs of the connection it comes from."""
-
-    def pause(self) -> None:
-        """Read no more until ``resume``."""
-
-    def resume(self) -> None:
-        """Read on."""
-
-    def abort(self) -> None:
-        """Close at once; the engine sees it."""
 
 
 class Reply:
@@ -41,7 +28,7 @@ class Reply:
 
     __slots__ = (
         "_began", "_chunks", "_ended", "_failure", "_feed", "_head", "_on_first_token", "_options",
-        "_paused", "_quiet_since", "_scanner", "_sink", "_source", "_taken", "_unread", "_usage",
+        "_paused", "_peeking", "_quiet_since", "_scanner", "_sink", "_source", "_taken", "_unread", "_usage",
         "_waiter", "backend", "call", "coding", "content_length", "content_type", "heard", "load",
         "status", "streamed",
     )  # fmt: skip
@@ -79,6 +66,7 @@ class Reply:
         self._taken = False  # a byte of it was handed on
         self._ended = False
         self._paused = False
+        self._peeking = False  # it is us who want more than lies unread
         self._quiet_since = 0.0
 
     # -- for whoever passes the answer on
@@ -133,8 +121,12 @@ class Reply:
 
     async def peek(self, size: int) -> bytes:
         """Wait for ``size`` bytes or the end, however it comes; the bytes stay unread."""
-        while self._unread < size and not (self.whole or self._paused or self._failure):
-            await self._change()
+        self._peeking = True
+        try:
+            while self._unread < size and not (self.whole or self._paused or self._failure):
+                await self._change()
+        finally:
+            self._peeking = False
         return b"".join(self._chunks)
 
     def begun_with(self, size: int) -> bytes | None:
@@ -205,7 +197,8 @@ class Reply:
         elif self.content_type and not call.measures_tokens and JSON not in self.content_type.lower():
             self._scanner = OpaqueScanner()
         else:
-            self._scanner = JsonScanner(self._usage, measures_tokens=call.measures_tokens)
+            sized = self.content_length is not None
+            self._scanner = JsonScanner(self._usage, measures_tokens=call.measures_tokens, is_sized=sized)
         self._feed = self._scanner.feed
 
     def on_body(self, data: bytes) -> None:
@@ -257,7 +250,7 @@ class Reply:
         While bytes lie unread the client is the slow one, and the engine is
         not blamed.
         """
-        if self._began and (self.heard or self._unread):
+        if self._began and (self.heard or (self._unread and not self._peeking)):
             self.heard = False
             self._quiet_since = now
             return
