@@ -58,5 +58,8 @@ def _answer(kind: str, request_id: str, who: str) -> object:
     """What the gateway that holds the request said. Raises Missing when none does."""
     result = selectors.command_result(services.send_command(kind, request_id, by=who).pk)
     if result is None or not result.get("done"):
-        raise Missing(f"No gateway has a waiting request {request_id!r}: it may have run or ended by now.")
+        raise Missing(
+            f"No gateway has a waiting request {request_id!r}: it may have run or ended by now. "
+            "A request is asked for by its x-fairlane-request-id."
+        )
     return result

@@ -15,7 +15,7 @@ from secrets import token_hex
 from typing import Any, TypeVar
 
 from django.db import connection, transaction
-from django.db.models import F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Case, F, IntegerField, Max, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.utils import timezone
 
 from gateway.batches.models import Batch
@@ -79,7 +79,8 @@ def claim(host: str, at_once: int, for_s: float) -> Claim | None:
     """The batch that is due next, unless this host runs as many as it may; None when there is none.
 
     Tenants take turns: the one that was served longest ago is next, and of
-    its batches the oldest.
+    its batches the oldest, but first those that need no engine: files to be
+    checked, and batches to be ended. An older batch may take hours.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -96,7 +97,16 @@ def claim(host: str, at_once: int, for_s: float) -> Claim | None:
     return Claim(batch, for_s)
 
 
+def is_behind(batch: Batch) -> bool:
+    """Whether an older batch of its tenant is to ask its lines first."""
+    elders = Batch.objects.filter(tenant_id=batch.tenant_id, id__lt=batch.pk)
+    return elders.filter(status=Batch.Status.IN_PROGRESS).exists()
+
+
 def _due(now: datetime) -> QuerySet[Batch]:
+    asks = Case(
+        When(status=Batch.Status.IN_PROGRESS, then=Value(1)), default=Value(0), output_field=IntegerField()
+    )
     others = Batch.objects.filter(tenant=OuterRef("tenant")).order_by().values("tenant")
     return (
         Batch.objects.filter(status__in=Batch.OPEN)
@@ -104,7 +114,7 @@ def _due(now: datetime) -> QuerySet[Batch]:
         .filter(Q(not_before=None) | Q(not_before__lte=now) | Q(expires_at__lte=now))
         .select_related("tenant", "api_token")
         .annotate(tenant_served_at=Subquery(others.annotate(last=Max("served_at")).values("last")))
-        .order_by(F("tenant_served_at").asc(nulls_first=True), "id")
+        .order_by(F("tenant_served_at").asc(nulls_first=True), asks, "id")
     )
 
 

@@ -99,6 +99,9 @@ def stopping() -> bool:
 def _advance(claim: Claim, options: Options) -> None:
     if claim.batch.status == Batch.Status.VALIDATING:
         _validate(claim, options)
+        if claim.batch.status == Batch.Status.IN_PROGRESS and claims.is_behind(claim.batch):
+            claim.release()
+            return
     batch = claim.batch
     if batch.status == Batch.Status.IN_PROGRESS and timezone.now() < batch.expires_at and not batch.errors:
         _ask(claim, options)

@@ -7,11 +7,16 @@ import re
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.auth.tokens import default_token_generator
+from django.utils import timezone
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 from playwright.sync_api import expect
 
 from tests import scenes
+from tests.fakes.usage import save, used
+
+WIDER_TABLES = """[...document.querySelectorAll(".scroll")]
+    .filter(box => box.scrollWidth > box.clientWidth).map(box => box.innerText)"""
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True, serialized_rollback=True)]
 
@@ -120,6 +125,7 @@ def test_the_theme_is_dark_when_asked_for(open_page):
 
 
 def test_no_page_is_wider_than_a_phone(open_page):
+    save(used("a", "greedy", scenes.MODEL, timezone.now()))
     page = open_page("/", viewport={"width": 400, "height": 800})
     for address in (
         "/",
@@ -134,3 +140,4 @@ def test_no_page_is_wider_than_a_phone(open_page):
     ):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth") <= 400, address
+        assert page.evaluate(WIDER_TABLES) == [], address

@@ -20,7 +20,7 @@ VERBS = {
 
 
 class Command(BaseCommand):
-    help = "Explain or steer one waiting request, by the x-request-id that its client was told."
+    help = "Explain or steer one waiting request, by the x-fairlane-request-id that its client was told."
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
@@ -34,7 +34,8 @@ class Command(BaseCommand):
         result = selectors.command_result(services.send_command(VERBS[verb][0], request_id, by=BY).pk)
         if result is None or not result.pop("done", False):
             raise CommandError(
-                f"No gateway has a waiting request {request_id!r}: it may have run or ended by now."
+                f"No gateway has a waiting request {request_id!r}: it may have run or ended by now. "
+                "A request is asked for by its x-fairlane-request-id."
             )
         if options["json"]:
             self.stdout.write(json.dumps({"request_id": request_id, "verb": verb, **result}))

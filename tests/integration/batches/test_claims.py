@@ -45,6 +45,21 @@ def test_tenants_take_turns_however_many_batches_one_has():
     assert served == [many[0].pk, one.pk, many[0].pk, one.pk]
 
 
+def test_files_are_checked_and_batches_ended_before_an_older_batch_goes_on():
+    old = make_batch("chat")
+    new, cancelled = make_batch("chat", "validating"), make_batch("chat", "cancelling")
+
+    served = []
+    for _ in range(3):
+        taken = claim()
+        served.append(taken.batch.pk)
+        if taken.batch.pk != old.pk:
+            Batch.objects.filter(pk=taken.batch.pk).update(status="cancelled")
+        taken.release()
+
+    assert served == [new.pk, cancelled.pk, old.pk]
+
+
 def test_a_host_runs_so_many_at_once_and_another_host_its_own():
     batches = [make_batch("chat") for _ in range(3)]
 

@@ -39,6 +39,21 @@ async def test_a_slice_ends_and_the_next_goes_on_where_it_was(valkey, knobs):
     assert await read(UsageRecord.objects.count) == 24
 
 
+async def test_a_wrong_file_is_told_at_once_and_a_right_one_waits_behind_the_older_batch(valkey, knobs):
+    knobs["FAIRLANE_BATCH_SLICE_S"] = 0.4
+    async with batch_scene("chat", time_scale=8) as scene:
+        old = await scene.batch("chat", *[line(f"row-{n}", **SLOW) for n in range(24)])
+        await slices(scene, knobs, most=1)
+        wrong = await scene.batch("chat", {"custom_id": "a"})
+        right = await scene.batch("chat", line("a"))
+        await slices(scene, knobs, most=2)
+        found = {batch.public_id: batch for batch in await read(lambda: list(Batch.objects.all()))}
+
+    assert [found[each.id].status for each in (old, wrong, right)] == ["in_progress", "failed", "in_progress"]
+    assert found[right.id].done == 0
+    assert found[right.id].claim == ""
+
+
 async def test_a_cancelled_batch_sends_nothing_more_and_keeps_what_it_has(valkey, knobs):
     asked = [line(f"row-{n}", **SLOW) for n in range(60)]
     async with batch_scene("chat", time_scale=8) as scene:
