@@ -217,32 +217,26 @@ class GatewayProtocol(HttpToolsProtocol):
             self.send_400_response(message)
         except httptools.HttpParserUpgrade as upgrade:
             if self._is_offer:
-                self._pass_over_offer()
-                return data[upgrade.args[0] :]
+                return self._without_offer() + data[upgrade.args[0] :]
             self.handle_websocket_upgrade()
         return None
 
-    def _pass_over_offer(self) -> None:
-        """Read the head once more without the offer: the parser took it for the end of HTTP, and of the body.
+    def _without_offer(self) -> bytes:
+        """The head, to be read once more: the parser took the offer for the end of HTTP, and of the body.
 
         Java's own client offers HTTP/2 with each first request.
         """
-        start = b"%b %b HTTP/%b" % (
-            self.parser.get_method(),
-            self.url,
-            self.parser.get_http_version().encode(),
-        )
-        lines = [start]
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
         for name, value in self.headers:
             words = value.split(b",") if name == b"connection" else [value]
             if name not in OFFERS:
-                lines.append(
-                    name + b": " + b",".join(each for each in words if each.strip().lower() not in OFFERS)
-                )
+                kept = b",".join(each for each in words if each.strip().lower() not in OFFERS)
+                lines.append(b"%b: %b" % (name, kept))
         self._is_offer = False
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
-        self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
+        return b"\r\n".join([*lines, b"", b""])
 
     def _unset_keepalive_if_required(self) -> None:
         """Nothing: the timer runs on."""

@@ -229,3 +229,12 @@ async def test_many_offers_at_once_are_as_many_requests():
         data = await asyncio.wait_for(read_all(reader), 5)
         writer.close()
     assert data.count(b"HTTP/1.1 200 OK") == len(engines[0].asked) == 6
+
+
+async def test_an_offer_with_a_bad_address_is_a_400():
+    async with gateway(never, protocol=protocol) as (served, _):
+        reader, writer = await connect(served)
+        writer.write(b"GET http://[::1 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")
+        data = await asyncio.wait_for(read_all(reader), 5)
+        writer.close()
+    assert data.startswith(b"HTTP/1.1 400")
