@@ -156,7 +156,7 @@ def _wanted(visit: Visit, body: bytes) -> Wanted:
     _check_metadata(new.metadata or {})
     settings = visit.gateway.settings
     kept_s = (
-        keep_s(new.output_expires_after.seconds, settings)
+        keep_s(new.output_expires_after.seconds, settings, "output_expires_after")
         if new.output_expires_after
         else settings.file_keep_s
     )

@@ -220,9 +220,7 @@ class Account:
         limit = scope.limits.get(kind)
         if not limit:
             return None
-        backlog_us = self.allowances[kind].whole_at_us - now_us
-        if backlog_us <= 0:
-            return Left(limit, limit, 0)
+        backlog_us = self.allowances[kind].backlog_us(now_us)
         return Left(limit, max(0, MINUTE_US - backlog_us) * limit // MINUTE_US, in_ms(backlog_us))
 
 
