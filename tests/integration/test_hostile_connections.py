@@ -126,7 +126,7 @@ async def test_whoever_runs_hears_its_client_leave_when_another_request_follows(
         await until(lambda: in_flight(served) == 0)
         await until(lambda: len(served.gateway.pulse) == 0)
         assert len(engines[0].asked) == 1
-        assert not served.server.server_state.tasks
+        await until(lambda: not served.server.server_state.tasks)
 
 
 async def test_a_websocket_leaves_no_timer_behind():
