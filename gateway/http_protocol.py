@@ -14,12 +14,14 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.client import notice_vanishing
 from gateway.direct_client import DirectClient
 
 RELAYED = re.compile(rb"/v1/[A-Za-z0-9/._-]+")  # nothing to decode, and no query
+OFFERS = (b"upgrade", b"http2-settings")  # of another protocol, and what belongs to that
 AHEAD = 8  # requests that are read before the one that runs is answered; while none is, no end is heard
 
 Serve = Callable[[Mapping[str, Any], DirectClient], Coroutine[Any, Any, None]]
@@ -40,6 +42,7 @@ class GatewayProtocol(HttpToolsProtocol):
         self._serve = serve
         self._running: DirectClient | None = None
         self._asgi_cycle: Any = None  # uvicorn's that was started last
+        self._is_offer = False  # the request that is read offers a protocol that is not spoken here
         self._free_since_s: float | None = self.loop.time()
 
     # -- asyncio.Protocol
@@ -52,7 +55,9 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came. A request begins to be served when those of its head are read."""
-        super().data_received(data)
+        rest: bytes | None = data
+        while rest is not None:
+            rest = self._feed(rest)
         running = self._running
         if running is not None and running.work is None and not self.transport.is_closing():
             self._start(running)
@@ -85,6 +90,9 @@ class GatewayProtocol(HttpToolsProtocol):
         """The head is read: which way does the request go?"""
         self._free_since_s = None
         headers = self.headers
+        if self.parser.should_upgrade() and not self._should_upgrade():
+            self._is_offer = True
+            return
         by_name = dict(headers)
         self.expect_100_continue = by_name.get(b"expect", b"").lower() == b"100-continue"
         if not self._is_relayed():
@@ -117,6 +125,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A request's body is whole."""
+        if self._is_offer:
+            return
         if isinstance(self.cycle, DirectClient):
             self.cycle.took_all()
             if self.flow.read_paused and not self.pipeline:
@@ -197,6 +207,36 @@ class GatewayProtocol(HttpToolsProtocol):
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
         super().handle_websocket_upgrade()
+
+    def _feed(self, data: bytes) -> bytes | None:
+        """Have bytes parsed; what remains of them when a request began that offers another protocol."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.logger.warning(message := "Invalid HTTP request received.")
+            self.send_400_response(message)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._is_offer:
+                return self._without_offer() + data[upgrade.args[0] :]
+            self.handle_websocket_upgrade()
+        return None
+
+    def _without_offer(self) -> bytes:
+        """The head, to be read once more: the parser took the offer for the end of HTTP, and of the body.
+
+        Java's own client offers HTTP/2 with each first request.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        for name, value in self.headers:
+            words = value.split(b",") if name == b"connection" else [value]
+            if name not in OFFERS:
+                kept = b",".join(each for each in words if each.strip().lower() not in OFFERS)
+                lines.append(b"%b: %b" % (name, kept))
+        self._is_offer = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
+        return b"\r\n".join([*lines, b"", b""])
 
     def _unset_keepalive_if_required(self) -> None:
         """Nothing: the timer runs on."""

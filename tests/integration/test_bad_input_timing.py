@@ -59,7 +59,8 @@ async def test_headers_that_stall_or_drip_are_a_408_and_the_end_of_the_connectio
         answer = await read_answer(reader)
         took_s = monotonic() - began
         dripping.cancel()
-        assert await reader.read() == b""
+        with suppress(ConnectionResetError):  # what still dripped may be answered so
+            assert await reader.read() == b""
         writer.close()
         await assert_nothing_is_held(served)
     assert (answer.status, answer.error["code"]) == (408, "headers_timeout")

@@ -10,8 +10,8 @@ import pytest
 
 from config.protocol import BoundedGatewayHttp, HeadBounds
 from gateway import direct_client
-from tests.fakes.faulty import CHUNKED_HEAD, chunk
-from tests.fakes.faulty_gateway import BODY, CHAT, EVENT, SECRET, STREAM, gateway, in_flight, queued
+from tests.fakes.faulty import CHUNKED_HEAD, chunk, says
+from tests.fakes.faulty_gateway import BODY, CHAT, EVENT, SECRET, STREAM, WHOLE, gateway, in_flight, queued
 from tests.fakes.waiting import until
 
 BOUNDS = HeadBounds(read_s=5.0, size_bytes=16 * 1024, headers=100, connections=50)
@@ -126,7 +126,7 @@ async def test_whoever_runs_hears_its_client_leave_when_another_request_follows(
         await until(lambda: in_flight(served) == 0)
         await until(lambda: len(served.gateway.pulse) == 0)
         assert len(engines[0].asked) == 1
-        assert not served.server.server_state.tasks
+        await until(lambda: not served.server.server_state.tasks)
 
 
 async def test_a_websocket_leaves_no_timer_behind():
@@ -199,3 +199,42 @@ async def test_an_early_refusal_is_whole_and_what_follows_its_body_is_answered(p
     assert first.startswith(b"HTTP/1.1 401")
     assert second.startswith(b"HTTP/1.1 400")
     assert b"x-request-id: second" in second
+
+
+async def test_an_offer_of_another_protocol_is_passed_over_and_the_connection_goes_on():
+    """As Java's own client offers HTTP/2 with its first request."""
+    offer = (
+        "connection: upgrade, http2-settings",
+        "upgrade: h2c",
+        "http2-settings: AAMAAABkAAQAoAAAAAIAAAAA",
+    )
+    async with gateway(says(WHOLE), protocol=protocol) as (served, engines):
+        reader, writer = await connect(served)
+        for headers in (offer, (), offer):
+            asked = asks(CHAT, BODY, *headers)
+            writer.write(asked[:-20])
+            await asyncio.sleep(0.01)
+            writer.write(asked[-20:])
+            answer = await asyncio.wait_for(reader.readuntil(b"}}"), 5)
+            assert answer.startswith(b"HTTP/1.1 200")
+        writer.close()
+        assert [json.loads(each.body)["messages"] for each in engines[0].asked] == [BODY["messages"]] * 3
+
+
+async def test_many_offers_at_once_are_as_many_requests():
+    offer = ("connection: upgrade", "upgrade: h2c")
+    async with gateway(says(WHOLE), protocol=protocol) as (served, engines):
+        reader, writer = await connect(served)
+        writer.write(asks(CHAT, BODY, *offer) * 5 + asks(CHAT, BODY, "connection: close"))
+        data = await asyncio.wait_for(read_all(reader), 5)
+        writer.close()
+    assert data.count(b"HTTP/1.1 200 OK") == len(engines[0].asked) == 6
+
+
+async def test_an_offer_with_a_bad_address_is_a_400():
+    async with gateway(never, protocol=protocol) as (served, _):
+        reader, writer = await connect(served)
+        writer.write(b"GET http://[::1 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n")
+        data = await asyncio.wait_for(read_all(reader), 5)
+        writer.close()
+    assert data.startswith(b"HTTP/1.1 400")

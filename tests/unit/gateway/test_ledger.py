@@ -136,6 +136,19 @@ def test_a_model_and_an_api_token_may_have_limits_of_their_own():
         doors.reserve()
 
 
+def test_a_changed_limit_holds_from_the_next_request_on():
+    one = door(refusing=["requests_per_minute"], requests_per_minute=1000)
+    with one.reserve():
+        one.rule = replace(one.rule, quotas=MappingProxyType({"requests_per_minute": 0}))
+        with pytest.raises(RateLimited):
+            one.reserve()
+        one.rule = replace(one.rule, quotas=MappingProxyType({}))
+        with one.reserve():
+            one.caller = replace(one.caller, quotas={"queued": 0})
+            with pytest.raises(QueueFull):
+                one.reserve()
+
+
 def test_a_requeued_request_counts_as_waiting_again():
     doors = door(queued=1)
     with doors.reserve() as reservation:

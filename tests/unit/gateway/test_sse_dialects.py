@@ -25,6 +25,20 @@ def events(made) -> bytes:
     return b"".join(event(data, name=name) for name, data in made)
 
 
+ECHO = {
+    "tools": [{"parameters": {"properties": {"error": {"type": "string"}, "object": {"object": "error"}}}}],
+    "metadata": {"error": "none", "usage": {"input_tokens": 0, "output_tokens": 0}},
+}
+
+
+def repeating(made):
+    """The same events, whose responses repeat what their client sent."""
+    return (
+        (name, {**data, "response": {**data["response"], **ECHO}} if "response" in data else data)
+        for name, data in made
+    )
+
+
 STREAMS = {
     "vLLM, messages": (recorded("vllm_0.32.0_messages_stream.txt"), Usage(11, 0, 8, estimated=False)),
     "vLLM, responses": (recorded("vllm_0.32.0_responses_stream.txt"), Usage(11, 0, 8, estimated=False)),
@@ -39,6 +53,7 @@ STREAMS = {
     "messages, cached": (events(message_events(ASKED)), Usage(12, 8, 4, estimated=False)),
     "messages, a tool": (events(message_events(WITH_TOOL)), Usage(12, 8, 4, estimated=False)),
     "responses": (events(response_events(ASKED)), Usage(12, 8, 4, estimated=False)),
+    "responses, repeating": (events(repeating(response_events(ASKED))), Usage(12, 8, 4, estimated=False)),
     "responses, a tool": (events(response_events(WITH_TOOL)), Usage(12, 8, 4, estimated=False)),
 }
 
@@ -67,6 +82,7 @@ def test_the_facts_do_not_depend_on_where_the_bytes_are_cut(name: str) -> None:
         assert scan.usage == whole.usage, cut
         assert scan.first_tokens == 1, cut
         assert scan.scanner.done, cut
+        assert not scan.scanner.errored, cut
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -110,24 +126,6 @@ def test_until_usage_comes_each_piece_of_an_answer_counts_as_a_token_and_nothing
 
     assert Scan(without_end).usage.completion_tokens == len(WORDS)
     assert Scan(broken_off).usage.completion_tokens == len(WORDS)
-
-
-ECHO = {
-    "tools": [{"parameters": {"properties": {"error": {"type": "string"}, "object": {"object": "error"}}}}],
-    "metadata": {"error": "none", "usage": {"input_tokens": 0, "output_tokens": 0}},
-}
-
-
-def test_what_a_response_repeats_of_its_request_is_no_error() -> None:
-    made = [
-        (name, {**data, "response": {**data["response"], **ECHO}} if "response" in data else data)
-        for name, data in response_events(ASKED)
-    ]
-    scan = Scan(events(made))
-
-    assert not scan.scanner.errored
-    assert scan.scanner.done
-    assert scan.usage == Usage(12, 8, 4, estimated=False)
 
 
 @pytest.mark.parametrize("before", [0, 600_000, 2_000_000])
