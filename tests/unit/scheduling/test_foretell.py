@@ -71,6 +71,16 @@ def test_whatever_the_order_a_newcomer_stands_where_it_then_stands(fairness):
     assert foretold == machine.position("acme-3", 0) == 4
 
 
+@pytest.mark.parametrize("fairness", FAIRNESS)
+def test_others_have_their_turns_between_those_of_a_newcomers_own_line(fairness):
+    machine = busy(*(f"{tenant}-{n}" for n in range(4) for tenant in ("acme", "beta")), fairness=fairness)
+    foretold = place(machine, "acme")
+
+    machine.submit(ticket("acme-4"), 0)
+
+    assert foretold == machine.position("acme-4", 0) > 7
+
+
 def test_first_come_first_served_puts_everybody_last():
     assert place(busy("acme-0", "acme-1", fairness="fifo"), "beta") == 3
 
