@@ -34,8 +34,8 @@ class Watched(Scheduler):
         super().__init__(pool, policy)
         self.given, self.largest, self.since = {}, {}, {}
 
-    def _seat(self, entry, gate, now_ms):
-        event = super()._seat(entry, gate, now_ms)
+    def _seated(self, entry, gate, now_ms):
+        event = super()._seated(entry, gate, now_ms)
         tenant, unit = entry.ticket.tenant, self._unit(entry.ticket)
         self.given[tenant] = self.given.get(tenant, 0) + unit
         self.largest[tenant] = max(self.largest.get(tenant, 0), unit)
