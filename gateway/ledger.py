@@ -152,10 +152,16 @@ class Ledger:
         )
         if isinstance(verdict, Denied):
             raise _refusal(verdict, self._place_in_ms(verdict.key))
-        lines = [self._lines.setdefault(scope.key, Pace()) for scope in scopes if QUEUED in scope.limits]
+        lines = [self._line(scope.key) for scope in scopes if scope.most_queued is not None]
         if isinstance(verdict, WaitUntil):
             return Reservation(self, verdict.granted, record, lines, verdict.not_before_ms)
         return Reservation(self, verdict, record, lines)
+
+    def _line(self, key: Key) -> Pace:
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Pace()
+        return line
 
     def _place_in_ms(self, key: Key) -> int | None:
         """About how long until a request leaves this full line, and so leaves a place in it."""
