@@ -118,6 +118,11 @@ class Ledger:
             await self._bygone.known(scopes)
         return scopes
 
+    def scopes_at_hand(self, tenant: TenantRule, caller: Caller, model: str) -> Sequence[Scope] | None:
+        """What ``scopes`` would give without waiting, as nearly always; None when it would wait."""
+        scopes = self._scopes_of(tenant, caller, model)
+        return scopes if self._bygone is None or self._bygone.knows(scopes) else None
+
     async def all_scopes(self, tenant: TenantRule, caller: Caller) -> Sequence[Scope]:
         """Whose quotas any request of the caller may fall under, once it is known what was used of them.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Protocol
 
 from gateway.calls import EngineCall, RelayOptions
 from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
 from gateway.reported import JsonScanner, OpaqueScanner
+from gateway.source import Source
 from gateway.sse import SseScanner
 from scheduling.core.usage import Usage
 
@@ -18,25 +18,10 @@ EVENT_STREAM = b"text/event-stream"
 JSON = b"json"
 
 
-class Source(Protocol):
-    """What an answer needs of the connection it comes from."""
-
-    def pause(self) -> None:
-        """Read no more until ``resume``."""
-
-    def resume(self) -> None:
-        """Read on."""
-
-    def abort(self) -> None:
-        """Close at once; the engine sees it."""
-
-
 class Reply:
     """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good byte.
 
-    ``load`` is the engine's ORCA
-    report, empty when it sent none. Iteration waits without a task or a
-    timer of its own.
+    ``load`` is the engine's ORCA report, empty when it sent none. Iteration waits without a task or a timer.
     """
 
     __slots__ = (
@@ -143,6 +128,14 @@ class Reply:
             return None
         chunks = self._chunks
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def at_once(self) -> bytes | None:
+        """The whole body, if it has come and none of it was handed on; None: iterate."""
+        if self._taken or not self.whole:
+            return None
+        body = self.begun_with(0)
+        self._chunks, self._unread, self._taken = [], 0, True
+        return body
 
     @property
     def whole(self) -> bool:

@@ -105,7 +105,9 @@ class Gateway:
         if job.fallbacks and not self.dispatcher.serves(job.pool, job.model):
             job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
         tenant = policy.tenants.get(caller.tenant) or TenantRule(caller.tenant)
-        scopes = await self._ledger.scopes(tenant, caller, job.model)
+        scopes = self._ledger.scopes_at_hand(tenant, caller, job.model)
+        if scopes is None:
+            scopes = await self._ledger.scopes(tenant, caller, job.model)
         with Work(job, caller, client, self.books, self.dispatcher) as work:
             while True:
                 try:
