@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,16 @@ from config import embedded, launch, other_user, postgres, reach, running, serve
 from config.celery import CONTROL, JOBS, app
 from config.programs import Listen
 from config.trouble import Trouble
+from gateway import retention
+from gateway.journal import REJECTED
 from scheduling.control_bus import TICKED
 
 OK, FAILED, OFF = "ok", "failed", "off"
 PYTHON_AT_LEAST = (3, 11)
 PING_S = 2.0  # how long workers may take to answer
 TICK_IS_OLD_S = 15.0
+FREE_BYTES_AT_LEAST = 256 * 1024 * 1024  # a gateway that cannot write its journal takes no requests
+MIGRATED = "all migrations applied"
 START = "Start the product: `make run`."
 SEE_SERVE = "`serve` starts it again by itself; what it printed says why it ended."
 
@@ -44,12 +51,16 @@ def examine(data: Path, listen: Listen) -> Iterator[Check]:
     for name, look in _packages():
         yield _tried(name, look)
     yield _tried("data folder", lambda: _folder(data))
+    yield _tried("journal", lambda: journal(data / "journal"))
     there = running.read(data)
     if there is None:
         yield _tried("ports", lambda: _ports(listen))
     with ExitStack() as stack:
         yield _tried("embedded servers", lambda: _servers(stack, data))
-        yield _tried("PostgreSQL", _postgres)
+        database = _tried("PostgreSQL", _postgres)
+        yield database
+        if database.detail.endswith(MIGRATED):
+            yield _tried("usage records", usage_months)
         bus = _tried("Valkey", reach.valkey)
         yield bus
         if there is None:
@@ -101,6 +112,31 @@ def _folder(data: Path) -> str:
     return str(data)
 
 
+def journal(folder: Path) -> str:
+    """Whether requests can be written down before they run, and how much waits there for PostgreSQL."""
+    if not folder.exists():
+        return f"{folder} is made by the first start"
+    if (folder / REJECTED).exists():
+        raise Trouble(
+            f"{folder / REJECTED} holds usage records that PostgreSQL refused for ever. "
+            "The gateway's log says why; move the file away when they are dealt with."
+        )
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            free_bytes = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise Trouble(
+            f"{folder} cannot be written: {error.strerror}. Without it no request is taken."
+        ) from None
+    if free_bytes < FREE_BYTES_AT_LEAST:
+        raise Trouble(
+            f"the disk of {folder} has {free_bytes >> 20} MiB left. "
+            "Make room: when it is full, no request is taken."
+        )
+    waiting_bytes = sum(path.stat().st_size for path in folder.glob("*.jsonl"))
+    return f"{folder} holds {waiting_bytes:,} bytes"
+
+
 def _ports(listen: Listen) -> str:
     launch.check_ports(listen)
     return f"{listen.host} {listen.port} is free"
@@ -116,7 +152,19 @@ def _postgres() -> str:
     executor = MigrationExecutor(connection)
     if missing := executor.migration_plan(executor.loader.graph.leaf_nodes()):
         return f"{version}; {len(missing)} migrations come with the next start"
-    return f"{version}, all migrations applied"
+    return f"{version}, {MIGRATED}"
+
+
+def usage_months() -> str:
+    """Whether this month's records and the next one's have a partition of their own."""
+    made, now = retention.months(), datetime.now(UTC)
+    for month in (retention.month_after(now, 0), retention.month_after(now, 1)):
+        if month not in made:
+            raise Trouble(
+                f"{month:%Y-%m} has no partition. Records are kept in {retention.REST} meanwhile; "
+                "the jobs worker makes months four times a day: see that it and beat run."
+            )
+    return f"partitions are made up to {made[-1]:%Y-%m}"
 
 
 def _web(there: running.Running) -> Check:

@@ -46,7 +46,7 @@ class GatewayDoors:
         path = scope["path"]
         if path == openapi.PATH:
             await openapi.serve_document(scope, receive, send)
-        elif path.startswith("/v1/"):
+        elif path.startswith("/v1/") or path == "/v1":
             await self._v1(scope, receive, send)
         elif path in HEALTH:
             await self._health(scope, receive, send)

@@ -23,6 +23,15 @@ from gateway.headers import RequestId
 from gateway.http_protocol import GatewayProtocol
 from gateway.input_errors import HeadersTooLarge, HeadersTooSlow, Malformed, TooManyConnections
 
+
+class _NotKept(list[tuple[bytes, bytes]]):
+    """Trailers: nobody here reads them, so they are not kept."""
+
+    def append(self, header: tuple[bytes, bytes]) -> None:
+        """Forget it."""
+
+
+NOT_KEPT = _NotKept()
 LINGER_S = 5.0  # for the rest of a body that was refused: to close at once would lose the answer on its way
 
 
@@ -54,8 +63,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._bounds = bounds
         self._deadline: TimerHandle | None = None
         self._in_head = True  # the next byte belongs to the headers of a request
-        self._in_body = False
-        self._part_bytes = 0  # of headers that are not whole yet
+        self._in_body = self._heard_body = False
+        self._part_bytes = 0  # of headers, or of trailers, that are not whole yet
         self._data_bytes = 0  # of what was read last
         self._why: Refused | None = None
 
@@ -75,15 +84,20 @@ class BoundedHttp(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of one request, or of a part of it, or of several."""
         self._data_bytes = len(data)
+        self._heard_body = False
         super().data_received(data)
         if self._in_head:
             self._wait_for_rest(len(data))
-        elif self._deadline is not None:
+            return
+        if self._deadline is not None:
             self._forget_deadline()
+        if self._in_body:
+            self._bound_trailers(len(data))
 
     def on_message_begin(self) -> None:
         """A request begins."""
         self._in_head = True
+        self._part_bytes = 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -95,6 +109,13 @@ class BoundedHttp(HttpToolsProtocol):
             raise self._why
         self._in_head, self._in_body = False, True
         super().on_headers_complete()
+        if not self.parser.should_upgrade():
+            self.headers = NOT_KEPT
+
+    def on_body(self, body: bytes) -> None:
+        """Bytes of a request's body."""
+        self._heard_body = True
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A request is whole."""
@@ -106,6 +127,13 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_response_complete()
         if self._in_body and (cycle := self.cycle) is not None and cycle.response_complete:
             self.loop.call_later(LINGER_S, self._stop_lingering, cycle)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over, unless the answer to an earlier request is still on its way."""
+        if (cycle := self.cycle) is not None and not cycle.response_complete:
+            self.transport.abort()
+        else:
+            super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn's parser gave up."""
@@ -119,6 +147,12 @@ class BoundedHttp(HttpToolsProtocol):
             self._refuse(HeadersTooLarge())
         elif self._deadline is None:
             self._deadline = self.loop.call_later(self._bounds.read_s, self._too_slow)
+
+    def _bound_trailers(self, more_bytes: int) -> None:
+        """What comes in a body and is none of it are chunks' heads, or trailers without an end."""
+        self._part_bytes = 0 if self._heard_body else self._part_bytes + more_bytes
+        if self._part_bytes > self._bounds.size_bytes:
+            self._refuse(HeadersTooLarge())
 
     def _forget_deadline(self) -> None:
         self._part_bytes = 0
@@ -145,7 +179,11 @@ class BoundedHttp(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         cycle: Any = self.cycle
-        if cycle is not None and not cycle.response_complete and (not self._in_body or _has_begun(cycle)):
+        if cycle is not None and cycle.response_complete and self._in_body:
+            self.transport.close()  # it has its answer, before its body was whole
+            return
+        is_due = cycle is not None and not cycle.response_complete
+        if is_due and (self.pipeline or not self._in_body or _has_begun(cycle)):
             self.transport.abort()
             return
         path = getattr(self, "url", b"").partition(b"?")[0].decode("latin-1")

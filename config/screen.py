@@ -47,9 +47,9 @@ def command() -> str:
 def _where(listen: Listen) -> str:
     return (
         "Fairlane is up. Ctrl-C stops everything.\n\n"
-        f"  Console   {listen.console_url}\n"
-        f"  API       {listen.gateway_url}/v1\n"
-        f"  API docs  {listen.console_url}/api/v1/docs"
+        f"  Console      {listen.console_url}\n"
+        f"  API          {listen.gateway_url}/v1, described at {listen.console_url}/api/v1/data-plane/docs\n"
+        f"  Control API  {listen.console_url}/api/v1, described at {listen.console_url}/api/v1/docs"
     )
 
 

@@ -97,6 +97,8 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self.close(SIGNED_OUT)
         except* TimeoutError:
             await self.close(TRY_LATER)
+        except* OSError:
+            pass  # the browser left between two frames: what ASGI servers raise then
         except* Exception:
             log.exception("A live socket failed")
             await self.close(TRY_LATER)

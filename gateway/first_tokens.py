@@ -47,11 +47,11 @@ class FirstTokens:
         """Give the seat back, and raise QueueTimeout, when a client will not see its first token."""
         if patience_ms is None:
             return
-        left_s = (ticket.queued_ms + patience_ms) / 1000 - self._now_s()
-        best_s = self.best_s(ticket.model)
-        if left_s < best_s:
+        left_ms = ticket.queued_ms + patience_ms - self._now_s() * 1000
+        best_ms = self.best_s(ticket.model) * 1000
+        if left_ms < best_ms:
             lease.refund = True
             raise QueueTimeout(
-                f"The request's own deadline is {max(0.0, left_s):.1f} s away, and {ticket.model} needs"
-                f" {best_s:.1f} s to its first token at its best of late. It was not sent to an engine."
+                f"The request's own deadline is {max(0.0, left_ms):.0f} ms away, and {ticket.model} needs"
+                f" {best_ms:.0f} ms to its first token at its best of late. It was not sent to an engine."
             )

@@ -39,6 +39,7 @@ class GatewayProtocol(HttpToolsProtocol):
         super().__init__(**options)
         self._serve = serve
         self._running: DirectClient | None = None
+        self._asgi_cycle: Any = None  # uvicorn's that was started last
         self._free_since_s: float | None = self.loop.time()
 
     # -- asyncio.Protocol
@@ -58,8 +59,9 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed, by whomever."""
-        if isinstance(self.cycle, DirectClient):
-            self.cycle = None
+        self.cycle = (
+            self._asgi_cycle
+        )  # uvicorn tells the one that came last, which may not be the one that runs
         super().connection_lost(exc)
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
@@ -117,6 +119,8 @@ class GatewayProtocol(HttpToolsProtocol):
         """A request's body is whole."""
         if isinstance(self.cycle, DirectClient):
             self.cycle.took_all()
+            if self.flow.read_paused and not self.pipeline:
+                self.flow.resume_reading()  # for its end to be heard
         else:
             super().on_message_complete()
 
@@ -188,6 +192,12 @@ class GatewayProtocol(HttpToolsProtocol):
         else:
             self._watch(self.timeout_keep_alive - free_s)
 
+    def handle_websocket_upgrade(self) -> None:
+        """The connection is another protocol's from now on."""
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+        super().handle_websocket_upgrade()
+
     def _unset_keepalive_if_required(self) -> None:
         """Nothing: the timer runs on."""
 
@@ -196,6 +206,7 @@ class GatewayProtocol(HttpToolsProtocol):
             self._running = cycle
             self._start(cycle)
         else:
+            self._asgi_cycle = cycle
             super()._start_asgi_task(cycle, app)
 
     def _start(self, client: DirectClient) -> None:
@@ -221,3 +232,5 @@ class GatewayProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers += headers  # the list that the scope holds
         super().on_headers_complete()
+        if self.flow.read_paused and len(self.pipeline) <= AHEAD:
+            self.flow.resume_reading()  # uvicorn reads nothing ahead, and so hears no end

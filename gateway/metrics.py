@@ -7,10 +7,13 @@ policy (models, classes, pools, backends), never from what a client sent.
 
 from __future__ import annotations
 
+import functools
+import tomllib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import (
@@ -24,6 +27,7 @@ from prometheus_client.registry import Collector
 from gateway.records import Record
 from scheduling.core.view import PoolView
 
+PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
@@ -146,11 +150,13 @@ def _process_families(unsettled: int) -> list[Metric]:
     return [build, waiting]
 
 
+@functools.cache
 def _version() -> str:
     try:
         return version("fairlane")
     except PackageNotFoundError:  # run from a checkout that was not installed
-        return "unknown"
+        project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+        return str(project["version"])
 
 
 def _histogram(name: str, text: str, by_class: dict[str, Histogram]) -> HistogramMetricFamily:

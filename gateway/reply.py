@@ -26,7 +26,7 @@ class Reply:
 
     __slots__ = (
         "_began", "_chunks", "_ended", "_failure", "_feed", "_head", "_on_first_token", "_options",
-        "_paused", "_quiet_since", "_scanner", "_sink", "_source", "_taken", "_unread", "_usage",
+        "_paused", "_peeking", "_quiet_since", "_scanner", "_sink", "_source", "_taken", "_unread", "_usage",
         "_waiter", "backend", "call", "coding", "content_length", "content_type", "heard", "load",
         "status", "streamed",
     )  # fmt: skip
@@ -64,6 +64,7 @@ class Reply:
         self._taken = False  # a byte of it was handed on
         self._ended = False
         self._paused = False
+        self._peeking = False  # it is us who want more than lies unread
         self._quiet_since = 0.0
 
     # -- for whoever passes the answer on
@@ -118,8 +119,12 @@ class Reply:
 
     async def peek(self, size: int) -> bytes:
         """Wait for ``size`` bytes or the end, however it comes; the bytes stay unread."""
-        while self._unread < size and not (self.whole or self._paused or self._failure):
-            await self._change()
+        self._peeking = True
+        try:
+            while self._unread < size and not (self.whole or self._paused or self._failure):
+                await self._change()
+        finally:
+            self._peeking = False
         return b"".join(self._chunks)
 
     def begun_with(self, size: int) -> bytes | None:
@@ -198,7 +203,8 @@ class Reply:
         elif self.content_type and not call.measures_tokens and JSON not in self.content_type.lower():
             self._scanner = OpaqueScanner()
         else:
-            self._scanner = JsonScanner(self._usage, measures_tokens=call.measures_tokens)
+            sized = self.content_length is not None
+            self._scanner = JsonScanner(self._usage, measures_tokens=call.measures_tokens, is_sized=sized)
         self._feed = self._scanner.feed
 
     def on_body(self, data: bytes) -> None:
@@ -250,7 +256,7 @@ class Reply:
         While bytes lie unread the client is the slow one, and the engine is
         not blamed.
         """
-        if self._began and (self.heard or self._unread):
+        if self._began and (self.heard or (self._unread and not self._peeking)):
             self.heard = False
             self._quiet_since = now
             return

@@ -12,12 +12,14 @@ from scheduling.core.usage import Usage
 
 MAX_TOKENS = 10**8  # a larger figure is a fault of the engine, not a count: no context is a tenth of this
 OBJECT_BYTES = 2 * 1024  # the longest usage object that is found when it is cut in two
+PARSED_BYTES = 1024 * 1024  # the longest answer that is parsed; gateway/answer.py holds as much anyway
 BYTES_PER_TOKEN = 4  # of English text, for an answer whose engine reports nothing
 
 # One level of nested details is all that any engine sends. Inside a JSON
 # string every quote is escaped, so nothing the model wrote can match.
 USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]++|\{[^{}]*+\})*+\})')
 USAGE = b'"usage"'
+TRUNCATED = "truncated"  # how msgspec calls it, which says nothing else about it
 PROMPT_KEYS = ("prompt_tokens", "input_tokens")
 COMPLETION_KEYS = ("completion_tokens", "output_tokens")
 BESIDE_KEYS = ("cache_read_input_tokens", "cache_creation_input_tokens")
@@ -91,6 +93,15 @@ def _cached(found: dict[str, Any]) -> int:
     return _figure(found, ("cache_read_input_tokens",)) or 0
 
 
+def _is_cut(text: bytes) -> bool:
+    """JSON that lacks its end. Other faults are not looked for: engines write NaN, which is no JSON."""
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except msgspec.DecodeError as error:
+        return TRUNCATED in str(error)
+    return False
+
+
 class OpaqueScanner:
     """Passes on an answer that holds nothing to read, such as sound. Its framing alone says where it ends."""
 
@@ -113,33 +124,48 @@ class JsonScanner:
 
     Usage may stand anywhere: llama.cpp reports it before embeddings, vLLM
     after the text but before the prompt's log-probabilities. So every piece
-    is searched, and only its last 2 KiB are kept, however long the answer is.
+    is searched, and only its last 2 KiB are kept of a long answer. One that
+    speaks of usage twice, as a response may that repeats what its client
+    sent, is parsed if it is short, and estimated if it is not.
     """
 
-    __slots__ = ("_carry", "_found", "_measures_tokens", "_size", "_usage")
+    __slots__ = ("_carry", "_found", "_is_sized", "_measures_tokens", "_parts", "_several", "_size", "_usage")
 
     done = False
     errored = False
     at_boundary = False  # no comment may be put into JSON
 
-    def __init__(self, usage: Usage, *, measures_tokens: bool) -> None:
+    def __init__(self, usage: Usage, *, measures_tokens: bool, is_sized: bool = True) -> None:
         self._usage = usage
         self._measures_tokens = measures_tokens
+        self._is_sized = is_sized  # its length was told ahead
         self._carry = b""
         self._found = b""
+        self._several = False
         self._size = 0
+        self._parts: list[bytes] = []
 
     @property
     def complete(self) -> bool:
-        """The answer ends as an object or a list does. An engine that died may still end its framing well."""
-        return self._carry.rstrip().endswith((b"}", b"]"))
+        """The answer ends as an object or a list does. An engine that died may still end its framing well.
+
+        Without a length told ahead that may also be an inner one: a short answer is looked through.
+        """
+        if not self._carry.rstrip().endswith((b"}", b"]")):
+            return False
+        return self._is_sized or not self._parts or not _is_cut(b"".join(self._parts))
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; they are passed on as they are."""
         self._size += len(data)
+        if self._size <= PARSED_BYTES:
+            self._parts.append(data)
+        elif self._parts:
+            self._parts = []
         text = self._carry + data if self._carry else data
         if text.find(USAGE) >= 0:
             for match in USAGE_OBJECT.finditer(text):
+                self._several = self._several or self._found not in (b"", match[1])
                 self._found = match[1]
         self._carry = text[-OBJECT_BYTES:]
         return data
@@ -151,9 +177,14 @@ class JsonScanner:
         return b""
 
     def _noted(self) -> bool:
+        if not self._found or (self._several and not self._parts):
+            return False
         try:
-            return bool(self._found) and note(
-                msgspec.json.decode(self._found), self._usage, measures_tokens=self._measures_tokens
+            found = (
+                msgspec.json.decode(b"".join(self._parts), type=Event).usage
+                if self._several
+                else msgspec.json.decode(self._found)
             )
         except (msgspec.DecodeError, UnicodeDecodeError):
             return False
+        return note(found, self._usage, measures_tokens=self._measures_tokens)

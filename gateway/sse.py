@@ -25,6 +25,7 @@ from gateway.sse_events import (
     TOKEN_TEXT,
     USAGE,
     after_blank_lines,
+    is_fault,
     plain_end,
     usage_is_null,
 )
@@ -252,7 +253,7 @@ class SseScanner:
         if DONE in event and DONE_LINE.search(event):
             self.done = True
             return True
-        if ERROR in event and FAULT.search(event):
+        if ERROR in event and FAULT.search(event) and is_fault(event):
             self.errored = True
             return True
         if FINISHED.search(event):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 
@@ -30,6 +31,7 @@ TOKEN_TEXT = re.compile(
 )
 CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*[^\s\]]')
 FAULT = re.compile(rb'"error"\s*:\s*[{"]|"object"\s*:\s*"error"|^event:\s*error\s*$', re.MULTILINE)
+ERROR_EVENT = re.compile(rb"^event:\s*error\s*$", re.MULTILINE)
 FINISHED = re.compile(rb'"(?:finish|stop)_reason": ?"')
 DONE_LINE = re.compile(rb"^data:\s*\[DONE\]\s*$", re.MULTILINE)
 # The last events of the Messages and the Responses API, which send no [DONE].
@@ -54,6 +56,16 @@ class Event(msgspec.Struct):
     response: object = None  # Responses API, response.completed: all figures
 
 
+class Fault(msgspec.Struct):
+    """The parts of an event that may say that the engine failed."""
+
+    error: Any = None
+    object: Any = None
+    type: Any = None
+    choices: Any = None
+    response: Any = None  # Responses API, response.failed
+
+
 def after_blank_lines(data: bytes | bytearray, start: int) -> int:
     """Where the next event begins."""
     found = BLANK_LINES.match(data, start)
@@ -76,6 +88,30 @@ def plain_end(data: bytes, start: int) -> int:
         stop = used.start()
     ends = [at + len(end) for end in ENDS if (at := data.rfind(end, start, stop)) >= 0]
     return max(ends, default=start)
+
+
+def is_fault(event: bytes) -> bool:
+    """Whether an event that looks like an engine's error is one.
+
+    A response repeats its request: a tool may have a parameter called
+    ``error``, and that is nobody's failure.
+    """
+    if ERROR_EVENT.search(event):
+        return True
+    try:
+        found = msgspec.json.decode(data_of(event), type=Fault)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
+    within = found.choices if isinstance(found.choices, list) else []
+    return (
+        "error" in (found.object, found.type)
+        or _is_error(found.error)
+        or any(isinstance(each, dict) and _is_error(each.get("error")) for each in (found.response, *within))
+    )
+
+
+def _is_error(said: Any) -> bool:
+    return isinstance(said, (dict, str))
 
 
 def data_of(event: bytes) -> bytes:

@@ -88,7 +88,9 @@ class Talk:
         try:
             frame = _read(text)
             if frame.type == "cancel":
-                if self._client is not None:
+                if (
+                    self._client is not None and not self._client.ended
+                ):  # else its last frames are on their way
                     self._client.leave()
             elif self._client is not None:
                 raise SocketBusy
@@ -151,8 +153,9 @@ class Talk:
         client.work.uncancel()
         if client.gone:
             return 0
-        await client.refuse(client.evicted or Draining())
-        return AGAIN
+        why = client.evicted or Draining()
+        await client.refuse(why)
+        return AGAIN if isinstance(why, Draining) else 0  # an owner's cancelling is the request's end alone
 
     async def _say(self, frame: bytes) -> None:
         """Send a frame between others; a client that does not take it is cut off."""

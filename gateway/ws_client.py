@@ -21,6 +21,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 FIRST_WORD_S = 0.02  # a request that is still in line then is told so; most have a seat by then
 EVENT_END = re.compile(rb"\r?\n\r?\n")
+HELD_BYTES = 4 * 1024 * 1024  # of an event or a document without an end; a larger one is no answer
 DATA = b"data:"
 DONE = b"[DONE]"  # said by a frame of its own
 
@@ -99,6 +100,8 @@ class SocketClient(Client):
 
     async def _send(self, data: bytes, *, more: bool) -> None:
         self._held += data
+        if len(self._held) > HELD_BYTES:
+            raise engine_failed(Outcome.UPSTREAM_GARBAGE)
         if self._in_events:
             *events, self._held = EVENT_END.split(self._held)
         else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -24,8 +26,14 @@ class LocalDocs(DocsBase):
 
 @require_safe
 def data_plane_page(request: HttpRequest) -> HttpResponse:
-    """The data plane's document as a page: the console's port may be another than that of /v1."""
-    return _page(request, "openapi.json", str(openapi.document()["info"]["title"]))
+    """The data plane's document as a page, on the console's port.
+
+    Where that is not the port of /v1, a request tried out here would miss it, so none is offered.
+    """
+    none: dict[str, Any] = (
+        {"supportedSubmitMethods": []} if os.environ.get("FAIRLANE_ROLE") == "console" else {}
+    )
+    return _page(request, "openapi.json", str(openapi.document()["info"]["title"]), none)
 
 
 @require_safe
@@ -34,6 +42,6 @@ def data_plane_document(_request: HttpRequest) -> HttpResponse:
     return HttpResponse(openapi.as_json(), content_type="application/json")
 
 
-def _page(request: HttpRequest, url: str, title: str) -> HttpResponse:
-    settings = {"url": url, "layout": "BaseLayout", "deepLinking": True}
+def _page(request: HttpRequest, url: str, title: str, more: Mapping[str, Any] | None = None) -> HttpResponse:
+    settings = {"url": url, "layout": "BaseLayout", "deepLinking": True, **(more or {})}
     return render(request, "api/docs.html", {"settings": json.dumps(settings), "title": title})

@@ -18,14 +18,13 @@ from gateway.batches.threads import in_thread
 from gateway.batches.upload import keep_s, receive
 from gateway.body import read_body
 from gateway.errors import Invalid, InvalidJson, NotFound, PostOnly
-from gateway.visit import Visit
+from gateway.visit import READ, Visit
 
 CONTENT = b"application/jsonl"
 FILES_PAGE, FILES_MOST = 10_000, 10_000  # as OpenAI has it
 BATCHES_PAGE, BATCHES_MOST = 20, 100
 METADATA_PAIRS, METADATA_KEY_CHARS, METADATA_VALUE_CHARS = 16, 64, 512
 ORDERS = ("asc", "desc")
-READ = ("GET", "HEAD")
 
 Row = TypeVar("Row", StoredFile, Batch)
 
@@ -157,7 +156,7 @@ def _wanted(visit: Visit, body: bytes) -> Wanted:
     _check_metadata(new.metadata or {})
     settings = visit.gateway.settings
     kept_s = (
-        keep_s(new.output_expires_after.seconds, settings)
+        keep_s(new.output_expires_after.seconds, settings, "output_expires_after")
         if new.output_expires_after
         else settings.file_keep_s
     )

@@ -96,12 +96,12 @@ def stored_bytes(tenant_id: int) -> int:
     return int(rows.aggregate(sum=Sum("bytes", default=0))["sum"])
 
 
-def find(tenant: str, public_id: str) -> StoredFile:
-    """A tenant's file. Raises FileNotFound."""
+def find(tenant: str, public_id: str, named_by: str = "id") -> StoredFile:
+    """A tenant's file. Raises FileNotFound, which blames the parameter ``named_by``."""
     rows = StoredFile.objects.filter(tenant__slug=tenant, ready=True)
     file = rows.filter(public_id=public_id).first() if public_id.isprintable() else None
     if file is None or file.expires_at <= timezone.now():
-        raise FileNotFound(f"There is no file {public_id!r}. GET /v1/files lists them.", param="id")
+        raise FileNotFound(f"There is no file {public_id!r}. GET /v1/files lists them.", param=named_by)
     return file
 
 

@@ -31,7 +31,7 @@ class Wanted:
 def create_batch(wanted: Wanted, most_open: int) -> Batch:
     """Make a batch; a jobs worker takes it up within seconds. Raises FileNotFound or TooManyBatches."""
     with transaction.atomic():
-        file = files.find(wanted.tenant, wanted.input_file_id)
+        file = files.find(wanted.tenant, wanted.input_file_id, "input_file_id")
         if Batch.objects.filter(tenant=file.tenant_id, status__in=Batch.OPEN).count() >= most_open:
             raise TooManyBatches(f"The tenant may have {most_open} batches that have not ended.")
         return Batch.objects.create(

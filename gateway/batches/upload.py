@@ -194,12 +194,12 @@ def _checked(form: Form, settings: Settings) -> float:
     return keep_s(int(wanted) if wanted.isdecimal() and len(wanted) < 10 else 0, settings)
 
 
-def keep_s(wanted: int, settings: Settings) -> float:
-    """A time to keep a file that a client asks for, no longer than ours. Raises Invalid."""
+def keep_s(wanted: int, settings: Settings, named_by: str = "expires_after") -> float:
+    """A time to keep a file that a client asks for in ``named_by``, no longer than ours. Raises Invalid."""
     if not LEAST_KEEP_S <= wanted <= MOST_KEEP_S:
         raise Invalid(
-            f"expires_after.seconds must be a whole number from {LEAST_KEEP_S} to {MOST_KEEP_S}.",
-            param="expires_after",
+            f"{named_by}.seconds must be a whole number from {LEAST_KEEP_S} to {MOST_KEEP_S}.",
+            param=named_by,
         )
     return min(wanted, settings.file_keep_s)
 

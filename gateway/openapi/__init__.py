@@ -14,11 +14,11 @@ import yaml
 from gateway.dialect import OPENAI
 from gateway.errors import GetOnly
 from gateway.headers import JSON, RequestId
+from gateway.visit import READ
 
 PATH = "/v1/openapi.json"
 SOURCE = Path(__file__).with_name("v1.yaml")
 ANCHORS = "x-shared"  # where the source keeps what it says once
-READ = ("GET", "HEAD")
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gateway.classes import classes_for
+from gateway.classes import choose_class, classes_for
 from gateway.errors import NotFound
 from gateway.ledger import Ledger
 from gateway.records import Record
@@ -35,7 +35,7 @@ async def answer(visit: Visit) -> None:
         "tenant": caller.tenant,
         "quotas": [quota for scope in scopes for quota in _quotas(ledger, scope, records)],
         "classes": classes_for(caller, policy),
-        "default_class": visit.tenant.priority_class,
+        "default_class": choose_class(None, {}, caller, policy),
         "class_ceiling": caller.class_ceiling or None,
         **_bounds(visit.gateway.settings),
     }

@@ -221,11 +221,8 @@ class Account:
 
     def left_of(self, kind: str, limit: int, now_us: int) -> Left:
         """The same under a limit above 0."""
-        backlog_us = self.allowances[kind].whole_at_us - now_us
-        if backlog_us <= 0:
-            return Left(limit, limit, 0)
-        rest_us = MINUTE_US - backlog_us
-        return Left(limit, rest_us * limit // MINUTE_US if rest_us > 0 else 0, in_ms(backlog_us))
+        backlog_us = self.allowances[kind].backlog_us(now_us)
+        return Left(limit, max(0, MINUTE_US - backlog_us) * limit // MINUTE_US, in_ms(backlog_us))
 
 
 def period_of(kind: str, now_s: int) -> int:

@@ -9,7 +9,7 @@ from scheduling.core.ticket import Ticket
 
 if TYPE_CHECKING:
     from scheduling.core.admission import Gate
-    from scheduling.core.classes import Band
+    from scheduling.core.band import Band
     from scheduling.core.levels import Share
     from scheduling.core.roster import TenantLine
 

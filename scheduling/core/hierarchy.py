@@ -201,11 +201,11 @@ class Tree:
         """Behind the tenant's own line, or one ticket of each who has one, or more when it owes more."""
         level = self._tenants
         mine = level.shares.get(tenant)
-        others = 0 if mine and mine.waiting else len(level.waiting_shares())
+        least = mine.waiting if mine and mine.waiting else len(level.waiting_shares())
         if mine is None:
-            return others
+            return least
         line = level.drain(mine)
-        return max(others, _curve(level, now_ms).before(line.start + line.step * mine.waiting))
+        return max(least, _curve(level, now_ms).before(line.start + line.step * mine.waiting))
 
     def rivals(self, entry: Entry) -> int:
         """How many other tenants have tickets in line."""

@@ -88,6 +88,7 @@ BAD = [
     case("many small headers", raw(CHAT, *many(b"b", 101)), 431, "headers_too_large"),
     case("large header first", CHAT + b"\r\nx-a: " + b"x" * 20_000, 431, "headers_too_large"),
     case("unknown path", raw(b"POST /v1/images HTTP/1.1"), 404, "unknown_url"),
+    case("the API's own address", raw(b"GET /v1 HTTP/1.1"), 404, "unknown_url"),
     case("another method", raw(b"DELETE /v1/chat/completions HTTP/1.1"), 405, "method_not_allowed"),
     case("a body for models", raw(b"POST /v1/models HTTP/1.1"), 405, "method_not_allowed"),
     case("unknown model", raw(body=chat(model="gpt-7")), 404, "model_not_found"),

@@ -70,3 +70,10 @@ def test_a_set_up_link_sets_the_password_signs_in_and_dies(nobody, valkey):
 def test_a_made_up_link_is_as_dead_as_a_used_one(nobody):
     for uid in ("x", "MQ", "%FF"):
         assert nobody.get(f"/welcome/{uid}/abc-def/").status_code == 410
+
+
+def test_a_page_that_there_is_not_says_so_in_words(nobody):
+    answer = nobody.get("/no-such-page")
+
+    assert answer.status_code == 404
+    assert "There is no such page." in answer.content.decode()

@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from django.test import Client
+from uvicorn.protocols.utils import ClientDisconnected
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -245,3 +247,18 @@ def page_text(address: str, cookie: str) -> str:
     client = Client()
     client.cookies["sessionid"] = cookie.partition("=")[2]
     return client.get(address).content.decode()
+
+
+async def test_a_browser_that_leaves_while_it_is_sent_a_frame_is_no_error(monkeypatch, caplog):
+    async def take():
+        return None
+
+    async def send(**_message):
+        raise ClientDisconnected
+
+    feed = live.LiveConsumer()
+    monkeypatch.setattr(feed, "_mirror", SimpleNamespace(messages=lambda _frame: ["{}"]), raising=False)
+    monkeypatch.setattr(feed, "send", send)
+    await feed._serve(SimpleNamespace(take=take))
+
+    assert caplog.records == []

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db import connection
 
+from config import doctor
+from config.trouble import Trouble
 from gateway import retention
 from gateway.models import DailyUsage, HourlyUsage, UsageRecord
 from gateway.tasks import sum_up_usage, tend_usage_records
@@ -79,3 +81,14 @@ def test_the_task_tends_the_table_by_the_knob(settings) -> None:
     settings.KNOBS = settings.KNOBS | {"FAIRLANE_RECORD_DAYS": 2}
     tend_usage_records()
     assert [row.request_id for row in UsageRecord.objects.all()] == ["new"]
+
+
+def test_the_doctor_finds_a_month_without_a_partition() -> None:
+    retention.tend(datetime.now(UTC), 0)
+    assert doctor.usage_months().endswith(f"{retention.months()[-1]:%Y-%m}")
+    following = retention.month_after(datetime.now(UTC), 1)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {retention.TABLE}_{following:%Y_%m}")
+
+    with pytest.raises(Trouble, match=f"{following:%Y-%m} has no partition"):
+        doctor.usage_months()

@@ -21,6 +21,8 @@ from pathlib import Path
 import pytest
 from openai import OpenAI
 
+from tests.fakes import doc_examples
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_S = 60.0
 STOP_S = 10.0  # what the product promises
@@ -149,6 +151,7 @@ def test_a_first_start_a_day_of_work_and_a_clean_end(data, port):
         assert serve.get("/readyz")[0] == 200
 
         what_the_screen_says_works(serve)
+        what_the_docs_say_works(serve)
         a_second_serve_is_refused(serve)
         a_killed_process_comes_back(serve)
         the_doctor_finds_nothing(data)
@@ -176,6 +179,12 @@ def what_the_screen_says_works(serve: Serve) -> None:
     link = re.search(r"^http://localhost:\d+(/welcome/\S+)$", serve.screen, re.MULTILINE)
     assert link
     assert "password" in serve.get(link.group(1))[1].lower()
+
+
+def what_the_docs_say_works(serve: Serve) -> None:
+    secret = re.search(r"^fl_\w+$", serve.screen, re.MULTILINE)
+    assert secret
+    doc_examples.run_all(serve.port, secret.group())
 
 
 def a_second_serve_is_refused(serve: Serve) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
 from time import monotonic
 
 import pytest
@@ -17,27 +16,13 @@ from gateway.settings import Settings
 from scheduling.core.policy import REQUESTS_PER_MINUTE
 from tests.fakes import plane, socket_client
 from tests.fakes.engine import running_engine
-from tests.fakes.faulty import CHUNKED_HEAD, answer, chunk, faulty_engine, says, stream
-from tests.fakes.faulty_gateway import CAST, EVENT, FINISH, SECRET, in_flight, queued
-from tests.fakes.gateway import running_gateway
+from tests.fakes.faulty import CHUNKED_HEAD, answer, chunk, says
+from tests.fakes.faulty_gateway import SECRET, in_flight, queued
 from tests.fakes.socket_client import ask, closed_with, frame, kinds, talk, until_done
+from tests.fakes.socket_gateway import BEGUN, GOOD, gateway
 from tests.fakes.waiting import until
 
 AT_ONCE_S = 0.1
-USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}\n\n'
-GOOD = stream(EVENT, EVENT, FINISH.replace(b"data: [DONE]", USAGE + b"data: [DONE]"))
-BEGUN = CHUNKED_HEAD + chunk(EVENT) + chunk(EVENT)
-
-
-@asynccontextmanager
-async def gateway(script, *, quotas=None, settings=None, **backend):
-    """A gateway that hears WebSockets, before an engine that plays a script."""
-    policy = CAST.policy(quotas=quotas, refusing=[REQUESTS_PER_MINUTE], **backend)
-    options = {"settings": settings, "ws": "websockets-sansio"}
-    async with faulty_engine(script) as engine:
-        urls = {"gpu-0": f"http://127.0.0.1:{engine.port}"}
-        async with running_gateway(policy, CAST.callers(), urls, **options) as served:
-            yield served, engine
 
 
 async def test_an_answer_is_chunks_then_the_usage_then_done_and_one_record() -> None:

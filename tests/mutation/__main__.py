@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.mutation import survivors
+from tests.mutation.changed import changed_lines
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.session import ROOT, ItemCheck, run
 from tests.mutation.transplant import transplant
@@ -68,7 +69,9 @@ class Run:
         mutant, trial, checks = self._running.pop(child)
         self.verdicts[mutant] = verdict_of(status)
         self.cpu_s += used.ru_utime + used.ru_stime
-        if self.verdicts[mutant] not in ALIVE:
+        if self.verdicts[mutant] in ALIVE:
+            print(f"  alive: {mutant.key}")
+        else:
             checks[trial.running].kills += 1
 
 
@@ -91,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{len(mutants)} of {len(every)} mutants, {options.jobs} at a time", flush=True)
     began, trials = time.monotonic(), Run(mutants, options.jobs)
     # for a few mutants it does not pay to note who reaches what
-    paths = set() if options.sample else {str(path) for path in CORE.glob("*.py")}
+    paths = set() if options.sample else {str(CORE / mutant.file) for mutant in mutants}
     if not run(paths, trials.work):
         print("The tests cannot judge: they do not pass, or could not be collected.")
         return 2
@@ -116,17 +119,23 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make mutants", description="Mutants of scheduling/core.")
     parser.add_argument("--write", action="store_true", help="bring survivors.toml up to date")
     parser.add_argument("--sample", action="store_true", help="the fixed sample of make test")
-    parser.add_argument("--only", metavar="TEXT", default="", help="mutants whose name has this text")
+    parser.add_argument(
+        "--only", metavar="TEXT", nargs="+", default=[""], help="those with a text in the name"
+    )
+    parser.add_argument("--since", metavar="REVISION", help="mutants of lines changed since then")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at a time")
     return parser.parse_args(arguments)
 
 
 def _selected(every: Sequence[Mutant], options: argparse.Namespace) -> Iterator[Mutant]:
     known = survivors.read() if options.sample else {}
+    changed = changed_lines(CORE, options.since) if options.since else None
     for mutant in every:
         sampled = mutant.file in survivors.DECISIONS and mutant.chosen(SAMPLE_ONE_IN)
         unlisted = (mutant.place, mutant.text) not in known  # that the others live, the whole run finds out
-        if options.only in mutant.key and (not options.sample or (sampled and unlisted)):
+        fresh = changed is None or not changed[mutant.file].isdisjoint(mutant.written)
+        named = any(text in mutant.key for text in options.only)
+        if fresh and named and (not options.sample or (sampled and unlisted)):
             yield mutant
 
 

@@ -40,7 +40,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mutant:
-    """One bug. ``key`` names it; ``lines`` are those that reach it when they run, none at module level."""
+    """One bug. ``key`` names it; ``lines`` are those that reach it when they run, none at module level.
+
+    ``written`` are the lines that its statement stands on, without the blocks below it.
+    """
 
     file: str
     owner: str
@@ -48,6 +51,7 @@ class Mutant:
     becomes: str
     ordinal: int
     lines: frozenset[int]
+    written: range
     tree: ast.Module
     change: Change
 
@@ -96,7 +100,7 @@ def mutants_of(path: Path, file: str) -> list[Mutant]:
             texts.add(becomes)
             name = (site.owner, was, becomes)
             seen[name] += 1
-            found.append(Mutant(file, *name, seen[name], site.lines, tree, change))
+            found.append(Mutant(file, *name, seen[name], site.lines, site.written, tree, change))
     return found
 
 
@@ -116,12 +120,14 @@ class _Site:
         if isinstance(self.statement, ast.FunctionDef | ast.AsyncFunctionDef):
             # Its defaults, which matter to whoever runs it.
             return frozenset(range(self.statement.body[0].lineno, (self.statement.end_lineno or 0) + 1))
-        if not self.in_function:
-            return frozenset()
+        return frozenset(self.written) if self.in_function else frozenset()
+
+    @property
+    def written(self) -> range:
         body = getattr(self.statement, "body", None)
         last = body[0].lineno - 1 if body else self.statement.end_lineno
         first = self.statement.lineno
-        return frozenset(range(first, max(first, last or first) + 1))
+        return range(first, max(first, last or first) + 1)
 
     def now(self) -> ast.stmt:
         """What stands in the statement's place."""

@@ -16,6 +16,7 @@ DECISIONS = {
     "account.py",
     "admission.py",
     "allowance.py",
+    "band.py",
     "bounds.py",
     "budget.py",
     "circuit.py",

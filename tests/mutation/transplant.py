@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import MutableMapping
 from enum import Enum
@@ -10,6 +11,8 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 PLAIN = (int, float, str, bool, tuple, frozenset, type(None))
+CACHED = type(functools.cache(abs))
+WRAPPERS = (classmethod, staticmethod, CACHED)
 SKIPPED = {"__builtins__", "__file__", "__name__", "__package__", "__doc__", "__module__"}
 
 
@@ -45,8 +48,8 @@ def _renewed(old: Any, new: Any) -> bool:
         old.__kwdefaults__ = new.__kwdefaults__
     elif isinstance(new, property) and isinstance(old, property):
         _renewed(old.fget, new.fget)
-    elif isinstance(new, classmethod | staticmethod):
-        _renewed(old.__func__, new.__func__)
+    elif isinstance(new, WRAPPERS) and type(old) is type(new):
+        _renew_wrapped(old, new)
     elif isinstance(new, type) and isinstance(old, type):
         if new.__module__ == old.__module__ and new is not old:
             _renew_class(old, new)
@@ -57,6 +60,12 @@ def _renewed(old: Any, new: Any) -> bool:
     else:
         return False
     return True
+
+
+def _renew_wrapped(old: Any, new: Any) -> None:
+    _renewed(old.__wrapped__, new.__wrapped__)
+    if isinstance(old, CACHED):
+        old.cache_clear()  # it knows the answers of the sound code
 
 
 def _renew_class(old: type, new: type) -> None:

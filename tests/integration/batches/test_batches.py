@@ -121,9 +121,9 @@ async def test_a_batch_is_refused_by_the_field_that_is_wrong(valkey):
         ("invalid_request", "endpoint"),
         ("invalid_request", "completion_window"),
         ("invalid_request", "input_file_id"),
-        ("file_not_found", "id"),
+        ("file_not_found", "input_file_id"),
         ("invalid_request", "metadata"),
         ("invalid_request", "metadata"),
-        ("invalid_request", "expires_after"),
+        ("invalid_request", "output_expires_after"),
     ]
     assert theirs["code"] == "file_not_found"

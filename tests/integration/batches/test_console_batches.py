@@ -86,3 +86,11 @@ def test_the_control_api_lists_and_cancels_batches_by_scope(console):
     )
     is_problem(writer("POST", f"batches/{done.public_id}/cancel", {}), 409)
     is_problem(writer("POST", "batches/batch_none/cancel", {}), 404)
+
+
+def test_what_a_client_noted_of_a_batch_is_shown_as_its_metadata(console):
+    row = make_batch("greedy", metadata={"Tenant": "quiet-a"})
+
+    assert "<dt>Metadata</dt><dd><code>Tenant</code>: quiet-a</dd>" in text(
+        console.get(reverse("batch", args=[row.public_id]))
+    )

@@ -42,6 +42,15 @@ def test_the_data_planes_document_and_its_page_are_on_the_consoles_port_too() ->
     assert document.json()["info"]["title"] == "Fairlane data plane"
 
 
+def test_requests_are_tried_out_on_the_page_only_where_the_gateway_has_the_same_port(monkeypatch) -> None:
+    together = Client().get("/api/v1/data-plane/docs").content.decode()
+    monkeypatch.setenv("FAIRLANE_ROLE", "console")
+    split = Client().get("/api/v1/data-plane/docs").content.decode()
+
+    assert "supportedSubmitMethods" not in together
+    assert '"supportedSubmitMethods": []' in split
+
+
 def test_an_address_with_a_line_break_is_a_problem_and_no_page() -> None:
     answer = Client(enforce_csrf_checks=True).patch("/api/v1/aliases/a%0Ab")
 

@@ -28,6 +28,7 @@ async def test_a_seat_goes_to_the_next_when_its_request_would_come_too_late():
         records = await served.settled(2)
 
     assert (hopeless.status_code, hopeless.json()["error"]["code"]) == (503, "queue_timeout")
+    assert "needs 5000 ms" in hopeless.json()["error"]["message"]
     assert "was not sent to an engine" in hopeless.json()["error"]["message"]
     assert patient.status_code == 200
     late = records[0]

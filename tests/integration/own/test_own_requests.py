@@ -175,6 +175,14 @@ async def test_an_owner_is_told_no_class_above_its_api_tokens_ceiling():
     assert (limits["classes"], limits["class_ceiling"]) == (["standard", "batch"], "standard")
 
 
+async def test_the_default_class_that_an_owner_is_told_is_the_one_in_force():
+    async with line(callers=CAST.callers(class_ceiling="batch")) as (_, mine, _):
+        limits = (await mine.get("/v1/limits")).json()
+        answer = await mine.post(CHAT, json=BODY)
+
+    assert limits["default_class"] == answer.headers["x-priority-class"] == "batch"
+
+
 async def test_limits_tell_what_is_left_of_each_quota():
     quotas = {
         "requests_per_minute": 60,

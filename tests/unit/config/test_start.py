@@ -117,6 +117,7 @@ def test_what_is_to_be_pasted_stands_at_the_beginning_of_its_line():
     shown = screen.text(HERE, screen.Welcome("admin", "/welcome/x/y/", demo=True, secret="fl_s", backends=2))
 
     assert "\nhttp://localhost:8000/welcome/x/y/\n" in shown
+    assert "http://localhost:8000/api/v1/data-plane/docs\n" in shown
     assert '\ncurl -N http://localhost:8000/v1/chat/completions -H "Authorization: Bearer fl_s"' in shown
     python = shown[shown.index("from openai") :]
     compile(python, "screen", "exec")

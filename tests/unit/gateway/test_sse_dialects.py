@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.reported import JsonScanner, OpaqueScanner
+from gateway.reported import PARSED_BYTES, JsonScanner, OpaqueScanner
 from scheduling.core.usage import Usage
 from tests.fakes.dialect_answers import WORDS, message, message_events, response, response_events
 from tests.unit.gateway.scan import EVENT_BYTES, Scan, event
@@ -112,6 +112,40 @@ def test_until_usage_comes_each_piece_of_an_answer_counts_as_a_token_and_nothing
     assert Scan(broken_off).usage.completion_tokens == len(WORDS)
 
 
+ECHO = {
+    "tools": [{"parameters": {"properties": {"error": {"type": "string"}, "object": {"object": "error"}}}}],
+    "metadata": {"error": "none", "usage": {"input_tokens": 0, "output_tokens": 0}},
+}
+
+
+def test_what_a_response_repeats_of_its_request_is_no_error() -> None:
+    made = [
+        (name, {**data, "response": {**data["response"], **ECHO}} if "response" in data else data)
+        for name, data in response_events(ASKED)
+    ]
+    scan = Scan(events(made))
+
+    assert not scan.scanner.errored
+    assert scan.scanner.done
+    assert scan.usage == Usage(12, 8, 4, estimated=False)
+
+
+@pytest.mark.parametrize("before", [0, 600_000, 2_000_000])
+def test_what_a_whole_response_repeats_of_its_request_is_no_usage(before: int) -> None:
+    answer = {"text": "x" * before, **response(ASKED, "completed", usage=True), **ECHO}
+    raw = json.dumps(answer).encode()
+    found = Usage(prompt_tokens=5)
+    scanner = JsonScanner(found, measures_tokens=True)
+    for at in range(0, len(raw), 65_536):
+        scanner.feed(raw[at : at + 65_536])
+    scanner.finish()
+
+    if len(raw) > PARSED_BYTES:
+        assert found == Usage(5, 0, len(raw) // 4, estimated=True)
+    else:
+        assert found == Usage(12, 8, 4, estimated=False)
+
+
 def test_what_a_response_repeats_of_its_request_is_no_token() -> None:
     asked = {"model": "tiny", "metadata": {"text": "hello", "content": "hello"}}
     begin = list(response_events(asked))[:2]
@@ -138,6 +172,9 @@ def test_a_last_event_too_large_to_be_read_still_ends_the_stream() -> None:
         ("error", {"type": "error", "error": {"type": "overloaded_error", "message": "x"}}),
         ("error", {"type": "error", "code": "server_error", "message": "x", "sequence_number": 3}),
         ("response.failed", {"response": {"error": {"code": "server_error", "message": "x"}}}),
+        ("chunk", {"choices": [{"index": 0, "error": {"code": 500, "message": "x"}}]}),
+        ("chunk", {"error": "out of memory", "error_type": "generation"}),
+        ("chunk", {"object": "error", "message": "x"}),
     ],
 )
 def test_an_engines_error_is_noticed_in_either_api(failed) -> None:

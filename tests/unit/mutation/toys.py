@@ -13,6 +13,7 @@ TOY = '''
 """A toy."""
 from __future__ import annotations
 from dataclasses import dataclass
+from functools import lru_cache
 
 LIMIT = 3
 PRICES = {"a": 5}
@@ -45,6 +46,10 @@ def clamp(n):
     if n < 0:
         return 0
     return min(n, LIMIT)
+
+@lru_cache(maxsize=2)
+def half(n):
+    return n // 2
 '''
 
 

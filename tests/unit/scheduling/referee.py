@@ -15,12 +15,13 @@ from tests.unit.scheduling.desk import Desk
 from tests.unit.scheduling.footprint import footprint, levels
 from tests.unit.scheduling.machines import POOL
 from tests.unit.scheduling.referee_engines import Engine, Orders
+from tests.unit.scheduling.referee_foretold import Foretelling
 from tests.unit.scheduling.referee_steering import Steering
 
 PAUSE_MS = 1000
 
 
-class Referee(Steering):
+class Referee(Steering, Foretelling):
     """Plays histories into a machine and checks after every step what must always hold.
 
     It keeps its own account of who waits and runs where, from inputs and
@@ -46,12 +47,15 @@ class Referee(Steering):
         self.orders = Orders()
         self.needs: dict[str, int] = {}  # of memory, in tokens, by who runs
         self.boosts: dict[str, tuple[int, int]] = {}
+        self.seats_ms: list[int] = []
 
     # inputs
 
     def submit(self, one: Ticket) -> None:
+        told, nobody_waited = self._foretold(one), not self.waiting
         self.waiting[one.request_id] = one
         self._check(self.machine.submit(one, self.now))
+        self._check_the_foretold(one, told, nobody_waited=nobody_waited)
 
     def cancel(self, request_id: str) -> None:
         known = self.waiting.get(request_id)
@@ -219,6 +223,7 @@ class Referee(Steering):
         self.desk.forget(one.request_id)
         self.running[one.request_id] = (one, name)
         self.seated_ms[one.request_id] = self.now
+        self.seats_ms.append(self.now)
         self.needs[one.request_id] = one.prompt_tokens + one.completion_tokens
         self.engines[name].seat(one, learns=self.policy.pools[POOL].prefix_slack_requests is not None)
         limit = self.limits.get(name)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
 from scheduling.core.events import BoostEnded, Dispatched, Expired
+from scheduling.core.policy import TenantRule
 from scheduling.core.scheduler import Scheduler
 from tests.unit.scheduling.footprint import levels
 from tests.unit.scheduling.histories import random_policy, random_step
@@ -73,6 +75,16 @@ def test_a_ticket_that_is_seated_at_once_leaves_nothing_to_wait_for():
     machine = Scheduler(POOL, policy())
     assert dispatched(machine.submit(ticket("acme-0", deadline_ms=10), 0)) == ["acme-0"]
     assert machine.next_due_ms() is None
+
+
+def test_who_is_at_its_quota_puts_nobody_else_in_line():
+    tenants = {"greedy": TenantRule("greedy", quotas={"in_flight": 1})}
+    machine = Scheduler(POOL, replace(policy(seats=4), tenants=tenants))
+    machine.submit(ticket("greedy-0"), 0)
+
+    assert dispatched(machine.submit(ticket("acme-0", deadline_ms=10), 0)) == ["acme-0"]
+    assert machine.next_due_ms() is None
+    assert dispatched(machine.submit(ticket("greedy-1", deadline_ms=10), 0)) == []
 
 
 def test_time_does_its_part_before_a_ticket_is_seated_at_once():

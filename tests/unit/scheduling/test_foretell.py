@@ -111,6 +111,19 @@ def test_of_a_pause_nobody_knows_the_end():
     assert machine.foretell(Newcomer("acme", "standard"), 300) == Foretold(1, None, None)
 
 
+def test_who_has_left_the_line_is_not_waited_for():
+    machine = Scheduler(POOL, policy(seats=2))
+    for name in ("plug-0", "plug-1", "acme-0", "acme-1"):
+        machine.submit(ticket(name), 0)
+    assert place(machine, "plug") == 2
+
+    for name in ("acme-0", "acme-1"):
+        machine.cancel(name, 0)
+    machine.finish("plug-1", 100, 0)
+
+    assert machine.foretell(Newcomer("plug", "standard"), 0) == Foretold(0, 0, None)
+
+
 def test_looking_changes_nothing():
     tenants = {"acme": TenantRule("acme", weight=3)}
     machine = Scheduler(POOL, replace(policy(), tenants=tenants))

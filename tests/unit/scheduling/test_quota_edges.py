@@ -11,7 +11,7 @@ from scheduling.core.account import next_period_s
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
 from scheduling.core.budget import month_begins_s, month_of
 from scheduling.core.policy import Prices
-from scheduling.core.quota import Demand, Left, Quotas, Scope
+from scheduling.core.quota import Demand, Granted, Left, Quotas, Scope
 
 TENANT = ("tenant", "a")
 RPM, TPM = "requests_per_minute", "tokens_per_minute"
@@ -26,6 +26,59 @@ def ask(quotas: Quotas, limits: dict[str, int], now_ms: int = 0, *, tokens: int 
 
 def test_the_smallest_part_of_a_minute_is_a_microsecond():
     assert [width_us(n, 10**12) for n in (0, 1, 10**5)] == [1, 1, 6]
+
+
+@pytest.mark.parametrize("tokens", [0, 1, 7, 10**6])
+@pytest.mark.parametrize("limit", [1, 2, 60_000_000, 10**15])
+def test_a_request_takes_of_each_minute_what_its_part_is_worth(limit, tokens):
+    scope = Scope(TENANT, {TPM: limit, RPM: limit})
+
+    assert scope.needs(Demand(tokens)) == [
+        (RPM, limit, width_us(1, limit)),
+        (TPM, limit, width_us(tokens, limit)),
+    ]
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_what_was_used_is_exact_to_the_microsecond(more):
+    a_token_per_us, quotas = 60_000_000, Quotas()
+    granted = ask(quotas, {TPM: a_token_per_us}, tokens=10)
+
+    quotas.settle(granted, Demand(10 + more), 0)
+
+    rest = a_token_per_us - 10 - more
+    assert quotas.left(Scope(TENANT, {TPM: a_token_per_us}), TPM, 0) == Left(a_token_per_us, rest, 1)
+    assert ask(quotas, {TPM: a_token_per_us}, tokens=rest + 1).retry_ms == 1
+    assert isinstance(ask(quotas, {TPM: a_token_per_us}, tokens=rest), Granted)
+
+
+def test_an_allowance_that_was_whole_for_a_microsecond_has_gained_nothing_by_it():
+    allowance = Allowance()
+    allowance.take(5, 0)
+    assert [allowance.backlog_us(now_us) for now_us in (4, 5, 6)] == [1, 0, 0]
+
+    allowance.take(MINUTE_US, 6)
+
+    assert allowance.backlog_us(6) == MINUTE_US
+    assert allowance.wait_us(1, 6) == 1
+
+
+@pytest.mark.parametrize("spend", [20, 60, 90])
+def test_a_budget_of_money_holds_what_was_spent_and_not_what_was_thought(spend):
+    quotas = Quotas()
+    scope = Scope(TENANT, {"spend_per_month": 100, "tokens_per_month": 50})
+    granted = quotas.reserve([scope], Demand(7, 60), 0, IDES_S, None)
+
+    quotas.settle(granted, Demand(9, spend), 0)
+
+    assert quotas.used(TENANT, "spend_per_month", IDES_S) == spend
+    assert quotas.used(TENANT, "tokens_per_month", IDES_S) == 9
+
+
+def test_a_request_whose_time_is_up_is_not_refused_for_an_allowance_that_has_room():
+    scope = Scope(TENANT, {RPM: 9, TPM: 9})
+
+    assert isinstance(Quotas().reserve([scope], Demand(1), 500, IDES_S, 500), Granted)
 
 
 def test_where_there_is_room_there_is_no_wait():
