@@ -39,12 +39,12 @@ def journal(knobs: Mapping[str, int | float | str], worker: str) -> Journal:
 
 def _note_last_use(batch: Sequence[Record]) -> None:
     """Write down when each API token was last used."""
-    last: dict[int, datetime] = {}
+    last: dict[int, float] = {}
     for record in batch:
         if record.api_token_id is not None and record.ended_at is not None:
-            at = datetime.fromtimestamp(record.ended_at, UTC)
-            last[record.api_token_id] = max(at, last.get(record.api_token_id, at))
+            at_s = record.ended_at
+            last[record.api_token_id] = max(at_s, last.get(record.api_token_id, at_s))
     # Only a courtesy to admins: the records themselves are safe already.
     with suppress(django.db.Error):
-        services.note_last_use(last)
+        services.note_last_use({token: datetime.fromtimestamp(at_s, UTC) for token, at_s in last.items()})
     connection.close()

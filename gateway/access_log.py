@@ -152,4 +152,6 @@ def _ms(since: float | None, until: float | None) -> int | None:
 
 
 def _escaped(line: bytes) -> bytes:
+    if line.isascii() and b"\x7f" not in line:
+        return line  # nearly always, and ten times as fast to tell
     return UNSAFE.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), line)

@@ -45,6 +45,9 @@ async def _stream(reply: Reply, client: Client, headers: Headers) -> None:
 
 async def _whole(reply: Reply, client: Client, headers: Headers) -> None:
     headers = [(b"content-type", reply.content_type), *headers]
+    if not client.began and (body := reply.at_once()) is not None:
+        await client.whole(reply.status, headers, body)
+        return
     held: list[bytes] = []
     size = 0
     async for data in reply:

@@ -15,6 +15,15 @@ class ClientLeft(Exception):
     """The client left before its request was whole. There is nobody to answer."""
 
 
+def body_at_hand(headers: Mapping[bytes, bytes], client: Client, settings: Settings) -> bytes | None:
+    """What ``read_body`` would give without waiting, as nearly always; None when it has more to do."""
+    if b"content-encoding" in headers or (body := client.at_hand()) is None:
+        return None
+    if len(body) > settings.body_bytes:
+        raise _too_large(settings.body_bytes)
+    return body
+
+
 async def read_body(headers: Mapping[bytes, bytes], client: Client, settings: Settings) -> bytes:
     """The whole body, inflated. Raises Encoded, BadlyEncoded, TooLarge, BodyTooSlow or ClientLeft."""
     coding = headers.get(b"content-encoding")
@@ -23,10 +32,6 @@ async def read_body(headers: Mapping[bytes, bytes], client: Client, settings: Se
     announced = headers.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > most:
         raise _too_large(most)
-    if inflater is None and (body := client.at_hand()) is not None:
-        if len(body) > most:
-            raise _too_large(most)
-        return body  # nearly always it came with its headers
     until_s = asyncio.get_running_loop().time() + settings.body_read_s
     try:
         if inflater is not None:

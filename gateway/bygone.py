@@ -53,14 +53,18 @@ class Bygone:
         if self._wanted:
             self._asked.set()
 
+    def knows(self, scopes: Sequence[Scope]) -> bool:
+        """Whether the past of these is known."""
+        return all(map(self._knows, scopes))
+
     async def known(self, scopes: Sequence[Scope]) -> None:
         """Wait until the past of these is known. Raises BudgetsUnknown after a while."""
-        if all(map(self._knows, scopes)):
+        if self.knows(scopes):
             return
         self.expect_too(scopes)
         with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S), self._learnt:
-                await self._learnt.wait_for(lambda: all(map(self._knows, scopes)))
+                await self._learnt.wait_for(lambda: self.knows(scopes))
                 return
         raise BudgetsUnknown
 

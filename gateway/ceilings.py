@@ -60,8 +60,8 @@ class Ceilings:
 
     def check(self, body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
         """Look at a body that is read. Raises TooComplex or Invalid, which names the member."""
-        for name, most in self.counts.items():
-            if (raw := members.get(name)) is not None:
+        for name, raw in members.items():
+            if (most := self.counts.get(name)) is not None:
                 _check_count(name, raw, most)
         if _holds_more(body, min(self.json_levels, self.most_messages)):
             self._check_messages(members)

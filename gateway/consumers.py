@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway import asides
 from gateway.asgi_client import AsgiClient, Receive, Send
-from gateway.body import ClientLeft, read_body
+from gateway.body import ClientLeft, body_at_hand, read_body
 from gateway.client import FLUSH_S, Client
 from gateway.endpoints import dialect_of, relayed
 from gateway.errors import Internal, PostOnly, Refused
@@ -87,7 +87,9 @@ class GatewayConsumer:
             raise PostOnly
         _, caller = gateway.check_in(headers)  # before the body: a stranger's is not read
         gateway.own.retries.check(caller.tenant, headers)
-        body = await read_body(headers, client, gateway.settings)
+        body = body_at_hand(headers, client, gateway.settings)
+        if body is None:
+            body = await read_body(headers, client, gateway.settings)
         gateway.pulse.listen(client)
         request = Request(caller, endpoint, headers, body)
         if (key := headers.get(IDEMPOTENCY)) is None:

@@ -233,7 +233,7 @@ class DirectClient(Client):
                 lines.append(CHUNKED)
         if not self.keep_alive:
             lines.append(CLOSE)
-        head = b"\r\n".join([b": ".join(line) for line in lines])
+        head = b"\r\n".join(map(b": ".join, lines))
         if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1:
             raise ValueError("a header of the response holds a line break")
         return b"%b%b\r\n\r\n" % (STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, head)

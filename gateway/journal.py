@@ -29,6 +29,7 @@ BATCH = 1000  # records in one COPY
 ADOPT_EVERY = 60.0  # seconds between two looks for what dead processes left
 LOST_STATUS = 500  # what a request counts as whose gateway died
 REJECTED = "rejected.jsonl"
+ENDED = b'"outcome":'  # is in no other line: inside a text its quotes would be escaped
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
@@ -171,7 +172,7 @@ class Journal:
             lines, after = read_lines(path, offset)
             if not lines:
                 break
-            self._save(_ended(lines, {}))
+            self._save(_ended([line for line in lines if ENDED in line], {}))
             self._read[path] = offset = after
         if closed:
             self._read.pop(path, None)

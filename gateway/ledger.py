@@ -118,6 +118,11 @@ class Ledger:
             await self._bygone.known(scopes)
         return scopes
 
+    def scopes_at_hand(self, tenant: TenantRule, caller: Caller, model: str) -> Sequence[Scope] | None:
+        """What ``scopes`` would give without waiting, as nearly always; None when it would wait."""
+        scopes = self._scopes_of(tenant, caller, model)
+        return scopes if self._bygone is None or self._bygone.knows(scopes) else None
+
     async def all_scopes(self, tenant: TenantRule, caller: Caller) -> Sequence[Scope]:
         """Whose quotas any request of the caller may fall under, once it is known what was used of them.
 
@@ -152,10 +157,16 @@ class Ledger:
         )
         if isinstance(verdict, Denied):
             raise _refusal(verdict, self._place_in_ms(verdict.key))
-        lines = [self._lines.setdefault(scope.key, Pace()) for scope in scopes if QUEUED in scope.limits]
+        lines = [self._line(scope.key) for scope in scopes if scope.most_queued is not None]
         if isinstance(verdict, WaitUntil):
             return Reservation(self, verdict.granted, record, lines, verdict.not_before_ms)
         return Reservation(self, verdict, record, lines)
+
+    def _line(self, key: Key) -> Pace:
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = Pace()
+        return line
 
     def _place_in_ms(self, key: Key) -> int | None:
         """About how long until a request leaves this full line, and so leaves a place in it."""

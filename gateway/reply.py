@@ -21,9 +21,7 @@ JSON = b"json"
 class Reply:
     """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good byte.
 
-    ``load`` is the engine's ORCA
-    report, empty when it sent none. Iteration waits without a task or a
-    timer of its own.
+    ``load`` is the engine's ORCA report, empty when it sent none. Iteration waits without a task or a timer.
     """
 
     __slots__ = (
@@ -135,6 +133,14 @@ class Reply:
             return None
         chunks = self._chunks
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def at_once(self) -> bytes | None:
+        """The whole body, if it has come and none of it was handed on; None: iterate."""
+        if self._taken or not self.whole:
+            return None
+        body = self.begun_with(0)
+        self._chunks, self._unread, self._taken = [], 0, True
+        return body
 
     @property
     def whole(self) -> bool:

@@ -41,10 +41,12 @@ class Scope:
     key: Key
     limits: Mapping[str, int]
     refusing: frozenset[str] = frozenset()
+    most_queued: int | None = field(init=False, repr=False, compare=False)
     minute_limits: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
     budget_limits: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "most_queued", self.limits.get(QUEUED))
         object.__setattr__(self, "minute_limits", self._of(MINUTE_KINDS))
         object.__setattr__(self, "budget_limits", self._of(BUDGET_KINDS))
 
@@ -69,12 +71,6 @@ class Demand:
 
     tokens: int
     spend: int = 0
-
-    def of(self, kind: str) -> int:
-        """How much of this kind of quota that is."""
-        if kind == REQUESTS_PER_MINUTE:
-            return 1
-        return self.spend if kind == SPEND_PER_MONTH else self.tokens
 
 
 @dataclass(slots=True)
@@ -111,17 +107,18 @@ class Booking:
     limit: int
     width_us: int
 
-    def settle(self, amount: int, now_us: int) -> None:
+    def settle(self, used: Demand, now_us: int) -> None:
         """Replace the estimate by what it was.
 
         What it was too much is owed from now on: the request may have run
         for longer than the minute in which it was booked.
         """
-        more_us = width_us(amount, self.limit) - self.width_us
-        if more_us < 0:
-            self.allowance.give_back(self.place, -more_us)
-        elif more_us > 0:
-            self.allowance.charge(more_us, now_us)
+        if self.kind != REQUESTS_PER_MINUTE:  # one request stays one
+            more_us = width_us(used.tokens, self.limit) - self.width_us
+            if more_us < 0:
+                self.allowance.give_back(self.place, -more_us)
+            elif more_us > 0:
+                self.allowance.charge(more_us, now_us)
         self.allowance.release(self.place)
 
     def give_back(self) -> None:
@@ -178,14 +175,16 @@ class Account:
 
     def used_up(self, scope: Scope, demand: Demand, now_s: int) -> Denied | None:
         """A limit of the scope that no wait within minutes helps against."""
-        most_queued = scope.limits.get(QUEUED)
+        most_queued = scope.most_queued
         if most_queued is not None and self.queued >= most_queued:
             return Denied(QUEUED, scope.key, most_queued)
         for kind, limit in scope.budget_limits:
             budget = self.budgets[kind]
-            budget.turn_to(period_of(kind, now_s))
-            if budget.used + demand.of(kind) > limit:
-                fits = demand.of(kind) <= limit
+            if (period := period_of(kind, now_s)) != budget.period:
+                budget.turn_to(period)
+            needed = demand.spend if kind == SPEND_PER_MONTH else demand.tokens
+            if budget.used + needed > limit:
+                fits = needed <= limit
                 return Denied(kind, scope.key, limit, next_period_s(kind, now_s) * 1000 if fits else None)
         return None
 
@@ -200,9 +199,9 @@ class Account:
         day, month = day_of(now_s), month_of(now_s)
         periods = []
         for kind, budget in self.budgets.items():
-            period = budget.turn_to(day if kind == TOKENS_PER_DAY else month)
-            if amount := demand.spend if kind == SPEND_PER_MONTH else demand.tokens:
-                budget.add(amount, period)
+            if (period := day if kind == TOKENS_PER_DAY else month) != budget.period:
+                period = budget.turn_to(period)
+            budget.used += demand.spend if kind == SPEND_PER_MONTH else demand.tokens
             periods.append(period)
         return Hold(self, bookings, periods)
 
@@ -218,8 +217,10 @@ class Account:
     def left(self, scope: Scope, kind: str, now_us: int) -> Left | None:
         """What is left of a minute's quota; None when the scope has no such limit."""
         limit = scope.limits.get(kind)
-        if not limit:
-            return None
+        return self.left_of(kind, limit, now_us) if limit else None
+
+    def left_of(self, kind: str, limit: int, now_us: int) -> Left:
+        """The same under a limit above 0."""
         backlog_us = self.allowances[kind].backlog_us(now_us)
         return Left(limit, max(0, MINUTE_US - backlog_us) * limit // MINUTE_US, in_ms(backlog_us))
 

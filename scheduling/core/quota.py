@@ -101,7 +101,7 @@ class Quotas:
         """Replace the estimate by what it was, in the minute and period of the reservation."""
         for hold in _end(granted):
             for booking in hold.bookings:
-                booking.settle(used.of(booking.kind), now_ms * US_PER_MS)
+                booking.settle(used, now_ms * US_PER_MS)
             hold.correct(granted.demand, used)
 
     def give_back(self, granted: Granted) -> None:
@@ -166,10 +166,10 @@ def _wait_ms(pairs: Pairs, now_ms: int, deadline_ms: int | None) -> int | Denied
 
 def _least_left(pairs: Pairs, now_us: int) -> dict[str, Left]:
     found: dict[str, Left] = {}
-    for scope, account, _ in pairs:
-        for kind, _ in scope.minute_limits:
-            left = account.left(scope, kind, now_us)
-            if left and (kind not in found or left.remaining < found[kind].remaining):
+    for _, account, needs in pairs:
+        for kind, limit, _ in needs:  # none has a limit of 0: that is a refusal
+            left = account.left_of(kind, limit, now_us)
+            if kind not in found or left.remaining < found[kind].remaining:
                 found[kind] = left
     return found
 
