@@ -29,7 +29,7 @@ seed: setup ## the demo tenants, pool and model, without the engines
 
 test: setup-dev ## all tests
 	@test -x $(CHROMIUM) || echo 'Browser tests are skipped: there is no $(CHROMIUM). To run them: apt-get install chromium'
-	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 sdk: setup-dev ## stock clients before the gateway: installs them all, and prints what they do into docs/api.md
 	@./scripts/sdk.sh

@@ -35,7 +35,10 @@ def defaults_for_the_next(request: pytest.FixtureRequest) -> Iterator[None]:
     items = [item for item in request.session.items if item.module is request.module]
     if any(marker.kwargs.get("transaction") for item in items for marker in item.iter_markers("django_db")):
         with request.getfixturevalue("django_db_blocker").unblock():
-            call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=True)
+            # as Django does after a test: the next ids go on, or they would meet those that come back
+            call_command(
+                "flush", verbosity=0, interactive=False, reset_sequences=False, inhibit_post_migrate=True
+            )
             connection.creation.deserialize_db_from_string(connection._test_serialized_contents)
             connection.close()
 
