@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 ASK_EVERY_S = 1.0  # a wake-up may be lost, so every process also asks
 APART_S = 0.1  # a burst of edits makes one reload
+LISTENER = "fairlane policy feed"
 ANSWER_WITHIN_S = 5.0  # a half-open connection must not look like quiet
 FIRST_RETRY_S = 0.1
 LONGEST_RETRY_S = 5.0
@@ -152,4 +153,5 @@ async def _connect() -> psycopg.AsyncConnection[Any]:
     for for_django in ("cursor_factory", "context"):
         wanted.pop(for_django, None)
     wanted.setdefault("connect_timeout", int(ANSWER_WITHIN_S))
+    wanted["application_name"] = LISTENER  # as pg_stat_activity shows it
     return await psycopg.AsyncConnection.connect(**wanted, autocommit=True)

@@ -55,8 +55,8 @@ def cut_off_every_listener() -> int:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE pid <> pg_backend_pid() AND datname = current_database()"
-            " AND (query LIKE 'LISTEN%%' OR query LIKE '%%scheduling_command%%' OR query LIKE '%%advisory%%')"
+            " WHERE datname = current_database() AND application_name = %s",
+            [policy_feed.LISTENER],
         )
         (count,) = cursor.fetchone()
     connection.close()
