@@ -9,7 +9,6 @@ import hypothesis
 import pytest
 import redis.asyncio
 from django.conf import settings
-from django.core.management import call_command
 from django.db import connection
 
 from scheduling.engines.scrape import Scraper
@@ -28,17 +27,13 @@ hypothesis.settings.load_profile("fairlane")
 def defaults_for_the_next(request: pytest.FixtureRequest) -> Iterator[None]:
     """A module whose tests commit leaves the database as migrations do, not empty.
 
-    Django empties it after each such test. pytest-django runs those tests last, but not where
+    Django has emptied it after each such test. pytest-django runs those tests last, but not where
     several workers take modules in turn.
     """
     yield
     items = [item for item in request.session.items if item.module is request.module]
     if any(marker.kwargs.get("transaction") for item in items for marker in item.iter_markers("django_db")):
         with request.getfixturevalue("django_db_blocker").unblock():
-            # as Django does after a test: the next ids go on, or they would meet those that come back
-            call_command(
-                "flush", verbosity=0, interactive=False, reset_sequences=False, inhibit_post_migrate=True
-            )
             connection.creation.deserialize_db_from_string(connection._test_serialized_contents)
             connection.close()
 
