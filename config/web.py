@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import socket
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -48,9 +49,9 @@ def _application(config: uvicorn.Config) -> Any:
     return found.app if isinstance(found, ProxyHeadersMiddleware) else found
 
 
-def _protocol(config: uvicorn.Config, **options: Any) -> asyncio.Protocol:
+def _protocol(bounds: HeadBounds, config: uvicorn.Config, **options: Any) -> asyncio.Protocol:
     """A connection: where this process has a gateway, with the short way to it."""
-    bounds, serve = HeadBounds.from_knobs(settings.KNOBS), _application(config).serve
+    serve = _application(config).serve
     if serve is None:
         return BoundedHttp(bounds, config=config, **options)
     return BoundedGatewayHttp(bounds, serve, config=config, **options)
@@ -72,7 +73,8 @@ def options_of(application: Any, host: str, port: int) -> uvicorn.Config:
         host=host,
         port=port,
         loop="uvloop",
-        http=_protocol,  # type: ignore[arg-type] # what makes one is as good as its class
+        # What makes a protocol is as good as its class.
+        http=partial(_protocol, HeadBounds.from_knobs(settings.KNOBS)),  # type: ignore[arg-type]
         ws="websockets-sansio",
         ws_max_size=int(settings.KNOBS["FAIRLANE_BODY_BYTES"]) + FRAME_BYTES,
         lifespan="on",

@@ -45,7 +45,7 @@ async def _read(client: Client, most: int, until_s: float) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
-        part, more = await _next_part(client, until_s)
+        part, more = await next_part(client, until_s)
         size += len(part)
         if size > most:
             raise _too_large(most)
@@ -60,7 +60,7 @@ async def _read_inflated(inflater: Inflater, client: Client, most: int, until_s:
     came = size = 0
     more = True
     while more:
-        packed, more = await _next_part(client, until_s)
+        packed, more = await next_part(client, until_s)
         came += len(packed)
         for part in inflater.feed(packed):
             parts.append(part)
@@ -74,7 +74,8 @@ async def _read_inflated(inflater: Inflater, client: Client, most: int, until_s:
     return b"".join(parts)
 
 
-async def _next_part(client: Client, until_s: float) -> tuple[bytes, bool]:
+async def next_part(client: Client, until_s: float) -> tuple[bytes, bool]:
+    """What comes next, and whether more follows. Raises ClientLeft, or TimeoutError."""
     message = await client.read(until_s)
     if message["type"] == "http.disconnect":
         raise ClientLeft

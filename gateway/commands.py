@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import django.db
-from django.db import connection
 
+from gateway.threads import closing
 from scheduling import selectors, services
 from scheduling.models import Command
 
@@ -47,23 +47,16 @@ class CommandRunner:
                 log.warning("commands cannot be read: %r", trouble)
 
     async def _serve_all(self) -> None:
-        for command in await asyncio.to_thread(_in_thread, _open_commands):
+        for command in await asyncio.to_thread(closing, _open_commands):
             if not self._holds(command.target):
                 continue
             pk = command.pk
-            claimed = await asyncio.to_thread(_in_thread, services.claim_command, pk, self._gateway_id)
+            claimed = await asyncio.to_thread(closing, services.claim_command, pk, self._gateway_id)
             if claimed is None:
                 continue
             result = await self._act(claimed) or {"done": False}
-            await asyncio.to_thread(_in_thread, services.finish_command, pk, self._gateway_id, result)
+            await asyncio.to_thread(closing, services.finish_command, pk, self._gateway_id, result)
 
 
 def _open_commands() -> list[Command]:
     return list(selectors.open_commands())
-
-
-def _in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return work(*arguments)
-    finally:
-        connection.close()  # this thread's, back to the pool

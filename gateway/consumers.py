@@ -44,7 +44,7 @@ class GatewayConsumer:
         gateway.start()
         gateway.pulse.watch(client)
         try:
-            await self._answer(scope, client.headers, client)
+            await self._answer(scope, client)
         except ClientLeft:
             pass
         except asyncio.CancelledError:
@@ -60,9 +60,9 @@ class GatewayConsumer:
             gateway.pulse.leave(client)
             client.close()
 
-    async def _answer(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], client: Client) -> None:
+    async def _answer(self, scope: Mapping[str, Any], client: Client) -> None:
         try:
-            await self._route(scope, headers, client)
+            await self._route(scope, client)
         except Refused as refused:
             self._gateway.books.metrics.rejected[refused.code] += 1
             await client.refuse(refused)
@@ -72,8 +72,8 @@ class GatewayConsumer:
             log.exception("request %s failed", client.request_id.own)
             await client.refuse(Internal())
 
-    async def _route(self, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], client: Client) -> None:
-        path, gateway = scope["path"], self._gateway
+    async def _route(self, scope: Mapping[str, Any], client: Client) -> None:
+        path, headers, gateway = scope["path"], client.headers, self._gateway
         endpoint = self._endpoints.get(path)
         client.dialect = endpoint.dialect if endpoint is not None else dialect_of(path)
         check_heads(scope, headers)

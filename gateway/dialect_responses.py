@@ -25,8 +25,7 @@ class ResponsesDialect(Dialect):
         as the service sends them: some clients read one, some the other.
         """
         error = msgspec.json.decode(self.error(refused, request_id)).get("error")
-        event = {"type": "error", "sequence_number": 0, **error, "error": error}
-        event["type"] = "error"
+        event = {**error, "type": "error", "sequence_number": 0, "error": error}
         return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
 
 

@@ -16,6 +16,7 @@ from scheduling.core.policy import Policy, TenantRule
 READ = ("GET", "HEAD")
 MAX_QUERY_BYTES = 2048
 MAX_QUERY_FIELDS = 16
+MAX_LIMIT_DIGITS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +68,12 @@ class Visit:
     async def say(self, body: bytes, status: int = 200) -> None:
         """Answer with JSON."""
         await self.client.whole(status, [(b"content-type", JSON)], body)
+
+
+def limit_of(asked: Mapping[str, str], default: int, most: int) -> int:
+    """How many items of a list are asked for, by the query's ``limit``. Raises Invalid."""
+    text = asked.get("limit", str(default))
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) <= MAX_LIMIT_DIGITS else 0
+    if not 1 <= limit <= most:
+        raise Invalid(f"limit must be a whole number from 1 to {most}.", param="limit")
+    return limit

@@ -15,6 +15,7 @@ from gateway.engine_errors import engine_failed
 from gateway.errors import Refused
 from gateway.headers import Headers, RequestId
 from gateway.records import Record
+from gateway.sse_events import DONE, data_of
 from scheduling.core.outcome import Outcome
 
 Send = Callable[[Message], Awaitable[None]]
@@ -22,8 +23,6 @@ Send = Callable[[Message], Awaitable[None]]
 FIRST_WORD_S = 0.02  # a request that is still in line then is told so; most have a seat by then
 EVENT_END = re.compile(rb"\r?\n\r?\n")
 HELD_BYTES = 4 * 1024 * 1024  # of an event or a document without an end; a larger one is no answer
-DATA = b"data:"
-DONE = b"[DONE]"  # said by a frame of its own
 
 _json = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -166,10 +165,9 @@ def usage_frame(record: Record) -> bytes:
 
 
 def _data_of(event: bytes) -> bytes:
-    """What an SSE event carries; nothing for comments and for the end of a stream."""
-    lines = [line[len(DATA) :].lstrip(b" ") for line in event.splitlines() if line.startswith(DATA)]
-    data = b"\n".join(lines)
-    return b"" if data.strip() == DONE else data
+    """What an SSE event carries; nothing for comments and for the end of a stream, told apart."""
+    data = data_of(event).strip()
+    return b"" if data == DONE else data
 
 
 def _chunk_frame(data: bytes) -> bytes:

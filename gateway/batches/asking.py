@@ -13,8 +13,9 @@ from django.utils import timezone
 from gateway.batches import credential, lines
 from gateway.batches.asker import Asker, Cut
 from gateway.batches.claims import Claim
+from gateway.batches.files import read_lines
 from gateway.batches.lines import Line, Tokens
-from gateway.batches.models import Batch, BatchResult
+from gateway.batches.models import Batch, BatchResult, StoredFile
 from gateway.batches.verdicts import UNKNOWN_TOKEN, Answer, Wait, rest_s
 
 LOOK_EVERY_S = 1.0  # at the row: was it cancelled, is it still ours
@@ -205,9 +206,11 @@ def name_of(batch: Batch, number: int) -> str:
     return f"{batch.public_id}-{number}"
 
 
-def unasked(texts: Iterable[tuple[bytes, int]], batch: Batch, done: set[int]) -> Iterator[Line]:
-    """The lines that have no result yet, from where the batch stands."""
+def unasked(batch: Batch, file: StoredFile, most_line_bytes: int) -> Iterator[Line]:
+    """The lines of its file that have no result yet, from where the batch stands. Raises LineTooLong."""
+    done = set(batch.results.filter(line__gt=batch.done_lines).values_list("line", flat=True))
     start = batch.done_bytes
+    texts = read_lines(file, most_line_bytes, start)
     for number, (text, end) in enumerate(texts, batch.done_lines + 1):
         if number not in done and text.strip():
             asked = lines.read(text.removeprefix(lines.BOM) if number == 1 else text, batch.endpoint)

@@ -17,8 +17,8 @@ from gateway.batches.services import Wanted
 from gateway.batches.threads import in_thread
 from gateway.batches.upload import keep_s, receive
 from gateway.body import read_body
-from gateway.errors import Invalid, InvalidJson, NotFound, PostOnly
-from gateway.visit import READ, Visit
+from gateway.errors import Invalid, InvalidJson, NotFound
+from gateway.visit import READ, Visit, limit_of
 
 CONTENT = b"application/jsonl"
 FILES_PAGE, FILES_MOST = 10_000, 10_000  # as OpenAI has it
@@ -64,8 +64,7 @@ async def answer_batches(visit: Visit) -> None:
         visit.read_only()
         await _say(visit, shapes.batch(await in_thread(services.find, visit.caller.tenant, batch_id)))
     elif below == "cancel":
-        if visit.method != "POST":
-            raise PostOnly
+        visit.post_only()
         await _say(visit, shapes.batch(await in_thread(services.cancel_own, visit.caller.tenant, batch_id)))
     else:
         raise NotFound
@@ -87,7 +86,7 @@ async def _files(visit: Visit) -> None:
         tenant,
         query.get("purpose", ""),
         query.get("after", ""),
-        _limit(query, FILES_PAGE, FILES_MOST),
+        limit_of(query, FILES_PAGE, FILES_MOST),
         oldest_first=order == "asc",
     )
     await visit.say(await in_thread(_page, wanted, shapes.file))
@@ -129,7 +128,7 @@ async def _batches(visit: Visit) -> None:
     if visit.method not in READ:
         raise ListOrNew
     query = _query(visit)
-    limit = _limit(query, BATCHES_PAGE, BATCHES_MOST)
+    limit = limit_of(query, BATCHES_PAGE, BATCHES_MOST)
     asked = partial(selectors.own_batches, tenant, query.get("after", ""), limit)
     await visit.say(await in_thread(_page, asked, shapes.batch))
 
@@ -189,14 +188,6 @@ def _query(visit: Visit) -> dict[str, str]:
     if any("\0" in value for value in query.values()):  # no text of Postgres may hold one
         raise Invalid("The query may not hold the character U+0000.")
     return query
-
-
-def _limit(query: dict[str, str], default: int, most: int) -> int:
-    text = query.get("limit", str(default))
-    limit = int(text) if text.isdecimal() and len(text) < 7 else 0
-    if not 1 <= limit <= most:
-        raise Invalid(f"limit must be a whole number from 1 to {most}.", param="limit")
-    return limit
 
 
 def _chunks(file: StoredFile) -> int:

@@ -9,7 +9,7 @@ from django.utils import timezone
 from gateway.batches import files, lines
 from gateway.batches.asking import name_of, unasked
 from gateway.batches.claims import Claim
-from gateway.batches.files import FileWriter, read_lines
+from gateway.batches.files import FileWriter
 from gateway.batches.models import Batch, BatchResult, StoredFile
 
 ROWS = 200  # read at a time
@@ -70,6 +70,5 @@ def _failures(batch: Batch, end: Status) -> Iterator[bytes]:
     if end not in NEVER_RAN or file is None or not batch.total:
         return
     code, message = NEVER_RAN[end]
-    done = set(batch.results.filter(line__gt=batch.done_lines).values_list("line", flat=True))
-    for line in unasked(read_lines(file, file.bytes, batch.done_bytes), batch, done):
+    for line in unasked(batch, file, file.bytes):
         yield lines.unanswered(name_of(batch, line.number), line.custom_id, code, message)

@@ -140,8 +140,7 @@ def _check(claim: Claim, options: Options) -> Found:
 def _ask(claim: Claim, options: Options) -> None:
     batch = claim.batch
     file = StoredFile.objects.get(public_id=batch.input_file_id)
-    done = set(batch.results.filter(line__gt=batch.done_lines).values_list("line", flat=True))
-    source = unasked(read_lines(file, options.most_line_bytes, batch.done_bytes), batch, done)
+    source = unasked(batch, file, options.most_line_bytes)
     asking = Asking(claim, source, Asker(options.url, options.answer_s), _pace(batch, options), stopping)
     asking.run()
     if asking.refused:

@@ -9,9 +9,9 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 import django.db
-from django.db import connection
 
 from gateway.batches.errors import StorageAway
+from gateway.threads import closing
 
 # Threads of their own: however many files come in, policy and commands are still read in time.
 THREADS = 4
@@ -27,13 +27,6 @@ async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     """The result of work that reads or writes the database. Raises StorageAway when that does not answer."""
     try:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(_threads, _closing, partial(work, *args, **kwargs))
+        return await loop.run_in_executor(_threads, closing, partial(work, *args, **kwargs))
     except (django.db.OperationalError, django.db.InterfaceError):
         raise StorageAway from None
-
-
-def _closing(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    finally:
-        connection.close()

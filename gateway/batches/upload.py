@@ -19,7 +19,7 @@ from gateway.batches.errors import NotMultipart, TooManyUploads
 from gateway.batches.files import CHUNK_BYTES, FILENAME_CHARS, FileWriter
 from gateway.batches.models import StoredFile
 from gateway.batches.threads import in_thread
-from gateway.body import ClientLeft
+from gateway.body import ClientLeft, next_part
 from gateway.client import Client
 from gateway.errors import BodyTooSlow, Encoded, Invalid, Refused, TooLarge
 from gateway.settings import Settings
@@ -154,12 +154,9 @@ async def _parts(client: Client, within_s: float) -> AsyncIterator[bytes]:
     until_s = asyncio.get_running_loop().time() + within_s
     more = True
     while more:
-        message = await client.read(until_s)
-        if message["type"] == "http.disconnect":
-            raise ClientLeft
-        if data := message.get("body", b""):
+        data, more = await next_part(client, until_s)
+        if data:
             yield data
-        more = message.get("more_body", False)
 
 
 def _parser(headers: Mapping[bytes, bytes], settings: Settings) -> PushMultipartParser:

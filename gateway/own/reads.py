@@ -12,6 +12,7 @@ import django.db
 from django.db import connection, transaction
 
 from gateway.own.errors import RecordsUnavailable
+from gateway.threads import closing
 
 AT_ONCE = 2  # connections and threads that consumers' questions may take from others
 PATIENCE_S = 5.0  # of a consumer that asks, in line for a thread too
@@ -32,7 +33,7 @@ class Reads:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(PATIENCE_S):
-                return await loop.run_in_executor(self._threads, _bounded, query)
+                return await loop.run_in_executor(self._threads, closing, _bounded, query)
         except TimeoutError:
             raise RecordsUnavailable from None
         except django.db.Error as trouble:
@@ -46,10 +47,7 @@ class Reads:
 
 def _bounded(query: Callable[[], Found]) -> Found:
     """In one transaction that the server gives up by itself: a thread cannot be stopped from outside."""
-    try:
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{PATIENCE_S:g}s"])
-            return query()
-    finally:
-        connection.close()
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [f"{PATIENCE_S:g}s"])
+        return query()

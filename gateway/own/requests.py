@@ -13,7 +13,7 @@ from gateway.going import Held
 from gateway.own.errors import RequestNotFound
 from gateway.own.shown import ended, going
 from gateway.own.stored import stored
-from gateway.visit import Visit
+from gateway.visit import Visit, limit_of
 
 MOST_LISTED = 200
 NAME = re.compile(r"[A-Za-z0-9._:~-]{1,128}")  # our ids, and those that clients may give
@@ -45,7 +45,7 @@ async def answer(visit: Visit) -> None:
 def _listed(visit: Visit) -> dict[str, Any]:
     """What waits and runs, in the order of acceptance, from ``after`` on."""
     asked = visit.asked("limit", "after", "state")
-    most, state, after = _limit(asked), _state(asked), asked.get("after", "")
+    most, state, after = limit_of(asked, MOST_LISTED, MOST_LISTED), _state(asked), asked.get("after", "")
     held = visit.gateway.books.going.of(visit.caller.tenant)
     if after:
         ids = [each.record.request_id for each in held]
@@ -89,13 +89,6 @@ def _told(visit: Visit, held: Held) -> dict[str, Any]:
 
 def _is_over(held: Held) -> bool:
     return bool(held.record.outcome)
-
-
-def _limit(asked: dict[str, str]) -> int:
-    text = asked.get("limit", str(MOST_LISTED))
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_LISTED):
-        raise Invalid(f"limit must be a whole number from 1 to {MOST_LISTED}.", param="limit")
-    return int(text)
 
 
 def _state(asked: dict[str, str]) -> str:

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config import knobs
+from gateway.asides import ASIDES
 from gateway.callers import Caller
 from gateway.dialect_messages import MESSAGES
-from gateway.endpoints import ENDPOINTS, dialect_of, path_at, relayed
+from gateway.endpoints import ENDPOINTS, OWN_NAMES, dialect_of, path_at, relayed
 from gateway.errors import Invalid
 from gateway.jobs import Parser
 from scheduling.core.prediction import Estimates
@@ -239,6 +240,10 @@ def test_an_admins_list_adds_paths_and_changes_none():
         *ENDPOINTS, "/v1/moderations", "/v1/audio/speech",
     }  # fmt: skip
     assert relayed("") == ENDPOINTS
+
+
+def test_no_path_that_is_answered_here_can_be_passed_on() -> None:
+    assert ASIDES.keys() == OWN_NAMES
 
 
 @pytest.mark.parametrize(
