@@ -114,11 +114,9 @@ class Journal:
         for run in abandoned_runs(self._folder):
             lost: dict[str, Record] = {}
             for path in run_paths(self._folder, run):
-                offset = 0
-                while True:
-                    lines, offset = read_lines(path, offset)
-                    if not lines:
-                        break
+                offset, at_end = 0, False
+                while not at_end:
+                    lines, offset, at_end = read_lines(path, offset)
                     self._save(_ended(lines, lost))
             self._save([_as_lost(record) for record in lost.values()])
             remove_run(self._folder, run)
@@ -167,11 +165,11 @@ class Journal:
 
     def _flush_segment(self, path: Path) -> None:
         closed = path < self._segments.current  # and not the one that a roll is just about to begin
-        offset = self._read.get(path, 0)
-        while True:
-            lines, after = read_lines(path, offset)
-            if not lines:
-                break
+        offset, at_end = self._read.get(path, 0), False
+        # What comes while this is stored has to wait for the next time, or under load it would never end,
+        # and store a handful at a time.
+        while not at_end:
+            lines, after, at_end = read_lines(path, offset)
             self._save(_ended([line for line in lines if ENDED in line], {}))
             self._read[path] = offset = after
         if closed:

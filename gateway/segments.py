@@ -176,10 +176,10 @@ def _lock(path: Path) -> int:
         os.close(lock)  # a process that looked for abandoned runs was faster, and has deleted it
 
 
-def read_lines(path: Path, offset_bytes: int) -> tuple[list[bytes], int]:
-    """Whole lines from the offset on, about a megabyte of them, and the offset after them."""
+def read_lines(path: Path, offset_bytes: int) -> tuple[list[bytes], int, bool]:
+    """Whole lines from the offset on, a megabyte at most; the offset after them; whether that is all."""
     with path.open("rb") as file:
         file.seek(offset_bytes)
         text = file.read(READ_BYTES)
     end = text.rfind(b"\n") + 1
-    return text[:end].split(b"\n")[:-1], offset_bytes + end
+    return text[:end].split(b"\n")[:-1], offset_bytes + end, len(text) < READ_BYTES

@@ -50,6 +50,30 @@ def test_nothing_is_lost_while_postgres_is_away(tmp_path):
     assert postgres.batches == [50]
 
 
+def test_what_ends_while_records_are_stored_waits_for_the_next_time(tmp_path):
+    """Or under load each batch is a handful: what comes while one is stored makes the next."""
+    postgres = Postgres()
+
+    def store(records):
+        postgres(records)
+        if len(postgres.batches) < 10:
+            pass_one(book)
+
+    book = journal(tmp_path, store)
+    for _ in range(3):
+        pass_one(book)
+    book.flush()
+    assert postgres.batches == [3]
+    book.flush()
+    assert postgres.batches == [3, 1]
+
+
+def pass_one(book):
+    entry = record()
+    book.accept(entry)
+    book.end(ended(entry))
+
+
 def test_what_a_clean_stop_could_not_store_is_stored_by_the_next_start(tmp_path):
     postgres = Postgres()
     postgres.away = True
