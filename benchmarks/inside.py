@@ -35,16 +35,17 @@ from typing import Any
 import django
 import uvicorn
 import uvloop
+from django.conf import settings
 from uvicorn.server import ServerState
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
 from benchmarks.load import shapes
+from config.protocol import BoundedGatewayHttp, HeadBounds
 from gateway.callers import Caller, CallerTable
 from gateway.connection import Connection
 from gateway.consumers import GatewayConsumer
-from gateway.http_protocol import GatewayProtocol
 from gateway.journal import Journal
 from gateway.relay import Relay, RelayOptions
 from gateway.serve import Gateway, Parts
@@ -119,12 +120,12 @@ class Stage:
         consumer = GatewayConsumer(gateway)
         config = uvicorn.Config(consumer, http="httptools", ws="none", lifespan="off", log_config=None)
         config.load()
-        state = ServerState()
+        state, bounds = ServerState(), HeadBounds.from_knobs(settings.KNOBS)
         state.default_headers = HEADERS
         self.askers = [Asker(self.loop, self._one_done) for _ in range(CONNECTIONS)]
         pool = relay._pools["gpu-0"]  # noqa: SLF001 - there is no socket to connect to
         for number, asker in enumerate(self.askers):
-            make = partial(GatewayProtocol, consumer.serve)
+            make = partial(BoundedGatewayHttp, bounds, consumer.serve)
             asker.protocol = make(config=config, server_state=state, app_state={}, _loop=self.loop)
             asker.protocol.connection_made(asker.wire)
             header = {"authorization": f"Bearer {secrets[number % TENANTS]}"}

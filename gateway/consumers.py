@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from gateway import asides
 from gateway.asgi_client import AsgiClient, Receive, Send
 from gateway.body import ClientLeft, body_at_hand, read_body
+from gateway.callers import Caller
 from gateway.client import FLUSH_S, Client
-from gateway.endpoints import dialect_of, relayed
+from gateway.endpoints import Endpoint, dialect_of, relayed
 from gateway.errors import Internal, PostOnly, Refused
 from gateway.heads import check_heads
 from gateway.own.idempotency import HEADER as IDEMPOTENCY
@@ -44,9 +45,16 @@ class GatewayConsumer:
         gateway.start()
         gateway.pulse.watch(client)
         try:
-            await self._answer(scope, client)
-        except ClientLeft:
-            pass
+            try:
+                await self._serving(scope, client)
+            except Refused as refused:
+                gateway.books.metrics.rejected[refused.code] += 1
+                await client.refuse(refused)
+            except ClientLeft:
+                pass
+            except Exception:
+                log.exception("request %s failed", client.request_id.own)
+                await client.refuse(Internal())
         except asyncio.CancelledError:
             if not client.gone and not client.evicted:
                 raise
@@ -60,19 +68,8 @@ class GatewayConsumer:
             gateway.pulse.leave(client)
             client.close()
 
-    async def _answer(self, scope: Mapping[str, Any], client: Client) -> None:
-        try:
-            await self._route(scope, client)
-        except Refused as refused:
-            self._gateway.books.metrics.rejected[refused.code] += 1
-            await client.refuse(refused)
-        except (asyncio.CancelledError, ClientLeft):
-            raise
-        except Exception:
-            log.exception("request %s failed", client.request_id.own)
-            await client.refuse(Internal())
-
-    async def _route(self, scope: Mapping[str, Any], client: Client) -> None:
+    def _serving(self, scope: Mapping[str, Any], client: Client) -> Awaitable[None]:
+        """What is to be awaited for the answer. What can be done without waiting is done, or refused."""
         path, headers, gateway = scope["path"], client.headers, self._gateway
         endpoint = self._endpoints.get(path)
         client.dialect = endpoint.dialect if endpoint is not None else dialect_of(path)
@@ -81,13 +78,22 @@ class GatewayConsumer:
             aside, rest = asides.find(path)
             policy, caller = gateway.check_in(headers, aside=True)
             query = scope["query_string"]
-            await aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
-            return
+            return aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
         if scope["method"] != "POST":
             raise PostOnly
         _, caller = gateway.check_in(headers)  # before the body: a stranger's is not read
         gateway.own.retries.check(caller.tenant, headers)
         body = body_at_hand(headers, client, gateway.settings)
+        if body is None or IDEMPOTENCY in headers:
+            return self._serve_slowly(client, caller, endpoint, body)
+        gateway.pulse.listen(client)
+        return gateway.serve(Request(caller, endpoint, headers, body), client)
+
+    async def _serve_slowly(
+        self, client: Client, caller: Caller, endpoint: Endpoint, body: bytes | None
+    ) -> None:
+        """The rest for a request whose body is still to be read, or that is to run once only."""
+        gateway, headers = self._gateway, client.headers
         if body is None:
             body = await read_body(headers, client, gateway.settings)
         gateway.pulse.listen(client)
@@ -95,5 +101,5 @@ class GatewayConsumer:
         if (key := headers.get(IDEMPOTENCY)) is None:
             await gateway.serve(request, client)
             return
-        keyed = Keyed(caller.tenant, caller.token_id, key, path, body)
+        keyed = Keyed(caller.tenant, caller.token_id, key, endpoint.path, body)
         await gateway.own.idempotency.once(keyed, client, lambda: gateway.serve(request, client))

@@ -105,6 +105,16 @@ class DirectClient(Client):
         self._more = False
         _resolve(self._waiter)
 
+    def took(self, body: bytes) -> None:
+        """The body came whole, with the head."""
+        self._body.append(body)
+        self._more = False
+
+    @property
+    def whole_body(self) -> bytes | None:
+        """The body, if it came whole and in one piece, and nobody has read it yet."""
+        return None if self._more or len(self._body) != 1 else self._body[0]
+
     def lost(self) -> None:
         """The connection is closed."""
         self.disconnected = True

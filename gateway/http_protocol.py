@@ -19,9 +19,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.client import notice_vanishing
 from gateway.direct_client import DirectClient
+from gateway.known_head import KnownHead
 
 RELAYED = re.compile(rb"/v1/[A-Za-z0-9/._-]+")  # nothing to decode, and no query
 OFFERS = (b"upgrade", b"http2-settings")  # of another protocol, and what belongs to that
+MISSES = 3  # heads that no later one was like; then a connection is not looked at for the like any more
 AHEAD = 8  # requests that are read before the one that runs is answered; while none is, no end is heard
 
 Serve = Callable[[Mapping[str, Any], DirectClient], Coroutine[Any, Any, None]]
@@ -43,6 +45,9 @@ class GatewayProtocol(HttpToolsProtocol):
         self._running: DirectClient | None = None
         self._asgi_cycle: Any = None  # uvicorn's that was started last
         self._is_offer = False  # the request that is read offers a protocol that is not spoken here
+        self._between = True  # the parser is between two requests
+        self._known: KnownHead | None = None
+        self._misses = 0
         self._free_since_s: float | None = self.loop.time()
 
     # -- asyncio.Protocol
@@ -55,11 +60,16 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came. A request begins to be served when those of its head are read."""
+        is_first = self._between and self._running is None
+        if is_first and self._known is not None and self._is_known(data):
+            return
         rest: bytes | None = data
         while rest is not None:
             rest = self._feed(rest)
         running = self._running
         if running is not None and running.work is None and not self.transport.is_closing():
+            if is_first and self._between and self._misses < MISSES and running.keep_alive:
+                self._learn(data, running)
             self._start(running)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -78,6 +88,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins. uvicorn's scope for it is made when it turns out to be one of uvicorn's."""
+        self._between = False
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
@@ -127,6 +138,7 @@ class GatewayProtocol(HttpToolsProtocol):
         """A request's body is whole."""
         if self._is_offer:
             return
+        self._between = True
         if isinstance(self.cycle, DirectClient):
             self.cycle.took_all()
             if self.flow.read_paused and not self.pipeline:
@@ -248,6 +260,24 @@ class GatewayProtocol(HttpToolsProtocol):
         else:
             self._asgi_cycle = cycle
             super()._start_asgi_task(cycle, app)
+
+    def _is_known(self, data: bytes) -> bool:
+        """Begin a request whose head is the one before's, if it is, without the parser."""
+        known = self._known
+        if known is None or (body := known.body_of(data)) is None or self.transport.is_closing():
+            return False
+        self._misses = 0
+        self._free_since_s = None
+        self.cycle = self._running = client = DirectClient(self, *known.read(body), keep_alive=True)
+        client.took(body)
+        self._start(client)
+        return True
+
+    def _learn(self, data: bytes, client: DirectClient) -> None:
+        """Remember the head of a request that came whole and alone."""
+        if (body := client.whole_body) is not None:
+            self._misses += 1
+            self._known = KnownHead.of(data, body, client.scope)
 
     def _start(self, client: DirectClient) -> None:
         client.work = task = self.loop.create_task(self._serve(client.scope, client))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from time import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from scheduling.dispatchers.base import Lease
 
@@ -20,8 +21,15 @@ class Seated:
         self._work = work
         self._lease = lease
 
-    def __enter__(self) -> None:
-        """It began when this was made."""
+    def __enter__(self) -> Self:
+        return self
+
+    def started(self) -> None:
+        """The first token passed."""
+        record = self._work.record
+        if record.first_token_at is None:
+            record.first_token_at = time()
+        self._lease.started()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

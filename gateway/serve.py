@@ -134,13 +134,28 @@ class Gateway:
 
     async def _serve_by(self, work: Work, scopes: Sequence[Scope], client: Client) -> None:
         """Have the work's model answer, by as many of its backends as it takes."""
+        job, relay = work.job, self._relay
         with self._reserve(work, scopes) as reservation:
             work.hold(reservation)
             while True:
                 try:
-                    return await self._run(work, reservation, client)
+                    async with self.dispatcher.lease(work.ticket, work.usage) as lease:
+                        if job.patience_ms is not None:
+                            self.books.first_tokens.check(work.ticket, job.patience_ms, lease)
+                        with work.seat(lease, reservation) as seated:
+                            call, order = work.call, lease.engine_order
+                            if order is not None:
+                                call = relay.ordered(lease.backend, call, order)
+                            async with relay.open(lease.backend, call, work.usage, seated.started) as reply:
+                                return await pass_on(reply, client, work.replied(reply), stream=job.stream)
                 except BackendFailure as failure:
                     pause_s = work.try_again(failure)
+                except DeadlinePassed:
+                    raise work.out_of_reach or QueueTimeout from None
+                except NoBackend:
+                    raise work.failure or NoBackendNow from None
+                except CancelledByAdmin:
+                    raise CancelledInQueue from None
                 reservation.requeued()
                 self.books.metrics.retries[work.ticket.attempt] += 1
                 await asyncio.sleep(pause_s)
@@ -160,26 +175,6 @@ class Gateway:
             if self.dispatcher.serves(job.pool, job.model):
                 return job
         return None
-
-    async def _run(self, work: Work, reservation: Reservation, client: Client) -> None:
-        """Wait in line, then have the engine answer."""
-        try:
-            async with self.dispatcher.lease(work.ticket, work.usage) as lease:
-                self.books.first_tokens.check(work.ticket, work.job.patience_ms, lease)
-                with work.seat(lease, reservation):
-                    call, order = work.call, lease.engine_order
-                    if order is not None:
-                        call = self._relay.ordered(lease.backend, call, order)
-                    opened = self._relay.open(lease.backend, call, work.usage, lambda: work.started(lease))
-                    async with opened as reply:
-                        headers = work.replied(reply, work.job.revision)
-                        await pass_on(reply, client, headers, stream=work.job.stream)
-        except DeadlinePassed:
-            raise work.out_of_reach or QueueTimeout from None
-        except NoBackend:
-            raise work.failure or NoBackendNow from None
-        except CancelledByAdmin:
-            raise CancelledInQueue from None
 
     def set_policy(self, policy: Policy) -> None:
         """Obey these rules from now on, for requests that already wait too."""

@@ -151,27 +151,20 @@ class Work:
         self._reply = None
         self._note_usage(lease)
 
-    def started(self, lease: Lease) -> None:
-        """The first token passed."""
-        if self.record.first_token_at is None:
-            self.record.first_token_at = time()
-        lease.started()
-
-    def replied(self, reply: Reply, revision: int) -> Headers:
+    def replied(self, reply: Reply) -> Headers:
         """The engine has begun to answer: the headers that say how the request went so far."""
         self._reply = reply
-        job = self.job
-        headers = [*scheduling_headers(job.priority_class, revision)]
-        headers += timing_headers(self.queue_ms, int((monotonic() - self._dispatched_s) * 1000))
+        job, client, dispatched_s = self.job, self._client, self._dispatched_s
+        queue_ms = int((dispatched_s - self._began_s) * 1000)
+        headers = [
+            *scheduling_headers(job.priority_class, job.revision),
+            *timing_headers(queue_ms, int((monotonic() - dispatched_s) * 1000)),
+        ]
         if job.model != job.asked:
             headers += model_headers(job.model)
         left = self._granted.left if self._granted else {}
-        return headers + self._client.dialect.answer_headers(left, self._client.request_id)
-
-    @property
-    def queue_ms(self) -> int:
-        """From acceptance to the seat."""
-        return int((self._dispatched_s - self._began_s) * 1000)
+        headers += client.dialect.answer_headers(left, client.request_id)
+        return headers
 
     def try_again(self, failure: BackendFailure) -> float:
         """Seconds to wait before the request stands in line again, at its head.

@@ -1,0 +1,66 @@
+"""A request head that was read once on a connection, to know it again by its bytes.
+
+A client says the same with each request of a connection, but for the length
+of the body. What llhttp has read once needs no reading again: the bytes are
+compared instead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Self
+
+LENGTH_LINE = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,8})[ \t]*\r\n", re.IGNORECASE)
+LENGTH = b"content-length"
+END = b"\r\n\r\n"
+
+
+class KnownHead:
+    """The head around its length, and what was read from it."""
+
+    __slots__ = ("_after", "_before", "_begin", "_end", "_headers", "_scope", "_size")
+
+    def __init__(self, head: bytes, begin: int, end: int, scope: Mapping[str, Any]) -> None:
+        self._before, self._after = head[:begin], head[end:]
+        self._begin, self._end, self._size = begin, end, len(head)
+        self._scope = scope
+        self._headers: Mapping[bytes, bytes] = dict(scope["headers"])
+
+    @classmethod
+    def of(cls, data: bytes, body: bytes, scope: Mapping[str, Any]) -> Self | None:
+        """The head of these bytes, which are one request with this body and nothing else; None if unsure."""
+        size = data.find(END) + len(END)
+        headers = scope["headers"]
+        found = LENGTH_LINE.search(data, 0, size)
+        if (
+            found is None
+            or len(data) - size != len(body)
+            or [value for name, value in headers if name == LENGTH] != [found[1]]
+            or int(found[1]) != len(body)
+            or any(name == b"transfer-encoding" for name, _ in headers)
+        ):
+            return None
+        return cls(data[:size], *found.span(1), scope)
+
+    def body_of(self, data: bytes) -> bytes | None:
+        """The body, if the bytes are one whole request with this head, of a length of as many digits."""
+        digits = data[self._begin : self._end]
+        size = self._size
+        if (
+            digits.isdigit()
+            and int(digits) == len(data) - size
+            and data.startswith(self._before)
+            and data.startswith(self._after, self._end)
+        ):
+            return data[size:]
+        return None
+
+    def read(self, body: bytes) -> tuple[Mapping[str, Any], Mapping[bytes, bytes]]:
+        """The scope and the headers by name of a request with this body."""
+        length = b"%d" % len(body)
+        if self._headers[LENGTH] != length:
+            lines = [(name, length if name == LENGTH else value) for name, value in self._scope["headers"]]
+            self._scope = {**self._scope, "headers": lines}
+            self._headers = dict(lines)
+        return self._scope, self._headers
