@@ -58,12 +58,7 @@ class GatewayConsumer:
         except asyncio.CancelledError:
             if not client.gone and not client.evicted:
                 raise
-            if client.work is not None:
-                client.work.uncancel()
-            if client.gone:
-                await client.hung_up(FLUSH_S)
-            elif client.evicted:
-                await client.refuse(client.evicted)
+            await _cut_off(client)
         finally:
             gateway.pulse.leave(client)
             client.close()
@@ -103,3 +98,13 @@ class GatewayConsumer:
             return
         keyed = Keyed(caller.tenant, caller.token_id, key, endpoint.path, body)
         await gateway.own.idempotency.once(keyed, client, lambda: gateway.serve(request, client))
+
+
+async def _cut_off(client: Client) -> None:
+    """The client left, or is told why there is no more."""
+    if client.work is not None:
+        client.work.uncancel()
+    if client.gone:
+        await client.hung_up(FLUSH_S)
+    elif client.evicted:
+        await client.refuse(client.evicted)

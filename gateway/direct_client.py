@@ -45,7 +45,7 @@ class Connection(Protocol):
     def resume_reading(self) -> None:
         """Read on."""
 
-    def answered(self, client: DirectClient) -> None:
+    def on_response_complete(self) -> None:
         """The response is complete."""
 
     def over(self, client: DirectClient) -> None:
@@ -162,6 +162,17 @@ class DirectClient(Client):
         self._write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
         self.idle_since_s = self._loop.time()
 
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete response: nearly always in one piece, at once."""
+        if self.began or self.keep is not None or not self._connection.writable:
+            await super().whole(status, headers, body)
+            return
+        self.began = self.answered = self.ended = True
+        self._left = 0
+        length = (LENGTH, b"%d" % len(body))
+        self._write(self._head(status, [*headers, length, *self.request_id.headers()]) + body)
+        self._complete()
+
     async def hung_up(self, timeout_s: float) -> bool:
         """Wait until the connection is closed; False when it is not in time."""
         if self.disconnected:
@@ -202,11 +213,7 @@ class DirectClient(Client):
 
     async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
         self._left = 0
-        response = self._head(status, headers) + body
-        if self._connection.writable:
-            self._write(response)
-        else:
-            await self._put(response)
+        await self._put(self._head(status, headers) + body)
         self._complete()
 
     async def _put(self, data: bytes) -> None:
@@ -230,27 +237,51 @@ class DirectClient(Client):
         self.response_complete = True
         if not self.keep_alive:
             self._connection.transport.close()
-        self._connection.answered(self)
+        self._connection.on_response_complete()
 
     def _head(self, status: int, headers: Headers) -> bytes:
         """The head of the response. Raises ValueError on a header that could smuggle another."""
-        lines = [*self._connection.default_headers, *headers]
         if self._left is None:
             told = [int(value) for name, value in headers if name == LENGTH]
             if told or status in BODILESS:
                 self._left = told[0] if told else 0
             else:
-                lines.append(CHUNKED)
+                headers = [*headers, CHUNKED]
         if not self.keep_alive:
-            lines.append(CLOSE)
-        head = b"\r\n".join(map(b": ".join, lines))
-        if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1:
-            raise ValueError("a header of the response holds a line break")
-        return b"%b%b\r\n\r\n" % (STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status, head)
+            headers = [*headers, CLOSE]
+        return _begin(status, self._connection.default_headers) + _lines(headers)
 
     @property
     def _transport(self) -> Any:
         return self._connection.transport
+
+
+class _Begin:
+    """The status line and the server's own headers: the same for all responses of a second."""
+
+    def __init__(self) -> None:
+        self._headers: Sequence[tuple[bytes, bytes]] = ()
+        self._begins: dict[int, bytes] = {}
+
+    def __call__(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        if headers is not self._headers:
+            self._headers, self._begins = headers, {}
+        begin = self._begins.get(status)
+        if begin is None:
+            line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+            begin = self._begins[status] = line + (_lines(headers)[:-2] if headers else b"")
+        return begin
+
+
+_begin = _Begin()
+
+
+def _lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    lines = b"\r\n".join(map(b": ".join, headers))
+    breaks = len(headers) - 1
+    if lines.count(b"\n") != breaks or lines.count(b"\r") != breaks:
+        raise ValueError("a header of the response holds a line break")
+    return lines + b"\r\n\r\n"
 
 
 def _resolve(waiter: Future[None] | None) -> None:

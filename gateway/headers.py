@@ -18,8 +18,8 @@ Headers = list[tuple[bytes, bytes]]
 
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
-ID_BYTES = 8  # of chance, after the millisecond
-RANDOM_BYTES = 4096
+ID_DIGITS = 16  # of chance, after the millisecond
+RANDOM_BYTES = 4096  # a multiple of what an id takes
 OUR_ID = re.compile(r"req_([0-9a-f]{11})[0-9a-f]{16}")
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 HOLD = b"x-hold-ms"
@@ -33,22 +33,28 @@ PATIENCE = (b"x-request-timeout", b"x-stainless-read-timeout", b"x-stainless-tim
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
 
 
-class _Random:
-    """Bytes from the system's source, fetched for many ids at once: a call costs as much as ten ids."""
+class _Ids:
+    """Our ids. Bytes come from the system's source for many at once: a call costs as much as ten ids."""
 
     def __init__(self) -> None:
-        self._bytes = b""
+        self._chance = ""
         self._at = 0
+        self._now_ms = 0
+        self._begin = ""
 
-    def __call__(self, count: int) -> bytes:
+    def __call__(self) -> str:
+        """The next one."""
+        now_ms = int(time() * 1000)
+        if now_ms != self._now_ms:
+            self._now_ms, self._begin = now_ms, f"req_{now_ms:011x}"
         at = self._at
-        if at + count > len(self._bytes):
-            self._bytes, at = os.urandom(RANDOM_BYTES), 0
-        self._at = at + count
-        return self._bytes[at : at + count]
+        if at == len(self._chance):
+            self._chance, at = os.urandom(RANDOM_BYTES).hex(), 0
+        self._at = end = at + ID_DIGITS
+        return self._begin + self._chance[at:end]
 
 
-_random_bytes = _Random()
+_next_id = _Ids()
 
 
 class RequestId:
@@ -59,21 +65,19 @@ class RequestId:
     Ours begins with its time, by which its record is found among millions.
     """
 
-    __slots__ = ("clients", "own", "shown")
+    __slots__ = ("_own", "clients", "own", "shown")
 
     def __init__(self, headers: Mapping[bytes, bytes]) -> None:
-        self.own = f"req_{int(time() * 1000):011x}{_random_bytes(ID_BYTES).hex()}"
-        theirs = headers.get(b"x-request-id", b"")
-        if theirs and SANE_ID.fullmatch(theirs):
+        self.own = _next_id()
+        self.shown = self._own = self.own.encode()
+        self.clients = ""
+        if (theirs := headers.get(b"x-request-id")) and SANE_ID.fullmatch(theirs):
             self.clients = theirs.decode()
             self.shown = theirs
-        else:
-            self.clients = ""
-            self.shown = self.own.encode()
 
     def headers(self) -> Headers:
         """On every response, errors too."""
-        return [(b"x-request-id", self.shown), (b"x-fairlane-request-id", self.own.encode())]
+        return [(b"x-request-id", self.shown), (b"x-fairlane-request-id", self._own)]
 
 
 def made_at(own_id: str) -> float | None:

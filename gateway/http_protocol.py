@@ -20,9 +20,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from gateway.client import notice_vanishing
 from gateway.direct_client import DirectClient
 from gateway.known_head import KnownHead
+from gateway.offers import without_offer
 
 RELAYED = re.compile(rb"/v1/[A-Za-z0-9/._-]+")  # nothing to decode, and no query
-OFFERS = (b"upgrade", b"http2-settings")  # of another protocol, and what belongs to that
 MISSES = 3  # heads that no later one was like; then a connection is not looked at for the like any more
 AHEAD = 8  # requests that are read before the one that runs is answered; while none is, no end is heard
 
@@ -170,10 +170,6 @@ class GatewayProtocol(HttpToolsProtocol):
         """Read on."""
         self.flow.resume_reading()
 
-    def answered(self, client: DirectClient) -> None:
-        """The response is complete."""
-        self.on_response_complete()
-
     def over(self, client: DirectClient) -> None:
         """The request's task ends."""
         if client.work is not None:
@@ -189,7 +185,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._running = None
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         else:
@@ -234,21 +231,14 @@ class GatewayProtocol(HttpToolsProtocol):
         return None
 
     def _without_offer(self) -> bytes:
-        """The head, to be read once more: the parser took the offer for the end of HTTP, and of the body.
-
-        Java's own client offers HTTP/2 with each first request.
-        """
-        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
-        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
-        for name, value in self.headers:
-            words = value.split(b",") if name == b"connection" else [value]
-            if name not in OFFERS:
-                kept = b",".join(each for each in words if each.strip().lower() not in OFFERS)
-                lines.append(b"%b: %b" % (name, kept))
+        """The head, to be read once more: the parser took the offer for the end of HTTP, and of the body."""
+        head = without_offer(
+            self.parser.get_method(), self.url, self.parser.get_http_version().encode(), self.headers
+        )
         self._is_offer = False
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's
-        return b"\r\n".join([*lines, b"", b""])
+        return head
 
     def _unset_keepalive_if_required(self) -> None:
         """Nothing: the timer runs on."""
@@ -264,7 +254,8 @@ class GatewayProtocol(HttpToolsProtocol):
     def _is_known(self, data: bytes) -> bool:
         """Begin a request whose head is the one before's, if it is, without the parser."""
         known = self._known
-        if known is None or (body := known.body_of(data)) is None or self.transport.is_closing():
+        body = known.body_of(data) if known is not None else None
+        if known is None or body is None or self.transport.is_closing():
             return False
         self._misses = 0
         self._free_since_s = None

@@ -113,7 +113,7 @@ class Work:
         outcome, record.status = self._ended(error)
         if not record.cost:
             record.spend = 0  # it was only held
-        record.outcome = outcome.value
+        record.outcome = outcome._value_  # Enum.value is a property of a property
         record.ended_at = time()
         self._books.end(record)
 
@@ -254,13 +254,12 @@ class Work:
         usage, record = self.usage, self.record
         if usage.estimated and not lease.refund and usage.prompt_tokens == 0:
             usage.prompt_tokens = self.job.prompt_tokens
-        record.prompt_tokens = usage.prompt_tokens
-        record.cached_tokens = usage.cached_tokens
-        record.completion_tokens, record.estimated = usage.completion_tokens, usage.estimated
+        record.prompt_tokens = prompt = usage.prompt_tokens
+        record.cached_tokens = cached = usage.cached_tokens
+        record.completion_tokens = completion = usage.completion_tokens
+        record.estimated = usage.estimated
         record.cost = 0 if lease.refund else usage.cost_tokens
-        record.spend = self.job.prices.spend(
-            usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
-        )
+        record.spend = self.job.prices.spend(prompt, cached, completion)
 
     def _remark(self) -> bytes:
         """What keeps a silent client's connection alive; nothing in the middle of an event or of JSON."""

@@ -7,7 +7,10 @@ import json
 
 import pytest
 
+from gateway.callers import CallerTable
 from gateway.direct_client import DirectClient
+from gateway.http_protocol import MISSES
+from gateway.known_head import KnownHead
 from gateway.settings import Settings
 from tests.fakes.faulty import says
 from tests.fakes.faulty_gateway import (
@@ -56,6 +59,44 @@ async def test_requests_sent_at_once_on_one_connection_are_answered_in_their_ord
     assert [headers["x-request-id"] for _, headers, _ in answers] == names
     assert {status for status, _, _ in answers} == {200}
     assert len(engines[0].asked) == len(names)
+
+
+async def test_a_head_that_is_known_by_its_bytes_is_obeyed_as_if_it_were_read(monkeypatch):
+    """Each request of a connection repeats its head: it is let in, or refused, as it is now."""
+    known = []
+    body_of = KnownHead.body_of
+    monkeypatch.setattr(
+        KnownHead, "body_of", lambda head, data: known.append(body_of(head, data)) or known[-1]
+    )
+    async with gateway(says(WHOLE)) as (served, engines):
+        reader, writer = await connect(served)
+        bodies = [{**BODY, "user": user} for user in ("anna", "bert", "carl")]
+        for body in bodies:
+            writer.write(asks(body))
+            assert (await read_response(reader))[0] == 200
+        writer.write(asks(bodies[0], "x-request-id: mine"))
+        assert (await read_response(reader))[1]["x-request-id"] == "mine"
+        writer.write(asks(bodies[0], "x-request-id: mine"))
+        assert (await read_response(reader))[1]["x-request-id"] == "mine"
+        served.gateway.set_callers(CallerTable())
+        writer.write(asks(bodies[0], "x-request-id: mine"))
+        assert (await read_response(reader))[0] == 401
+        writer.close()
+    assert [body is not None for body in known] == [True, True, False, True, True]
+    assert [json.loads(each.body)["user"] for each in engines[0].asked[:3]] == ["anna", "bert", "carl"]
+
+
+async def test_a_connection_on_which_no_head_comes_twice_is_not_looked_at_for_ever(monkeypatch):
+    seen = []
+    of = KnownHead.of
+    monkeypatch.setattr(KnownHead, "of", lambda *parts: seen.append(of(*parts)) or seen[-1])
+    async with gateway(says(WHOLE)) as (served, _):
+        reader, writer = await connect(served)
+        for number in range(2 * MISSES):
+            writer.write(asks(BODY, f"x-request-id: r{number}"))
+            assert (await read_response(reader))[1]["x-request-id"] == f"r{number}"
+        writer.close()
+    assert len(seen) == MISSES
 
 
 async def test_both_ways_share_one_connection_and_keep_their_order():
@@ -191,7 +232,7 @@ class Line:
     def is_closing(self):
         return self.closed
 
-    def answered(self, client): ...
+    def on_response_complete(self): ...
 
 
 def client_of(line):
