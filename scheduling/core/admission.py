@@ -131,12 +131,6 @@ class Gate(Bounds):
         if self.slack_requests is not None:
             self.prefixes.learn(ticket.prefixes)
 
-    def answers(self, entry: Entry, now_ms: int) -> None:
-        """A first token came, or a whole answer: each request counts once."""
-        entry.answered = True
-        self.answered += 1
-        self.answer_ms += now_ms - entry.seated_ms
-
     def begin_period(self) -> None:
         """What is counted of a period begins anew."""
         self.blocked = False
@@ -166,8 +160,10 @@ class Gate(Bounds):
             self.circuit.leave(entry)
             self._look()
         if not refund and not self._slow:
-            self.window = min(self.window + 1, self._full_window)
-            self.cap = min(self.cap + 1, self._full_cap)
+            if self.window < self._full_window:
+                self.window += 1
+            if self.cap < self._full_cap:
+                self.cap += 1
 
     def grow(self, entry: Entry, completion_tokens: int) -> None:
         """A running request has said so much: what it reserves stays ahead of it."""

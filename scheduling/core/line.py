@@ -50,7 +50,7 @@ class Line:
         elif aside is Aside.FRONT:
             self._bands.not_first(entry)
         if aside is Aside.NO or aside is Aside.FRONT:
-            self._let_in(entry)
+            self.let_in(entry)
 
     def hold(self, entry: Entry) -> None:
         """Stand aside until ``stand``."""
@@ -74,11 +74,10 @@ class Line:
             entry.band.fairness.serve(entry)
             self._gone(entry)
 
-    def finish(self, entry: Entry, cost: int) -> None:
-        """It ran and ended."""
-        entry.band.fairness.settle(entry, cost)
-        if entry.ticket.api_token_in_flight is not None:
-            self._let_in(entry)
+    def let_in(self, left: Entry) -> None:
+        """It is gone, or aside: others of its API token may stand in line."""
+        for entry in self._caps.leave(left):
+            self._push(entry)
 
     def _push(self, entry: Entry) -> None:
         if entry.first:
@@ -92,7 +91,3 @@ class Line:
     def _gone(self, entry: Entry) -> None:
         entry.band.gone(entry)
         entry.roster.in_line -= 1
-
-    def _let_in(self, left: Entry) -> None:
-        for entry in self._caps.leave(left):
-            self._push(entry)

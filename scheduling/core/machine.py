@@ -12,7 +12,7 @@ from scheduling.core.events import BoostEnded, Dispatched, Event, Expired, Unpar
 from scheduling.core.gates import Gates
 from scheduling.core.line import Line
 from scheduling.core.pace import Pace
-from scheduling.core.policy import Policy, PoolRule
+from scheduling.core.policy import IN_FLIGHT, MAX_QUOTA, Policy, PoolRule
 from scheduling.core.roster import Roster
 from scheduling.core.routing import choose, choose_for, route
 from scheduling.core.ticket import Ticket
@@ -29,6 +29,8 @@ class Machine:
     _rule: PoolRule  # in force
     _all_blocked: bool  # every gate is marked as blocked already
     _sends_order: bool  # on to the engines
+    charges_as_it_streams: bool
+    """Whether ``progress`` changes anything."""
 
     def __init__(self, pool: str, policy: Policy) -> None:
         self.pool = pool
@@ -39,8 +41,8 @@ class Machine:
         self.pace = Pace()
         self.waiting = 0
         self._gates = Gates(pool)
-        self._timers = Timers()
-        self._line = Line(self.bands, self._timers)
+        self.timers = Timers()
+        self._line = Line(self.bands, self.timers)
         self._lanes: dict[LaneKey, Lane] = {}
         self._arrivals = 0
         self._engine_order = EngineOrder()
@@ -49,7 +51,7 @@ class Machine:
     def _settled(self, now_ms: int) -> list[Event]:
         """Let time do its part, then seat whoever can go."""
         events: list[Event] = []
-        if self._timers.due_ms <= now_ms:
+        if self.timers.due_ms <= now_ms:
             events.extend(self._pass_time(now_ms))
         if self.waiting:
             bands = self.bands
@@ -62,7 +64,7 @@ class Machine:
     def _freed(self, gate: Gate, now_ms: int) -> list[Event]:
         """The same when all that changed is that one gate may have opened: the short way of most inputs."""
         bands = self.bands
-        if bands.lends or self._gates.reserve or self._timers.due_ms <= now_ms:
+        if bands.lends or self._gates.reserve or self.timers.due_ms <= now_ms:
             return self._settled(now_ms)  # whoever was passed over may go to any gate
         events: list[Event] = []
         while self.waiting and gate.is_open(0, now_ms) and (choice := bands.next(now_ms)):
@@ -73,7 +75,7 @@ class Machine:
 
     def _must_wait(self, entry: Entry, now_ms: int) -> bool:
         """Whether a ticket that just came surely changes nothing: a shorter way for long lines."""
-        if self._timers.due_ms <= now_ms:
+        if self.timers.due_ms <= now_ms:
             return False
         if entry.aside or self.bands.paused:
             return True
@@ -94,7 +96,7 @@ class Machine:
             self.bands.close(tenant, closed)
 
     def _pass_time(self, now_ms: int) -> Iterator[Event]:
-        for what, entry in self._timers.due(now_ms):
+        for what, entry in self.timers.due(now_ms):
             if what is Due.EXPIRE:
                 self._give_up(entry)
                 yield Expired(entry.ticket, now_ms)
@@ -118,7 +120,7 @@ class Machine:
         """
         ticket, bands = entry.ticket, self.bands
         if (
-            self._timers.due_ms <= now_ms
+            self.timers.due_ms <= now_ms
             or ticket.not_before_ms is not None
             or ticket.api_token_in_flight is not None
             or (ticket.deadline_ms is not None and ticket.deadline_ms <= now_ms)
@@ -126,7 +128,7 @@ class Machine:
             or (bands.shut and ticket.model in bands.shut.get(ticket.tenant, ()))
         ):
             return None
-        entry.band = band = bands.of(ticket.priority_class)
+        entry.band = band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
         lane = entry.lane
         gate = choose(lane, band.hold, now_ms, 0, ())
         if gate is not None and gate.is_choosy:
@@ -148,7 +150,13 @@ class Machine:
         return self._seated(entry, gate, now_ms)
 
     def _seated(self, entry: Entry, gate: Gate, now_ms: int) -> Dispatched:
-        self._mark(entry.ticket.tenant)
+        tenant = entry.ticket.tenant
+        rule = self.policy.tenants.get(tenant)
+        if self.bands.shut or (
+            rule is not None
+            and (rule.model_quotas or entry.roster.in_flight >= rule.quotas.get(IN_FLIGHT, MAX_QUOTA))
+        ):
+            self._mark(tenant)
         entry.gate = gate
         gate.seat(entry, now_ms)
         self.pace.seated(now_ms)
@@ -217,6 +225,7 @@ class Machine:
             self._engine_order = EngineOrder()  # of no use to who goes in meanwhile
         self.bands.reweigh()
         self._gates.obey(policy)
+        self._look_at_meters()
         self._all_blocked = False
         self._route_all()
         for tenant in self.roster:
@@ -224,20 +233,23 @@ class Machine:
         if policy.classes != old.classes:
             self._watch_anew()
 
+    def _look_at_meters(self) -> None:
+        self.charges_as_it_streams = self._rule.fairness == "vtc" or self._gates.reserve
+
     def _watch_anew(self) -> None:
         """Bounds of waiting have changed: forget who is overdue and look again."""
-        self._timers.clear()
+        self.timers.clear()
         for entry in self._entries.values():
             if entry.waiting:
                 if entry.overdue:
                     entry.band.forgive(entry)
-                self._timers.watch(entry, entry.band.rule.max_wait_ms)
+                self.timers.watch(entry, entry.band.rule.max_wait_ms)
                 if entry.aside is Aside.PARKED:
-                    self._timers.unpark_at(entry, entry.ticket.not_before_ms or 0)
+                    self.timers.unpark_at(entry, entry.ticket.not_before_ms or 0)
         for gate in self._gates:
             self._look_up(gate)
         for _, until_ms in self.roster.boosts.values():
-            self._timers.look_at(until_ms)
+            self.timers.look_at(until_ms)
 
     def _route_all(self, *, avoiding: bool = False) -> None:
         """Give the lanes their backends anew: all, or those that avoid some."""
@@ -248,7 +260,7 @@ class Machine:
     def _look_up(self, gate: Gate) -> None:
         """Look again when the gate's pause ends, or its circuit lets somebody try."""
         if (at_ms := gate.looks_up_ms) is not None:
-            self._timers.look_at(at_ms)
+            self.timers.look_at(at_ms)
 
     def _mark_blocked(self, now_ms: int) -> None:
         bands = self.bands

@@ -31,9 +31,8 @@ class TenantLine:
         self.in_flight = 0
         self.models: dict[str, int] | None = None  # in flight, by model, once a quota asks for it
 
-    def run(self, entry: Entry) -> None:
-        """One more in flight."""
-        self.in_flight += 1
+    def count(self, entry: Entry) -> None:
+        """One more in flight for its model."""
         if self.models is not None:
             model = entry.ticket.model
             self.models[model] = self.models.get(model, 0) + 1
@@ -52,20 +51,27 @@ class Roster:
 
     def join(self, entry: Entry) -> None:
         """The ticket waits."""
-        line = self._open(entry)
+        tenant = entry.ticket.tenant
+        entry.roster = line = self._lines.get(tenant) or self._open(tenant)
         line.waiting += 1
         line.waiting_cost += entry.cost
 
     def join_running(self, entry: Entry) -> None:
         """The ticket runs, and never waited."""
-        self._open(entry).run(entry)
+        tenant = entry.ticket.tenant
+        entry.roster = line = self._lines.get(tenant) or self._open(tenant)
+        line.in_flight += 1
+        if line.models is not None:
+            line.count(entry)
 
     def seat(self, entry: Entry) -> None:
         """The ticket runs."""
         line = entry.roster
         line.waiting -= 1
         line.waiting_cost -= entry.cost
-        line.run(entry)
+        line.in_flight += 1
+        if line.models is not None:
+            line.count(entry)
 
     def give_up(self, entry: Entry) -> None:
         """The ticket leaves the line unserved."""
@@ -84,12 +90,8 @@ class Roster:
         if not line.waiting and not line.in_flight:
             del self._lines[entry.ticket.tenant]
 
-    def _open(self, entry: Entry) -> TenantLine:
-        tenant = entry.ticket.tenant
-        line = self._lines.get(tenant)
-        if line is None:
-            line = self._lines[tenant] = TenantLine()
-        entry.roster = line
+    def _open(self, tenant: str) -> TenantLine:
+        line = self._lines[tenant] = TenantLine()
         return line
 
     def closed(self, tenant: str, rule: TenantRule | None) -> Container[str] | None:

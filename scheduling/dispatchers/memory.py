@@ -13,6 +13,7 @@ from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
+from scheduling.core.timers import NEVER_MS
 from scheduling.core.usage import Usage
 from scheduling.core.view import BackendView, Explanation, Foretold, Newcomer, PoolView
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Lease, NoBackend, Unseated
@@ -39,7 +40,7 @@ class MemoryDispatcher:
         self._seats: dict[str, Seat] = {}
         self._served = Served()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_ms = 0
+        self._timer_ms = NEVER_MS  # when it rings; nothing falls due later while there is none
         self._meter: asyncio.TimerHandle | None = None
         self.set_policy(policy)
 
@@ -145,42 +146,44 @@ class MemoryDispatcher:
             if timer:
                 timer.cancel()
         self._timer = self._meter = None
+        self._timer_ms = NEVER_MS
 
     # Between a seat and its machine
 
     def join(self, seat: Seat) -> None:
         """Put the seat's ticket in line; its future is told what becomes of it."""
         ticket = seat.ticket
-        if ticket.request_id in self._seats:
-            raise ValueError(f"request {ticket.request_id} already waits or runs")
+        request_id = ticket.request_id
+        if request_id in self._seats:
+            raise ValueError(f"request {request_id} already waits or runs")
         scheduler = self._schedulers.get(ticket.pool)
         if scheduler is None:
             raise NoBackend(f"pool {ticket.pool} has no backends")
         events = scheduler.submit(ticket, self._clock_ms())
         seat.scheduler = scheduler
-        self._seats[ticket.request_id] = seat
-        if len(events) != 1 or not self._is_seated(seat, scheduler, events[0]):
+        self._seats[request_id] = seat
+        if events:
             self.deliver(scheduler, events)
+        elif scheduler.timers.due_ms < self._timer_ms:
+            self._arm(scheduler.timers.due_ms)
 
-    def _is_seated(self, seat: Seat, scheduler: Scheduler, event: Event) -> bool:
-        """Nearly always nobody waits: the one event is the newcomer's seat, and no timer is moved by it."""
-        if type(event) is not Dispatched or event.ticket is not seat.ticket or scheduler.waiting:
-            return False
-        seat.take(event)
-        if self._meter is None and scheduler.charges_as_it_streams:
-            self._read_meters()
-        return True
-
-    def leave(self, seat: Seat, cost_tokens: int, *, refund: bool) -> None:
-        """The seat's request is over, or gave up waiting: at once, without an await."""
+    def give_up(self, seat: Seat) -> None:
+        """The seat's request waits no more: at once, without an await. It may have got its seat just now."""
         request_id, scheduler, now_ms = seat.ticket.request_id, seat.scheduler, self._clock_ms()
         del self._seats[request_id]
-        if not seat.is_seated and scheduler.is_waiting(request_id):
+        if scheduler.is_waiting(request_id):
             self.deliver(scheduler, scheduler.cancel(request_id, now_ms))
-            return
-        if not refund:
-            self._served.add(scheduler.pool, seat.ticket.tenant, cost_tokens, now_ms)
-        if events := scheduler.finish(request_id, cost_tokens, now_ms, refund=refund):
+        elif events := scheduler.finish(request_id, 0, now_ms, refund=True):
+            self.deliver(scheduler, events)
+
+    def leave(self, seat: Seat, cost_tokens: int) -> None:
+        """The seat's request is over: at once, without an await."""
+        ticket, scheduler, now_ms = seat.ticket, seat.scheduler, self._clock_ms()
+        request_id = ticket.request_id
+        del self._seats[request_id]
+        if not seat.refund:
+            self._served.add(ticket.pool, ticket.tenant, cost_tokens, now_ms)
+        if events := scheduler.finish(request_id, cost_tokens, now_ms, refund=seat.refund):
             self.deliver(scheduler, events)
 
     def begin(self, seat: Seat) -> None:
@@ -201,9 +204,8 @@ class MemoryDispatcher:
                 seat := self._seats.get(event.ticket.request_id)
             ):
                 seat.fail(self._why(event))
-        due_ms = scheduler.next_due_ms()
-        if due_ms is not None and (self._timer is None or due_ms < self._timer_ms):
-            self._arm(due_ms)
+        if scheduler.timers.due_ms < self._timer_ms:
+            self._arm(scheduler.timers.due_ms)
 
     def _why(self, event: Expired | Stranded) -> Unseated:
         ticket = event.ticket
@@ -246,7 +248,7 @@ class MemoryDispatcher:
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._expire)
 
     def _expire(self) -> None:
-        self._timer = None
+        self._timer, self._timer_ms = None, NEVER_MS
         now_ms = self._clock_ms()
         for scheduler in self._schedulers.values():
             self.deliver(scheduler, scheduler.expire(now_ms))
