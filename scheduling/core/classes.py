@@ -154,9 +154,10 @@ class Bands:
         hold = overdue = 0
         choice = None
         for band in self._bands:
-            overdue += len(band.overdue)
-            if choice is None and band.waiting:
-                choice = band.next(band.lanes, hold, now_ms, kept)
+            if band.waiting:
+                overdue += len(band.overdue)
+                if choice is None:
+                    choice = band.next(band.lanes, hold, now_ms, kept)
             if band.rule.reserved_seats:
                 hold += band.held_back
         if overdue and (aged := self._aged(choice, now_ms)):

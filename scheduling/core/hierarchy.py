@@ -53,7 +53,6 @@ class Tree:
             if not share.held:
                 level.idle -= 1
             share.held += 1
-            level.held += 1
             path.append(share)
             level = share.inner
 
@@ -103,12 +102,12 @@ class Tree:
         path, cost = entry.shares, entry.cost
         price = (cost if self._price is None else self._price(entry)) * MILLI
         self._out_of_line(entry, path)
+        path[-1].left += 1
         level: Level | None = self._tenants
         entry.stamps = stamps = []
         for share in path:
             share.waiting -= 1
             share.waiting_cost -= cost
-            share.left += 1
             if level is not None:
                 stamps.append(level.charge(share, price))
             level = share.inner
@@ -130,11 +129,10 @@ class Tree:
             if not share.held:
                 level.idle -= 1
             share.held += 1
-            level.held += 1
-            share.left += 1
             path.append(share)
             stamps.append(level.pass_through(share, place, price))
             level = share.inner
+        path[-1].left += 1
 
     def step_out(self, entry: Entry) -> None:
         """It leaves the line; its accounts stay open."""
@@ -151,7 +149,6 @@ class Tree:
             inner = share.inner
             if level:
                 share.held -= 1
-                level.held -= 1
                 if not share.held:
                     level.rest(share)
             level = inner
@@ -177,7 +174,6 @@ class Tree:
             if level is not None:
                 level.settle(share, stamp, price)
                 share.held -= 1
-                level.held -= 1
                 if not share.held:
                     level.rest(share)
             level = inner

@@ -61,7 +61,7 @@ class Share:
         self.lines: dict[Lane, OrderedDict[int, Entry]] = _NO_LINES  # of the last level: tickets by place
         self.waiting = 0
         self.waiting_cost = 0
-        self.left = 0  # tickets that ever left the line for a seat
+        self.left = 0  # of the last level: tickets that ever left the line for a seat
 
 
 class _Index:
@@ -85,7 +85,7 @@ class Level:
     step, amortised.
     """
 
-    __slots__ = ("_lanes", "_sweep_at", "held", "idle", "now", "shares", "table")
+    __slots__ = ("_lanes", "_sweep_at", "idle", "now", "shares", "table")
 
     START = 0  # what ``now`` starts at
 
@@ -96,7 +96,6 @@ class Level:
         # Alone in its lane a name needs no index: most tenants have one user.
         self._lanes: dict[Lane, _Index | Share] = {}
         self._sweep_at = SLACK
-        self.held = 0  # tickets that wait or run
         self.idle = 0  # names that hold none
 
     # What an order decides
@@ -139,11 +138,10 @@ class Level:
 
     def rest(self, share: Share) -> None:
         """The name's last ticket is gone."""
-        if not self.held:
-            self._begin_anew(share)
-            return
         self.idle += 1
-        if self.idle > self._sweep_at:
+        if self.idle == len(self.shares):
+            self._begin_anew(share)
+        elif self.idle > self._sweep_at:
             self._sweep()
 
     def _begin_anew(self, last: Share) -> None:

@@ -45,6 +45,7 @@ class Machine:
         self._line = Line(self.bands, self.timers)
         self._lanes: dict[LaneKey, Lane] = {}
         self._arrivals = 0
+        self._most_in_flight: dict[str, int] = {}  # of tenants of the policy, as they are asked for
         self._engine_order = EngineOrder()
         self._obey(policy)
 
@@ -112,59 +113,83 @@ class Machine:
                 self.bands.reweigh([tenant])
                 yield BoostEnded(tenant, now_ms)
 
-    def _seat_at_once(self, entry: Entry, now_ms: int) -> Dispatched | None:
-        """The seat of a ticket that finds nobody waiting and nothing in its way; None: it must stand in line.
+    def seat_at_once(self, ticket: Ticket, now_ms: int) -> Entry | None:
+        """The seat of a ticket that finds nobody waiting and nothing in its way; None: ``submit`` it.
 
         What joining the line and being picked from it alone come to, by a
-        shorter way: nearly all requests of a pool that is not full.
+        shorter way and without an event: nearly all requests of a pool that
+        is not full.
         """
-        ticket, bands = entry.ticket, self.bands
+        bands, tenant = self.bands, ticket.tenant
+        rule = self.policy.tenants.get(tenant)
         if (
-            self.timers.due_ms <= now_ms
+            self.waiting
+            or self.timers.due_ms <= now_ms
             or ticket.not_before_ms is not None
             or ticket.api_token_in_flight is not None
             or (ticket.deadline_ms is not None and ticket.deadline_ms <= now_ms)
             or bands.paused
-            or (bands.shut and ticket.model in bands.shut.get(ticket.tenant, ()))
+            or (bands.shut and ticket.model in bands.shut.get(tenant, ()))
+            or ticket.request_id in self._entries
+            or (rule is not None and rule.suspended)
         ):
             return None
-        entry.band = band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
-        lane = entry.lane
+        lane = self._lanes.get((ticket.model, ticket.avoid)) or self._lane(ticket)
+        band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
         gate = choose(lane, band.hold, now_ms, 0, ())
-        if gate is not None and gate.is_choosy:
-            gate = choose_for(entry, band.hold, now_ms, 0, ())
         if gate is None:
             return None
+        entry = self._entry(ticket, lane)
+        if gate.is_choosy and (gate := choose_for(entry, band.hold, now_ms, 0, ())) is None:
+            return None
+        self._entries[ticket.request_id] = entry
+        entry.band = band
         entry.waiting = False
         if lane.avoid:
             self._forget(lane)
         band.fairness.pass_through(entry)
         gate.since_promoted += 1
         self.roster.join_running(entry)
-        return self._seated(entry, gate, now_ms)
+        self._seated(entry, gate, now_ms)
+        return entry
+
+    def _entry(self, ticket: Ticket, lane: Lane) -> Entry:
+        self._arrivals = place = self._arrivals + 1
+        rule = self._rule.cost
+        cost = rule.prompt_weight * ticket.prompt_tokens + rule.completion_weight * ticket.completion_tokens
+        # A ticket that costs nothing would be next for ever.
+        return Entry(ticket, cost or 1, place if ticket.attempt <= 1 else -place, lane)
 
     def _seat(self, entry: Entry, gate: Gate, now_ms: int) -> Dispatched:
         self._no_longer_waiting(entry)
         self._line.seat(entry)
         self.roster.seat(entry)
-        return self._seated(entry, gate, now_ms)
+        self._seated(entry, gate, now_ms)
+        return Dispatched(entry.ticket, now_ms, entry.backend, entry.engine_order)
 
-    def _seated(self, entry: Entry, gate: Gate, now_ms: int) -> Dispatched:
+    def _seated(self, entry: Entry, gate: Gate, now_ms: int) -> None:
         tenant = entry.ticket.tenant
-        rule = self.policy.tenants.get(tenant)
-        if self.bands.shut or (
-            rule is not None
-            and (rule.model_quotas or entry.roster.in_flight >= rule.quotas.get(IN_FLIGHT, MAX_QUOTA))
-        ):
+        most = self._most_in_flight.get(tenant)
+        if most is None:
+            most = self._most_of(tenant)
+        if entry.roster.in_flight >= most or self.bands.shut:
             self._mark(tenant)
         entry.gate = gate
+        entry.backend = gate.name
         gate.seat(entry, now_ms)
         self.pace.seated(now_ms)
         if entry.told_ms is not None:
             self.pace.learn(entry.told_ms, now_ms - entry.told_at_ms)
-        return Dispatched(
-            entry.ticket, now_ms, gate.name, self._order_of(entry) if self._sends_order else None
-        )
+        entry.engine_order = self._order_of(entry) if self._sends_order else None
+
+    def _most_of(self, tenant: str) -> int:
+        """How many the tenant may have in flight before a look at its quotas could shut it out."""
+        rule = self.policy.tenants.get(tenant)
+        if rule is None:
+            return MAX_QUOTA
+        most = 0 if rule.model_quotas else rule.quotas.get(IN_FLIGHT, MAX_QUOTA)
+        self._most_in_flight[tenant] = most
+        return most
 
     def _order_of(self, entry: Entry) -> int:
         """What the engine's own scheduler is to go by."""
@@ -226,6 +251,7 @@ class Machine:
         self.bands.reweigh()
         self._gates.obey(policy)
         self._look_at_meters()
+        self._most_in_flight.clear()
         self._all_blocked = False
         self._route_all()
         for tenant in self.roster:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from scheduling.core.admission import Gate
-from scheduling.core.entry import Aside, Entry
+from scheduling.core.entry import Aside
 from scheduling.core.events import (
     Cancelled,
+    Dispatched,
     Event,
     Parked,
     Stranded,
@@ -22,7 +23,7 @@ from scheduling.core.view import BackendView, Explanation, Foretold, Newcomer, P
 class Scheduler(Steered):
     """Decides whose turn it is in one pool, and at which backend.
 
-    Every method up to ``fail``, and those of ``Steered``, are inputs: they
+    Every method up to ``fail``, ``seat_at_once``, and those of ``Steered``, are inputs: they
     carry the time and return the events they caused, in order. Nothing here
     waits. A ticket that cannot go yet stays in its flow and leaves by exactly
     one of Dispatched, Expired, Stranded or Cancelled; a dispatched one ends by
@@ -38,24 +39,15 @@ class Scheduler(Steered):
 
     def submit(self, ticket: Ticket, now_ms: int) -> list[Event]:
         """Put the ticket in line. Raises ValueError when its request is in the machine already."""
-        request_id, entries = ticket.request_id, self._entries
-        if request_id in entries:
-            raise ValueError(f"request {request_id} is already waiting or running in pool {self.pool}")
+        if not self.waiting and (seated := self.seat_at_once(ticket, now_ms)):
+            return [Dispatched(ticket, now_ms, seated.backend, seated.engine_order)]
+        if ticket.request_id in self._entries:
+            raise ValueError(f"request {ticket.request_id} is already waiting or running in pool {self.pool}")
         lane = self._lanes.get((ticket.model, ticket.avoid)) or self._lane(ticket)
-        rule = self.policy.tenants.get(ticket.tenant)
-        if not lane.gates or (rule is not None and rule.suspended):
+        if self._is_stranded(ticket, lane):
             self._forget(lane)
             return [Stranded(ticket, now_ms)]
-        self._arrivals = place = self._arrivals + 1
-        cost = self._rule.cost
-        cost_tokens = (
-            cost.prompt_weight * ticket.prompt_tokens + cost.completion_weight * ticket.completion_tokens
-        )
-        # A ticket that costs nothing would be next for ever.
-        entry = Entry(ticket, cost_tokens or 1, place if ticket.attempt <= 1 else -place, lane)
-        entries[request_id] = entry
-        if not self.waiting and (seated := self._seat_at_once(entry, now_ms)):
-            return [seated]
+        entry = self._entries[ticket.request_id] = self._entry(ticket, lane)
         self.waiting += 1
         lane.waiting += 1
         self.roster.join(entry)

@@ -34,7 +34,7 @@ class MemoryDispatcher:
 
     def __init__(self, policy: Policy, clock_ms: Callable[[], int]) -> None:
         self._policy = policy
-        self._clock_ms = clock_ms
+        self.clock_ms = clock_ms
         self._schedulers: dict[str, Scheduler] = {}
         self._steering: dict[str, Steering] = {}
         self._seats: dict[str, Seat] = {}
@@ -51,17 +51,17 @@ class MemoryDispatcher:
     def position(self, request_id: str) -> int | None:
         """About how many dispatches until this request's own: 1 is next. None when it does not wait."""
         seat = self._seats.get(request_id)
-        return seat.scheduler.position(request_id, self._clock_ms()) if seat else None
+        return seat.scheduler.position(request_id, self.clock_ms()) if seat else None
 
     def explain(self, request_id: str) -> Explanation | None:
         """Why the request waits, its place, and for about how much longer. None when it does not wait."""
         seat = self._seats.get(request_id)
-        return seat.scheduler.explain(request_id, self._clock_ms()) if seat else None
+        return seat.scheduler.explain(request_id, self.clock_ms()) if seat else None
 
     def foretell(self, pool: str, newcomer: Newcomer) -> Foretold | None:
         """How a request that came now would wait. None when there is no such pool."""
         scheduler = self._schedulers.get(pool)
-        return scheduler.foretell(newcomer, self._clock_ms()) if scheduler else None
+        return scheduler.foretell(newcomer, self.clock_ms()) if scheduler else None
 
     def set_policy(self, policy: Policy) -> None:
         """Obey these rules now, for requests that already wait too. An older revision is ignored."""
@@ -69,7 +69,7 @@ class MemoryDispatcher:
             return
         self._policy = policy
         pools = {*policy.pools, *(rule.pool for rule in policy.backends.values())}
-        now_ms, orders = self._clock_ms(), Orders.of(policy, time.time())
+        now_ms, orders = self.clock_ms(), Orders.of(policy, time.time())
         for name, scheduler in list(self._schedulers.items()):
             events = scheduler.set_policy(policy, now_ms)
             self.deliver(scheduler, events + self._steering[name].obey(orders, now_ms))
@@ -82,7 +82,7 @@ class MemoryDispatcher:
 
     def set_limits(self, limits: Sequence[Limit]) -> None:
         """Move the gates; a limit not newer than the one in force, or of no known backend, is ignored."""
-        now_ms, now_s = self._clock_ms(), time.time()
+        now_ms, now_s = self.clock_ms(), time.time()
         for limit in limits:
             if scheduler := self._scheduler_of(limit.backend):
                 # The age carries the reading's time from the wall clock to ours.
@@ -92,17 +92,17 @@ class MemoryDispatcher:
     def throttle(self, backend: str) -> None:
         """The engine said 429 or 503: halve what it admits, and leave it alone for a moment."""
         if scheduler := self._scheduler_of(backend):
-            self.deliver(scheduler, scheduler.throttle(backend, self._clock_ms()))
+            self.deliver(scheduler, scheduler.throttle(backend, self.clock_ms()))
 
     def fail(self, backend: str) -> None:
         """The engine could not be reached, or broke off before it said anything: for its circuit."""
         if scheduler := self._scheduler_of(backend):
-            self.deliver(scheduler, scheduler.fail(backend, self._clock_ms()))
+            self.deliver(scheduler, scheduler.fail(backend, self.clock_ms()))
 
     def serves(self, pool: str, model: str) -> bool:
         """Whether some backend takes the model's requests: it does not drain, nor is its circuit open."""
         scheduler = self._schedulers.get(pool)
-        return scheduler is not None and scheduler.serves(model, self._clock_ms())
+        return scheduler is not None and scheduler.serves(model, self.clock_ms())
 
     def cancel(self, request_id: str) -> bool:
         """Take a waiting request out of line for an admin. False when it does not wait."""
@@ -110,7 +110,7 @@ class MemoryDispatcher:
         if seat is None or not seat.scheduler.is_waiting(request_id):
             return False
         seat.fail(CancelledByAdmin())
-        self.deliver(seat.scheduler, seat.scheduler.cancel(request_id, self._clock_ms()))
+        self.deliver(seat.scheduler, seat.scheduler.cancel(request_id, self.clock_ms()))
         return True
 
     def move_to_front(self, request_id: str) -> bool:
@@ -127,18 +127,18 @@ class MemoryDispatcher:
 
     def view(self) -> tuple[PoolView, ...]:
         """Every pool as it stands, by name."""
-        now_ms = self._clock_ms()
+        now_ms = self.clock_ms()
         return tuple(self._schedulers[name].view(now_ms) for name in sorted(self._schedulers))
 
     def begin_period(self) -> tuple[BackendView, ...]:
         """Every gate as it stands; ``blocked`` begins anew."""
-        now_ms = self._clock_ms()
+        now_ms = self.clock_ms()
         pools = (self._schedulers[name] for name in sorted(self._schedulers))
         return tuple(gate for pool in pools for gate in pool.begin_period(now_ms))
 
     def served(self) -> Mapping[tuple[str, str], tuple[int, int]]:
         """(pool, tenant) to the cost tokens settled over the last 60 s and 300 s."""
-        return self._served.totals(self._clock_ms())
+        return self._served.totals(self.clock_ms())
 
     def close(self) -> None:
         """Stop the timers. Requests that still wait are their callers' to cancel."""
@@ -159,7 +159,15 @@ class MemoryDispatcher:
         scheduler = self._schedulers.get(ticket.pool)
         if scheduler is None:
             raise NoBackend(f"pool {ticket.pool} has no backends")
-        events = scheduler.submit(ticket, self._clock_ms())
+        now_ms = self.clock_ms()
+        if not scheduler.waiting and (entry := scheduler.seat_at_once(ticket, now_ms)):
+            seat.scheduler = scheduler
+            self._seats[request_id] = seat
+            seat.take(entry.backend, now_ms, entry.engine_order)
+            if self._meter is None and scheduler.charges_as_it_streams:
+                self._read_meters()
+            return
+        events = scheduler.submit(ticket, now_ms)
         seat.scheduler = scheduler
         self._seats[request_id] = seat
         if events:
@@ -169,7 +177,7 @@ class MemoryDispatcher:
 
     def give_up(self, seat: Seat) -> None:
         """The seat's request waits no more: at once, without an await. It may have got its seat just now."""
-        request_id, scheduler, now_ms = seat.ticket.request_id, seat.scheduler, self._clock_ms()
+        request_id, scheduler, now_ms = seat.ticket.request_id, seat.scheduler, self.clock_ms()
         del self._seats[request_id]
         if scheduler.is_waiting(request_id):
             self.deliver(scheduler, scheduler.cancel(request_id, now_ms))
@@ -178,7 +186,7 @@ class MemoryDispatcher:
 
     def leave(self, seat: Seat, cost_tokens: int) -> None:
         """The seat's request is over: at once, without an await."""
-        ticket, scheduler, now_ms = seat.ticket, seat.scheduler, self._clock_ms()
+        ticket, scheduler, now_ms = seat.ticket, seat.scheduler, self.clock_ms()
         request_id = ticket.request_id
         del self._seats[request_id]
         if not seat.refund:
@@ -186,18 +194,12 @@ class MemoryDispatcher:
         if events := scheduler.finish(request_id, cost_tokens, now_ms, refund=seat.refund):
             self.deliver(scheduler, events)
 
-    def begin(self, seat: Seat) -> None:
-        """The seat's first token came."""
-        scheduler = seat.scheduler
-        if events := scheduler.start(seat.ticket.request_id, self._clock_ms()):
-            self.deliver(scheduler, events)
-
     def deliver(self, scheduler: Scheduler, events: Iterable[Event]) -> None:
         """Wake everybody about whom something was decided, and keep the timer right."""
         for event in events:
             if isinstance(event, Dispatched):
                 if seat := self._seats.get(event.ticket.request_id):
-                    seat.take(event)
+                    seat.take(event.backend, event.at_ms, event.engine_order)
                 if self._meter is None and scheduler.charges_as_it_streams:
                     self._read_meters()
             elif isinstance(event, (Expired, Stranded)) and (
@@ -224,12 +226,12 @@ class MemoryDispatcher:
         seat = self._seats.get(request_id)
         if seat is None or not seat.scheduler.is_waiting(request_id):
             return False
-        self.deliver(seat.scheduler, act(seat.scheduler, request_id, self._clock_ms()))
+        self.deliver(seat.scheduler, act(seat.scheduler, request_id, self.clock_ms()))
         return True
 
     def _read_meters(self) -> None:
         """Charge what has been said so far, while any pool charges before the end."""
-        now_ms, metered = self._clock_ms(), False
+        now_ms, metered = self.clock_ms(), False
         for request_id, seat in list(self._seats.items()):
             scheduler = seat.scheduler
             if scheduler.charges_as_it_streams and not scheduler.is_waiting(request_id):
@@ -244,11 +246,11 @@ class MemoryDispatcher:
             self._timer.cancel()
         self._timer_ms = due_ms
         # Never sooner than the clock's own step, or a timer that fires early would spin.
-        delay_s = max(1, due_ms - self._clock_ms()) / 1000
+        delay_s = max(1, due_ms - self.clock_ms()) / 1000
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._expire)
 
     def _expire(self) -> None:
         self._timer, self._timer_ms = None, NEVER_MS
-        now_ms = self._clock_ms()
+        now_ms = self.clock_ms()
         for scheduler in self._schedulers.values():
             self.deliver(scheduler, scheduler.expire(now_ms))

@@ -6,7 +6,6 @@ import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from scheduling.core.events import Dispatched
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
@@ -38,10 +37,11 @@ class Seat(Lease):
         self._reason: Unseated | None = None
         self._future: asyncio.Future[None] | None = None  # of who has to wait
 
-    def take(self, event: Dispatched) -> None:
+    def take(self, backend: str, at_ms: int, engine_order: int | None) -> None:
         """The machine has seated this request."""
-        self.backend, self.engine_order = event.backend, event.engine_order
-        self.waited_ms = event.at_ms - self.ticket.queued_ms
+        self.backend = backend
+        self.engine_order = engine_order
+        self.waited_ms = at_ms - self.ticket.queued_ms
         self.is_seated = True
         if self._future is not None:
             self._wake(self._future)
@@ -59,7 +59,9 @@ class Seat(Lease):
     def started(self) -> None:
         """The first token came."""
         if self.is_seated:
-            self._dispatcher.begin(self)
+            scheduler, dispatcher = self.scheduler, self._dispatcher
+            if events := scheduler.start(self.ticket.request_id, dispatcher.clock_ms()):
+                dispatcher.deliver(scheduler, events)
 
     async def __aenter__(self) -> Lease:
         self._dispatcher.join(self)

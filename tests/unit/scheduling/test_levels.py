@@ -116,7 +116,7 @@ def test_when_nobody_holds_a_ticket_all_begins_anew(order):
     fresh = order()
 
     assert not level.shares
-    assert (level.now, level.idle, level.held, level.table) == (fresh.now, 0, 0, None)
+    assert (level.now, level.idle, level.table) == (fresh.now, 0, None)
 
 
 @ORDERS
