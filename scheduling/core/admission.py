@@ -144,8 +144,8 @@ class Gate(Bounds):
                 self.streaming += 1
         return self.is_uneasy and self._heard(entry)
 
-    def leave(self, entry: Entry, *, refund: bool) -> None:
-        """A request ended. One that was served gives a throttled gate one step back."""
+    def leave(self, entry: Entry, cost: int) -> None:
+        """A request ended; 0: it was given back. One that was served gives a throttled gate one step back."""
         self.in_flight -= 1
         self.reserved_kv_tokens -= entry.kv_tokens
         was_at_work = not entry.pending
@@ -154,12 +154,12 @@ class Gate(Bounds):
         elif entry.ticket.streams:
             self.streaming -= 1
         del self._seated[entry]
-        if self._whole and was_at_work and not refund:
+        if self._whole and was_at_work and cost:
             self._pass_on()
         if self.is_uneasy:
             self.circuit.leave(entry)
             self._look()
-        if not refund and not self._slow:
+        if cost and not self._slow:
             if self.window < self._full_window:
                 self.window += 1
             if self.cap < self._full_cap:

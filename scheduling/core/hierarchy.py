@@ -92,10 +92,15 @@ class Tree:
         return min((head(line) for lane in lanes if (line := lines.get(lane))), key=arrival)
 
     def _first_in(self, lane: Lane) -> Entry | None:
-        share = self._tenants.first(lane)
-        while share is not None and share.inner is not None:
-            share = share.inner.first(lane)
-        return None if share is None else next(iter(share.lines[lane].values()))
+        level = self._tenants
+        while True:
+            found = level.lanes.get(lane)
+            share = found if type(found) is Share else level.first(lane)
+            if share is None:
+                return None
+            if share.inner is None:
+                return head(share.lines[lane])
+            level = share.inner
 
     def serve(self, entry: Entry) -> None:
         """It has a seat: charge every name on its path."""

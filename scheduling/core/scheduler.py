@@ -102,12 +102,13 @@ class Scheduler(Steered):
         if entry is None or (gate := entry.gate) is None:
             return []
         del self._entries[request_id]
-        gate.leave(entry, refund=refund)
+        # An answer that cost nothing is no refund: it had its turn.
+        cost = 0 if refund else cost_tokens or 1
+        gate.leave(entry, cost)
         if self._sends_order:
             self._engine_order.finish(entry)
         self.roster.finish(entry)
-        # An answer that cost nothing is no refund: it had its turn.
-        entry.band.fairness.settle(entry, 0 if refund else cost_tokens or 1)
+        entry.band.fairness.settle(entry, cost)
         has_cap = entry.ticket.api_token_in_flight is not None
         if has_cap:
             self._line.let_in(entry)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NO_BACKENDS: frozenset[str] = frozenset()
+
 
 # Not frozen, though nobody changes one: a frozen value takes three times as long to make.
 @dataclass(slots=True)
@@ -25,7 +27,7 @@ class Ticket:
     queued_ms: int
     deadline_ms: int | None = None
     attempt: int = 1
-    avoid: frozenset[str] = frozenset()  # backends that failed this request already
+    avoid: frozenset[str] = NO_BACKENDS  # backends that failed this request already
     streams: bool = True  # False: nothing is heard of it until its whole answer comes
     not_before_ms: int | None = None  # its quota's allowance comes then: parked until that time
     api_token: str = ""  # whose requests in flight are bounded together by api_token_in_flight
