@@ -22,7 +22,7 @@ from gateway.relay import Reply
 from gateway.seated import Seated
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import IN_FLIGHT
-from scheduling.core.ticket import NO_BACKENDS, Ticket
+from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import Dispatcher, Lease
 
@@ -86,10 +86,7 @@ class Work:
             job.completion_tokens,
             now_ms,
             now_ms + job.wait_ms,
-            1,
-            NO_BACKENDS,
             job.stream,
-            None,
             str(caller.token_id),
             caller.quotas.get(IN_FLIGHT),
             job.prefixes,

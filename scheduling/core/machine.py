@@ -12,7 +12,7 @@ from scheduling.core.events import BoostEnded, Dispatched, Event, Expired, Unpar
 from scheduling.core.gates import Gates
 from scheduling.core.line import Line
 from scheduling.core.pace import Pace
-from scheduling.core.policy import IN_FLIGHT, MAX_QUOTA, Policy, PoolRule
+from scheduling.core.policy import Policy, PoolRule
 from scheduling.core.roster import Roster
 from scheduling.core.routing import choose, choose_for, route
 from scheduling.core.ticket import Ticket
@@ -45,7 +45,6 @@ class Machine:
         self._line = Line(self.bands, self.timers)
         self._lanes: dict[LaneKey, Lane] = {}
         self._arrivals = 0
-        self._most_in_flight: dict[str, int] = {}  # of tenants of the policy, as they are asked for
         self._engine_order = EngineOrder()
         self._obey(policy)
 
@@ -169,9 +168,9 @@ class Machine:
 
     def _seated(self, entry: Entry, gate: Gate, now_ms: int) -> None:
         tenant = entry.ticket.tenant
-        most = self._most_in_flight.get(tenant)
+        most = self.roster.most.get(tenant)
         if most is None:
-            most = self._most_of(tenant)
+            most = self.roster.most_of(tenant, self.policy.tenants.get(tenant))
         if entry.roster.in_flight >= most or self.bands.shut:
             self._mark(tenant)
         entry.gate = gate
@@ -181,15 +180,6 @@ class Machine:
         if entry.told_ms is not None:
             self.pace.learn(entry.told_ms, now_ms - entry.told_at_ms)
         entry.engine_order = self._order_of(entry) if self._sends_order else None
-
-    def _most_of(self, tenant: str) -> int:
-        """How many the tenant may have in flight before a look at its quotas could shut it out."""
-        rule = self.policy.tenants.get(tenant)
-        if rule is None:
-            return MAX_QUOTA
-        most = 0 if rule.model_quotas else rule.quotas.get(IN_FLIGHT, MAX_QUOTA)
-        self._most_in_flight[tenant] = most
-        return most
 
     def _order_of(self, entry: Entry) -> int:
         """What the engine's own scheduler is to go by."""
@@ -251,7 +241,7 @@ class Machine:
         self.bands.reweigh()
         self._gates.obey(policy)
         self._look_at_meters()
-        self._most_in_flight.clear()
+        self.roster.most.clear()
         self._all_blocked = False
         self._route_all()
         for tenant in self.roster:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 
 from scheduling.core.entry import Entry
-from scheduling.core.policy import DEFAULT_WEIGHT, IN_FLIGHT, TenantRule
+from scheduling.core.policy import DEFAULT_WEIGHT, IN_FLIGHT, MAX_QUOTA, TenantRule
 from scheduling.core.view import TenantView
 
 
@@ -48,6 +48,8 @@ class Roster:
         """Tenants that an admin has paused."""
         self.boosts: dict[str, tuple[int, int]] = {}
         """Tenants whose weight counts a number of times as much, and until when (ms)."""
+        self.most: dict[str, int] = {}
+        """``most_of`` tenants of the policy, as it was asked for; empty it with another policy."""
 
     def join(self, entry: Entry) -> None:
         """The ticket waits."""
@@ -115,6 +117,13 @@ class Roster:
             if (most := rule.most(IN_FLIGHT, model)) is not None and models.get(model, 0) >= most
         }
         return full or None
+
+    def most_of(self, tenant: str, rule: TenantRule | None) -> int:
+        """How many the tenant may have in flight before ``closed`` can be anything but None for a quota."""
+        if rule is None:
+            return MAX_QUOTA
+        self.most[tenant] = most = 0 if rule.model_quotas else rule.quotas.get(IN_FLIGHT, MAX_QUOTA)
+        return most
 
     def models_of(self, tenant: str) -> Mapping[str, int]:
         """The tenant's requests in flight by model; counted from the first time that somebody asks."""
