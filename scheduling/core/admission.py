@@ -131,12 +131,6 @@ class Gate(Bounds):
         if self.slack_requests is not None:
             self.prefixes.learn(ticket.prefixes)
 
-    def answers(self, entry: Entry, now_ms: int) -> None:
-        """A first token came, or a whole answer: each request counts once."""
-        entry.answered = True
-        self.answered += 1
-        self.answer_ms += now_ms - entry.seated_ms
-
     def begin_period(self) -> None:
         """What is counted of a period begins anew."""
         self.blocked = False
@@ -150,8 +144,8 @@ class Gate(Bounds):
                 self.streaming += 1
         return self.is_uneasy and self._heard(entry)
 
-    def leave(self, entry: Entry, *, refund: bool) -> None:
-        """A request ended. One that was served gives a throttled gate one step back."""
+    def leave(self, entry: Entry, cost: int) -> None:
+        """A request ended; 0: it was given back. One that was served gives a throttled gate one step back."""
         self.in_flight -= 1
         self.reserved_kv_tokens -= entry.kv_tokens
         was_at_work = not entry.pending
@@ -160,14 +154,16 @@ class Gate(Bounds):
         elif entry.ticket.streams:
             self.streaming -= 1
         del self._seated[entry]
-        if self._whole and was_at_work and not refund:
+        if self._whole and was_at_work and cost:
             self._pass_on()
         if self.is_uneasy:
             self.circuit.leave(entry)
             self._look()
-        if not refund and not self._slow:
-            self.window = min(self.window + 1, self._full_window)
-            self.cap = min(self.cap + 1, self._full_cap)
+        if cost and not self._slow:
+            if self.window < self._full_window:
+                self.window += 1
+            if self.cap < self._full_cap:
+                self.cap += 1
 
     def grow(self, entry: Entry, completion_tokens: int) -> None:
         """A running request has said so much: what it reserves stays ahead of it."""

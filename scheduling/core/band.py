@@ -40,14 +40,19 @@ class Band:
         """The ticket stands in the class's line."""
         self.fairness.push(entry)
         self.waiting += 1
-        self.lanes[entry.lane] = self.lanes.get(entry.lane, 0) + 1
+        lane, lanes = entry.lane, self.lanes
+        lanes[lane] = lanes.get(lane, 0) + 1
         if entry.overdue:
-            self.overdue[entry.lane] = self.overdue.get(entry.lane, 0) + 1
+            self.overdue[lane] = self.overdue.get(lane, 0) + 1
 
     def gone(self, entry: Entry) -> None:
         """The ticket is out of line, served or not."""
         self.waiting -= 1
-        _less(self.lanes, entry.lane)
+        lane, lanes = entry.lane, self.lanes
+        if lanes[lane] > 1:
+            lanes[lane] -= 1
+        else:
+            del lanes[lane]
         if entry.overdue:
             _less(self.overdue, entry.lane)
 

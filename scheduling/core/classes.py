@@ -32,8 +32,9 @@ class Bands:
 
     lends: bool
     """Whether a class lends reserved seats, so that who waits in it opens and shuts gates to others."""
+    by_name: dict[str, Band]
+    """The classes of the policy."""
     _bands: list[Band]  # these three are as ``obey`` made them last
-    _by_name: dict[str, Band]
 
     def __init__(self) -> None:
         self.paused = False
@@ -57,7 +58,7 @@ class Bands:
         shape = (pool.fairness, pool.cost, tuple((rule.rank, rule.name) for rule in ranked))
         if shape != self._shape:
             self._bands = [Band(rule, make(pool.fairness, pool.cost, weight_of)) for rule in ranked]
-            self._by_name = {band.rule.name: band for band in self._bands}
+            self.by_name = {band.rule.name: band for band in self._bands}
             self._shape = shape
             for band in self._bands:
                 for tenant, models in self.shut.items():
@@ -71,7 +72,7 @@ class Bands:
 
     def of(self, priority_class: str) -> Band:
         """The class's band; an unknown class stands with the default one, or last."""
-        return self._by_name.get(priority_class) or self._by_name.get(DEFAULT_CLASS) or self._bands[-1]
+        return self.by_name.get(priority_class) or self.by_name.get(DEFAULT_CLASS) or self._bands[-1]
 
     def next(self, now_ms: int) -> Choice | None:
         """The ticket to seat now, and where; None when nobody who waits could go."""
@@ -153,9 +154,10 @@ class Bands:
         hold = overdue = 0
         choice = None
         for band in self._bands:
-            overdue += len(band.overdue)
-            if choice is None and band.waiting:
-                choice = band.next(band.lanes, hold, now_ms, kept)
+            if band.waiting:
+                overdue += len(band.overdue)
+                if choice is None:
+                    choice = band.next(band.lanes, hold, now_ms, kept)
             if band.rule.reserved_seats:
                 hold += band.held_back
         if overdue and (aged := self._aged(choice, now_ms)):

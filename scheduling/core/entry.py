@@ -60,8 +60,10 @@ class Entry:
     __slots__ = (
         "answered",
         "aside",
+        "backend",
         "band",
         "cost",
+        "engine_order",
         "first",
         "gate",
         "heard",
@@ -88,7 +90,9 @@ class Entry:
     shares: list[Share]  # this and the next, while an order keeps accounts
     stamps: list[Stamp]
     ordinal: int
-    seated_ms: int
+    seated_ms: int  # this and the next two, once it has a seat
+    backend: str
+    engine_order: int | None
     told_at_ms: int
 
     def __init__(self, ticket: Ticket, cost: int, place: int, lane: Lane) -> None:

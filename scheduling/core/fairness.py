@@ -218,13 +218,6 @@ def head(line: OrderedDict[int, Entry]) -> Entry:
     return next(iter(line.values()))
 
 
-def stand_in(line: OrderedDict[int, Entry], entry: Entry) -> None:
-    """Join at the end; a retry at the head, because it has waited already."""
-    line[entry.place] = entry
-    if entry.retry:
-        line.move_to_end(entry.place, last=False)
-
-
 def index_of(entry: Entry, left: int, waiting: int) -> int:
     """About how many stand before the ticket in its own line."""
     if entry.retry:

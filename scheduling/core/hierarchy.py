@@ -6,8 +6,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Container, Iterable
 from zlib import crc32
 
-from scheduling.core.entry import Entry, Lane
-from scheduling.core.fairness import TABLE_FOR_MS, arrival, head, index_of, stand_in
+from scheduling.core.entry import Entry, Lane, Stamp
+from scheduling.core.fairness import TABLE_FOR_MS, arrival, head, index_of
 from scheduling.core.levels import MILLI, Level, Share
 from scheduling.core.position import Curve
 
@@ -25,13 +25,14 @@ class Tree:
     equally, so a tenant with a thousand users gets no more than its share.
     The levels are the names of ``Ticket.path``: two today, and one more is
     one more name. ``price`` is what an entry is charged at dispatch, in cost
-    tokens; whether tokens or turns count is the order's own affair.
+    tokens (None: its estimated cost); whether tokens or turns count is the
+    order's own affair.
 
     Cost: O(depth x log names) per step. Source: hierarchical packet fair
     queueing, Bennett, Zhang, SIGCOMM 1996.
     """
 
-    def __init__(self, order: type[Level], price: Price, weight_of: Callable[[str], int]) -> None:
+    def __init__(self, order: type[Level], price: Price | None, weight_of: Callable[[str], int]) -> None:
         self._order = order
         self._price = price
         self._weight_of = weight_of
@@ -42,6 +43,7 @@ class Tree:
         """Open the accounts of the names on the ticket's path, or hold the ones that are open."""
         level: Level | None = self._tenants
         path: list[Share] = []
+        entry.shares = path
         for name in entry.ticket.path:
             if level is None:
                 level = path[-1].inner = self._order()
@@ -51,10 +53,8 @@ class Tree:
             if not share.held:
                 level.idle -= 1
             share.held += 1
-            level.held += 1
             path.append(share)
             level = share.inner
-        entry.shares = path
 
     def push(self, entry: Entry) -> None:
         """Stand in the line of the last name; names that had none in this lane begin to wait."""
@@ -66,7 +66,9 @@ class Tree:
             share.waiting_cost += cost
         line = last.lines.get(lane)
         if line is not None:
-            stand_in(line, entry)
+            line[entry.place] = entry
+            if entry.retry:  # it has waited already
+                line.move_to_end(entry.place, last=False)
             return
         line = OrderedDict({entry.place: entry})
         if last.lines:
@@ -77,6 +79,8 @@ class Tree:
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The first name of every level, then that name's oldest ticket."""
+        if len(lanes) == 1:  # most pools serve one model
+            return self._first_in(*lanes)
         share = _earliest(self._tenants, lanes)
         if share and share.shut is not None:
             lanes = [lane for lane in lanes if lane in share.keys]
@@ -85,50 +89,63 @@ class Tree:
         if share is None:
             return None
         lines = share.lines
-        if len(lanes) == 1:  # most pools serve one model
-            (lane,) = lanes
-            return head(lines[lane])
         return min((head(line) for lane in lanes if (line := lines.get(lane))), key=arrival)
+
+    def _first_in(self, lane: Lane) -> Entry | None:
+        level = self._tenants
+        while True:
+            found = level.lanes.get(lane)
+            share = found if type(found) is Share else level.first(lane)
+            if share is None:
+                return None
+            if share.inner is None:
+                return head(share.lines[lane])
+            level = share.inner
 
     def serve(self, entry: Entry) -> None:
         """It has a seat: charge every name on its path."""
-        self.step_out(entry)
-        price = self._price(entry) * MILLI
+        path, cost = entry.shares, entry.cost
+        price = (cost if self._price is None else self._price(entry)) * MILLI
+        self._out_of_line(entry, path)
+        path[-1].left += 1
         level: Level | None = self._tenants
-        stamps = []
-        for share in entry.shares:
-            share.left += 1
-            if level:
-                stamps.append(level.charge(share, price))
-            level = share.inner
-        entry.stamps = stamps
-
-    def pass_through(self, entry: Entry) -> None:
-        """It has a seat at once: all names on its path begin to wait, and are charged in the same instant."""
-        self.join(entry)
-        price, place = self._price(entry) * MILLI, entry.place
-        level: Level | None = self._tenants
-        stamps = []
-        for share in entry.shares:
-            if level:
-                stamps.append(level.pass_through(share, place, price))
-            share.left += 1
-            level = share.inner
-        entry.stamps = stamps
-
-    def step_out(self, entry: Entry) -> None:
-        """It leaves the line; its accounts stay open."""
-        lane, path = entry.lane, entry.shares
-        cost = entry.cost
+        entry.stamps = stamps = []
         for share in path:
             share.waiting -= 1
             share.waiting_cost -= cost
-        lines = path[-1].lines
-        line = lines[lane]
-        del line[entry.place]
-        if not line:
-            del lines[lane]
-            self._leave(path, lane)
+            if level is not None:
+                stamps.append(level.charge(share, price))
+            level = share.inner
+
+    def pass_through(self, entry: Entry) -> None:
+        """It has a seat at once: all names on its path begin to wait, and are charged in the same instant."""
+        price = (entry.cost if self._price is None else self._price(entry)) * MILLI
+        place = entry.place
+        level: Level | None = self._tenants
+        path: list[Share] = []
+        stamps: list[Stamp] = []
+        entry.shares, entry.stamps = path, stamps
+        for name in entry.ticket.path:
+            if level is None:
+                level = path[-1].inner = self._order()
+            share = level.shares.get(name)
+            if share is None:
+                share = self._open(level, name, len(path))
+            if not share.held:
+                level.idle -= 1
+            share.held += 1
+            path.append(share)
+            stamps.append(level.pass_through(share, place, price))
+            level = share.inner
+        path[-1].left += 1
+
+    def step_out(self, entry: Entry) -> None:
+        """It leaves the line; its accounts stay open."""
+        path, cost = entry.shares, entry.cost
+        for share in path:
+            share.waiting -= 1
+            share.waiting_cost -= cost
+        self._out_of_line(entry, path)
 
     def leave(self, entry: Entry) -> None:
         """It is gone for good, unserved and out of line: nothing was charged."""
@@ -137,14 +154,13 @@ class Tree:
             inner = share.inner
             if level:
                 share.held -= 1
-                level.held -= 1
                 if not share.held:
                     level.rest(share)
             level = inner
 
     def adopt(self, entry: Entry) -> None:
         """It runs out of turn, or was served under other rules: charged, but time does not move."""
-        price = self._price(entry) * MILLI
+        price = (entry.cost if self._price is None else self._price(entry)) * MILLI
         entry.stamps = [level.adopt(share, price) for level, share in self._levels(entry)]
 
     def progress(self, entry: Entry, cost: int) -> None:
@@ -158,12 +174,11 @@ class Tree:
         """Put the real cost in the place of what was charged."""
         price = cost * MILLI
         level: Level | None = self._tenants
-        for share, stamp in zip(entry.shares, entry.stamps, strict=True):
+        for share, stamp in zip(entry.shares, entry.stamps):  # noqa: B905 - as long; asked in every request
             inner = share.inner
-            if level:
+            if level is not None:
                 level.settle(share, stamp, price)
                 share.held -= 1
-                level.held -= 1
                 if not share.held:
                     level.rest(share)
             level = inner
@@ -228,6 +243,14 @@ class Tree:
             line = crc32(name.encode(errors="surrogatepass")) % SHARED_LINES
             name = f"{SHARED_PREFIX}{line}"
         return level.shares.get(name) or level.add(name, 1)
+
+    def _out_of_line(self, entry: Entry, path: list[Share]) -> None:
+        lines, lane = path[-1].lines, entry.lane
+        line = lines[lane]
+        del line[entry.place]
+        if not line:
+            del lines[lane]
+            self._leave(path, lane)
 
     def _enter(self, path: list[Share], lane: Lane, place: int) -> None:
         for depth in range(len(path) - 1, 0, -1):

@@ -61,7 +61,7 @@ class Share:
         self.lines: dict[Lane, OrderedDict[int, Entry]] = _NO_LINES  # of the last level: tickets by place
         self.waiting = 0
         self.waiting_cost = 0
-        self.left = 0  # tickets that ever left the line for a seat
+        self.left = 0  # of the last level: tickets that ever left the line for a seat
 
 
 class _Index:
@@ -85,7 +85,7 @@ class Level:
     step, amortised.
     """
 
-    __slots__ = ("_lanes", "_sweep_at", "held", "idle", "now", "shares", "table")
+    __slots__ = ("_sweep_at", "idle", "lanes", "now", "shares", "table")
 
     START = 0  # what ``now`` starts at
 
@@ -93,10 +93,9 @@ class Level:
         self.now = self.START
         self.table: tuple[int, Curve] | None = None  # places in line, and when they were reckoned
         self.shares: dict[str, Share] = {}
-        # Alone in its lane a name needs no index: most tenants have one user.
-        self._lanes: dict[Lane, _Index | Share] = {}
+        # Who waits where. Alone in its lane a name needs no index: most tenants have one user.
+        self.lanes: dict[Lane, _Index | Share] = {}
         self._sweep_at = SLACK
-        self.held = 0  # tickets that wait or run
         self.idle = 0  # names that hold none
 
     # What an order decides
@@ -139,11 +138,10 @@ class Level:
 
     def rest(self, share: Share) -> None:
         """The name's last ticket is gone."""
-        if not self.held:
-            self._begin_anew(share)
-            return
         self.idle += 1
-        if self.idle > self._sweep_at:
+        if self.idle == len(self.shares):
+            self._begin_anew(share)
+        elif self.idle > self._sweep_at:
             self._sweep()
 
     def _begin_anew(self, last: Share) -> None:
@@ -175,14 +173,14 @@ class Level:
         if not share.keys:
             share.wakes += 1
             self._woken(share, place)
-        index = self._lanes.get(lane)
+        index = self.lanes.get(lane)
         if index is None:
             share.keys[lane] = share.key
-            self._lanes[lane] = share
+            self.lanes[lane] = share
             return
         if isinstance(index, Share):
             sole, index = index, _Index()
-            self._lanes[lane] = index
+            self.lanes[lane] = index
             self._push(index, sole, lane)
         index.active += 1
         self._push(index, share, lane)
@@ -198,13 +196,13 @@ class Level:
         if share.keys.pop(lane, None) is None:
             share.aside = (share.aside or set()) - {lane}
             return
-        index = self._lanes[lane]
+        index = self.lanes[lane]
         if isinstance(index, Share):
-            del self._lanes[lane]
+            del self.lanes[lane]
             return
         index.active -= 1
         if not index.active:
-            del self._lanes[lane]
+            del self.lanes[lane]
 
     def set_shut(self, share: Share, shut: Container[str] | None) -> None:
         """Serve the name for no model in ``shut``, as if it waited for nothing there."""
@@ -217,11 +215,11 @@ class Level:
 
     def serves(self, lane: Lane) -> bool:
         """Whether anybody waits in this lane."""
-        return lane in self._lanes
+        return lane in self.lanes
 
     def first(self, lane: Lane) -> Share | None:
         """The name to serve next in this lane."""
-        index = self._lanes.get(lane)
+        index = self.lanes.get(lane)
         if index is None or isinstance(index, Share):
             return index
         heap, shares = index.heap, self.shares
@@ -238,7 +236,7 @@ class Level:
 
     def lowest(self) -> int | None:
         """The smallest key of all names that wait; None when nobody does."""
-        keys = [share.key for lane in self._lanes if (share := self.first(lane))]
+        keys = [share.key for lane in self.lanes if (share := self.first(lane))]
         return min(keys) if keys else None
 
     def waiting_shares(self) -> list[Share]:
@@ -247,14 +245,16 @@ class Level:
 
     def _set(self, share: Share, key: int) -> None:
         share.key = key
+        lanes = self.lanes
         for lane, known in share.keys.items():
-            if key < known and isinstance(index := self._lanes[lane], _Index):
+            if key < known and type(index := lanes[lane]) is _Index:
                 self._push(index, share, lane)
 
     def _push(self, index: _Index, share: Share, lane: Lane) -> None:
-        share.keys[lane] = share.key
-        heappush(index.heap, (share.key, share.name))
-        if len(index.heap) > 2 * index.active + SLACK:
+        heap = index.heap
+        share.keys[lane] = key = share.key
+        heappush(heap, (key, share.name))
+        if len(heap) > 2 * index.active + SLACK:
             shares = self.shares
             index.heap = list(
                 {

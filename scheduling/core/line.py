@@ -7,6 +7,8 @@ from scheduling.core.entry import Aside, Entry
 from scheduling.core.own_caps import OwnCaps
 from scheduling.core.timers import Timers
 
+NO, FRONT = Aside.NO, Aside.FRONT  # looked up once: an enum's members are slow to reach
+
 
 class Line:
     """Moves tickets in and out of their flows' lines.
@@ -22,16 +24,20 @@ class Line:
 
     def join(self, entry: Entry, now_ms: int) -> None:
         """A new ticket: into its class, and into line if nothing holds it back."""
-        entry.band = band = self._bands.of(entry.ticket.priority_class)
+        ticket, bands = entry.ticket, self._bands
+        entry.band = band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
         band.fairness.join(entry)
-        self.stand(entry, now_ms)
+        if ticket.not_before_ms is None and ticket.api_token_in_flight is None:
+            entry.aside = NO  # nearly always
+            band.push(entry)
+            entry.roster.in_line += 1
+        else:
+            self.stand(entry, now_ms)
 
     def stand(self, entry: Entry, now_ms: int) -> None:
         """Stand in line, or aside while an allowance is to come or the API token's cap is reached."""
         ticket = entry.ticket
-        if ticket.not_before_ms is None and ticket.api_token_in_flight is None:
-            self._push(entry)  # nearly always
-        elif ticket.not_before_ms is not None and ticket.not_before_ms > now_ms:
+        if ticket.not_before_ms is not None and ticket.not_before_ms > now_ms:
             entry.aside = Aside.PARKED
             self._timers.unpark_at(entry, ticket.not_before_ms)
         elif not self._caps.admit(entry):
@@ -50,7 +56,7 @@ class Line:
         elif aside is Aside.FRONT:
             self._bands.not_first(entry)
         if aside is Aside.NO or aside is Aside.FRONT:
-            self._let_in(entry)
+            self.let_in(entry)
 
     def hold(self, entry: Entry) -> None:
         """Stand aside until ``stand``."""
@@ -67,18 +73,19 @@ class Line:
 
     def seat(self, entry: Entry) -> None:
         """It has a seat, and its flow pays."""
-        if entry.aside is Aside.FRONT:
+        band = entry.band
+        if entry.aside is FRONT:
             self._bands.not_first(entry)
-            entry.band.fairness.adopt(entry)
+            band.fairness.adopt(entry)
         else:
-            entry.band.fairness.serve(entry)
-            self._gone(entry)
+            band.fairness.serve(entry)
+            band.gone(entry)
+            entry.roster.in_line -= 1
 
-    def finish(self, entry: Entry, cost: int) -> None:
-        """It ran and ended."""
-        entry.band.fairness.settle(entry, cost)
-        if entry.ticket.api_token_in_flight is not None:
-            self._let_in(entry)
+    def let_in(self, left: Entry) -> None:
+        """It is gone, or aside: others of its API token may stand in line."""
+        for entry in self._caps.leave(left):
+            self._push(entry)
 
     def _push(self, entry: Entry) -> None:
         if entry.first:
@@ -92,7 +99,3 @@ class Line:
     def _gone(self, entry: Entry) -> None:
         entry.band.gone(entry)
         entry.roster.in_line -= 1
-
-    def _let_in(self, left: Entry) -> None:
-        for entry in self._caps.leave(left):
-            self._push(entry)

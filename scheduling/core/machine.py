@@ -29,6 +29,8 @@ class Machine:
     _rule: PoolRule  # in force
     _all_blocked: bool  # every gate is marked as blocked already
     _sends_order: bool  # on to the engines
+    charges_as_it_streams: bool
+    """Whether ``progress`` changes anything."""
 
     def __init__(self, pool: str, policy: Policy) -> None:
         self.pool = pool
@@ -39,8 +41,8 @@ class Machine:
         self.pace = Pace()
         self.waiting = 0
         self._gates = Gates(pool)
-        self._timers = Timers()
-        self._line = Line(self.bands, self._timers)
+        self.timers = Timers()
+        self._line = Line(self.bands, self.timers)
         self._lanes: dict[LaneKey, Lane] = {}
         self._arrivals = 0
         self._engine_order = EngineOrder()
@@ -49,7 +51,7 @@ class Machine:
     def _settled(self, now_ms: int) -> list[Event]:
         """Let time do its part, then seat whoever can go."""
         events: list[Event] = []
-        if self._timers.due_ms <= now_ms:
+        if self.timers.due_ms <= now_ms:
             events.extend(self._pass_time(now_ms))
         if self.waiting:
             bands = self.bands
@@ -62,7 +64,7 @@ class Machine:
     def _freed(self, gate: Gate, now_ms: int) -> list[Event]:
         """The same when all that changed is that one gate may have opened: the short way of most inputs."""
         bands = self.bands
-        if bands.lends or self._gates.reserve or self._timers.due_ms <= now_ms:
+        if bands.lends or self._gates.reserve or self.timers.due_ms <= now_ms:
             return self._settled(now_ms)  # whoever was passed over may go to any gate
         events: list[Event] = []
         while self.waiting and gate.is_open(0, now_ms) and (choice := bands.next(now_ms)):
@@ -73,7 +75,7 @@ class Machine:
 
     def _must_wait(self, entry: Entry, now_ms: int) -> bool:
         """Whether a ticket that just came surely changes nothing: a shorter way for long lines."""
-        if self._timers.due_ms <= now_ms:
+        if self.timers.due_ms <= now_ms:
             return False
         if entry.aside or self.bands.paused:
             return True
@@ -94,7 +96,7 @@ class Machine:
             self.bands.close(tenant, closed)
 
     def _pass_time(self, now_ms: int) -> Iterator[Event]:
-        for what, entry in self._timers.due(now_ms):
+        for what, entry in self.timers.due(now_ms):
             if what is Due.EXPIRE:
                 self._give_up(entry)
                 yield Expired(entry.ticket, now_ms)
@@ -110,53 +112,74 @@ class Machine:
                 self.bands.reweigh([tenant])
                 yield BoostEnded(tenant, now_ms)
 
-    def _seat_at_once(self, entry: Entry, now_ms: int) -> Dispatched | None:
-        """The seat of a ticket that finds nobody waiting and nothing in its way; None: it must stand in line.
+    def seat_at_once(self, ticket: Ticket, now_ms: int) -> Entry | None:
+        """The seat of a ticket that finds nobody waiting and nothing in its way; None: ``submit`` it.
 
         What joining the line and being picked from it alone come to, by a
-        shorter way: nearly all requests of a pool that is not full.
+        shorter way and without an event: nearly all requests of a pool that
+        is not full.
         """
-        ticket, bands = entry.ticket, self.bands
+        bands, tenant = self.bands, ticket.tenant
+        rule = self.policy.tenants.get(tenant)
         if (
-            self._timers.due_ms <= now_ms
+            self.waiting
+            or self.timers.due_ms <= now_ms
             or ticket.not_before_ms is not None
             or ticket.api_token_in_flight is not None
             or (ticket.deadline_ms is not None and ticket.deadline_ms <= now_ms)
             or bands.paused
-            or (bands.shut and ticket.model in bands.shut.get(ticket.tenant, ()))
+            or (bands.shut and ticket.model in bands.shut.get(tenant, ()))
+            or ticket.request_id in self._entries
+            or (rule is not None and rule.suspended)
         ):
             return None
-        entry.band = band = bands.of(ticket.priority_class)
-        lane = entry.lane
+        lane = self._lanes.get((ticket.model, ticket.avoid)) or self._lane(ticket)
+        band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
         gate = choose(lane, band.hold, now_ms, 0, ())
-        if gate is not None and gate.is_choosy:
-            gate = choose_for(entry, band.hold, now_ms, 0, ())
         if gate is None:
             return None
+        entry = self._entry(ticket, lane)
+        if gate.is_choosy and (gate := choose_for(entry, band.hold, now_ms, 0, ())) is None:
+            return None
+        self._entries[ticket.request_id] = entry
+        entry.band = band
         entry.waiting = False
         if lane.avoid:
             self._forget(lane)
         band.fairness.pass_through(entry)
         gate.since_promoted += 1
         self.roster.join_running(entry)
-        return self._seated(entry, gate, now_ms)
+        self._seated(entry, gate, now_ms)
+        return entry
+
+    def _entry(self, ticket: Ticket, lane: Lane) -> Entry:
+        self._arrivals = place = self._arrivals + 1
+        rule = self._rule.cost
+        cost = rule.prompt_weight * ticket.prompt_tokens + rule.completion_weight * ticket.completion_tokens
+        # A ticket that costs nothing would be next for ever.
+        return Entry(ticket, cost or 1, place if ticket.attempt <= 1 else -place, lane)
 
     def _seat(self, entry: Entry, gate: Gate, now_ms: int) -> Dispatched:
         self._no_longer_waiting(entry)
         self._line.seat(entry)
         self.roster.seat(entry)
-        return self._seated(entry, gate, now_ms)
+        self._seated(entry, gate, now_ms)
+        return Dispatched(entry.ticket, now_ms, entry.backend, entry.engine_order)
 
-    def _seated(self, entry: Entry, gate: Gate, now_ms: int) -> Dispatched:
-        self._mark(entry.ticket.tenant)
+    def _seated(self, entry: Entry, gate: Gate, now_ms: int) -> None:
+        tenant = entry.ticket.tenant
+        most = self.roster.most.get(tenant)
+        if most is None:
+            most = self.roster.most_of(tenant, self.policy.tenants.get(tenant))
+        if entry.roster.in_flight >= most or self.bands.shut:
+            self._mark(tenant)
         entry.gate = gate
+        entry.backend = gate.name
         gate.seat(entry, now_ms)
         self.pace.seated(now_ms)
         if entry.told_ms is not None:
             self.pace.learn(entry.told_ms, now_ms - entry.told_at_ms)
-        return Dispatched(
-            entry.ticket, now_ms, gate.name, self._order_of(entry) if self._sends_order else None
-        )
+        entry.engine_order = self._order_of(entry) if self._sends_order else None
 
     def _order_of(self, entry: Entry) -> int:
         """What the engine's own scheduler is to go by."""
@@ -217,6 +240,8 @@ class Machine:
             self._engine_order = EngineOrder()  # of no use to who goes in meanwhile
         self.bands.reweigh()
         self._gates.obey(policy)
+        self._look_at_meters()
+        self.roster.most.clear()
         self._all_blocked = False
         self._route_all()
         for tenant in self.roster:
@@ -224,20 +249,23 @@ class Machine:
         if policy.classes != old.classes:
             self._watch_anew()
 
+    def _look_at_meters(self) -> None:
+        self.charges_as_it_streams = self._rule.fairness == "vtc" or self._gates.reserve
+
     def _watch_anew(self) -> None:
         """Bounds of waiting have changed: forget who is overdue and look again."""
-        self._timers.clear()
+        self.timers.clear()
         for entry in self._entries.values():
             if entry.waiting:
                 if entry.overdue:
                     entry.band.forgive(entry)
-                self._timers.watch(entry, entry.band.rule.max_wait_ms)
+                self.timers.watch(entry, entry.band.rule.max_wait_ms)
                 if entry.aside is Aside.PARKED:
-                    self._timers.unpark_at(entry, entry.ticket.not_before_ms or 0)
+                    self.timers.unpark_at(entry, entry.ticket.not_before_ms or 0)
         for gate in self._gates:
             self._look_up(gate)
         for _, until_ms in self.roster.boosts.values():
-            self._timers.look_at(until_ms)
+            self.timers.look_at(until_ms)
 
     def _route_all(self, *, avoiding: bool = False) -> None:
         """Give the lanes their backends anew: all, or those that avoid some."""
@@ -248,7 +276,7 @@ class Machine:
     def _look_up(self, gate: Gate) -> None:
         """Look again when the gate's pause ends, or its circuit lets somebody try."""
         if (at_ms := gate.looks_up_ms) is not None:
-            self._timers.look_at(at_ms)
+            self.timers.look_at(at_ms)
 
     def _mark_blocked(self, now_ms: int) -> None:
         bands = self.bands

@@ -34,13 +34,9 @@ def make(fairness: str, cost: CostRule, weight_of: Callable[[str], int]) -> Fair
     if level is None:
         raise ValueError(f"fairness is {fairness!r}; it must be one of {', '.join(FAIRNESS)}")
     if level is not Counters:
-        return Tree(level, _estimate, weight_of)
+        return Tree(level, None, weight_of)
 
     def prompt(entry: Entry) -> int:
         return cost.of(entry.ticket.prompt_tokens, 0)
 
     return Tree(level, prompt, weight_of)
-
-
-def _estimate(entry: Entry) -> int:
-    return entry.cost

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 
 from scheduling.core.entry import Entry
-from scheduling.core.policy import DEFAULT_WEIGHT, IN_FLIGHT, TenantRule
+from scheduling.core.policy import DEFAULT_WEIGHT, IN_FLIGHT, MAX_QUOTA, TenantRule
 from scheduling.core.view import TenantView
 
 
@@ -31,9 +31,8 @@ class TenantLine:
         self.in_flight = 0
         self.models: dict[str, int] | None = None  # in flight, by model, once a quota asks for it
 
-    def run(self, entry: Entry) -> None:
-        """One more in flight."""
-        self.in_flight += 1
+    def count(self, entry: Entry) -> None:
+        """One more in flight for its model."""
         if self.models is not None:
             model = entry.ticket.model
             self.models[model] = self.models.get(model, 0) + 1
@@ -49,23 +48,32 @@ class Roster:
         """Tenants that an admin has paused."""
         self.boosts: dict[str, tuple[int, int]] = {}
         """Tenants whose weight counts a number of times as much, and until when (ms)."""
+        self.most: dict[str, int] = {}
+        """``most_of`` tenants of the policy, as it was asked for; empty it with another policy."""
 
     def join(self, entry: Entry) -> None:
         """The ticket waits."""
-        line = self._open(entry)
+        tenant = entry.ticket.tenant
+        entry.roster = line = self._lines.get(tenant) or self._open(tenant)
         line.waiting += 1
         line.waiting_cost += entry.cost
 
     def join_running(self, entry: Entry) -> None:
         """The ticket runs, and never waited."""
-        self._open(entry).run(entry)
+        tenant = entry.ticket.tenant
+        entry.roster = line = self._lines.get(tenant) or self._open(tenant)
+        line.in_flight += 1
+        if line.models is not None:
+            line.count(entry)
 
     def seat(self, entry: Entry) -> None:
         """The ticket runs."""
         line = entry.roster
         line.waiting -= 1
         line.waiting_cost -= entry.cost
-        line.run(entry)
+        line.in_flight += 1
+        if line.models is not None:
+            line.count(entry)
 
     def give_up(self, entry: Entry) -> None:
         """The ticket leaves the line unserved."""
@@ -84,12 +92,8 @@ class Roster:
         if not line.waiting and not line.in_flight:
             del self._lines[entry.ticket.tenant]
 
-    def _open(self, entry: Entry) -> TenantLine:
-        tenant = entry.ticket.tenant
-        line = self._lines.get(tenant)
-        if line is None:
-            line = self._lines[tenant] = TenantLine()
-        entry.roster = line
+    def _open(self, tenant: str) -> TenantLine:
+        line = self._lines[tenant] = TenantLine()
         return line
 
     def closed(self, tenant: str, rule: TenantRule | None) -> Container[str] | None:
@@ -113,6 +117,13 @@ class Roster:
             if (most := rule.most(IN_FLIGHT, model)) is not None and models.get(model, 0) >= most
         }
         return full or None
+
+    def most_of(self, tenant: str, rule: TenantRule | None) -> int:
+        """How many the tenant may have in flight before ``closed`` can be anything but None for a quota."""
+        if rule is None:
+            return MAX_QUOTA
+        self.most[tenant] = most = 0 if rule.model_quotas else rule.quotas.get(IN_FLIGHT, MAX_QUOTA)
+        return most
 
     def models_of(self, tenant: str) -> Mapping[str, int]:
         """The tenant's requests in flight by model; counted from the first time that somebody asks."""

@@ -21,9 +21,14 @@ def choose(lane: Lane, hold: int, now_ms: int, since: int, kept: Container[Gate]
     given ``since`` seats since its last promotion. Who is ``kept`` waits for
     a request that needs more memory.
     """
+    gates = lane.gates
+    if len(gates) == 1:
+        (gate,) = gates
+        fits = gate.is_open(hold, now_ms) and gate.since_promoted >= since and not (kept and gate in kept)
+        return gate if fits else None
     best: Gate | None = None
     best_key = (0, 0, "")
-    for gate in lane.gates:
+    for gate in gates:
         if gate.is_open(hold, now_ms) and gate.since_promoted >= since and not (kept and gate in kept):
             key = (gate.pending, gate.in_flight * LOAD_SCALE // (gate.learnt or gate.cap or 1), gate.name)
             if best is None or key < best_key:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from scheduling.core.admission import Gate
-from scheduling.core.entry import Aside, Entry
+from scheduling.core.entry import Aside
 from scheduling.core.events import (
     Cancelled,
+    Dispatched,
     Event,
     Parked,
     Stranded,
@@ -22,7 +23,7 @@ from scheduling.core.view import BackendView, Explanation, Foretold, Newcomer, P
 class Scheduler(Steered):
     """Decides whose turn it is in one pool, and at which backend.
 
-    Every method up to ``fail``, and those of ``Steered``, are inputs: they
+    Every method up to ``fail``, ``seat_at_once``, and those of ``Steered``, are inputs: they
     carry the time and return the events they caused, in order. Nothing here
     waits. A ticket that cannot go yet stays in its flow and leaves by exactly
     one of Dispatched, Expired, Stranded or Cancelled; a dispatched one ends by
@@ -38,25 +39,20 @@ class Scheduler(Steered):
 
     def submit(self, ticket: Ticket, now_ms: int) -> list[Event]:
         """Put the ticket in line. Raises ValueError when its request is in the machine already."""
+        if not self.waiting and (seated := self.seat_at_once(ticket, now_ms)):
+            return [Dispatched(ticket, now_ms, seated.backend, seated.engine_order)]
         if ticket.request_id in self._entries:
             raise ValueError(f"request {ticket.request_id} is already waiting or running in pool {self.pool}")
-        lane = self._lane(ticket)
+        lane = self._lanes.get((ticket.model, ticket.avoid)) or self._lane(ticket)
         if self._is_stranded(ticket, lane):
             self._forget(lane)
             return [Stranded(ticket, now_ms)]
-        self._arrivals += 1
-        place = self._arrivals if ticket.attempt <= 1 else -self._arrivals
-        # A ticket that costs nothing would be next for ever.
-        cost = self._rule.cost.of(ticket.prompt_tokens, ticket.completion_tokens) or 1
-        entry = Entry(ticket, cost, place, lane)
-        self._entries[ticket.request_id] = entry
-        if not self.waiting and (seated := self._seat_at_once(entry, now_ms)):
-            return [seated]
+        entry = self._entries[ticket.request_id] = self._entry(ticket, lane)
         self.waiting += 1
         lane.waiting += 1
         self.roster.join(entry)
         self._line.join(entry, now_ms)
-        self._timers.watch(entry, entry.band.rule.max_wait_ms)
+        self.timers.watch(entry, entry.band.rule.max_wait_ms)
         events: list[Event] = [Parked(ticket, now_ms)] if entry.aside is Aside.PARKED else []
         return events if self._must_wait(entry, now_ms) else events + self._settled(now_ms)
 
@@ -77,7 +73,9 @@ class Scheduler(Steered):
             self._engine_order.started(entry)
         gate = entry.gate
         if not entry.answered:
-            gate.answers(entry, now_ms)
+            entry.answered = True
+            gate.answered += 1
+            gate.answer_ms += now_ms - entry.seated_ms
         if not entry.pending and not gate.is_uneasy:
             return []
         if gate.started(entry):
@@ -96,26 +94,31 @@ class Scheduler(Steered):
         cost = self._rule.cost.of(entry.ticket.prompt_tokens, completion_tokens)
         entry.band.fairness.progress(entry, cost)
         entry.gate.grow(entry, completion_tokens)
-        return self._settled(now_ms) if self._timers.due_ms <= now_ms else []
+        return self._settled(now_ms) if self.timers.due_ms <= now_ms else []
 
     def finish(self, request_id: str, cost_tokens: int, now_ms: int, *, refund: bool = False) -> list[Event]:
         """Free the seat and charge what it really cost, or nothing if ``refund``."""
         entry = self._entries.get(request_id)
-        if entry is None or entry.gate is None:
+        if entry is None or (gate := entry.gate) is None:
             return []
-        gate = entry.gate
         del self._entries[request_id]
-        gate.leave(entry, refund=refund)
+        # An answer that cost nothing is no refund: it had its turn.
+        cost = 0 if refund else cost_tokens or 1
+        gate.leave(entry, cost)
         if self._sends_order:
             self._engine_order.finish(entry)
         self.roster.finish(entry)
-        # An answer that cost nothing is no refund: it had its turn.
-        self._line.finish(entry, 0 if refund else cost_tokens or 1)
+        entry.band.fairness.settle(entry, cost)
+        has_cap = entry.ticket.api_token_in_flight is not None
+        if has_cap:
+            self._line.let_in(entry)
         if gate.gone:
             self._gates.forget_if_gone(gate)
-        if self.bands.shut or entry.ticket.api_token_in_flight is not None:
+        if self.bands.shut or has_cap:
             self._mark(entry.ticket.tenant)
             return self._settled(now_ms)  # whoever was passed over may go to any backend
+        if not self.waiting and self.timers.due_ms > now_ms:
+            return []
         return self._freed(gate, now_ms)
 
     def expire(self, now_ms: int) -> list[Event]:
@@ -133,6 +136,7 @@ class Scheduler(Steered):
         if not self._gates.move(limit, now_ms, read_ms):
             return []
         self._route_all(avoiding=True)
+        self._look_at_meters()
         if limit.down and (gate := self._gates.get(limit.backend)):
             self._look_up(gate)
         return self._settled(now_ms)
@@ -186,11 +190,6 @@ class Scheduler(Steered):
         """No ticket waits and none runs."""
         return not self._entries
 
-    @property
-    def charges_as_it_streams(self) -> bool:
-        """Whether ``progress`` changes anything."""
-        return self._rule.fairness == "vtc" or self._gates.reserve
-
     def is_waiting(self, request_id: str) -> bool:
         """Whether the request has no seat yet."""
         return self._waiting_entry(request_id) is not None
@@ -203,7 +202,7 @@ class Scheduler(Steered):
 
     def next_due_ms(self) -> int | None:
         """When ``expire`` may next have something to do; None when time changes nothing."""
-        return self._timers.next_ms()
+        return self.timers.next_ms()
 
     def position(self, request_id: str, now_ms: int) -> int | None:
         """About how many dispatches until this request's own: 1 is next. None when it does not wait."""

@@ -22,7 +22,7 @@ class Steered(Machine):
         before = self.roster.boosts.pop(tenant, None)
         if factor > 1 and until_ms > now_ms:
             self.roster.boosts[tenant] = (factor, until_ms)
-            self._timers.look_at(until_ms)
+            self.timers.look_at(until_ms)
             events: list[Event] = [Boosted(tenant, factor, until_ms, now_ms)]
         else:
             events = [BoostEnded(tenant, now_ms)] if before else []

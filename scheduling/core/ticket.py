@@ -24,15 +24,15 @@ class Ticket:
     completion_tokens: int  # estimate at arrival
     queued_ms: int
     deadline_ms: int | None = None
-    attempt: int = 1
-    avoid: frozenset[str] = frozenset()  # backends that failed this request already
     streams: bool = True  # False: nothing is heard of it until its whole answer comes
-    not_before_ms: int | None = None  # its quota's allowance comes then: parked until that time
     api_token: str = ""  # whose requests in flight are bounded together by api_token_in_flight
     api_token_in_flight: int | None = None
     # Hashes of the prompt's beginnings, shortest first: the same numbers, the same text of the same tenant.
     prefixes: tuple[int, ...] = ()
     kv_completion_tokens: int = 0  # that its answer reserves of an engine's memory; 0: completion_tokens
+    attempt: int = 1
+    avoid: frozenset[str] = frozenset()  # backends that failed this request already
+    not_before_ms: int | None = None  # its quota's allowance comes then: parked until that time
 
     @property
     def path(self) -> tuple[str, ...]:

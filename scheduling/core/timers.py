@@ -23,6 +23,9 @@ class Due(IntEnum):
     LOOK = 3  # a throttled backend's pause ends, or a boost
 
 
+EXPIRE, PROMOTE = Due.EXPIRE, Due.PROMOTE  # looked up once: an enum's members are slow to reach
+
+
 class Timers:
     """A heap of instants. A ticket that has left keeps its entry until it is swept."""
 
@@ -37,9 +40,9 @@ class Timers:
         """Remember when the ticket expires and when it is promoted."""
         ticket = entry.ticket
         if ticket.deadline_ms is not None:
-            self._push((ticket.deadline_ms, entry.place, Due.EXPIRE, entry))
+            self._push((ticket.deadline_ms, entry.place, EXPIRE, entry))
         if max_wait_ms is not None:
-            self._push((ticket.queued_ms + max_wait_ms, entry.place, Due.PROMOTE, entry))
+            self._push((ticket.queued_ms + max_wait_ms, entry.place, PROMOTE, entry))
 
     def unpark_at(self, entry: Entry, at_ms: int) -> None:
         """Remember when the ticket's allowance comes."""
@@ -67,10 +70,11 @@ class Timers:
                 yield what, entry
 
     def _push(self, item: tuple[int, int, Due, Entry | None]) -> None:
-        heappush(self._heap, item)
+        heap = self._heap
+        heappush(heap, item)
         if item[0] < self.due_ms:
             self.due_ms = item[0]
-        if len(self._heap) > self._sweep_at:
+        if len(heap) > self._sweep_at:
             self._heap = [kept for kept in self._heap if kept[3] is None or kept[3].waiting]
             heapify(self._heap)
             self.due_ms = self._heap[0][0]

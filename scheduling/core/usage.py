@@ -24,6 +24,8 @@ class CostRule:
     def of(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> int:
         """Service in cost tokens; ``cached_tokens`` are a part of the prompt's."""
         full = self.prompt_weight * prompt_tokens + self.completion_weight * completion_tokens
+        if not cached_tokens:
+            return full
         cached = min(cached_tokens, prompt_tokens)
         return full - self.prompt_weight * cached * self.cached_discount_percent // 100
 
@@ -54,4 +56,7 @@ class Usage:
     @property
     def cost_tokens(self) -> int:
         """What the flow is charged for in the end."""
-        return self.rule.of(self.prompt_tokens, self.completion_tokens, self.cached_tokens)
+        rule = self.rule
+        if self.cached_tokens and rule.cached_discount_percent:
+            return rule.of(self.prompt_tokens, self.completion_tokens, self.cached_tokens)
+        return rule.prompt_weight * self.prompt_tokens + rule.completion_weight * self.completion_tokens

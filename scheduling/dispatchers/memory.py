@@ -13,6 +13,7 @@ from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
+from scheduling.core.timers import NEVER_MS
 from scheduling.core.usage import Usage
 from scheduling.core.view import BackendView, Explanation, Foretold, Newcomer, PoolView
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Lease, NoBackend, Unseated
@@ -33,13 +34,13 @@ class MemoryDispatcher:
 
     def __init__(self, policy: Policy, clock_ms: Callable[[], int]) -> None:
         self._policy = policy
-        self._clock_ms = clock_ms
+        self.clock_ms = clock_ms
         self._schedulers: dict[str, Scheduler] = {}
         self._steering: dict[str, Steering] = {}
         self._seats: dict[str, Seat] = {}
         self._served = Served()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_ms = 0
+        self._timer_ms = NEVER_MS  # when it rings; nothing falls due later while there is none
         self._meter: asyncio.TimerHandle | None = None
         self.set_policy(policy)
 
@@ -50,17 +51,17 @@ class MemoryDispatcher:
     def position(self, request_id: str) -> int | None:
         """About how many dispatches until this request's own: 1 is next. None when it does not wait."""
         seat = self._seats.get(request_id)
-        return seat.scheduler.position(request_id, self._clock_ms()) if seat else None
+        return seat.scheduler.position(request_id, self.clock_ms()) if seat else None
 
     def explain(self, request_id: str) -> Explanation | None:
         """Why the request waits, its place, and for about how much longer. None when it does not wait."""
         seat = self._seats.get(request_id)
-        return seat.scheduler.explain(request_id, self._clock_ms()) if seat else None
+        return seat.scheduler.explain(request_id, self.clock_ms()) if seat else None
 
     def foretell(self, pool: str, newcomer: Newcomer) -> Foretold | None:
         """How a request that came now would wait. None when there is no such pool."""
         scheduler = self._schedulers.get(pool)
-        return scheduler.foretell(newcomer, self._clock_ms()) if scheduler else None
+        return scheduler.foretell(newcomer, self.clock_ms()) if scheduler else None
 
     def set_policy(self, policy: Policy) -> None:
         """Obey these rules now, for requests that already wait too. An older revision is ignored."""
@@ -68,7 +69,7 @@ class MemoryDispatcher:
             return
         self._policy = policy
         pools = {*policy.pools, *(rule.pool for rule in policy.backends.values())}
-        now_ms, orders = self._clock_ms(), Orders.of(policy, time.time())
+        now_ms, orders = self.clock_ms(), Orders.of(policy, time.time())
         for name, scheduler in list(self._schedulers.items()):
             events = scheduler.set_policy(policy, now_ms)
             self.deliver(scheduler, events + self._steering[name].obey(orders, now_ms))
@@ -81,7 +82,7 @@ class MemoryDispatcher:
 
     def set_limits(self, limits: Sequence[Limit]) -> None:
         """Move the gates; a limit not newer than the one in force, or of no known backend, is ignored."""
-        now_ms, now_s = self._clock_ms(), time.time()
+        now_ms, now_s = self.clock_ms(), time.time()
         for limit in limits:
             if scheduler := self._scheduler_of(limit.backend):
                 # The age carries the reading's time from the wall clock to ours.
@@ -91,17 +92,17 @@ class MemoryDispatcher:
     def throttle(self, backend: str) -> None:
         """The engine said 429 or 503: halve what it admits, and leave it alone for a moment."""
         if scheduler := self._scheduler_of(backend):
-            self.deliver(scheduler, scheduler.throttle(backend, self._clock_ms()))
+            self.deliver(scheduler, scheduler.throttle(backend, self.clock_ms()))
 
     def fail(self, backend: str) -> None:
         """The engine could not be reached, or broke off before it said anything: for its circuit."""
         if scheduler := self._scheduler_of(backend):
-            self.deliver(scheduler, scheduler.fail(backend, self._clock_ms()))
+            self.deliver(scheduler, scheduler.fail(backend, self.clock_ms()))
 
     def serves(self, pool: str, model: str) -> bool:
         """Whether some backend takes the model's requests: it does not drain, nor is its circuit open."""
         scheduler = self._schedulers.get(pool)
-        return scheduler is not None and scheduler.serves(model, self._clock_ms())
+        return scheduler is not None and scheduler.serves(model, self.clock_ms())
 
     def cancel(self, request_id: str) -> bool:
         """Take a waiting request out of line for an admin. False when it does not wait."""
@@ -109,7 +110,7 @@ class MemoryDispatcher:
         if seat is None or not seat.scheduler.is_waiting(request_id):
             return False
         seat.fail(CancelledByAdmin())
-        self.deliver(seat.scheduler, seat.scheduler.cancel(request_id, self._clock_ms()))
+        self.deliver(seat.scheduler, seat.scheduler.cancel(request_id, self.clock_ms()))
         return True
 
     def move_to_front(self, request_id: str) -> bool:
@@ -126,18 +127,18 @@ class MemoryDispatcher:
 
     def view(self) -> tuple[PoolView, ...]:
         """Every pool as it stands, by name."""
-        now_ms = self._clock_ms()
+        now_ms = self.clock_ms()
         return tuple(self._schedulers[name].view(now_ms) for name in sorted(self._schedulers))
 
     def begin_period(self) -> tuple[BackendView, ...]:
         """Every gate as it stands; ``blocked`` begins anew."""
-        now_ms = self._clock_ms()
+        now_ms = self.clock_ms()
         pools = (self._schedulers[name] for name in sorted(self._schedulers))
         return tuple(gate for pool in pools for gate in pool.begin_period(now_ms))
 
     def served(self) -> Mapping[tuple[str, str], tuple[int, int]]:
         """(pool, tenant) to the cost tokens settled over the last 60 s and 300 s."""
-        return self._served.totals(self._clock_ms())
+        return self._served.totals(self.clock_ms())
 
     def close(self) -> None:
         """Stop the timers. Requests that still wait are their callers' to cancel."""
@@ -145,48 +146,52 @@ class MemoryDispatcher:
             if timer:
                 timer.cancel()
         self._timer = self._meter = None
+        self._timer_ms = NEVER_MS
 
     # Between a seat and its machine
 
     def join(self, seat: Seat) -> None:
         """Put the seat's ticket in line; its future is told what becomes of it."""
         ticket = seat.ticket
-        if ticket.request_id in self._seats:
-            raise ValueError(f"request {ticket.request_id} already waits or runs")
+        request_id = ticket.request_id
+        if request_id in self._seats:
+            raise ValueError(f"request {request_id} already waits or runs")
         scheduler = self._schedulers.get(ticket.pool)
         if scheduler is None:
             raise NoBackend(f"pool {ticket.pool} has no backends")
-        events = scheduler.submit(ticket, self._clock_ms())
-        seat.scheduler = scheduler
-        self._seats[ticket.request_id] = seat
-        if len(events) != 1 or not self._is_seated(seat, scheduler, events[0]):
-            self.deliver(scheduler, events)
-
-    def _is_seated(self, seat: Seat, scheduler: Scheduler, event: Event) -> bool:
-        """Nearly always nobody waits: the one event is the newcomer's seat, and no timer is moved by it."""
-        if type(event) is not Dispatched or event.ticket is not seat.ticket or scheduler.waiting:
-            return False
-        seat.take(event)
-        if self._meter is None and scheduler.charges_as_it_streams:
-            self._read_meters()
-        return True
-
-    def leave(self, seat: Seat, cost_tokens: int, *, refund: bool) -> None:
-        """The seat's request is over, or gave up waiting: at once, without an await."""
-        request_id, scheduler, now_ms = seat.ticket.request_id, seat.scheduler, self._clock_ms()
-        del self._seats[request_id]
-        if not seat.is_seated and scheduler.is_waiting(request_id):
-            self.deliver(scheduler, scheduler.cancel(request_id, now_ms))
+        now_ms = self.clock_ms()
+        if not scheduler.waiting and (entry := scheduler.seat_at_once(ticket, now_ms)):
+            seat.scheduler = scheduler
+            self._seats[request_id] = seat
+            seat.take(entry.backend, now_ms, entry.engine_order)
+            if self._meter is None and scheduler.charges_as_it_streams:
+                self._read_meters()
             return
-        if not refund:
-            self._served.add(scheduler.pool, seat.ticket.tenant, cost_tokens, now_ms)
-        if events := scheduler.finish(request_id, cost_tokens, now_ms, refund=refund):
+        events = scheduler.submit(ticket, now_ms)
+        seat.scheduler = scheduler
+        self._seats[request_id] = seat
+        if events:
+            self.deliver(scheduler, events)
+        elif scheduler.timers.due_ms < self._timer_ms:
+            self._arm(scheduler.timers.due_ms)
+
+    def give_up(self, seat: Seat) -> None:
+        """The seat's request waits no more: at once, without an await. It may have got its seat just now."""
+        request_id, scheduler, now_ms = seat.ticket.request_id, seat.scheduler, self.clock_ms()
+        del self._seats[request_id]
+        if scheduler.is_waiting(request_id):
+            self.deliver(scheduler, scheduler.cancel(request_id, now_ms))
+        elif events := scheduler.finish(request_id, 0, now_ms, refund=True):
             self.deliver(scheduler, events)
 
-    def begin(self, seat: Seat) -> None:
-        """The seat's first token came."""
-        scheduler = seat.scheduler
-        if events := scheduler.start(seat.ticket.request_id, self._clock_ms()):
+    def leave(self, seat: Seat, cost_tokens: int) -> None:
+        """The seat's request is over: at once, without an await."""
+        ticket, scheduler, now_ms = seat.ticket, seat.scheduler, self.clock_ms()
+        request_id = ticket.request_id
+        del self._seats[request_id]
+        if not seat.refund:
+            self._served.add(ticket.pool, ticket.tenant, cost_tokens, now_ms)
+        if events := scheduler.finish(request_id, cost_tokens, now_ms, refund=seat.refund):
             self.deliver(scheduler, events)
 
     def deliver(self, scheduler: Scheduler, events: Iterable[Event]) -> None:
@@ -194,16 +199,15 @@ class MemoryDispatcher:
         for event in events:
             if isinstance(event, Dispatched):
                 if seat := self._seats.get(event.ticket.request_id):
-                    seat.take(event)
+                    seat.take(event.backend, event.at_ms, event.engine_order)
                 if self._meter is None and scheduler.charges_as_it_streams:
                     self._read_meters()
             elif isinstance(event, (Expired, Stranded)) and (
                 seat := self._seats.get(event.ticket.request_id)
             ):
                 seat.fail(self._why(event))
-        due_ms = scheduler.next_due_ms()
-        if due_ms is not None and (self._timer is None or due_ms < self._timer_ms):
-            self._arm(due_ms)
+        if scheduler.timers.due_ms < self._timer_ms:
+            self._arm(scheduler.timers.due_ms)
 
     def _why(self, event: Expired | Stranded) -> Unseated:
         ticket = event.ticket
@@ -222,12 +226,12 @@ class MemoryDispatcher:
         seat = self._seats.get(request_id)
         if seat is None or not seat.scheduler.is_waiting(request_id):
             return False
-        self.deliver(seat.scheduler, act(seat.scheduler, request_id, self._clock_ms()))
+        self.deliver(seat.scheduler, act(seat.scheduler, request_id, self.clock_ms()))
         return True
 
     def _read_meters(self) -> None:
         """Charge what has been said so far, while any pool charges before the end."""
-        now_ms, metered = self._clock_ms(), False
+        now_ms, metered = self.clock_ms(), False
         for request_id, seat in list(self._seats.items()):
             scheduler = seat.scheduler
             if scheduler.charges_as_it_streams and not scheduler.is_waiting(request_id):
@@ -242,11 +246,11 @@ class MemoryDispatcher:
             self._timer.cancel()
         self._timer_ms = due_ms
         # Never sooner than the clock's own step, or a timer that fires early would spin.
-        delay_s = max(1, due_ms - self._clock_ms()) / 1000
+        delay_s = max(1, due_ms - self.clock_ms()) / 1000
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._expire)
 
     def _expire(self) -> None:
-        self._timer = None
-        now_ms = self._clock_ms()
+        self._timer, self._timer_ms = None, NEVER_MS
+        now_ms = self.clock_ms()
         for scheduler in self._schedulers.values():
             self.deliver(scheduler, scheduler.expire(now_ms))

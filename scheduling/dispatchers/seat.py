@@ -6,7 +6,6 @@ import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from scheduling.core.events import Dispatched
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
@@ -16,64 +15,72 @@ if TYPE_CHECKING:
     from scheduling.dispatchers.memory import MemoryDispatcher
 
 
-class Seat:
-    """One request's way through the machine: wait, hold, give back.
+class Seat(Lease):
+    """One request's way through the machine: wait, hold, give back. Inside the block it is its own lease.
 
     Whatever ends the wait or the block (a result, an error, the caller's
     cancellation, even in the instant between being seated and waking up)
-    ends in one call of ``leave``, which does not await.
+    ends in one call of ``give_up`` or of ``leave``, which do not await.
     """
 
-    __slots__ = ("_dispatcher", "_event", "_future", "_lease", "_reason", "scheduler", "ticket", "usage")
+    __slots__ = ("_dispatcher", "_future", "_reason", "is_seated", "scheduler", "ticket", "usage")
 
     scheduler: Scheduler
+    is_seated: bool
+    """The machine has said so, whether or not the request has heard it yet, and it is not over."""
 
     def __init__(self, dispatcher: MemoryDispatcher, ticket: Ticket, usage: Usage) -> None:
         self.ticket = ticket
-        self._dispatcher = dispatcher
         self.usage = usage
-        self._event: Dispatched | None = None
+        self.refund = self.is_seated = False
+        self._dispatcher = dispatcher
         self._reason: Unseated | None = None
         self._future: asyncio.Future[None] | None = None  # of who has to wait
-        self._lease: Lease | None = None
 
-    @property
-    def is_seated(self) -> bool:
-        """The machine has said so, whether or not the request has heard it yet."""
-        return self._event is not None
-
-    def take(self, event: Dispatched) -> None:
+    def take(self, backend: str, at_ms: int, engine_order: int | None) -> None:
         """The machine has seated this request."""
-        self._event = event
-        self._wake()
+        self.backend = backend
+        self.engine_order = engine_order
+        self.waited_ms = at_ms - self.ticket.queued_ms
+        self.is_seated = True
+        if self._future is not None:
+            self._wake(self._future)
 
     def fail(self, reason: Unseated) -> None:
         """The machine has taken this request out of line."""
         self._reason = self._reason or reason
-        self._wake()
+        if self._future is not None:
+            self._wake(self._future)
 
-    def _wake(self) -> None:
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
+    def _wake(self, future: asyncio.Future[None]) -> None:
+        if not future.done():
+            future.set_result(None)
+
+    def started(self) -> None:
+        """The first token came."""
+        if self.is_seated:
+            scheduler, dispatcher = self.scheduler, self._dispatcher
+            if events := scheduler.start(self.ticket.request_id, dispatcher.clock_ms()):
+                dispatcher.deliver(scheduler, events)
 
     async def __aenter__(self) -> Lease:
         self._dispatcher.join(self)
-        event = self._event or await self._wait()
-        self._lease = Lease(event.backend, event.waited_ms, self._started, engine_order=event.engine_order)
-        return self._lease
-
-    async def _wait(self) -> Dispatched:
+        if self.is_seated:
+            return self
         try:
             if self._reason is None:
                 self._future = asyncio.get_running_loop().create_future()
                 await self._future
         except BaseException:
-            self._dispatcher.leave(self, 0, refund=True)
+            self._dispatcher.give_up(self)
             raise
-        if self._event is None:
-            self._dispatcher.leave(self, 0, refund=True)
+        return self._woken()
+
+    def _woken(self) -> Lease:
+        if not self.is_seated:
+            self._dispatcher.give_up(self)
             raise self._reason or NoBackend()
-        return self._event
+        return self
 
     async def __aexit__(
         self,
@@ -81,10 +88,6 @@ class Seat:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        lease, self._lease = self._lease, None
-        if lease:
-            self._dispatcher.leave(self, self.usage.cost_tokens, refund=lease.refund)
-
-    def _started(self) -> None:
-        if self._lease:
-            self._dispatcher.begin(self)
+        if self.is_seated:
+            self.is_seated = False
+            self._dispatcher.leave(self, self.usage.cost_tokens)

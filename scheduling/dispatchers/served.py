@@ -12,10 +12,7 @@ Key = tuple[str, str]  # pool, tenant
 
 
 class _Window:
-    """Sums by key over the last ``seconds``, in buckets of one second.
-
-    Adding and ageing cost O(1) per settled request; reading costs nothing.
-    """
+    """Sums by key over the last ``seconds``, in buckets of at most one second."""
 
     __slots__ = ("_buckets", "_seconds", "totals")
 
@@ -24,14 +21,11 @@ class _Window:
         self._buckets: deque[tuple[int, dict[Key, int]]] = deque()
         self.totals: dict[Key, int] = {}
 
-    def add(self, key: Key, tokens: int, now_s: int) -> None:
-        buckets = self._buckets
-        if not buckets or buckets[-1][0] != now_s:
-            self.age(now_s)
-            buckets.append((now_s, {}))
-        bucket = buckets[-1][1]
-        bucket[key] = bucket.get(key, 0) + tokens
-        self.totals[key] = self.totals.get(key, 0) + tokens
+    def add(self, bucket: dict[Key, int], at_s: int) -> None:
+        self._buckets.append((at_s, bucket))
+        totals = self.totals
+        for key, tokens in bucket.items():
+            totals[key] = totals.get(key, 0) + tokens
 
     def age(self, now_s: int) -> None:
         while self._buckets and self._buckets[0][0] <= now_s - self._seconds:
@@ -44,21 +38,34 @@ class _Window:
 
 
 class Served:
-    """Cost tokens per pool and tenant over the last minute and the last five."""
+    """Cost tokens per pool and tenant over the last minute and the last five.
+
+    A request is added to the second under way; the windows hear of a second
+    when it is over, or when somebody looks.
+    """
 
     def __init__(self) -> None:
-        self._minute = _Window(MINUTE_S)
-        self._five_minutes = _Window(FIVE_MINUTES_S)
+        self._windows = self._minute, self._five_minutes = _Window(MINUTE_S), _Window(FIVE_MINUTES_S)
+        self._second: dict[Key, int] = {}
+        self._second_s = 0
 
     def add(self, pool: str, tenant: str, tokens: int, now_ms: int) -> None:
         """A request ended that cost so much."""
         if tokens:
-            self._minute.add((pool, tenant), tokens, now_ms // 1000)
-            self._five_minutes.add((pool, tenant), tokens, now_ms // 1000)
+            if now_ms // 1000 != self._second_s:
+                self._go_to(now_ms // 1000)
+            second, key = self._second, (pool, tenant)
+            second[key] = second.get(key, 0) + tokens
 
     def totals(self, now_ms: int) -> Mapping[Key, tuple[int, int]]:
         """(pool, tenant) to tokens of the last minute and of the last five."""
-        self._minute.age(now_ms // 1000)
-        self._five_minutes.age(now_ms // 1000)
+        self._go_to(now_ms // 1000)
         minute = self._minute.totals
         return {key: (minute.get(key, 0), tokens) for key, tokens in self._five_minutes.totals.items()}
+
+    def _go_to(self, now_s: int) -> None:
+        for window in self._windows:
+            if self._second:
+                window.add(self._second, self._second_s)
+            window.age(now_s)
+        self._second, self._second_s = {}, now_s

@@ -19,6 +19,7 @@ from gateway.ledger import Ledger
 from gateway.work import Work
 from scheduling.core.policy import Prices, TenantRule
 from scheduling.core.prediction import Estimates
+from scheduling.core.ticket import Ticket
 from scheduling.core.usage import DEFAULT_COST, CostRule, Usage
 from tests.fakes.gateway import MODEL, Cast
 
@@ -66,6 +67,29 @@ def test_a_ticket_says_whose_it_is_and_has_no_start_when_its_allowance_is_here()
     one.hold(reserve(Ledger(), one, requests_per_minute=2))
     assert (one.ticket.api_token, one.ticket.api_token_in_flight) == ("7", 2)
     assert one.ticket.not_before_ms is None
+
+
+def test_every_word_of_a_ticket_is_the_jobs_or_the_callers():
+    one = work()
+    job, ticket = one.job, one.ticket
+
+    assert ticket == Ticket(
+        request_id=one.record.request_id,
+        pool=job.pool,
+        model=job.model,
+        tenant="research",
+        user=job.user,
+        priority_class=job.priority_class,
+        prompt_tokens=job.prompt_tokens,
+        completion_tokens=job.completion_tokens,
+        queued_ms=ticket.queued_ms,
+        deadline_ms=ticket.queued_ms + job.wait_ms,
+        streams=job.stream,
+        api_token="7",
+        api_token_in_flight=2,
+        prefixes=job.prefixes,
+        kv_completion_tokens=job.kv_completion_tokens,
+    )
 
 
 def test_a_parked_ticket_starts_before_its_deadline():

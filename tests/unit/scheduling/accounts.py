@@ -21,13 +21,11 @@ def hold(level: Level, share: Share) -> None:
     """One more ticket, counted as the hierarchy counts it."""
     level.idle -= not share.held
     share.held += 1
-    level.held += 1
 
 
 def release(level: Level, share: Share) -> None:
     """One ticket less."""
     share.held -= 1
-    level.held -= 1
     if not share.held:
         level.rest(share)
 

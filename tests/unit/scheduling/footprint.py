@@ -20,4 +20,4 @@ def footprint(fairness) -> int:
     if isinstance(fairness, Fifo):
         return len(fairness._lines) + len(fairness._waiting) + len(fairness._aside)
     level = fairness._tenants
-    return max(0, len(level.shares) - 1) + len(level._lanes) + level.held
+    return max(0, len(level.shares) - 1) + len(level.lanes) + len(level.shares) - level.idle

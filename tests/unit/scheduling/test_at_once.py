@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from scheduling.core.events import BoostEnded, Dispatched, Expired
+from scheduling.core.events import BoostEnded, Dispatched, Expired, Stranded
 from scheduling.core.policy import TenantRule
 from scheduling.core.scheduler import Scheduler
 from tests.unit.scheduling.footprint import levels
@@ -21,7 +21,7 @@ STEPS = 120
 class InLine(Scheduler):
     """The machine, but for every ticket that goes the long way."""
 
-    def _seat_at_once(self, entry, now_ms):
+    def seat_at_once(self, ticket, now_ms):
         return None
 
 
@@ -123,3 +123,23 @@ def test_a_reserved_seat_is_taken_at_once_by_whom_it_is_kept_for():
 
     assert dispatched(machine.submit(for_it, 0)) == ["beta-0"]
     assert machine.next_due_ms() is None
+
+
+def test_a_quota_of_seats_that_comes_later_bounds_who_was_seated_without_one():
+    machine = Scheduler(POOL, replace(policy(seats=4), tenants={"acme": TenantRule("acme")}))
+    machine.submit(ticket("acme-0"), 0)
+    tenants = {"acme": TenantRule("acme", quotas={"in_flight": 2})}
+    machine.set_policy(replace(machine.policy, revision=2, tenants=tenants), 0)
+
+    assert dispatched(machine.submit(ticket("acme-1"), 0)) == ["acme-1"]
+    assert dispatched(machine.submit(ticket("acme-2"), 0)) == []
+    assert dispatched(machine.finish("acme-0", 1, 0)) == ["acme-2"]
+
+
+def test_a_ticket_of_a_suspended_tenant_or_for_no_backend_is_not_seated_at_once():
+    machine = Scheduler(POOL, replace(policy(), tenants={"acme": TenantRule("acme", suspended=True)}))
+
+    assert machine.seat_at_once(ticket("acme-0"), 0) is None
+    assert machine.seat_at_once(ticket("beta-0", model="unknown"), 0) is None
+    assert [type(event) for event in machine.submit(ticket("beta-0", model="unknown"), 0)] == [Stranded]
+    assert machine.is_idle

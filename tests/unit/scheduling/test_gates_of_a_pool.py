@@ -40,7 +40,7 @@ def test_a_backend_that_left_is_dropped_when_it_is_empty_and_not_before():
     assert not made.move(Limit("a", 1, 1, "late", 0, 9.0), 0, None)
     made.forget_if_gone(made.get("a"))
     assert made.get("a")
-    made.get("a").leave(runs, refund=False)
+    made.get("a").leave(runs, 1)
     made.forget_if_gone(made.get("a"))
 
     assert made.get("a") is None

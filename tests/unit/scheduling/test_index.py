@@ -27,7 +27,7 @@ def churn(level: Level, times: int) -> list[int]:
         stamp = level.adopt(share, 1_000_000 + n)
         level.first(LANE)
         level.settle(share, stamp, 0)
-        sizes.append(len(level._lanes[LANE].heap))
+        sizes.append(len(level.lanes[LANE].heap))
     return sizes
 
 
@@ -66,7 +66,7 @@ def test_a_sweep_drops_whoever_was_forgotten_or_waits_no_more():
 
     churn(level, 3 * SLACK)
 
-    assert {name for _, name in level._lanes[LANE].heap} == set(NAMES)
+    assert {name for _, name in level.lanes[LANE].heap} == set(NAMES)
 
 
 def test_a_name_alone_in_its_lane_needs_no_index():
@@ -74,8 +74,8 @@ def test_a_name_alone_in_its_lane_needs_no_index():
     ann = waiting(level, "ann")
     level.settle(ann, level.charge(ann, 500), 0)
 
-    assert level._lanes[LANE] is ann
+    assert level.lanes[LANE] is ann
     bob = waiting(level, "bob")
-    assert level._lanes[LANE].active == 2
+    assert level.lanes[LANE].active == 2
     level.leave(ann, LANE)
     assert level.first(LANE) is bob

@@ -116,7 +116,7 @@ def test_when_nobody_holds_a_ticket_all_begins_anew(order):
     fresh = order()
 
     assert not level.shares
-    assert (level.now, level.idle, level.held, level.table) == (fresh.now, 0, 0, None)
+    assert (level.now, level.idle, level.table) == (fresh.now, 0, None)
 
 
 @ORDERS
@@ -206,7 +206,7 @@ def test_a_lane_is_gone_when_the_last_who_waited_left():
     level.leave(bob, LANE)
 
     assert level.first(LANE) is None
-    assert not level._lanes
+    assert not level.lanes
 
 
 def test_who_is_shut_out_of_a_model_is_passed_over_there_and_only_there():

@@ -65,3 +65,29 @@ async def test_a_pool_that_leaves_is_forgotten_once_its_last_request_has_ended()
 
     assert dispatcher.view() == ()
     dispatcher.close()
+
+
+async def test_what_is_settled_after_a_look_counts_in_the_same_second_and_ages_with_it():
+    clock = Clock()
+    dispatcher = MemoryDispatcher(rules(), clock)
+    await use(dispatcher, "acme-0", Usage(prompt_tokens=1))
+    assert dispatcher.served() == {(POOL, "acme"): (1, 1)}
+
+    await use(dispatcher, "acme-1", Usage(prompt_tokens=10))
+    assert dispatcher.served() == dispatcher.served() == {(POOL, "acme"): (11, 11)}
+
+    clock.ms = 60_000
+    assert dispatcher.served() == {(POOL, "acme"): (0, 11)}
+    clock.ms = 300_000
+    assert dispatcher.served() == {}
+
+
+async def test_a_first_token_that_comes_after_the_end_is_nobodys():
+    dispatcher = MemoryDispatcher(rules(), Clock())
+    async with dispatcher.lease(ticket("acme-0"), Usage()) as lease:
+        pass
+
+    async with dispatcher.lease(ticket("acme-0"), Usage()):
+        lease.started()
+        assert dispatcher.view()[0].backends[0].answered == 0
+        assert dispatcher.view()[0].backends[0].pending_first_token == 1

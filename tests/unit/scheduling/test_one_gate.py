@@ -153,11 +153,11 @@ def test_an_answer_gives_one_step_back_up_to_what_the_rules_allow_and_a_refund_n
     made.throttle(0)
     assert (made.window, made.cap) == (2, 4)
 
-    made.leave(entries.pop(), refund=True)
+    made.leave(entries.pop(), 0)
     assert (made.window, made.cap) == (2, 4)
     seen = []
     for _ in range(6):
-        made.leave(entries.pop(), refund=False)
+        made.leave(entries.pop(), 1)
         seen.append((made.window, made.cap))
 
     assert seen == [(3, 5), (4, 6), (4, 7), (4, 8), (4, 8), (4, 8)]
@@ -183,8 +183,8 @@ def test_the_view_counts_who_is_past_its_first_token():
     made.started(second)
 
     assert (made.view(0).in_flight, made.view(0).pending_first_token, made.view(0).streaming) == (4, 1, 2)
-    made.leave(first, refund=False)
-    made.leave(whole, refund=False)
+    made.leave(first, 1)
+    made.leave(whole, 1)
     assert (made.view(0).in_flight, made.view(0).pending_first_token, made.view(0).streaming) == (2, 1, 1)
     assert len(made._seated) == 2
 
