@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduling.core.budget import Budget, day_of, month_begins_s, month_of
-from scheduling.core.policy import Prices
+from scheduling.core.budget import Budgets, day_of, month_begins_s, month_of
+from scheduling.core.policy import BUDGET_KINDS, Prices
 from scheduling.core.quota import Demand, Denied, Granted, Left, Quotas, Scope
 
 MINUTE_MS = 60_000
@@ -244,9 +244,9 @@ def test_marks_stay_few_however_many_requests_pass_beside_a_long_one():
     for now_ms in range(5_000):
         quotas.settle(ask(quotas, {TPM: 10_000_000}, now_ms, tokens=200), Demand(200), now_ms)
     quotas.give_back(ask(quotas, {TPM: 10_000_000}, 5_000))
-    allowance = quotas._accounts[TENANT].allowances[TPM]
-    assert len(allowance._places) < 100
-    assert len(allowance._in_use) == 1
+    account = quotas._accounts[TENANT]
+    assert len(account.tokens._places) < 100
+    assert len(account.places) == 1
 
 
 def test_nothing_is_for_free_however_large_the_limit():
@@ -269,10 +269,15 @@ def test_days_and_months_are_the_calendars(days, second):
 
 
 def test_a_budget_ignores_what_belongs_to_another_period():
-    budget = Budget()
-    budget.add(5, budget.turn_to(7))
-    budget.add(9, 6)
-    assert (budget.used, budget.turn_to(6)) == (5, 7)
+    budgets = Budgets()
+    budgets.turn_to((70, 7))
+    budgets.add(5, 2, (70, 7))
+    budgets.add(9, 4, (69, 6))
+    budgets.add(30, 1, (69, 7))
+    budgets.turn_to((69, 6))
+    assert (budgets.day_tokens, budgets.month_tokens, budgets.month_spend) == (5, 35, 3)
+    assert [budgets.used(kind, (71, 7)) for kind in BUDGET_KINDS] == [0, 35, 3]
+    assert [budgets.used(kind, (80, 8)) for kind in BUDGET_KINDS] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,11 @@ def test_what_was_used_is_exact_to_the_microsecond(more):
 
 
 def test_an_allowance_that_was_whole_for_a_microsecond_has_gained_nothing_by_it():
-    allowance = Allowance()
-    allowance.take(5, 0)
+    allowance = Allowance(())
+    allowance.take(1, 5, 0)
     assert [allowance.backlog_us(now_us) for now_us in (4, 5, 6)] == [1, 0, 0]
 
-    allowance.take(MINUTE_US, 6)
+    allowance.take(2, MINUTE_US, 6)
 
     assert allowance.backlog_us(6) == MINUTE_US
     assert allowance.wait_us(1, 6) == 1
@@ -82,7 +82,7 @@ def test_a_request_whose_time_is_up_is_not_refused_for_an_allowance_that_has_roo
 
 
 def test_where_there_is_room_there_is_no_wait():
-    fresh = Allowance()
+    fresh = Allowance(())
 
     assert fresh.wait_us(1, 0) == fresh.wait_us(MINUTE_US, 0) == 0
 

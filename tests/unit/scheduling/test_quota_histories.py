@@ -133,9 +133,7 @@ class Histories(RuleBasedStateMachine):
     def nothing_is_left_of_requests_that_never_ran(self):
         for key, history in self.seen.items():
             account = self.quotas._accounts.get(key)
-            backlog_us = (
-                account.allowances["tokens_per_minute"].backlog_us(self.now_ms * 1000) if account else 0
-            )
+            backlog_us = account.tokens.backlog_us(self.now_ms * 1000) if account else 0
             limit = self.limits(key)["tokens_per_minute"]
             assert backlog_us == recount.backlog(history, limit, self.now_ms) * MINUTE_US / limit
             for kind, month in (("tokens_per_day", False), ("tokens_per_month", True)):
