@@ -118,25 +118,27 @@ def timing_headers(queue_ms: int, upstream_ms: int) -> tuple[tuple[bytes, bytes]
 def quota_headers(left: Mapping[str, Left]) -> Headers:
     """The minute's allowances in OpenAI's words and the IETF's; nothing without such a quota."""
     headers: Headers = []
-    policies, states = [], []
+    policy, state = b"", ""
     for kind, found in left.items():
-        noun, name, reset, limit, policy = _of_limit(kind, found.limit)
+        limit, more, name, reset, noun = _of_limit(kind, found.limit)
         remaining = str(found.remaining)
         span, seconds = _of_span(found.reset_ms)
         headers += (limit, (name, remaining.encode()), (reset, span))
-        policies.append(policy)
-        states.append(f'"{noun}";r={remaining};t={seconds}')
-    if policies:
-        headers.append((b"ratelimit-policy", b", ".join(policies)))
-        headers.append((b"ratelimit", ", ".join(states).encode()))
+        if policy:
+            policy += b", "
+            state += ", "
+        policy += more
+        state += f'"{noun}";r={remaining};t={seconds}'
+    if policy:
+        headers += ((b"ratelimit-policy", policy), (b"ratelimit", state.encode()))
     return headers
 
 
 @lru_cache(maxsize=1024)  # limits in use
-def _of_limit(kind: str, limit: int) -> tuple[str, bytes, bytes, tuple[bytes, bytes], bytes]:
-    """What a minute's limit makes of the headers: names, the one with the limit, and the IETF's policy."""
+def _of_limit(kind: str, limit: int) -> tuple[tuple[bytes, bytes], bytes, bytes, bytes, str]:
+    """What a minute's limit makes of its headers, and the names of those that say what is left of it."""
     noun, name, remaining, reset = QUOTA_NAMES[kind]
-    return noun.decode(), remaining, reset, (name, b"%d" % limit), b'"%b";q=%d;w=60' % (noun, limit)
+    return (name, b"%d" % limit), b'"%b";q=%d;w=60' % (noun, limit), remaining, reset, noun.decode()
 
 
 @lru_cache(maxsize=4096)  # short times, as most are where little of a quota is used

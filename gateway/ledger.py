@@ -23,7 +23,7 @@ from scheduling.core.policy import (
     Policy,
     TenantRule,
 )
-from scheduling.core.quota import Demand, Denied, Granted, Key, Left, Quotas, Scope
+from scheduling.core.quota import Denied, Granted, Key, Left, Quotas, Scope
 from scheduling.core.ticket import Ticket
 
 NOTHING: frozenset[str] = frozenset()
@@ -85,8 +85,8 @@ class Reservation:
             return
         tokens = record.prompt_tokens + record.completion_tokens
         # Only what was used above the estimate is taken now, so only then the time is asked for.
-        now_ms = ledger.now_ms() if tokens > self._granted.demand.tokens else 0
-        ledger.quotas.settle(self._granted, Demand(tokens, record.spend), now_ms)
+        now_ms = ledger.now_ms() if tokens > self._granted.demand[0] else 0
+        ledger.quotas.settle(self._granted, (tokens, record.spend), now_ms)
 
 
 class Ledger:
@@ -146,7 +146,7 @@ class Ledger:
 
     def reserve(self, scopes: Sequence[Scope], ticket: Ticket, record: Record) -> Reservation:
         """Take what the ticket may need, or nothing. Raises RateLimited, BudgetExhausted or QueueFull."""
-        demand = Demand(ticket.prompt_tokens + ticket.completion_tokens, record.spend)
+        demand = (ticket.prompt_tokens + ticket.completion_tokens, record.spend)
         verdict = self.quotas.reserve(
             scopes, demand, ticket.queued_ms, int(self._now_s()), ticket.deadline_ms
         )

@@ -27,6 +27,10 @@ US_PER_MS = 1000
 Key = tuple[str, ...]
 """Whose: ("tenant", slug), ("model", slug, model) or ("api_token", number)."""
 
+Demand = tuple[int, int]
+"""What one request uses: prompt and completion tokens together, and micro-units of money.
+A tuple, as a hold is, because they are made for each request, and an object takes six times as long."""
+
 Need = tuple[str, int, int]
 """A minute's kind, its limit, and how long the demand's part of it takes to come back."""
 
@@ -76,7 +80,7 @@ class Scope:
         """What of its minute's quotas the demand takes. A limit of zero takes nothing, and gives nothing."""
         needs = []
         for kind, limit in self.minute_limits:
-            amount = 1 if kind == REQUESTS_PER_MINUTE else demand.tokens
+            amount = 1 if kind == REQUESTS_PER_MINUTE else demand[0]
             needs.append((kind, limit, width_us(amount, limit) if limit > 0 else 0))
         return needs
 
@@ -88,15 +92,7 @@ class Scope:
         return tuple((kind, self.limits[kind]) for kind in kinds if self.limits.get(kind) is not None)
 
 
-# These three are never changed once they are made, but for a frozen value it would take three times as long.
-@dataclass(slots=True)
-class Demand:
-    """What one request uses: prompt and completion tokens together, and micro-units of money."""
-
-    tokens: int
-    spend: int = 0
-
-
+# These two are never changed once they are made, but for a frozen value it would take three times as long.
 @dataclass(slots=True)
 class Left:
     """What is left of a minute's quota, and how long until all of it is back."""
@@ -156,13 +152,13 @@ class Account:
 
         None if anything is not: ``used_up`` and the allowances say what.
         """
-        budgets, tokens, until_us = self.budgets, demand.tokens, now_us + MINUTE_US
+        (tokens, spend), budgets, until_us = demand, self.budgets, now_us + MINUTE_US
         if (
             scope.closed
             or ((most := scope.most_queued) is not None and self.queued >= most)
             or ((most := scope.day_tokens) is not None and budgets.day_tokens + tokens > most)
             or ((most := scope.month_tokens) is not None and budgets.month_tokens + tokens > most)
-            or ((most := scope.month_spend) is not None and budgets.month_spend + demand.spend > most)
+            or ((most := scope.month_spend) is not None and budgets.month_spend + spend > most)
             or ((most := scope.request_us) is not None and self.requests.whole_at_us + most > until_us)
         ):
             return None
@@ -176,9 +172,9 @@ class Account:
         most_queued = scope.most_queued
         if most_queued is not None and self.queued >= most_queued:
             return Denied(QUEUED, scope.key, most_queued)
-        period = self.budgets.period
+        (tokens, spend), period = demand, self.budgets.period
         for kind, limit in scope.budget_limits:
-            needed = demand.spend if kind == SPEND_PER_MONTH else demand.tokens
+            needed = spend if kind == SPEND_PER_MONTH else tokens
             if self.budgets.used(kind, period) + needed > limit:
                 fits = needed <= limit
                 return Denied(kind, scope.key, limit, next_period_s(kind, now_s) * 1000 if fits else None)
@@ -186,6 +182,7 @@ class Account:
 
     def book(self, scope: Scope, demand: Demand, tokens_us: int, now_us: int) -> Hold:
         """Take one request and the tokens' part of the minute, and the demand's part of all budgets."""
+        used, spend = demand
         self.queued += 1
         self.taken = place = self.taken + 1
         self.places[place] = None
@@ -194,9 +191,9 @@ class Account:
             requests.take(place, scope.request_us, now_us)
         if scope.minute_tokens is not None:
             tokens.take(place, tokens_us, now_us)
-        budgets.day_tokens += demand.tokens
-        budgets.month_tokens += demand.tokens
-        budgets.month_spend += demand.spend
+        budgets.day_tokens += used
+        budgets.month_tokens += used
+        budgets.month_spend += spend
         return self, scope, place, tokens_us, requests.whole_at_us, tokens.whole_at_us, budgets.period
 
     def owe(self, more_us: int, now_us: int) -> None:
@@ -221,8 +218,7 @@ class Account:
 
 Hold = tuple[Account, Scope, int, int, int, int, Period]
 """What a request holds of an account, never changed: by whose rules, its place, and its tokens' part of
-the minute; when requests and tokens were whole again with it; and the day and month of its budgets.
-A tuple, because it is made for each request, and an object takes ten times as long."""
+the minute; when requests and tokens were whole again with it; and the day and month of its budgets."""
 
 
 def left_of(limit: int, backlog_us: int) -> Left:

@@ -106,7 +106,7 @@ class Quotas:
             if tokens_us is None:
                 all_at_hand = False
         if not all_at_hand:
-            asked = [(scope, account, scope.tokens_us(demand.tokens)) for scope, account, _ in asked]
+            asked = [(scope, account, scope.tokens_us(demand[0])) for scope, account, _ in asked]
             verdict = _used_up(asked, demand, now_s) or _wait_ms(asked, demand, now_ms, deadline_ms)
             if isinstance(verdict, Denied):
                 return verdict
@@ -145,10 +145,11 @@ class Quotas:
         granted.open = False
         if granted.in_line:
             self.seated(granted)
-        more, more_spend = used.tokens - granted.demand.tokens, used.spend - granted.demand.spend
+        (tokens, spend), (asked, asked_spend) = used, granted.demand
+        more, more_spend = tokens - asked, spend - asked_spend
         for account, scope, place, tokens_us, _, _, period in granted.holds:
             if more and (limit := scope.minute_tokens):
-                more_us = width_us(used.tokens, limit) - tokens_us
+                more_us = width_us(tokens, limit) - tokens_us
                 if more_us < 0:
                     account.tokens.give_back(place, -more_us)
                 elif more_us > 0:
@@ -164,13 +165,14 @@ class Quotas:
         granted.open = False
         if granted.in_line:
             self.seated(granted)
+        tokens, spend = granted.demand
         for account, scope, place, tokens_us, _, _, period in granted.holds:
             if scope.request_us:
                 account.requests.give_back(place, scope.request_us)
             if tokens_us:
                 account.tokens.give_back(place, tokens_us)
             del account.places[place]
-            account.budgets.add(-granted.demand.tokens, -granted.demand.spend, period)
+            account.budgets.add(-tokens, -spend, period)
 
     def seed(self, scope: Scope, used: Mapping[str, int], now_ms: int, now_s: int) -> None:
         """Take over what was used before, by kind: in the last minute, and in the open day and month.
