@@ -118,27 +118,24 @@ def timing_headers(queue_ms: int, upstream_ms: int) -> tuple[tuple[bytes, bytes]
 def quota_headers(left: Mapping[str, Left]) -> Headers:
     """The minute's allowances in OpenAI's words and the IETF's; nothing without such a quota."""
     headers: Headers = []
-    policy, state = b"", ""
+    policies, states = [], []
     for kind, found in left.items():
-        limit, more, name, reset, noun = _of_limit(kind, found.limit)
-        remaining = str(found.remaining)
+        limit, policy, name, reset, noun = _of_limit(kind, found.limit)
+        remaining = b"%d" % found.remaining
         span, seconds = _of_span(found.reset_ms)
-        headers += (limit, (name, remaining.encode()), (reset, span))
-        if policy:
-            policy += b", "
-            state += ", "
-        policy += more
-        state += f'"{noun}";r={remaining};t={seconds}'
-    if policy:
-        headers += ((b"ratelimit-policy", policy), (b"ratelimit", state.encode()))
+        headers += (limit, (name, remaining), (reset, span))
+        policies.append(policy)
+        states.append(b'"%b";r=%b;t=%d' % (noun, remaining, seconds))
+    if policies:
+        headers += ((b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(states)))
     return headers
 
 
 @lru_cache(maxsize=1024)  # limits in use
-def _of_limit(kind: str, limit: int) -> tuple[tuple[bytes, bytes], bytes, bytes, bytes, str]:
+def _of_limit(kind: str, limit: int) -> tuple[tuple[bytes, bytes], bytes, bytes, bytes, bytes]:
     """What a minute's limit makes of its headers, and the names of those that say what is left of it."""
     noun, name, remaining, reset = QUOTA_NAMES[kind]
-    return (name, b"%d" % limit), b'"%b";q=%d;w=60' % (noun, limit), remaining, reset, noun.decode()
+    return (name, b"%d" % limit), b'"%b";q=%d;w=60' % (noun, limit), remaining, reset, noun
 
 
 @lru_cache(maxsize=4096)  # short times, as most are where little of a quota is used
