@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import pairwise
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from scheduling.core.account import next_period_s
+from scheduling.core.account import Account, next_period_s
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
 from scheduling.core.budget import month_begins_s, month_of
-from scheduling.core.policy import Prices
-from scheduling.core.quota import Granted, Left, Quotas, Scope
+from scheduling.core.policy import QUOTA_KINDS, Prices
+from scheduling.core.quota import Denied, Granted, Left, Quotas, Scope
 
 TENANT = ("tenant", "a")
 RPM, TPM = "requests_per_minute", "tokens_per_minute"
@@ -168,6 +171,32 @@ def test_a_quota_that_refuses_does_so_though_another_one_lets_requests_wait_for_
     denied = quotas.reserve([waits, refuses], (1, 0), 0, IDES_S, None)
 
     assert (denied.kind, denied.key, denied.retry_ms) == (RPM, ("api_token", "7"), 60_000)
+
+
+LIMITS = st.dictionaries(st.sampled_from(QUOTA_KINDS), st.sampled_from([0, 1, 3, 40, 600]))
+REQUESTS = st.lists(st.tuples(st.integers(0, 30_000), st.integers(0, 90), st.integers(0, 40)), max_size=25)
+
+
+@settings(max_examples=120, deadline=None)
+@given(LIMITS, LIMITS, st.sets(st.sampled_from([RPM, TPM])), REQUESTS)
+def test_what_is_seen_at_once_and_what_is_weighed_are_the_same(first, second, refusing, requests):
+    """Nearly always all is at hand, and nothing else is looked at: were it, the verdict would be no other."""
+    scopes = [Scope(TENANT, first, frozenset(refusing)), Scope(("api_token", "7"), second)]
+    seen, weighed, now_ms = Quotas(), Quotas(), 0
+    for gap_ms, tokens, spend in requests:
+        now_ms += gap_ms
+        verdict = seen.reserve(scopes, (tokens, spend), now_ms, IDES_S, now_ms + 20_000)
+        with patch.object(Account, "at_hand", lambda *_: None):
+            other = weighed.reserve(scopes, (tokens, spend), now_ms, IDES_S, now_ms + 20_000)
+        if isinstance(verdict, Granted):
+            assert verdict.left == other.left
+            for quotas, granted in ((seen, verdict), (weighed, other)):
+                quotas.settle(granted, (tokens // 2, spend), now_ms)
+        elif isinstance(verdict, Denied):
+            assert verdict == other
+        else:
+            assert verdict.not_before_ms == other.not_before_ms
+            assert verdict.granted.left == other.granted.left
 
 
 def test_more_cached_tokens_than_the_prompt_has_cost_no_less():
