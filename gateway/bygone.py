@@ -55,7 +55,11 @@ class Bygone:
 
     def knows(self, scopes: Sequence[Scope]) -> bool:
         """Whether the past of these is known."""
-        return all(map(self._knows, scopes))
+        known = self._known
+        for scope in scopes:  # noqa: SIM110 - a generator takes three times as long
+            if not known.get(scope.key) and not self._knows(scope):
+                return False
+        return True
 
     async def known(self, scopes: Sequence[Scope]) -> None:
         """Wait until the past of these is known. Raises BudgetsUnknown after a while."""

@@ -123,19 +123,29 @@ def quota_headers(left: Mapping[str, Left]) -> Headers:
     """The minute's allowances in OpenAI's words and the IETF's; nothing without such a quota."""
     headers: Headers = []
     policies, states = [], []
-    for kind, (noun, limit, remaining, reset) in QUOTA_NAMES.items():
-        if found := left.get(kind):
-            headers += (
-                (limit, b"%d" % found.limit),
-                (remaining, b"%d" % found.remaining),
-                (reset, duration(found.reset_ms)),
-            )
-            policies.append(b'"%b";q=%d;w=60' % (noun, found.limit))
-            states.append(b'"%b";r=%d;t=%d' % (noun, found.remaining, -(-found.reset_ms // 1000)))
+    for kind, found in left.items():
+        limit, policy, name, reset, noun = _of_limit(kind, found.limit)
+        remaining = b"%d" % found.remaining
+        span, seconds = _of_span(found.reset_ms)
+        headers += (limit, (name, remaining), (reset, span))
+        policies.append(policy)
+        states.append(b'"%b";r=%b;t=%d' % (noun, remaining, seconds))
     if policies:
-        headers.append((b"ratelimit-policy", b", ".join(policies)))
-        headers.append((b"ratelimit", b", ".join(states)))
+        headers += ((b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(states)))
     return headers
+
+
+@lru_cache(maxsize=1024)  # limits in use
+def _of_limit(kind: str, limit: int) -> tuple[tuple[bytes, bytes], bytes, bytes, bytes, bytes]:
+    """What a minute's limit makes of its headers, and the names of those that say what is left of it."""
+    noun, name, remaining, reset = QUOTA_NAMES[kind]
+    return (name, b"%d" % limit), b'"%b";q=%d;w=60' % (noun, limit), remaining, reset, noun
+
+
+@lru_cache(maxsize=4096)  # short times, as most are where little of a quota is used
+def _of_span(span_ms: int) -> tuple[bytes, int]:
+    """A time until all is back, in OpenAI's style and in the IETF's whole seconds."""
+    return duration(span_ms), -(-span_ms // 1000)
 
 
 def refusal_headers(refused: Refused, request_id: RequestId) -> Headers:

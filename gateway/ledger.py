@@ -23,7 +23,7 @@ from scheduling.core.policy import (
     Policy,
     TenantRule,
 )
-from scheduling.core.quota import Demand, Denied, Granted, Key, Left, Quotas, Scope, WaitUntil
+from scheduling.core.quota import Denied, Granted, Key, Left, Quotas, Scope
 from scheduling.core.ticket import Ticket
 
 NOTHING: frozenset[str] = frozenset()
@@ -46,20 +46,14 @@ class Reservation:
     or whose engine did nothing: the cost in its record is 0 then.
     """
 
-    __slots__ = ("_granted", "_ledger", "_lines", "_record", "not_before_ms")
+    __slots__ = ("_granted", "_ledger", "_record", "not_before_ms")
 
     def __init__(
-        self,
-        ledger: Ledger,
-        granted: Granted,
-        record: Record,
-        lines: Sequence[Pace],
-        not_before_ms: int | None = None,
+        self, ledger: Ledger, granted: Granted, record: Record, not_before_ms: int | None = None
     ) -> None:
         self._ledger = ledger
         self._granted = granted
         self._record = record
-        self._lines = lines  # those of a bounded length in which it stands
         self.not_before_ms = not_before_ms  # its allowance comes then; None: it is here
 
     @property
@@ -69,9 +63,11 @@ class Reservation:
 
     def seated(self) -> None:
         """The request left the line for a backend."""
-        self._ledger.quotas.seated(self._granted)
-        for line in self._lines:
-            line.seated(self._ledger.now_ms())
+        ledger, granted = self._ledger, self._granted
+        ledger.quotas.seated(granted)
+        for scope in granted.scopes:
+            if scope.most_queued is not None:
+                ledger.line(scope.key).seated(ledger.now_ms())
 
     def requeued(self) -> None:
         """The request stands in line again: the engine was busy or failed."""
@@ -83,12 +79,14 @@ class Reservation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        record = self._record
-        if record.cost:
-            used = Demand(record.prompt_tokens + record.completion_tokens, record.spend)
-            self._ledger.quotas.settle(self._granted, used, self._ledger.now_ms())
-        else:
-            self._ledger.quotas.give_back(self._granted)
+        record, ledger = self._record, self._ledger
+        if not record.cost:
+            ledger.quotas.give_back(self._granted)
+            return
+        tokens = record.prompt_tokens + record.completion_tokens
+        # Only what was used above the estimate is taken now, so only then the time is asked for.
+        now_ms = ledger.now_ms() if tokens > self._granted.demand[0] else 0
+        ledger.quotas.settle(self._granted, (tokens, record.spend), now_ms)
 
 
 class Ledger:
@@ -113,15 +111,24 @@ class Ledger:
 
         Raises BudgetsUnknown when that takes too long.
         """
-        scopes = self._scopes_of(tenant, caller, model)
+        scopes = _scopes(tenant, caller, model)
         if scopes and self._bygone is not None:
             await self._bygone.known(scopes)
         return scopes
 
     def scopes_at_hand(self, tenant: TenantRule, caller: Caller, model: str) -> Sequence[Scope] | None:
-        """What ``scopes`` would give without waiting, as nearly always; None when it would wait."""
-        scopes = self._scopes_of(tenant, caller, model)
-        return scopes if self._bygone is None or self._bygone.knows(scopes) else None
+        """What ``scopes`` would give without waiting, as nearly always; None when it would wait.
+
+        The same for all requests of an API token, for as long as its rules are the same objects.
+        """
+        known = self._known.get((caller.token_id, model))
+        if known is None or known[0] is not tenant or known[1] is not caller:
+            if len(self._known) >= MAX_KNOWN:
+                self._known.clear()
+            known = (tenant, caller, _scopes(tenant, caller, model))
+            self._known[caller.token_id, model] = known
+        bygone, scopes = self._bygone, known[2]
+        return scopes if bygone is None or bygone.knows(scopes) else None
 
     async def all_scopes(self, tenant: TenantRule, caller: Caller) -> Sequence[Scope]:
         """Whose quotas any request of the caller may fall under, once it is known what was used of them.
@@ -137,32 +144,20 @@ class Ledger:
         """Unix time, by which budgets are counted."""
         return int(self._now_s())
 
-    def _scopes_of(self, tenant: TenantRule, caller: Caller, model: str) -> Sequence[Scope]:
-        """The same for all requests of an API token, for as long as its rules are the same objects."""
-        key = (caller.token_id, model)
-        known = self._known.get(key)
-        if known is not None and known[0] is tenant and known[1] is caller:
-            return known[2]
-        scopes = _scopes(tenant, caller, model)
-        if len(self._known) >= MAX_KNOWN:
-            self._known.clear()
-        self._known[key] = (tenant, caller, scopes)
-        return scopes
-
     def reserve(self, scopes: Sequence[Scope], ticket: Ticket, record: Record) -> Reservation:
         """Take what the ticket may need, or nothing. Raises RateLimited, BudgetExhausted or QueueFull."""
-        demand = Demand(ticket.prompt_tokens + ticket.completion_tokens, record.spend)
+        demand = (ticket.prompt_tokens + ticket.completion_tokens, record.spend)
         verdict = self.quotas.reserve(
             scopes, demand, ticket.queued_ms, int(self._now_s()), ticket.deadline_ms
         )
+        if isinstance(verdict, Granted):
+            return Reservation(self, verdict, record)
         if isinstance(verdict, Denied):
             raise _refusal(verdict, self._place_in_ms(verdict.key))
-        lines = [self._line(scope.key) for scope in scopes if scope.most_queued is not None]
-        if isinstance(verdict, WaitUntil):
-            return Reservation(self, verdict.granted, record, lines, verdict.not_before_ms)
-        return Reservation(self, verdict, record, lines)
+        return Reservation(self, verdict.granted, record, verdict.not_before_ms)
 
-    def _line(self, key: Key) -> Pace:
+    def line(self, key: Key) -> Pace:
+        """How fast requests of this key leave the line. Only where a limit bounds it, somebody asks."""
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = Pace()

@@ -26,32 +26,27 @@ LONGEST_MS = 48_000  # with its jitter a minute: longer waits are ignored by SDK
 class _Window:
     """One tenant's first tries and retries of the last minute, by slots of ten seconds."""
 
-    __slots__ = ("_firsts", "_retries", "firsts", "retries", "slot")
+    __slots__ = ("_firsts", "_retries", "_slot", "ends_s", "firsts", "retries")
 
     def __init__(self, slot: int) -> None:
-        self.slot = slot
-        self._firsts = [0] * SLOTS
+        self._slot = slot
+        self._firsts = [0] * SLOTS  # of the slots that have ended
         self._retries = [0] * SLOTS
-        self.firsts = self.retries = 0
+        self.firsts = self.retries = 0  # of all, the one that goes on too
+        self.ends_s = (slot + 1) * SLOT_S  # that one
 
     def move_to(self, slot: int) -> None:
         """Forget what is older than a minute. Slots are numbered on and on."""
-        for each in range(max(self.slot, slot - SLOTS) + 1, slot + 1):
+        place = self._slot % SLOTS
+        self._firsts[place] = self.firsts - sum(self._firsts)
+        self._retries[place] = self.retries - sum(self._retries)
+        for each in range(max(self._slot, slot - SLOTS) + 1, slot + 1):
             place = each % SLOTS
             self.firsts -= self._firsts[place]
             self.retries -= self._retries[place]
             self._firsts[place] = self._retries[place] = 0
-        self.slot = slot
-
-    def count(self, *, retry: bool) -> None:
-        """One more was let in."""
-        place = self.slot % SLOTS
-        if retry:
-            self._retries[place] += 1
-            self.retries += 1
-        else:
-            self._firsts[place] += 1
-            self.firsts += 1
+        self._slot = slot
+        self.ends_s = (slot + 1) * SLOT_S
 
 
 class Retries:
@@ -73,25 +68,23 @@ class Retries:
     def check(self, tenant: str, headers: Mapping[bytes, bytes]) -> None:
         """Count a request, and raise RetryBudgetExhausted when it is one retry too many."""
         now_s = self._now_s()
-        slot = int(now_s / SLOT_S)
         window = self._windows.get(tenant)
         if window is None:
-            window = self._windows[tenant] = _Window(slot)
-        elif slot != window.slot:
-            window.move_to(slot)
-        tries = _retry_count(headers)
-        if tries:
-            allowed = self._floor + self._ratio * window.firsts
-            if window.retries + 1 > allowed and now_s - self._began_s >= WINDOW_S:
-                self.verdicts["refused"] += 1
-                raise RetryBudgetExhausted(retry_after_ms=min(LONGEST_MS, STEP_MS * tries))
-            self.verdicts["admitted"] += 1
-        window.count(retry=tries > 0)
+            window = self._windows[tenant] = _Window(int(now_s / SLOT_S))
+        elif now_s >= window.ends_s:
+            window.move_to(int(now_s / SLOT_S))
+        tries = _retry_count(headers[HEADER]) if HEADER in headers else 0
+        if not tries:
+            window.firsts += 1
+            return
+        allowed = self._floor + self._ratio * window.firsts
+        if window.retries + 1 > allowed and now_s - self._began_s >= WINDOW_S:
+            self.verdicts["refused"] += 1
+            raise RetryBudgetExhausted(retry_after_ms=min(LONGEST_MS, STEP_MS * tries))
+        self.verdicts["admitted"] += 1
+        window.retries += 1
 
 
-def _retry_count(headers: Mapping[bytes, bytes]) -> int:
+def _retry_count(text: bytes) -> int:
     """How often the client has tried before: 0 for a first try, and for what is no number."""
-    text = headers.get(HEADER)
-    if text is None or text == b"0":
-        return 0
     return int(text) if text.isdigit() and len(text) < MAX_DIGITS else 0

@@ -6,11 +6,11 @@ was used, ``Hold`` what one request has of an account until it ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
-from scheduling.core.budget import DAY_S, Budget, day_of, month_begins_s, month_of
+from scheduling.core.budget import DAY_S, Budgets, Period, day_of, month_begins_s, month_of, period_of_day
 from scheduling.core.policy import (
     BUDGET_KINDS,
     MINUTE_KINDS,
@@ -18,6 +18,8 @@ from scheduling.core.policy import (
     REQUESTS_PER_MINUTE,
     SPEND_PER_MONTH,
     TOKENS_PER_DAY,
+    TOKENS_PER_MINUTE,
+    TOKENS_PER_MONTH,
 )
 
 US_PER_MS = 1000
@@ -25,6 +27,9 @@ US_PER_MS = 1000
 Key = tuple[str, ...]
 """Whose: ("tenant", slug), ("model", slug, model) or ("api_token", number)."""
 
+Demand = tuple[int, int]
+"""What one request uses: prompt and completion tokens together, and micro-units of money.
+A tuple, as a hold is, because they are made for each request, and an object takes six times as long."""
 
 Need = tuple[str, int, int]
 """A minute's kind, its limit, and how long the demand's part of it takes to come back."""
@@ -36,43 +41,58 @@ class Scope:
 
     ``limits`` maps a quota kind to its limit. A minute's quota whose kind is
     in ``refusing`` refuses when it is used up; the others let requests wait.
+    The rest follows from the limits, each of them None where there is none.
     """
 
     key: Key
     limits: Mapping[str, int]
     refusing: frozenset[str] = frozenset()
     most_queued: int | None = field(init=False, repr=False, compare=False)
+    request_us: int | None = field(init=False, repr=False, compare=False)  # until one request has come back
+    minute_requests: int | None = field(init=False, repr=False, compare=False)
+    minute_tokens: int | None = field(init=False, repr=False, compare=False)
+    day_tokens: int | None = field(init=False, repr=False, compare=False)
+    month_tokens: int | None = field(init=False, repr=False, compare=False)
+    month_spend: int | None = field(init=False, repr=False, compare=False)
     minute_limits: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
     budget_limits: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
+    closed: bool = field(init=False, repr=False, compare=False)  # a minute's limit of zero lets nobody in
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "most_queued", self.limits.get(QUEUED))
-        object.__setattr__(self, "minute_limits", self._of(MINUTE_KINDS))
-        object.__setattr__(self, "budget_limits", self._of(BUDGET_KINDS))
+        limits = self.limits
+        requests = limits.get(REQUESTS_PER_MINUTE)
+        follow = {
+            "most_queued": limits.get(QUEUED),
+            "request_us": width_us(1, requests) if requests else None,
+            "minute_requests": requests,
+            "minute_tokens": limits.get(TOKENS_PER_MINUTE),
+            "day_tokens": limits.get(TOKENS_PER_DAY),
+            "month_tokens": limits.get(TOKENS_PER_MONTH),
+            "month_spend": limits.get(SPEND_PER_MONTH),
+            "minute_limits": self._of(MINUTE_KINDS),
+            "budget_limits": self._of(BUDGET_KINDS),
+            "closed": any(limit < 1 for _, limit in self._of(MINUTE_KINDS)),
+        }
+        for name, value in follow.items():
+            object.__setattr__(self, name, value)
 
     def needs(self, demand: Demand) -> list[Need]:
         """What of its minute's quotas the demand takes. A limit of zero takes nothing, and gives nothing."""
         needs = []
         for kind, limit in self.minute_limits:
-            need_us = 0
-            if limit > 0:
-                need_us = (1 if kind == REQUESTS_PER_MINUTE else demand.tokens) * MINUTE_US // limit or 1
-            needs.append((kind, limit, need_us))
+            amount = 1 if kind == REQUESTS_PER_MINUTE else demand[0]
+            needs.append((kind, limit, width_us(amount, limit) if limit > 0 else 0))
         return needs
+
+    def tokens_us(self, tokens: int) -> int:
+        """How long so many tokens take to come back; 0 where no minute's quota counts them."""
+        return width_us(tokens, self.minute_tokens) if self.minute_tokens else 0
 
     def _of(self, kinds: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
         return tuple((kind, self.limits[kind]) for kind in kinds if self.limits.get(kind) is not None)
 
 
-# These three are never changed once they are made, but for a frozen value it would take three times as long.
-@dataclass(slots=True)
-class Demand:
-    """What one request uses: prompt and completion tokens together, and micro-units of money."""
-
-    tokens: int
-    spend: int = 0
-
-
+# These two are never changed once they are made, but for a frozen value it would take three times as long.
 @dataclass(slots=True)
 class Left:
     """What is left of a minute's quota, and how long until all of it is back."""
@@ -97,137 +117,119 @@ class Denied:
     retry_ms: int | None = None
 
 
-@dataclass(slots=True)
-class Booking:
-    """A request's place in one minute's allowance."""
-
-    allowance: Allowance
-    place: int
-    kind: str
-    limit: int
-    width_us: int
-
-    def settle(self, used: Demand, now_us: int) -> None:
-        """Replace the estimate by what it was.
-
-        What it was too much is owed from now on: the request may have run
-        for longer than the minute in which it was booked.
-        """
-        if self.kind != REQUESTS_PER_MINUTE:  # one request stays one
-            more_us = width_us(used.tokens, self.limit) - self.width_us
-            if more_us < 0:
-                self.allowance.give_back(self.place, -more_us)
-            elif more_us > 0:
-                self.allowance.charge(more_us, now_us)
-        self.allowance.release(self.place)
-
-    def give_back(self) -> None:
-        """Return all of it."""
-        self.allowance.give_back(self.place, self.width_us)
-        self.allowance.release(self.place)
-
-
-@dataclass(slots=True)
-class Hold:
-    """What a request holds of one account: bookings, and the period of each budget, in their order."""
-
-    account: Account
-    bookings: list[Booking]
-    periods: list[int]
-
-    def correct(self, demand: Demand, used: Demand | None) -> None:
-        """Replace the estimate in the budgets; by nothing when nothing was used."""
-        tokens, spend = -demand.tokens, -demand.spend
-        if used is not None:
-            tokens += used.tokens
-            spend += used.spend
-        for kind, period in zip(BUDGET_KINDS, self.periods, strict=True):
-            amount = spend if kind == SPEND_PER_MONTH else tokens
-            if amount:
-                self.account.budgets[kind].add(amount, period)
-
-
 class Account:
-    """All that is known of one key. ``held`` counts the requests that hold something of it.
+    """All that is known of one key. ``places`` are of the requests that hold something of it.
 
     Its budgets count whatever passes, whether or not they have a limit now:
     a limit that is set later finds them as they are.
     """
 
-    __slots__ = ("allowances", "budgets", "held", "queued")
+    __slots__ = ("budgets", "places", "queued", "requests", "taken", "tokens")
 
     def __init__(self) -> None:
         self.queued = 0
-        self.held = 0
-        self.allowances = {kind: Allowance() for kind in MINUTE_KINDS}
-        self.budgets = {kind: Budget() for kind in BUDGET_KINDS}
+        self.taken = 0  # the latest place
+        self.places: dict[int, None] = {}
+        self.requests = Allowance(self.places)
+        self.tokens = Allowance(self.places)
+        self.budgets = Budgets()
+
+    def allowance(self, kind: str) -> Allowance:
+        """The minute's allowance of one kind."""
+        return self.requests if kind == REQUESTS_PER_MINUTE else self.tokens
 
     def idle(self, now_us: int, now_s: int) -> bool:
         """Nothing of it will be missed."""
+        period = period_at(now_s)
         return (
-            self.held == 0
-            and all(each.whole_at_us <= now_us for each in self.allowances.values())
-            and all(
-                budget.used == 0 or budget.period < period_of(kind, now_s)
-                for kind, budget in self.budgets.items()
-            )
+            not self.places
+            and all(self.allowance(kind).whole_at_us <= now_us for kind in MINUTE_KINDS)
+            and not any(self.budgets.used(kind, period) for kind in BUDGET_KINDS)
         )
+
+    def at_hand(self, scope: Scope, demand: Demand, now_us: int) -> int | None:
+        """How long the demand's tokens take to come back, if all that is needed is there, as nearly always.
+
+        None if anything is not: ``used_up`` and the allowances say what.
+        """
+        (tokens, spend), budgets, until_us = demand, self.budgets, now_us + MINUTE_US
+        if (
+            scope.closed
+            or ((most := scope.most_queued) is not None and self.queued >= most)
+            or ((most := scope.day_tokens) is not None and budgets.day_tokens + tokens > most)
+            or ((most := scope.month_tokens) is not None and budgets.month_tokens + tokens > most)
+            or ((most := scope.month_spend) is not None and budgets.month_spend + spend > most)
+            or ((most := scope.request_us) is not None and self.requests.whole_at_us + most > until_us)
+        ):
+            return None
+        if (most := scope.minute_tokens) is None:
+            return 0
+        tokens_us = tokens * MINUTE_US // most or 1
+        return tokens_us if self.tokens.whole_at_us + tokens_us <= until_us else None
 
     def used_up(self, scope: Scope, demand: Demand, now_s: int) -> Denied | None:
         """A limit of the scope that no wait within minutes helps against."""
         most_queued = scope.most_queued
         if most_queued is not None and self.queued >= most_queued:
             return Denied(QUEUED, scope.key, most_queued)
+        (tokens, spend), period = demand, self.budgets.period
         for kind, limit in scope.budget_limits:
-            budget = self.budgets[kind]
-            if (period := period_of(kind, now_s)) != budget.period:
-                budget.turn_to(period)
-            needed = demand.spend if kind == SPEND_PER_MONTH else demand.tokens
-            if budget.used + needed > limit:
+            needed = spend if kind == SPEND_PER_MONTH else tokens
+            if self.budgets.used(kind, period) + needed > limit:
                 fits = needed <= limit
                 return Denied(kind, scope.key, limit, next_period_s(kind, now_s) * 1000 if fits else None)
         return None
 
-    def book(self, needs: Iterable[Need], demand: Demand, now_us: int, now_s: int) -> Hold:
-        """Take what is needed of the minute's quotas, and the demand's part of all budgets."""
+    def book(self, scope: Scope, demand: Demand, tokens_us: int, now_us: int) -> Hold:
+        """Take one request and the tokens' part of the minute, and the demand's part of all budgets."""
+        used, spend = demand
         self.queued += 1
-        self.held += 1
-        bookings = []
-        for kind, limit, need_us in needs:
-            allowance = self.allowances[kind]
-            bookings.append(Booking(allowance, allowance.take(need_us, now_us), kind, limit, need_us))
-        day, month = day_of(now_s), month_of(now_s)
-        periods = []
-        for kind, budget in self.budgets.items():
-            if (period := day if kind == TOKENS_PER_DAY else month) != budget.period:
-                period = budget.turn_to(period)
-            budget.used += demand.spend if kind == SPEND_PER_MONTH else demand.tokens
-            periods.append(period)
-        return Hold(self, bookings, periods)
+        self.taken = place = self.taken + 1
+        self.places[place] = None
+        requests, tokens, budgets = self.requests, self.tokens, self.budgets
+        if scope.request_us is not None:
+            requests.take(place, scope.request_us, now_us)
+        if scope.minute_tokens is not None:
+            tokens.take(place, tokens_us, now_us)
+        budgets.day_tokens += used
+        budgets.month_tokens += used
+        budgets.month_spend += spend
+        return self, scope, place, tokens_us, requests.whole_at_us, tokens.whole_at_us, budgets.period
+
+    def owe(self, more_us: int, now_us: int) -> None:
+        """Take so much more of the minute for tokens, for good."""
+        self.taken += 1
+        self.tokens.take(self.taken, more_us, now_us)
 
     def seed(self, scope: Scope, used: Mapping[str, int], now_us: int, now_s: int) -> None:
         """Take over what was used before: in the last minute, and in the open day and month."""
         for kind, amount in used.items():
-            if budget := self.budgets.get(kind):
-                budget.turn_to(period_of(kind, now_s))
-                budget.used = max(budget.used, amount)
+            if kind in BUDGET_KINDS:
+                self.budgets.turn_to(period_at(now_s))
+                self.budgets.seed(kind, amount)
             elif amount and (limit := scope.limits.get(kind)):
-                self.allowances[kind].seed(width_us(amount, limit), now_us)
+                self.allowance(kind).seed(width_us(amount, limit), now_us)
 
     def left(self, scope: Scope, kind: str, now_us: int) -> Left | None:
         """What is left of a minute's quota; None when the scope has no such limit."""
         limit = scope.limits.get(kind)
-        return self.left_of(kind, limit, now_us) if limit else None
-
-    def left_of(self, kind: str, limit: int, now_us: int) -> Left:
-        """The same under a limit above 0."""
-        backlog_us = self.allowances[kind].backlog_us(now_us)
-        return Left(limit, max(0, MINUTE_US - backlog_us) * limit // MINUTE_US, in_ms(backlog_us))
+        return left_of(limit, self.allowance(kind).backlog_us(now_us)) if limit else None
 
 
-def period_of(kind: str, now_s: int) -> int:
-    """The number of the day or month that a budget counts in."""
-    return day_of(now_s) if kind == TOKENS_PER_DAY else month_of(now_s)
+Hold = tuple[Account, Scope, int, int, int, int, Period]
+"""What a request holds of an account, never changed: by whose rules, its place, and its tokens' part of
+the minute; when requests and tokens were whole again with it; and the day and month of its budgets."""
+
+
+def left_of(limit: int, backlog_us: int) -> Left:
+    """What a backlog leaves of a minute's limit above 0."""
+    remaining = (MINUTE_US - backlog_us) * limit // MINUTE_US if backlog_us < MINUTE_US else 0
+    return Left(limit, remaining, -(-backlog_us // US_PER_MS))
+
+
+def period_at(now_s: int) -> Period:
+    """The day and the month that budgets count in."""
+    return period_of_day(day_of(now_s))
 
 
 def in_ms(span_us: int) -> int:

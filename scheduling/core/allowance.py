@@ -8,6 +8,8 @@ worth may come at once. Pure: ``now_us`` comes in.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Collection
+from itertools import accumulate, pairwise
 
 MINUTE_US = 60_000_000
 SPARE_MARKS = 64  # marks that no place in use needs are dropped when there are so many more than needed
@@ -15,28 +17,31 @@ SPARE_MARKS = 64  # marks that no place in use needs are dropped when there are 
 
 def width_us(amount: int, per_minute: int) -> int:
     """How long ``amount`` takes to come back: at least a microsecond, so nothing is for free."""
-    return max(1, amount * MINUTE_US // per_minute)
+    return amount * MINUTE_US // per_minute or 1
 
 
 class Allowance:
     """What is left of a minute, with refunds that leave no trace.
 
-    ``take`` returns a place, under which a part can be returned until
-    ``release``. A return is worth what is still felt of the taking: idle
-    time since then has brought it back already, and nobody may have it
-    twice. What is still felt is the smallest backlog that later takes have
-    met. Those are kept as a stack of marks, rising from bottom to top, and
-    only as many as there are places in use that can tell them apart.
+    What is taken is taken at a place, under which a part can be returned
+    while the place is in use; who makes the places says which are. A return
+    is worth what is still felt of the taking: idle time since then has
+    brought it back already, and nobody may have it twice. What is still felt
+    is the smallest backlog that later takes have met. Those are kept as a
+    stack of marks, rising from bottom to top, and only as many as there are
+    places in use that can tell them apart. A mark says by how much it is
+    above the one below, so that a return changes one and not all above it.
     """
 
-    __slots__ = ("_in_use", "_lows_us", "_places", "_taken", "whole_at_us")
+    __slots__ = ("_in_use", "_places", "_rises_us", "_top_us", "_whole_at_place", "whole_at_us")
 
-    def __init__(self) -> None:
+    def __init__(self, in_use: Collection[int]) -> None:
         self.whole_at_us = 0
-        self._taken = 0
-        self._in_use: dict[int, None] = {}  # places in rising order
+        self._in_use = in_use  # places
+        self._whole_at_place = 0  # the latest that met no backlog at all
         self._places: list[int] = []
-        self._lows_us: list[int] = []
+        self._rises_us: list[int] = []
+        self._top_us = 0  # the sum of all rises
 
     def backlog_us(self, now_us: int) -> int:
         """How long until the allowance is whole."""
@@ -53,45 +58,44 @@ class Allowance:
         late_us = self.whole_at_us - now_us + min(need_us, MINUTE_US) - MINUTE_US
         return late_us if late_us > 0 else 0
 
-    def take(self, need_us: int, now_us: int) -> int:
-        """Book so much, also ahead of its time, and return its place."""
-        self.charge(need_us, now_us)
-        self._in_use[self._taken] = None
-        return self._taken
-
-    def charge(self, need_us: int, now_us: int) -> None:
-        """Book so much for good."""
+    def take(self, place: int, need_us: int, now_us: int) -> None:
+        """Book so much, also ahead of its time. Places rise from one to the next."""
         backlog_us = self.whole_at_us - now_us
-        if backlog_us < 0:
-            backlog_us = 0
-        self._taken += 1
-        if self._lows_us:
+        places = self._places
+        if backlog_us <= 0:
+            self.whole_at_us = now_us + need_us
+            self._whole_at_place = place
+            if places:
+                places.clear()
+                self._rises_us.clear()
+                self._top_us = 0
+            return
+        self.whole_at_us += need_us
+        if places and backlog_us <= self._top_us:
             self._drop_from(backlog_us)
-        self._places.append(self._taken)
-        self._lows_us.append(backlog_us)
-        self.whole_at_us = now_us + backlog_us + need_us
-        if len(self._places) > 2 * len(self._in_use) + SPARE_MARKS:
+        places.append(place)
+        self._rises_us.append(backlog_us - self._top_us)
+        self._top_us = backlog_us
+        if len(places) > SPARE_MARKS and len(places) > 2 * len(self._in_use) + SPARE_MARKS:
             self._tidy()
 
     def give_back(self, place: int, part_us: int) -> None:
         """Return a part of what was taken at ``place``, as if it had never been taken."""
-        first = bisect_right(self._places, place)
-        if first == len(self._places):
+        if place < self._whole_at_place:
+            return
+        places, rises_us = self._places, self._rises_us
+        if not places or places[-1] <= place:
             self.whole_at_us -= part_us
             return
-        part_us = min(part_us, self._lows_us[first])
+        first = bisect_right(places, place)
+        part_us = min(part_us, sum(rises_us[: first + 1]))
         self.whole_at_us -= part_us
-        later_us = [low_us - part_us for low_us in self._lows_us[first:]]
-        del self._lows_us[first:]
-        later_places = self._places[first:]
-        del self._places[first:]
-        self._drop_from(later_us[0])
-        self._places += later_places
-        self._lows_us += later_us
-
-    def release(self, place: int) -> None:
-        """Nothing of this place will be returned any more."""
-        self._in_use.pop(place, None)
+        self._top_us -= part_us
+        rises_us[first] -= part_us
+        while first and rises_us[first] <= 0:  # the one below is no lower, so it says nothing
+            first -= 1
+            rises_us[first] += rises_us.pop(first + 1)
+            del places[first]
 
     def seed(self, used_us: int, now_us: int) -> None:
         """So much at least was taken within the last minute."""
@@ -101,12 +105,14 @@ class Allowance:
         """Of the marks between two places in use, the lowest is the one that counts."""
         firsts = {bisect_right(self._places, place) for place in self._in_use}
         kept = sorted(firsts - {len(self._places)})
-        self._places, self._lows_us = (
-            [self._places[n] for n in kept],
-            [self._lows_us[n] for n in kept],
-        )
+        lows_us = list(accumulate(self._rises_us))
+        self._top_us = lows_us[kept[-1]] if kept else 0
+        self._rises_us = [above - below for below, above in pairwise([0, *(lows_us[n] for n in kept)])]
+        self._places = [self._places[n] for n in kept]
 
     def _drop_from(self, low_us: int) -> None:
-        while self._lows_us and self._lows_us[-1] >= low_us:
-            self._lows_us.pop()
-            self._places.pop()
+        places, rises_us, top_us = self._places, self._rises_us, self._top_us
+        while places and top_us >= low_us:
+            top_us -= rises_us.pop()
+            places.pop()
+        self._top_us = top_us

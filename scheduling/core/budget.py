@@ -1,4 +1,4 @@
-"""A budget of one UTC calendar day or month: what was used of it, and when the next begins.
+"""Budgets of UTC calendar days and months: what was used of them, and when the next begins.
 
 Pure integer arithmetic on Unix seconds: no calendar library, so that any
 other implementation can agree exactly. The calendar is the proleptic
@@ -10,9 +10,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from scheduling.core.policy import TOKENS_PER_DAY, TOKENS_PER_MONTH
+
 DAY_S = 86_400
 DAYS_TO_EPOCH = 719_468  # from 1 March of year 0 to 1 January 1970
 DAYS_PER_ERA = 146_097  # 400 Gregorian years
+
+Period = tuple[int, int]
+"""The numbers of a day and of its month."""
 
 
 def day_of(now_s: int) -> int:
@@ -22,17 +27,18 @@ def day_of(now_s: int) -> int:
 
 def month_of(now_s: int) -> int:
     """The month's number since year 0, UTC: 12 x year + month - 1."""
-    return _month_of_day(now_s // DAY_S)
+    return period_of_day(now_s // DAY_S)[1]
 
 
 @lru_cache(maxsize=8)
-def _month_of_day(day_of_epoch: int) -> int:
+def period_of_day(day_of_epoch: int) -> Period:
+    """The day and its month. The same object for as long as the day is asked for."""
     # Years that begin in March have their leap day at the end; eras of 400 of them are all alike.
     era, day = divmod(day_of_epoch + DAYS_TO_EPOCH, DAYS_PER_ERA)
     year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
     day_of_year = day - (365 * year + year // 4 - year // 100)
     march_based = (5 * day_of_year + 2) // 153  # 153 days are five months from March on, and so again
-    return 12 * (400 * era + year) + march_based + 2
+    return day_of_epoch, 12 * (400 * era + year) + march_based + 2
 
 
 def month_begins_s(month: int) -> int:
@@ -43,26 +49,51 @@ def month_begins_s(month: int) -> int:
     return (era * DAYS_PER_ERA + day - DAYS_TO_EPOCH) * DAY_S
 
 
-class Budget:
-    """How much of one period's budget is used, held estimates included."""
+class Budgets:
+    """How much of one day's and one month's budgets is used, held estimates included."""
 
-    __slots__ = ("period", "used")
+    __slots__ = ("day_tokens", "month_spend", "month_tokens", "period")
 
     def __init__(self) -> None:
-        self.period = 0
-        self.used = 0
+        self.period: Period = (0, 0)
+        self.day_tokens = self.month_tokens = self.month_spend = 0
 
-    def turn_to(self, period: int) -> int:
-        """The period that counts: this one, unless a later one had begun before the clock went back."""
-        if period > self.period:
-            self.period, self.used = period, 0
-        return self.period
+    def turn_to(self, period: Period) -> None:
+        """This is the day and month that count, unless later ones had begun before the clock went back."""
+        day, month = self.period
+        if period[0] > day:
+            self.day_tokens = 0
+            if period[1] > month:
+                self.month_tokens = self.month_spend = 0
+            self.period = period
 
-    def add(self, amount: int, period: int) -> None:
-        """Use so much more, or, below zero, so much less, of the period in which it was reserved.
+    def add(self, tokens: int, spend: int, period: Period) -> None:
+        """Use so much more, or, below zero, so much less, of the day and month in which it was reserved.
 
-        What belongs to a period that has passed changes nothing: nobody asks
-        for it any more.
+        What belongs to one that has passed changes nothing: nobody asks for
+        it any more.
         """
-        if period == self.period:
-            self.used += amount
+        day, month = self.period
+        if period[0] == day:
+            self.day_tokens += tokens
+        if period[1] == month:
+            self.month_tokens += tokens
+            self.month_spend += spend
+
+    def used(self, kind: str, period: Period) -> int:
+        """What is used by then of a kind's budget: nothing of a day or month that had not begun."""
+        day, month = self.period
+        if kind == TOKENS_PER_DAY:
+            return self.day_tokens if day >= period[0] else 0
+        if month < period[1]:
+            return 0
+        return self.month_tokens if kind == TOKENS_PER_MONTH else self.month_spend
+
+    def seed(self, kind: str, amount: int) -> None:
+        """So much at least was used of the day or month that counts."""
+        if kind == TOKENS_PER_DAY:
+            self.day_tokens = max(self.day_tokens, amount)
+        elif kind == TOKENS_PER_MONTH:
+            self.month_tokens = max(self.month_tokens, amount)
+        else:
+            self.month_spend = max(self.month_spend, amount)

@@ -6,8 +6,8 @@ goes out. ``in_flight`` is not here, because the scheduler obeys it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from scheduling.core.account import (
     US_PER_MS,
@@ -17,29 +17,51 @@ from scheduling.core.account import (
     Hold,
     Key,
     Left,
-    Need,
     Scope,
     in_ms,
-    period_of,
+    left_of,
+    period_at,
 )
+from scheduling.core.allowance import width_us
+from scheduling.core.budget import DAY_S, period_of_day
+from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 
 __all__ = ["Demand", "Denied", "Granted", "Key", "Left", "Quotas", "Scope", "Verdict", "WaitUntil"]
 
-Pairs = Sequence[tuple[Scope, Account, list[Need]]]
+Asked = list[tuple[Scope, Account, int]]
+"""Under whose limits a request falls, what was used of those, and how long its tokens take to come back."""
 
 
 @dataclass(slots=True, eq=False)
 class Granted:
-    """What a request holds. ``left`` maps a minute's kind to the scope with the least of it left.
-
-    Only the machine changes it.
-    """
+    """What a request holds. Only the machine changes it."""
 
     demand: Demand
-    left: Mapping[str, Left] = field(default_factory=dict)
-    holds: Sequence[Hold] = ()
+    scopes: Sequence[Scope]
+    holds: Sequence[Hold]
+    now_us: int  # when it came
     in_line: bool = True
     open: bool = True
+
+    @property
+    def left(self) -> dict[str, Left]:
+        """What was left of each minute's kind when the request had come, of the scope with the least."""
+        now_us, requests, tokens = self.now_us, None, None
+        for _, scope, _, _, requests_us, tokens_us, _ in self.holds:
+            if (limit := scope.minute_requests) is not None:
+                left = left_of(limit, requests_us - now_us)
+                if requests is None or left.remaining < requests.remaining:
+                    requests = left
+            if (limit := scope.minute_tokens) is not None:
+                left = left_of(limit, tokens_us - now_us)
+                if tokens is None or left.remaining < tokens.remaining:
+                    tokens = left
+        found = {}
+        if requests is not None:
+            found[REQUESTS_PER_MINUTE] = requests
+        if tokens is not None:
+            found[TOKENS_PER_MINUTE] = tokens
+        return found
 
 
 @dataclass(slots=True)
@@ -72,44 +94,85 @@ class Quotas:
         A request larger than a whole minute waits until the allowance is
         whole and leaves a debt (see ``Allowance.wait_us``).
         """
-        pairs = []
+        accounts, now_us, period = self._accounts, now_ms * US_PER_MS, period_of_day(now_s // DAY_S)
+        asked: Asked = []
+        wait_ms, all_at_hand = 0, True
         for scope in scopes:
-            account = self._accounts.get(scope.key) or Account()
-            if denied := account.used_up(scope, demand, now_s):
-                return denied
-            pairs.append((scope, account, scope.needs(demand)))
-        wait_ms = _wait_ms(pairs, now_ms, deadline_ms)
-        if isinstance(wait_ms, Denied):
-            return wait_ms
-        now_us = now_ms * US_PER_MS
+            account = accounts.get(scope.key) or Account()
+            if account.budgets.period is not period:
+                account.budgets.turn_to(period)
+            tokens_us = account.at_hand(scope, demand, now_us)
+            asked.append((scope, account, tokens_us or 0))
+            if tokens_us is None:
+                all_at_hand = False
+        if not all_at_hand:
+            asked = [(scope, account, scope.tokens_us(demand[0])) for scope, account, _ in asked]
+            verdict = _used_up(asked, demand, now_s) or _wait_ms(asked, demand, now_ms, deadline_ms)
+            if isinstance(verdict, Denied):
+                return verdict
+            wait_ms = verdict
         holds = []
-        for scope, account, needs in pairs:
-            self._accounts[scope.key] = account
-            holds.append(account.book(needs, demand, now_us, now_s))
-        granted = Granted(demand, _least_left(pairs, now_us), holds)
+        for scope, account, tokens_us in asked:
+            if not account.taken:
+                accounts[scope.key] = account
+            holds.append(account.book(scope, demand, tokens_us, now_us))
+        granted = Granted(demand, scopes, holds, now_us)
         return WaitUntil(granted, now_ms + wait_ms) if wait_ms else granted
 
     def seated(self, granted: Granted) -> None:
         """The request left the line for a backend."""
-        _count(granted, in_line=False)
+        if granted.in_line:
+            granted.in_line = False
+            for hold in granted.holds:
+                hold[0].queued -= 1
 
     def requeued(self, granted: Granted) -> None:
         """The engine was busy: the request stands in line again. It is not asked for room twice."""
-        _count(granted, in_line=True)
+        if not granted.in_line:
+            granted.in_line = True
+            for hold in granted.holds:
+                hold[0].queued += 1
 
     def settle(self, granted: Granted, used: Demand, now_ms: int) -> None:
-        """Replace the estimate by what it was, in the minute and period of the reservation."""
-        for hold in _end(granted):
-            for booking in hold.bookings:
-                booking.settle(used, now_ms * US_PER_MS)
-            hold.correct(granted.demand, used)
+        """Replace the estimate by what it was, in the minute and period of the reservation.
+
+        What it was too much is owed from now on: the request may have run
+        for longer than the minute in which it was booked. ``now_ms`` says
+        nothing else, so it need not be right where there is no such thing.
+        """
+        if not granted.open:
+            return
+        granted.open = False
+        if granted.in_line:
+            self.seated(granted)
+        (tokens, spend), (asked, asked_spend) = used, granted.demand
+        more, more_spend = tokens - asked, spend - asked_spend
+        for account, scope, place, tokens_us, _, _, period in granted.holds:
+            if more and (limit := scope.minute_tokens):
+                more_us = width_us(tokens, limit) - tokens_us
+                if more_us < 0:
+                    account.tokens.give_back(place, -more_us)
+                elif more_us > 0:
+                    account.owe(more_us, now_ms * US_PER_MS)
+            del account.places[place]
+            if more or more_spend:
+                account.budgets.add(more, more_spend, period)
 
     def give_back(self, granted: Granted) -> None:
         """The request did not run, or its engine did nothing: all returns."""
-        for hold in _end(granted):
-            for booking in hold.bookings:
-                booking.give_back()
-            hold.correct(granted.demand, None)
+        if not granted.open:
+            return
+        granted.open = False
+        if granted.in_line:
+            self.seated(granted)
+        tokens, spend = granted.demand
+        for account, scope, place, tokens_us, _, _, period in granted.holds:
+            if scope.request_us:
+                account.requests.give_back(place, scope.request_us)
+            if tokens_us:
+                account.tokens.give_back(place, tokens_us)
+            del account.places[place]
+            account.budgets.add(-tokens, -spend, period)
 
     def seed(self, scope: Scope, used: Mapping[str, int], now_ms: int, now_s: int) -> None:
         """Take over what was used before, by kind: in the last minute, and in the open day and month.
@@ -138,20 +201,26 @@ class Quotas:
     def used(self, key: Key, kind: str, now_s: int) -> int:
         """What is used of a budget's open period, held estimates included."""
         account = self._accounts.get(key)
-        if account is None or account.budgets[kind].period < period_of(kind, now_s):
-            return 0
-        return account.budgets[kind].used
+        return account.budgets.used(kind, period_at(now_s)) if account else 0
 
 
-def _wait_ms(pairs: Pairs, now_ms: int, deadline_ms: int | None) -> int | Denied:
+def _used_up(asked: Asked, demand: Demand, now_s: int) -> Denied | None:
+    """The first limit that no wait within minutes helps against."""
+    for scope, account, _ in asked:
+        if denied := account.used_up(scope, demand, now_s):
+            return denied
+    return None
+
+
+def _wait_ms(asked: Asked, demand: Demand, now_ms: int, deadline_ms: int | None) -> int | Denied:
     """How long until every minute's quota has room, or the one that refuses."""
     refused: Denied | None = None
     longest_ms, now_us = 0, now_ms * US_PER_MS
-    for scope, account, needs in pairs:
-        for kind, limit, need_us in needs:
+    for scope, account, _ in asked:
+        for kind, limit, need_us in scope.needs(demand):
             if limit < 1:
                 return Denied(kind, scope.key, limit)
-            wait_us = account.allowances[kind].wait_us(need_us, now_us)
+            wait_us = account.allowance(kind).wait_us(need_us, now_us)
             if not wait_us:
                 continue
             wait_ms = in_ms(wait_us)
@@ -162,30 +231,3 @@ def _wait_ms(pairs: Pairs, now_ms: int, deadline_ms: int | None) -> int | Denied
     if refused is None:
         return longest_ms
     return Denied(refused.kind, refused.key, refused.limit, longest_ms)
-
-
-def _least_left(pairs: Pairs, now_us: int) -> dict[str, Left]:
-    found: dict[str, Left] = {}
-    for _, account, needs in pairs:
-        for kind, limit, _ in needs:  # none has a limit of 0: that is a refusal
-            left = account.left_of(kind, limit, now_us)
-            if kind not in found or left.remaining < found[kind].remaining:
-                found[kind] = left
-    return found
-
-
-def _count(granted: Granted, *, in_line: bool) -> None:
-    if granted.in_line != in_line:
-        granted.in_line = in_line
-        for hold in granted.holds:
-            hold.account.queued += 1 if in_line else -1
-
-
-def _end(granted: Granted) -> Iterable[Hold]:
-    if not granted.open:
-        return ()
-    _count(granted, in_line=False)
-    granted.open = False
-    for hold in granted.holds:
-        hold.account.held -= 1
-    return granted.holds

@@ -175,6 +175,16 @@ def test_a_full_line_says_when_it_will_move_at_its_pace_of_late(gap_ms, retry_ms
     assert refused.value.retry_after_ms == retry_ms
 
 
+def test_the_rules_of_a_token_are_looked_up_once_and_again_when_they_are_others():
+    one = door(requests_per_minute=5)
+    scopes = one.ledger.scopes_at_hand(one.rule, one.caller, MODEL)
+    assert one.ledger.scopes_at_hand(one.rule, one.caller, MODEL) is scopes
+    other = replace(one.rule, quotas=MappingProxyType({"requests_per_minute": 6}))
+    assert one.ledger.scopes_at_hand(other, one.caller, MODEL)[0].limits["requests_per_minute"] == 6
+    limited_token = replace(one.caller, quotas={"queued": 1})
+    assert len(one.ledger.scopes_at_hand(one.rule, limited_token, MODEL)) == 2
+
+
 def limited(slug="research", **quotas):
     return Policy(1, tenants={slug: TenantRule(slug, quotas=quotas)})
 

@@ -33,23 +33,26 @@ def replayed(poured: list[list[int]]) -> int:
 @settings(max_examples=2_000, deadline=None)
 @given(STEPS)
 def test_what_was_returned_was_never_taken(steps):
-    machine, poured, in_use, now_us = Allowance(), [], [], 0
+    places, poured, in_use, now_us = {}, [], [], 0
+    machine = Allowance(places)
     with patch.object(allowance, "SPARE_MARKS", 0):
-        for what, gap_us, amount_us, whose in steps:
+        for number, (what, gap_us, amount_us, whose) in enumerate(steps, 1):
             now_us += gap_us
             if what == "take":
                 poured.append([now_us, amount_us])
-                in_use.append((machine.take(amount_us, now_us), poured[-1]))
+                places[number] = None
+                in_use.append((number, poured[-1]))
+                machine.take(number, amount_us, now_us)
             elif what == "charge":
                 poured.append([now_us, amount_us])
-                machine.charge(amount_us, now_us)
+                machine.take(number, amount_us, now_us)
             elif in_use:
                 place, pour = in_use.pop(whose % len(in_use))
                 if what != "release":
                     part_us = pour[1] if what == "return" else min(pour[1], amount_us)
                     machine.give_back(place, part_us)
                     pour[1] -= part_us
-                machine.release(place)
+                del places[place]
             assert machine.backlog_us(now_us) == max(0, replayed(poured) - now_us)
             if what in ("take", "charge"):
                 assert len(machine._places) <= 2 * len(in_use)

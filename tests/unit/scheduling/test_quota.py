@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scheduling.core.budget import Budget, day_of, month_begins_s, month_of
-from scheduling.core.policy import Prices
-from scheduling.core.quota import Demand, Denied, Granted, Left, Quotas, Scope
+from scheduling.core.budget import Budgets, day_of, month_begins_s, month_of
+from scheduling.core.policy import BUDGET_KINDS, Prices
+from scheduling.core.quota import Denied, Granted, Left, Quotas, Scope
 
 MINUTE_MS = 60_000
 NOON_S = 1_753_963_200  # 31 July 2025, 12:00 UTC
@@ -23,12 +23,12 @@ def ask(
     quotas, limits, now_ms=0, *, tokens=1, spend=0, now_s=NOON_S, deadline_ms=None, waits=False, key=TENANT
 ):
     scope = Scope(key, limits, frozenset() if waits else BOTH)
-    return quotas.reserve([scope], Demand(tokens, spend), now_ms, now_s, deadline_ms)
+    return quotas.reserve([scope], (tokens, spend), now_ms, now_s, deadline_ms)
 
 
 def test_who_has_no_quotas_may_always_come():
     quotas = Quotas()
-    verdicts = [quotas.reserve([], Demand(1), now_ms, NOON_S, None) for now_ms in range(100)]
+    verdicts = [quotas.reserve([], (1, 0), now_ms, NOON_S, None) for now_ms in range(100)]
     assert all(isinstance(verdict, Granted) for verdict in verdicts)
     assert len(quotas) == 0
 
@@ -58,7 +58,7 @@ def test_of_two_quotas_the_later_one_says_when_to_retry_or_to_start():
     assert ask(quotas, limits, tokens=10) == Denied(RPM, TENANT, 2, retry_ms=30_000)
     assert ask(quotas, limits, tokens=90) == Denied(TPM, TENANT, 100, retry_ms=54_000)
     refusing = Scope(TENANT, limits, frozenset({RPM}))
-    denied = quotas.reserve([refusing], Demand(90), 0, NOON_S, None)
+    denied = quotas.reserve([refusing], (90, 0), 0, NOON_S, None)
     assert denied == Denied(RPM, TENANT, 2, retry_ms=54_000), "the one refuses, the other says when"
     assert ask(quotas, limits, tokens=90, waits=True).not_before_ms == 54_000
 
@@ -85,7 +85,7 @@ def test_fifty_at_once_get_a_thousand_tokens_per_minute_and_not_one_more():
     granted = [verdict for verdict in verdicts if isinstance(verdict, Granted)]
     assert len(granted) == 1000 // 60
     for verdict in granted:
-        quotas.settle(verdict, Demand(50), 500)
+        quotas.settle(verdict, (50, 0), 500)
     granted = [ask(quotas, {TPM: 1000}, 500, tokens=60) for _ in range(50)]
     left = 1000 - 50 * (1000 // 60) + 1000 * 500 // MINUTE_MS
     assert sum(isinstance(verdict, Granted) for verdict in granted) == left // 60
@@ -110,7 +110,7 @@ def test_a_request_larger_than_a_minute_runs_alone_and_leaves_a_debt():
 def test_what_was_used_above_the_estimate_is_owed_from_then_on():
     quotas = Quotas()
     granted = ask(quotas, {TPM: 100}, tokens=10)
-    quotas.settle(granted, Demand(110), 5 * MINUTE_MS)
+    quotas.settle(granted, (110, 0), 5 * MINUTE_MS)
     assert ask(quotas, {TPM: 100}, 5 * MINUTE_MS, tokens=1).retry_ms == 600
 
 
@@ -137,7 +137,7 @@ def test_a_request_refused_by_one_scope_takes_nothing_of_the_others():
     quotas = Quotas()
     wide, full = Scope(TENANT, {RPM: 2, QUEUED: 9}, BOTH), Scope(("api_token", "7"), {QUEUED: 0})
     for _ in range(5):
-        assert quotas.reserve([wide, full], Demand(1), 0, NOON_S, None) == Denied(QUEUED, full.key, 0)
+        assert quotas.reserve([wide, full], (1, 0), 0, NOON_S, None) == Denied(QUEUED, full.key, 0)
     assert quotas.queued(TENANT) == 0
     assert ask(quotas, {RPM: 2}).left[RPM].remaining == 1
 
@@ -145,7 +145,7 @@ def test_a_request_refused_by_one_scope_takes_nothing_of_the_others():
 def test_the_client_hears_of_the_scope_with_least_left():
     quotas = Quotas()
     scopes = [Scope(TENANT, {RPM: 100, TPM: 50}), Scope(("api_token", "7"), {RPM: 10, TPM: 500})]
-    left = quotas.reserve(scopes, Demand(20), 0, NOON_S, None).left
+    left = quotas.reserve(scopes, (20, 0), 0, NOON_S, None).left
     assert left == {RPM: Left(10, 9, 6_000), TPM: Left(50, 30, 24_000)}
 
 
@@ -188,7 +188,7 @@ def test_a_request_is_settled_in_the_month_in_which_it_was_reserved():
     quotas, limits = Quotas(), {"tokens_per_month": 100}
     july, august_s = ask(quotas, limits, tokens=50), month_begins_s(month_of(NOON_S) + 1)
     ask(quotas, limits, tokens=10, now_s=august_s)
-    quotas.settle(july, Demand(90), 0)
+    quotas.settle(july, (90, 0), 0)
     assert quotas.used(TENANT, "tokens_per_month", august_s) == 10
 
 
@@ -222,7 +222,7 @@ def test_accounts_are_forgotten_when_nothing_of_them_will_be_missed():
     granted = ask(quotas, {RPM: 1}, tokens=0)
     quotas.forget_idle(10 * MINUTE_MS, NOON_S)
     assert len(quotas) == 1, "it stands in line"
-    quotas.settle(granted, Demand(0), 0)
+    quotas.settle(granted, (0, 0), 0)
     quotas.forget_idle(MINUTE_MS - 1, NOON_S)
     assert len(quotas) == 1, "it owes a part of the minute"
     quotas.forget_idle(MINUTE_MS, NOON_S)
@@ -231,7 +231,7 @@ def test_accounts_are_forgotten_when_nothing_of_them_will_be_missed():
 
 def test_a_used_budget_is_remembered_until_its_period_has_passed():
     quotas = Quotas()
-    quotas.settle(ask(quotas, {"tokens_per_day": 9}), Demand(1), 0)
+    quotas.settle(ask(quotas, {"tokens_per_day": 9}), (1, 0), 0)
     quotas.forget_idle(MINUTE_MS, NOON_S)
     assert quotas.used(TENANT, "tokens_per_day", NOON_S) == 1
     quotas.forget_idle(MINUTE_MS, month_begins_s(month_of(NOON_S) + 1))
@@ -242,11 +242,11 @@ def test_marks_stay_few_however_many_requests_pass_beside_a_long_one():
     quotas = Quotas()
     ask(quotas, {TPM: 10_000_000}, tokens=100)
     for now_ms in range(5_000):
-        quotas.settle(ask(quotas, {TPM: 10_000_000}, now_ms, tokens=200), Demand(200), now_ms)
+        quotas.settle(ask(quotas, {TPM: 10_000_000}, now_ms, tokens=200), (200, 0), now_ms)
     quotas.give_back(ask(quotas, {TPM: 10_000_000}, 5_000))
-    allowance = quotas._accounts[TENANT].allowances[TPM]
-    assert len(allowance._places) < 100
-    assert len(allowance._in_use) == 1
+    account = quotas._accounts[TENANT]
+    assert len(account.tokens._places) < 100
+    assert len(account.places) == 1
 
 
 def test_nothing_is_for_free_however_large_the_limit():
@@ -269,10 +269,15 @@ def test_days_and_months_are_the_calendars(days, second):
 
 
 def test_a_budget_ignores_what_belongs_to_another_period():
-    budget = Budget()
-    budget.add(5, budget.turn_to(7))
-    budget.add(9, 6)
-    assert (budget.used, budget.turn_to(6)) == (5, 7)
+    budgets = Budgets()
+    budgets.turn_to((70, 7))
+    budgets.add(5, 2, (70, 7))
+    budgets.add(9, 4, (69, 6))
+    budgets.add(30, 1, (69, 7))
+    budgets.turn_to((69, 6))
+    assert (budgets.day_tokens, budgets.month_tokens, budgets.month_spend) == (5, 35, 3)
+    assert [budgets.used(kind, (71, 7)) for kind in BUDGET_KINDS] == [0, 35, 3]
+    assert [budgets.used(kind, (80, 8)) for kind in BUDGET_KINDS] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(

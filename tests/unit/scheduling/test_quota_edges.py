@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from itertools import pairwise
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from scheduling.core.account import next_period_s
+from scheduling.core.account import Account, next_period_s
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
 from scheduling.core.budget import month_begins_s, month_of
-from scheduling.core.policy import Prices
-from scheduling.core.quota import Demand, Granted, Left, Quotas, Scope
+from scheduling.core.policy import QUOTA_KINDS, Prices
+from scheduling.core.quota import Denied, Granted, Left, Quotas, Scope
 
 TENANT = ("tenant", "a")
 RPM, TPM = "requests_per_minute", "tokens_per_minute"
@@ -21,7 +24,7 @@ HALF_A_DAY_S, HALF_A_MONTH_S = 12 * 3600, 16 * 86_400 + 12 * 3600
 
 def ask(quotas: Quotas, limits: dict[str, int], now_ms: int = 0, *, tokens: int = 1):
     scope = Scope(TENANT, limits, frozenset({RPM, TPM}))
-    return quotas.reserve([scope], Demand(tokens), now_ms, IDES_S, None)
+    return quotas.reserve([scope], (tokens, 0), now_ms, IDES_S, None)
 
 
 def test_the_smallest_part_of_a_minute_is_a_microsecond():
@@ -33,7 +36,7 @@ def test_the_smallest_part_of_a_minute_is_a_microsecond():
 def test_a_request_takes_of_each_minute_what_its_part_is_worth(limit, tokens):
     scope = Scope(TENANT, {TPM: limit, RPM: limit})
 
-    assert scope.needs(Demand(tokens)) == [
+    assert scope.needs((tokens, 0)) == [
         (RPM, limit, width_us(1, limit)),
         (TPM, limit, width_us(tokens, limit)),
     ]
@@ -44,7 +47,7 @@ def test_what_was_used_is_exact_to_the_microsecond(more):
     a_token_per_us, quotas = 60_000_000, Quotas()
     granted = ask(quotas, {TPM: a_token_per_us}, tokens=10)
 
-    quotas.settle(granted, Demand(10 + more), 0)
+    quotas.settle(granted, (10 + more, 0), 0)
 
     rest = a_token_per_us - 10 - more
     assert quotas.left(Scope(TENANT, {TPM: a_token_per_us}), TPM, 0) == Left(a_token_per_us, rest, 1)
@@ -53,11 +56,11 @@ def test_what_was_used_is_exact_to_the_microsecond(more):
 
 
 def test_an_allowance_that_was_whole_for_a_microsecond_has_gained_nothing_by_it():
-    allowance = Allowance()
-    allowance.take(5, 0)
+    allowance = Allowance(())
+    allowance.take(1, 5, 0)
     assert [allowance.backlog_us(now_us) for now_us in (4, 5, 6)] == [1, 0, 0]
 
-    allowance.take(MINUTE_US, 6)
+    allowance.take(2, MINUTE_US, 6)
 
     assert allowance.backlog_us(6) == MINUTE_US
     assert allowance.wait_us(1, 6) == 1
@@ -67,9 +70,9 @@ def test_an_allowance_that_was_whole_for_a_microsecond_has_gained_nothing_by_it(
 def test_a_budget_of_money_holds_what_was_spent_and_not_what_was_thought(spend):
     quotas = Quotas()
     scope = Scope(TENANT, {"spend_per_month": 100, "tokens_per_month": 50})
-    granted = quotas.reserve([scope], Demand(7, 60), 0, IDES_S, None)
+    granted = quotas.reserve([scope], (7, 60), 0, IDES_S, None)
 
-    quotas.settle(granted, Demand(9, spend), 0)
+    quotas.settle(granted, (9, spend), 0)
 
     assert quotas.used(TENANT, "spend_per_month", IDES_S) == spend
     assert quotas.used(TENANT, "tokens_per_month", IDES_S) == 9
@@ -78,11 +81,11 @@ def test_a_budget_of_money_holds_what_was_spent_and_not_what_was_thought(spend):
 def test_a_request_whose_time_is_up_is_not_refused_for_an_allowance_that_has_room():
     scope = Scope(TENANT, {RPM: 9, TPM: 9})
 
-    assert isinstance(Quotas().reserve([scope], Demand(1), 500, IDES_S, 500), Granted)
+    assert isinstance(Quotas().reserve([scope], (1, 0), 500, IDES_S, 500), Granted)
 
 
 def test_where_there_is_room_there_is_no_wait():
-    fresh = Allowance()
+    fresh = Allowance(())
 
     assert fresh.wait_us(1, 0) == fresh.wait_us(MINUTE_US, 0) == 0
 
@@ -141,9 +144,9 @@ def two_scopes(first: dict[str, int], second: dict[str, int]) -> list[Scope]:
 
 def test_of_two_quotas_with_as_much_left_the_first_is_told():
     quotas = Quotas()
-    quotas.reserve(two_scopes({RPM: 10}, {}), Demand(1), 0, IDES_S, None)
+    quotas.reserve(two_scopes({RPM: 10}, {}), (1, 0), 0, IDES_S, None)
 
-    granted = quotas.reserve(two_scopes({RPM: 10}, {RPM: 9}), Demand(1), 0, IDES_S, None)
+    granted = quotas.reserve(two_scopes({RPM: 10}, {RPM: 9}), (1, 0), 0, IDES_S, None)
 
     assert (granted.left[RPM].limit, granted.left[RPM].remaining) == (10, 8)
 
@@ -151,9 +154,9 @@ def test_of_two_quotas_with_as_much_left_the_first_is_told():
 def test_of_two_quotas_that_come_back_at_once_the_first_is_named():
     quotas = Quotas()
     scopes = two_scopes({RPM: 1}, {RPM: 1})
-    quotas.reserve(scopes, Demand(1), 0, IDES_S, None)
+    quotas.reserve(scopes, (1, 0), 0, IDES_S, None)
 
-    denied = quotas.reserve(scopes, Demand(1), 0, IDES_S, None)
+    denied = quotas.reserve(scopes, (1, 0), 0, IDES_S, None)
 
     assert (denied.key, denied.retry_ms) == (TENANT, 60_000)
 
@@ -162,12 +165,38 @@ def test_a_quota_that_refuses_does_so_though_another_one_lets_requests_wait_for_
     quotas = Quotas()
     waits, refuses = Scope(TENANT, {RPM: 1}), Scope(("api_token", "7"), {RPM: 2}, frozenset({RPM}))
     for _ in range(2):
-        quotas.reserve([refuses], Demand(1), 0, IDES_S, None)
-    quotas.reserve([waits], Demand(1), 0, IDES_S, None)
+        quotas.reserve([refuses], (1, 0), 0, IDES_S, None)
+    quotas.reserve([waits], (1, 0), 0, IDES_S, None)
 
-    denied = quotas.reserve([waits, refuses], Demand(1), 0, IDES_S, None)
+    denied = quotas.reserve([waits, refuses], (1, 0), 0, IDES_S, None)
 
     assert (denied.kind, denied.key, denied.retry_ms) == (RPM, ("api_token", "7"), 60_000)
+
+
+LIMITS = st.dictionaries(st.sampled_from(QUOTA_KINDS), st.sampled_from([0, 1, 3, 40, 600]))
+REQUESTS = st.lists(st.tuples(st.integers(0, 30_000), st.integers(0, 90), st.integers(0, 40)), max_size=25)
+
+
+@settings(max_examples=120, deadline=None)
+@given(LIMITS, LIMITS, st.sets(st.sampled_from([RPM, TPM])), REQUESTS)
+def test_what_is_seen_at_once_and_what_is_weighed_are_the_same(first, second, refusing, requests):
+    """Nearly always all is at hand, and nothing else is looked at: were it, the verdict would be no other."""
+    scopes = [Scope(TENANT, first, frozenset(refusing)), Scope(("api_token", "7"), second)]
+    seen, weighed, now_ms = Quotas(), Quotas(), 0
+    for gap_ms, tokens, spend in requests:
+        now_ms += gap_ms
+        verdict = seen.reserve(scopes, (tokens, spend), now_ms, IDES_S, now_ms + 20_000)
+        with patch.object(Account, "at_hand", lambda *_: None):
+            other = weighed.reserve(scopes, (tokens, spend), now_ms, IDES_S, now_ms + 20_000)
+        if isinstance(verdict, Granted):
+            assert verdict.left == other.left
+            for quotas, granted in ((seen, verdict), (weighed, other)):
+                quotas.settle(granted, (tokens // 2, spend), now_ms)
+        elif isinstance(verdict, Denied):
+            assert verdict == other
+        else:
+            assert verdict.not_before_ms == other.not_before_ms
+            assert verdict.granted.left == other.granted.left
 
 
 def test_more_cached_tokens_than_the_prompt_has_cost_no_less():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from scheduling.core.allowance import MINUTE_US
-from scheduling.core.quota import Demand, Denied, Quotas, Scope, WaitUntil
+from scheduling.core.quota import Denied, Quotas, Scope, WaitUntil
 from tests.unit.scheduling import recount
 from tests.unit.scheduling.recount import Asked
 
@@ -59,7 +59,7 @@ class Histories(RuleBasedStateMachine):
         scopes = [Scope(key, self.limits(key), self.refusing) for key in keys]
         before = {key: list(self.seen[key]) for key in HOLDERS}
         deadline_ms = self.now_ms + patience_ms
-        verdict = self.quotas.reserve(scopes, Demand(tokens), self.now_ms, self.now_s, deadline_ms)
+        verdict = self.quotas.reserve(scopes, (tokens, 0), self.now_ms, self.now_s, deadline_ms)
         if isinstance(verdict, Denied):
             self.was_right_to_deny(verdict, tokens, deadline_ms)
             assert self.seen == before
@@ -88,9 +88,9 @@ class Histories(RuleBasedStateMachine):
     @rule(which=PICK, used=st.integers(1, 500))
     def one_was_served(self, which, used):
         granted, asked = self.ended(which)
-        self.quotas.settle(granted, Demand(used), self.now_ms)
+        self.quotas.settle(granted, (used, 0), self.now_ms)
         asked.used = used
-        self.quotas.settle(granted, Demand(used), self.now_ms)
+        self.quotas.settle(granted, (used, 0), self.now_ms)
 
     @precondition(lambda self: self.open)
     @rule(which=PICK)
@@ -133,9 +133,7 @@ class Histories(RuleBasedStateMachine):
     def nothing_is_left_of_requests_that_never_ran(self):
         for key, history in self.seen.items():
             account = self.quotas._accounts.get(key)
-            backlog_us = (
-                account.allowances["tokens_per_minute"].backlog_us(self.now_ms * 1000) if account else 0
-            )
+            backlog_us = account.tokens.backlog_us(self.now_ms * 1000) if account else 0
             limit = self.limits(key)["tokens_per_minute"]
             assert backlog_us == recount.backlog(history, limit, self.now_ms) * MINUTE_US / limit
             for kind, month in (("tokens_per_day", False), ("tokens_per_month", True)):
