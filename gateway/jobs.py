@@ -14,21 +14,22 @@ from hashlib import blake2b
 import msgspec
 
 from gateway.callers import Caller
-from gateway.ceilings import USUAL, Ceilings
+from gateway.ceilings import UNCOUNTED_BYTES, USUAL, Ceilings
+from gateway.classes import HEADER as CLASS
 from gateway.classes import choose_class
 from gateway.endpoints import Endpoint
 from gateway.errors import Invalid, ModelNotAllowed, ModelNotFound
-from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, hold_s, patience_ms
+from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, PATIENCE, hold_s, patience_ms
 from gateway.members import (
     Members,
     ask_for_usage,
     check,
-    flag,
     for_the_engine,
     passed_headers,
     prompt_tokens,
     read,
     read_count,
+    read_flag,
     read_length,
     read_members,
     read_model,
@@ -42,6 +43,10 @@ from scheduling.core.policy import FREE, Policy, PoolRule, Prices
 from scheduling.core.prediction import Estimates
 from scheduling.core.usage import DEFAULT_COST, CostRule
 
+# What few requests have, and the parser reads: a request without any of them needs no look for each.
+SELDOM = frozenset({"user", "metadata", "timeout_ms", "service_tier", "priority"})
+SELDOM_HEADERS = frozenset({b"x-end-user-id", CLASS, *PATIENCE, KEEP_ALIVE, HOLD})
+MAX_TERMS = 10_000  # remembered: callers x models that they ask for
 MAX_USER_CHARS = 512
 MAX_PATIENCE_MS = 24 * 3_600_000
 USER_DIGEST_BYTES = 12
@@ -79,6 +84,18 @@ class Job(msgspec.Struct, frozen=True):
     hold_s: float | None = None  # for how long the client lets the status line be held back for that
 
 
+class _Terms(msgspec.Struct, frozen=True, gc=False):
+    """What one caller's requests for one model have in common, as long as nothing is changed."""
+
+    caller: Caller
+    pool: str
+    rule: PoolRule
+    is_steered: bool  # by the beginnings of prompts
+    prices: Prices
+    priority_class: str  # unless the request asks for another
+    user: str  # unless the request names one
+
+
 class Parser:
     """Body bytes to Job. ``salt`` keys the digest of user ids."""
 
@@ -90,6 +107,8 @@ class Parser:
         self._queue_timeout_ms = int(queue_timeout_s * 1000)
         self._spread = Spread()
         self._ceilings = ceilings
+        self._policy: Policy | None = None  # of the terms
+        self._terms: dict[tuple[int, str, str], _Terms] = {}
 
     def parse(
         self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes, caller: Caller, policy: Policy
@@ -99,37 +118,45 @@ class Parser:
         asked = read_model(members)
         if endpoint.needs or endpoint.forbids:
             check(endpoint, members)
-        user = self._user(endpoint, headers, members, caller.tenant)
+        usual = SELDOM.isdisjoint(members) and SELDOM_HEADERS.isdisjoint(headers)
+        user = "" if usual else self._user(endpoint, headers, members, caller.tenant)
         model, fallbacks = self._routed(asked, user, policy) if asked in policy.routes else (asked, ())
-        pool = _placed(members, model, asked, caller, policy)
-        rule = policy.pools.get(pool) or PoolRule(pool)
-        stream = endpoint.generates and bool(read(members, "stream", flag, "true or false"))
-        patience = _patience_ms(headers, members)
-        completion_tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, model, pool)
-        return Job(
-            endpoint=endpoint,
-            model=model,
-            pool=pool,
-            user=user or f"token-{caller.token_id}",
-            priority_class=_class_of(members, headers, caller, policy),
-            prompt_tokens=prompt_tokens(endpoint, members),
-            completion_tokens=completion_tokens,
-            strip_usage=stream and endpoint.asks_usage and ask_for_usage(members),
-            body=for_the_engine(endpoint, members),
-            stream=stream,
-            wait_ms=min(self._queue_timeout_ms, patience or self._queue_timeout_ms),
-            patience_ms=patience,
-            user_is_token=not user,
-            revision=policy.revision,
-            prices=policy.prices.get(model, FREE),
-            cost=rule.cost,
-            asked=asked,
-            fallbacks=fallbacks,
-            prefixes=self._prefixes(endpoint, members, caller.tenant, model, rule),
-            kv_completion_tokens=kv_tokens,
-            headers=passed_headers(endpoint, headers) if endpoint.passes else (),
-            keep_alive=not stream and headers.get(KEEP_ALIVE) == BLANKS,
-            hold_s=hold_s(headers) if HOLD in headers else None,
+        terms = self._terms.get((id(caller), asked, model)) if policy is self._policy else None
+        if terms is None:
+            terms = self._agree(caller, policy, asked, model)
+        if model != asked:
+            members["model"] = msgspec.Raw(msgspec.json.encode(model))
+        stream = endpoint.generates and "stream" in members and bool(read_flag(members, "stream"))
+        patience = None if usual else _patience_ms(headers, members)
+        completion_tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, model, terms.pool)
+        priority_class = terms.priority_class if usual else _class_of(members, headers, caller, policy)
+        tokens = prompt_tokens(endpoint, members)
+        strip_usage = stream and endpoint.asks_usage and ask_for_usage(members)
+        longest_ms, rule = self._queue_timeout_ms, terms.rule
+        return Job(  # in the order of its members: named, they cost six times as much
+            endpoint,
+            model,
+            terms.pool,
+            user or terms.user,
+            priority_class,
+            tokens,
+            completion_tokens,
+            for_the_engine(endpoint, members),
+            stream,
+            strip_usage,
+            patience if patience is not None and patience < longest_ms else longest_ms,
+            not user,
+            policy.revision,
+            terms.prices,
+            rule.cost,
+            patience,
+            asked,
+            fallbacks,
+            self._prefixes(endpoint, members, caller.tenant, model, rule) if terms.is_steered else (),
+            kv_tokens,
+            passed_headers(endpoint, headers) if endpoint.passes else (),
+            not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
+            None if usual or HOLD not in headers else hold_s(headers),
         )
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
@@ -153,10 +180,34 @@ class Parser:
         )
 
     def _members(self, body: bytes) -> Members:
-        self._ceilings.count(body)
+        if len(body) > UNCOUNTED_BYTES:
+            self._ceilings.count(body)
         members = read_members(body)
         self._ceilings.check(body, members)
         return members
+
+    def _agree(self, caller: Caller, policy: Policy, asked: str, model: str) -> _Terms:
+        """The caller's terms for a model under that name. Raises ModelNotFound or ModelNotAllowed."""
+        pool = policy.models.get(model)
+        if pool is None:
+            raise ModelNotFound(f"There is no model {asked!r}. GET /v1/models lists them.", param="model")
+        if caller.models and asked not in caller.models:
+            raise ModelNotAllowed(param="model")
+        if policy is not self._policy or len(self._terms) >= MAX_TERMS:
+            self._policy, self._terms = policy, {}
+        rule = policy.pools.get(pool) or PoolRule(pool)
+        terms = _Terms(
+            caller,
+            pool,
+            rule,
+            rule.prefix_slack_requests is not None,
+            policy.prices.get(model, FREE),
+            choose_class(None, {}, caller, policy),
+            f"token-{caller.token_id}",
+        )
+        # As long as the terms are kept, so is their caller, and no other object has its id.
+        self._terms[(id(caller), asked, model)] = terms
+        return terms
 
     def _routed(self, asked: str, user: str, policy: Policy) -> tuple[str, tuple[str, ...]]:
         """The model of this user or, if there is none, of this request, and the models after it."""
@@ -179,9 +230,10 @@ class Parser:
         if not endpoint.generates:
             return 0, 0
         most, tried = read_length(endpoint, members)
-        mean = self._estimates.completion_tokens(tenant, model, pool)
-        median = self._estimates.median_tokens(pool)
-        return min(most or mean, mean) * tried, min(most or median, median) * tried
+        mean, median = self._estimates.forecast(tenant, model, pool)
+        if most is not None:
+            mean, median = most if most < mean else mean, most if most < median else median
+        return mean * tried, median * tried
 
     def _user(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:
         field, user = read_user(endpoint, members)
@@ -200,18 +252,6 @@ def _patience_ms(headers: Mapping[bytes, bytes], members: Members) -> int | None
     members.pop("timeout_ms", None)
     said = patience_ms(headers)
     return min(asked or said or 0, said or asked or 0) or None
-
-
-def _placed(members: Members, model: str, asked: str, caller: Caller, policy: Policy) -> str:
-    """The pool of the model, whose name the engine is to read. Raises ModelNotFound or ModelNotAllowed."""
-    pool = policy.models.get(model)
-    if pool is None:
-        raise ModelNotFound(f"There is no model {asked!r}. GET /v1/models lists them.", param="model")
-    if caller.models and asked not in caller.models:
-        raise ModelNotAllowed(param="model")
-    if model != asked:
-        members["model"] = msgspec.Raw(msgspec.json.encode(model))
-    return pool
 
 
 def _class_of(members: Members, headers: Mapping[bytes, bytes], caller: Caller, policy: Policy) -> str:
