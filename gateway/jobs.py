@@ -66,9 +66,9 @@ class Job(msgspec.Struct, frozen=True):
     priority_class: str
     prompt_tokens: int  # estimate
     completion_tokens: int  # estimate, over all choices
-    body: bytes
     stream: bool
     strip_usage: bool  # the client did not ask for the usage event that we asked for
+    body: bytes
     wait_ms: int  # at most this long in line: the knob, or the client's own timeout when shorter
     user_is_token: bool  # the client named no user
     revision: int  # of the policy it was read under
@@ -107,57 +107,20 @@ class Parser:
         self._queue_timeout_ms = int(queue_timeout_s * 1000)
         self._spread = Spread()
         self._ceilings = ceilings
-        self._policy: Policy | None = None  # of the terms
+        self._policy = Policy(revision=0)  # of the terms
         self._terms: dict[tuple[int, str, str], _Terms] = {}
 
     def parse(
         self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes, caller: Caller, policy: Policy
     ) -> Job:
         """The job. Raises Invalid (naming the field) or ModelNotFound."""
-        members = self._members(body)
-        asked = read_model(members)
-        if endpoint.needs or endpoint.forbids:
-            check(endpoint, members)
-        usual = SELDOM.isdisjoint(members) and SELDOM_HEADERS.isdisjoint(headers)
-        user = "" if usual else self._user(endpoint, headers, members, caller.tenant)
-        model, fallbacks = self._routed(asked, user, policy) if asked in policy.routes else (asked, ())
-        terms = self._terms.get((id(caller), asked, model)) if policy is self._policy else None
-        if terms is None:
-            terms = self._agree(caller, policy, asked, model)
-        if model != asked:
-            members["model"] = msgspec.Raw(msgspec.json.encode(model))
-        stream = endpoint.generates and "stream" in members and bool(read_flag(members, "stream"))
-        patience = None if usual else _patience_ms(headers, members)
-        completion_tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, model, terms.pool)
-        priority_class = terms.priority_class if usual else _class_of(members, headers, caller, policy)
-        tokens = prompt_tokens(endpoint, members)
-        strip_usage = stream and endpoint.asks_usage and ask_for_usage(members)
-        longest_ms, rule = self._queue_timeout_ms, terms.rule
-        return Job(  # in the order of its members: named, they cost six times as much
-            endpoint,
-            model,
-            terms.pool,
-            user or terms.user,
-            priority_class,
-            tokens,
-            completion_tokens,
-            for_the_engine(endpoint, members),
-            stream,
-            strip_usage,
-            patience if patience is not None and patience < longest_ms else longest_ms,
-            not user,
-            policy.revision,
-            terms.prices,
-            rule.cost,
-            patience,
-            asked,
-            fallbacks,
-            self._prefixes(endpoint, members, caller.tenant, model, rule) if terms.is_steered else (),
-            kv_tokens,
-            passed_headers(endpoint, headers) if endpoint.passes else (),
-            not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
-            None if usual or HOLD not in headers else hold_s(headers),
-        )
+        if len(body) > UNCOUNTED_BYTES:
+            self._ceilings.count(body)
+        members = read_members(body)
+        self._ceilings.check(body, members)
+        if policy is not self._policy:
+            self._policy, self._terms = policy, {}
+        return self._job(endpoint, headers, members, caller)
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
         """The same request for the first of its fallbacks, under that model's rules."""
@@ -179,22 +142,56 @@ class Parser:
             kv_completion_tokens=kv_tokens,
         )
 
-    def _members(self, body: bytes) -> Members:
-        if len(body) > UNCOUNTED_BYTES:
-            self._ceilings.count(body)
-        members = read_members(body)
-        self._ceilings.check(body, members)
-        return members
+    def _job(
+        self, endpoint: Endpoint, headers: Mapping[bytes, bytes], members: Members, caller: Caller
+    ) -> Job:
+        policy = self._policy
+        asked = read_model(members)
+        if endpoint.needs or endpoint.forbids:
+            check(endpoint, members)
+        usual = SELDOM.isdisjoint(members) and SELDOM_HEADERS.isdisjoint(headers)
+        user = "" if usual else self._user(endpoint, headers, members, caller.tenant)
+        model, fallbacks = self._routed(members, asked, user) if asked in policy.routes else (asked, ())
+        terms = self._terms.get((id(caller), asked, model)) or self._agree(caller, asked, model)
+        stream = endpoint.generates and "stream" in members and bool(read_flag(members, "stream"))
+        patience = None if usual else _patience_ms(headers, members)
+        completion_tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, model, terms.pool)
+        return Job(  # in the order of its members: named, they cost six times as much
+            endpoint,
+            model,
+            terms.pool,
+            user or terms.user,
+            terms.priority_class if usual else _class_of(members, headers, caller, policy),
+            prompt_tokens(endpoint, members),
+            completion_tokens,
+            stream,
+            stream and endpoint.asks_usage and ask_for_usage(members),
+            for_the_engine(endpoint, members),
+            patience if patience and patience < self._queue_timeout_ms else self._queue_timeout_ms,
+            not user,
+            policy.revision,
+            terms.prices,
+            terms.rule.cost,
+            patience,
+            asked,
+            fallbacks,
+            self._prefixes(endpoint, members, caller.tenant, model, terms.rule) if terms.is_steered else (),
+            kv_tokens,
+            passed_headers(endpoint, headers) if endpoint.passes else (),
+            not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
+            None if usual or HOLD not in headers else hold_s(headers),
+        )
 
-    def _agree(self, caller: Caller, policy: Policy, asked: str, model: str) -> _Terms:
+    def _agree(self, caller: Caller, asked: str, model: str) -> _Terms:
         """The caller's terms for a model under that name. Raises ModelNotFound or ModelNotAllowed."""
+        policy = self._policy
         pool = policy.models.get(model)
         if pool is None:
             raise ModelNotFound(f"There is no model {asked!r}. GET /v1/models lists them.", param="model")
         if caller.models and asked not in caller.models:
             raise ModelNotAllowed(param="model")
-        if policy is not self._policy or len(self._terms) >= MAX_TERMS:
-            self._policy, self._terms = policy, {}
+        if len(self._terms) >= MAX_TERMS:
+            self._terms = {}
         rule = policy.pools.get(pool) or PoolRule(pool)
         terms = _Terms(
             caller,
@@ -209,10 +206,13 @@ class Parser:
         self._terms[(id(caller), asked, model)] = terms
         return terms
 
-    def _routed(self, asked: str, user: str, policy: Policy) -> tuple[str, tuple[str, ...]]:
+    def _routed(self, members: Members, asked: str, user: str) -> tuple[str, tuple[str, ...]]:
         """The model of this user or, if there is none, of this request, and the models after it."""
         place = place_of(asked, user) if user else self._spread.next()
-        return resolve(policy, asked, place)
+        model, fallbacks = resolve(self._policy, asked, place)
+        if model != asked:
+            members["model"] = msgspec.Raw(msgspec.json.encode(model))  # the engine knows it by this name
+        return model, fallbacks
 
     def _prefixes(
         self, endpoint: Endpoint, members: Members, tenant: str, model: str, rule: PoolRule
