@@ -45,14 +45,15 @@ from scheduling.core.usage import DEFAULT_COST, CostRule
 
 # What few requests have, and the parser reads: a request without any of them needs no look for each.
 SELDOM = frozenset({"user", "metadata", "timeout_ms", "service_tier", "priority"})
-SELDOM_HEADERS = frozenset({b"x-end-user-id", CLASS, *PATIENCE, KEEP_ALIVE, HOLD})
+TIMEOUTS = frozenset(PATIENCE)  # though some SDKs say theirs in each request
+SELDOM_HEADERS = TIMEOUTS | {b"x-end-user-id", CLASS, KEEP_ALIVE, HOLD}
 MAX_TERMS = 10_000  # remembered: callers x models that they ask for
 MAX_USER_CHARS = 512
 MAX_PATIENCE_MS = 24 * 3_600_000
 USER_DIGEST_BYTES = 12
 
 
-class Job(msgspec.Struct, frozen=True):
+class Job(msgspec.Struct, frozen=True, gc=False):
     """A request that was read and may stand in line. It holds no text but the engine's body.
 
     ``model`` is to serve it, ``asked`` is the name in the request, and
@@ -149,19 +150,20 @@ class Parser:
         asked = read_model(members)
         if endpoint.needs or endpoint.forbids:
             check(endpoint, members)
-        usual = SELDOM.isdisjoint(members) and SELDOM_HEADERS.isdisjoint(headers)
+        said = SELDOM_HEADERS.intersection(headers)
+        usual = said <= TIMEOUTS and SELDOM.isdisjoint(members)
         user = "" if usual else self._user(endpoint, headers, members, caller.tenant)
         model, fallbacks = self._routed(members, asked, user) if asked in policy.routes else (asked, ())
         terms = self._terms.get((id(caller), asked, model)) or self._agree(caller, asked, model)
         stream = endpoint.generates and "stream" in members and bool(read_flag(members, "stream"))
-        patience = None if usual else _patience_ms(headers, members)
+        patience = None if usual and not said else _patience_ms(headers, members)
         completion_tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, model, terms.pool)
         return Job(  # in the order of its members: named, they cost six times as much
             endpoint,
             model,
             terms.pool,
             user or terms.user,
-            terms.priority_class if usual else _class_of(members, headers, caller, policy),
+            terms.priority_class if usual else _class_of(members, headers, terms, policy),
             prompt_tokens(endpoint, members),
             completion_tokens,
             stream,
@@ -248,14 +250,17 @@ class Parser:
 
 def _patience_ms(headers: Mapping[bytes, bytes], members: Members) -> int | None:
     """The client's own deadline; its member of the body is ours, and no engine sees it."""
-    asked: int | None = read_count(members, "timeout_ms", MAX_PATIENCE_MS)
-    members.pop("timeout_ms", None)
     said = patience_ms(headers)
+    if "timeout_ms" not in members:
+        return said
+    asked = read_count(members, "timeout_ms", MAX_PATIENCE_MS)
+    del members["timeout_ms"]
     return min(asked or said or 0, said or asked or 0) or None
 
 
-def _class_of(members: Members, headers: Mapping[bytes, bytes], caller: Caller, policy: Policy) -> str:
-    if "service_tier" not in members and "priority" not in members:
-        return choose_class(None, headers, caller, policy)
+def _class_of(members: Members, headers: Mapping[bytes, bytes], terms: _Terms, policy: Policy) -> str:
+    if "service_tier" not in members and "priority" not in members and CLASS not in headers:
+        return terms.priority_class
     tier = read(members, "service_tier", text, "a text")
-    return choose_class(tier, headers, caller, policy, read(members, "priority", whole, "a whole number"))
+    steps = read(members, "priority", whole, "a whole number")
+    return choose_class(tier, headers, terms.caller, policy, steps)

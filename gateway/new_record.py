@@ -32,7 +32,8 @@ def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Rec
         estimated_tokens,
         now_s,
     )
-    record.spend = spend
+    if spend:
+        record.spend = spend
     return record
 
 

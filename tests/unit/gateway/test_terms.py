@@ -33,6 +33,7 @@ def parser():
 
 @given(
     path=st.sampled_from(sorted(ENDPOINTS)),
+    headers=st.sampled_from(({}, {b"x-stainless-read-timeout": b"5", b"accept": b"*/*"})),
     members=st.dictionaries(
         st.sampled_from(("model", "messages", "prompt", "input", "stream", "max_tokens", "n", "tools", "x")),
         st.sampled_from(
@@ -40,18 +41,18 @@ def parser():
         ),
     ),
 )
-def test_the_short_way_reads_what_the_long_way_reads(path, members):
+def test_the_short_way_reads_what_the_long_way_reads(path, headers, members):
     body = {"model": MODEL, "messages": HELLO, "prompt": "once", "input": "once", "max_tokens": 9} | members
 
-    short = outcome(body, ENDPOINTS[path])
+    short = outcome(body, headers, ENDPOINTS[path])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs, "SELDOM", frozenset(body))
-        assert outcome(body, ENDPOINTS[path]) == short
+        assert outcome(body, headers, ENDPOINTS[path]) == short
 
 
-def outcome(body, endpoint):
+def outcome(body, headers, endpoint):
     try:
-        return parser().parse(endpoint, {}, json.dumps(body).encode(), CALLER, POLICY)
+        return parser().parse(endpoint, headers, json.dumps(body).encode(), CALLER, POLICY)
     except Refused as refused:
         return refused.code, str(refused), refused.param
 
