@@ -13,9 +13,11 @@ import msgspec
 
 from gateway.errors import Invalid
 from gateway.input_errors import TooComplex
+from gateway.members import whole
 from gateway.settings import Settings
 
 UNCOUNTED_BYTES = 512 * 1024  # a body of this size holds no more values than can be read at once
+SHORT_BYTES = 1024  # of these all brackets are counted; in longer ones they are searched for
 NESTED = b'[{,"'
 LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 CHOICES = ("n", "best_of")
@@ -60,10 +62,13 @@ class Ceilings:
 
     def check(self, body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
         """Look at a body that is read. Raises TooComplex or Invalid, which names the member."""
-        for name, raw in members.items():
-            if (most := self.counts.get(name)) is not None:
-                _check_count(name, raw, most)
-        if _holds_more(body, min(self.json_levels, self.most_messages)):
+        counts, levels, messages = self.counts, self.json_levels, self.most_messages
+        for name in members:
+            if name in counts:
+                _check_count(name, members[name], counts[name])
+        least = levels if levels < messages else messages
+        is_short = len(body) <= SHORT_BYTES
+        if body.count(b"[") + body.count(b"{") > least if is_short else _holds_more(body, least):
             self._check_messages(members)
             self._check_levels(members)
 
@@ -88,6 +93,11 @@ USUAL = Ceilings.of(Settings())
 
 def _check_count(name: str, raw: msgspec.Raw, most: int) -> None:
     """Values of another kind are left to whoever reads them: the parser, or the engine."""
+    try:
+        if (count := whole(raw)) is None or count <= most:
+            return
+    except (msgspec.DecodeError, RecursionError):
+        pass  # it is no whole number
     if bytes(raw)[:1] in (b"[", b"{"):
         return
     try:
@@ -105,7 +115,7 @@ def _children(text: bytes) -> Iterable[msgspec.Raw]:
 def _holds_more(text: bytes, most: int) -> bool:
     """Whether there are more opening brackets than that, counting those in texts too.
 
-    ``find`` is ten times as fast as ``count`` where there are few.
+    ``find`` is ten times as fast as ``count`` where there are few in much.
     """
     left = most
     for bracket in b"[{":

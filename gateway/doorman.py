@@ -21,7 +21,8 @@ class Doorman:
 
     A made-up API token fails its checksum and costs no lookup. Headers that
     were admitted are remembered until the table is swapped, so a revoked
-    API token is refused from the swap on.
+    API token is refused from the swap on; and those of them that may come at
+    any time, until the policy is swapped too.
     """
 
     def __init__(self, now_s: Callable[[], float] = time.time) -> None:
@@ -29,10 +30,14 @@ class Doorman:
         self._table = CallerTable()
         self._policy = Policy(revision=0)
         self._seen: dict[bytes, Caller] = {}
+        self._welcome: dict[bytes, Caller] = {}
 
     def admit(self, headers: Mapping[bytes, bytes]) -> Caller:
         """The owner of the API token. Raises Unauthenticated, Forbidden or Suspended."""
         header = headers.get(b"authorization") or b"Bearer " + headers.get(b"x-api-key", b"")
+        return self._welcome.get(header) or self._check(header)
+
+    def _check(self, header: bytes) -> Caller:
         caller = self._seen.get(header) or self._look_up(header)
         if caller.expires_at_s is not None and self._now_s() >= caller.expires_at_s:
             raise Unauthenticated("This API token has expired.")
@@ -41,16 +46,20 @@ class Doorman:
             raise Forbidden("The tenant of this API token is not known here.")
         if tenant.suspended:
             raise Suspended
+        if caller.expires_at_s is None:  # then nothing but a swap makes it unwelcome
+            self._welcome[header] = caller
         return caller
 
     def set_callers(self, table: CallerTable) -> None:
         """Swap the table; what was admitted before is looked up anew."""
         self._table = table
         self._seen = {}
+        self._welcome = {}
 
     def set_policy(self, policy: Policy) -> None:
         """Obey these tenants' rules from now on."""
         self._policy = policy
+        self._welcome = {}
 
     def _look_up(self, header: bytes) -> Caller:
         if header[: len(BEARER)].lower() != BEARER:
@@ -63,6 +72,7 @@ class Doorman:
             raise Forbidden("This API token is not for inference.")
         if len(self._seen) >= MAX_CACHED:
             self._seen = {}
+            self._welcome = {}
         self._seen[header] = caller
         return caller
 

@@ -14,21 +14,22 @@ from hashlib import blake2b
 import msgspec
 
 from gateway.callers import Caller
-from gateway.ceilings import USUAL, Ceilings
+from gateway.ceilings import UNCOUNTED_BYTES, USUAL, Ceilings
+from gateway.classes import HEADER as CLASS
 from gateway.classes import choose_class
 from gateway.endpoints import Endpoint
 from gateway.errors import Invalid, ModelNotAllowed, ModelNotFound
-from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, hold_s, patience_ms
+from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, PATIENCE, hold_s, patience_ms
 from gateway.members import (
     Members,
     ask_for_usage,
     check,
-    flag,
     for_the_engine,
     passed_headers,
     prompt_tokens,
     read,
     read_count,
+    read_flag,
     read_length,
     read_members,
     read_model,
@@ -42,12 +43,17 @@ from scheduling.core.policy import FREE, Policy, PoolRule, Prices
 from scheduling.core.prediction import Estimates
 from scheduling.core.usage import DEFAULT_COST, CostRule
 
+# What few requests have, and the parser reads: a request without any of them needs no look for each.
+SELDOM = frozenset({"user", "metadata", "timeout_ms", "service_tier", "priority"})
+TIMEOUTS = frozenset(PATIENCE)  # though some SDKs say theirs in each request
+SELDOM_HEADERS = TIMEOUTS | {b"x-end-user-id", CLASS, KEEP_ALIVE, HOLD}
+MAX_TERMS = 10_000  # remembered: callers x models that they ask for
 MAX_USER_CHARS = 512
 MAX_PATIENCE_MS = 24 * 3_600_000
 USER_DIGEST_BYTES = 12
 
 
-class Job(msgspec.Struct, frozen=True):
+class Job(msgspec.Struct, frozen=True, gc=False):
     """A request that was read and may stand in line. It holds no text but the engine's body.
 
     ``model`` is to serve it, ``asked`` is the name in the request, and
@@ -61,9 +67,9 @@ class Job(msgspec.Struct, frozen=True):
     priority_class: str
     prompt_tokens: int  # estimate
     completion_tokens: int  # estimate, over all choices
-    body: bytes
     stream: bool
     strip_usage: bool  # the client did not ask for the usage event that we asked for
+    body: bytes
     wait_ms: int  # at most this long in line: the knob, or the client's own timeout when shorter
     user_is_token: bool  # the client named no user
     revision: int  # of the policy it was read under
@@ -79,6 +85,18 @@ class Job(msgspec.Struct, frozen=True):
     hold_s: float | None = None  # for how long the client lets the status line be held back for that
 
 
+class _Terms(msgspec.Struct, frozen=True, gc=False):
+    """What one caller's requests for one model have in common, as long as nothing is changed."""
+
+    caller: Caller
+    pool: str
+    rule: PoolRule
+    is_steered: bool  # by the beginnings of prompts
+    prices: Prices
+    priority_class: str  # unless the request asks for another
+    user: str  # unless the request names one
+
+
 class Parser:
     """Body bytes to Job. ``salt`` keys the digest of user ids."""
 
@@ -90,47 +108,20 @@ class Parser:
         self._queue_timeout_ms = int(queue_timeout_s * 1000)
         self._spread = Spread()
         self._ceilings = ceilings
+        self._policy = Policy(revision=0)  # of the terms
+        self._terms: dict[tuple[int, str, str], _Terms] = {}
 
     def parse(
         self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes, caller: Caller, policy: Policy
     ) -> Job:
         """The job. Raises Invalid (naming the field) or ModelNotFound."""
-        members = self._members(body)
-        asked = read_model(members)
-        if endpoint.needs or endpoint.forbids:
-            check(endpoint, members)
-        user = self._user(endpoint, headers, members, caller.tenant)
-        model, fallbacks = self._routed(asked, user, policy) if asked in policy.routes else (asked, ())
-        pool = _placed(members, model, asked, caller, policy)
-        rule = policy.pools.get(pool) or PoolRule(pool)
-        stream = endpoint.generates and bool(read(members, "stream", flag, "true or false"))
-        patience = _patience_ms(headers, members)
-        completion_tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, model, pool)
-        return Job(
-            endpoint=endpoint,
-            model=model,
-            pool=pool,
-            user=user or f"token-{caller.token_id}",
-            priority_class=_class_of(members, headers, caller, policy),
-            prompt_tokens=prompt_tokens(endpoint, members),
-            completion_tokens=completion_tokens,
-            strip_usage=stream and endpoint.asks_usage and ask_for_usage(members),
-            body=for_the_engine(endpoint, members),
-            stream=stream,
-            wait_ms=min(self._queue_timeout_ms, patience or self._queue_timeout_ms),
-            patience_ms=patience,
-            user_is_token=not user,
-            revision=policy.revision,
-            prices=policy.prices.get(model, FREE),
-            cost=rule.cost,
-            asked=asked,
-            fallbacks=fallbacks,
-            prefixes=self._prefixes(endpoint, members, caller.tenant, model, rule),
-            kv_completion_tokens=kv_tokens,
-            headers=passed_headers(endpoint, headers) if endpoint.passes else (),
-            keep_alive=not stream and headers.get(KEEP_ALIVE) == BLANKS,
-            hold_s=hold_s(headers) if HOLD in headers else None,
-        )
+        if len(body) > UNCOUNTED_BYTES:
+            self._ceilings.count(body)
+        members = read_members(body)
+        self._ceilings.check(body, members)
+        if policy is not self._policy:
+            self._policy, self._terms = policy, {}
+        return self._job(endpoint, headers, members, caller)
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
         """The same request for the first of its fallbacks, under that model's rules."""
@@ -152,16 +143,78 @@ class Parser:
             kv_completion_tokens=kv_tokens,
         )
 
-    def _members(self, body: bytes) -> Members:
-        self._ceilings.count(body)
-        members = read_members(body)
-        self._ceilings.check(body, members)
-        return members
+    def _job(
+        self, endpoint: Endpoint, headers: Mapping[bytes, bytes], members: Members, caller: Caller
+    ) -> Job:
+        policy = self._policy
+        asked = read_model(members)
+        if endpoint.needs or endpoint.forbids:
+            check(endpoint, members)
+        said = SELDOM_HEADERS.intersection(headers)
+        usual = said <= TIMEOUTS and SELDOM.isdisjoint(members)
+        user = "" if usual else self._user(endpoint, headers, members, caller.tenant)
+        model, fallbacks = self._routed(members, asked, user) if asked in policy.routes else (asked, ())
+        terms = self._terms.get((id(caller), asked, model)) or self._agree(caller, asked, model)
+        stream = endpoint.generates and "stream" in members and bool(read_flag(members, "stream"))
+        patience = None if usual and not said else _patience_ms(headers, members)
+        completion_tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, model, terms.pool)
+        return Job(  # in the order of its members: named, they cost six times as much
+            endpoint,
+            model,
+            terms.pool,
+            user or terms.user,
+            terms.priority_class if usual else _class_of(members, headers, terms, policy),
+            prompt_tokens(endpoint, members),
+            completion_tokens,
+            stream,
+            stream and endpoint.asks_usage and ask_for_usage(members),
+            for_the_engine(endpoint, members),
+            patience if patience and patience < self._queue_timeout_ms else self._queue_timeout_ms,
+            not user,
+            policy.revision,
+            terms.prices,
+            terms.rule.cost,
+            patience,
+            asked,
+            fallbacks,
+            self._prefixes(endpoint, members, caller.tenant, model, terms.rule) if terms.is_steered else (),
+            kv_tokens,
+            passed_headers(endpoint, headers) if endpoint.passes else (),
+            not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
+            None if usual or HOLD not in headers else hold_s(headers),
+        )
 
-    def _routed(self, asked: str, user: str, policy: Policy) -> tuple[str, tuple[str, ...]]:
+    def _agree(self, caller: Caller, asked: str, model: str) -> _Terms:
+        """The caller's terms for a model under that name. Raises ModelNotFound or ModelNotAllowed."""
+        policy = self._policy
+        pool = policy.models.get(model)
+        if pool is None:
+            raise ModelNotFound(f"There is no model {asked!r}. GET /v1/models lists them.", param="model")
+        if caller.models and asked not in caller.models:
+            raise ModelNotAllowed(param="model")
+        if len(self._terms) >= MAX_TERMS:
+            self._terms = {}
+        rule = policy.pools.get(pool) or PoolRule(pool)
+        terms = _Terms(
+            caller,
+            pool,
+            rule,
+            rule.prefix_slack_requests is not None,
+            policy.prices.get(model, FREE),
+            choose_class(None, {}, caller, policy),
+            f"token-{caller.token_id}",
+        )
+        # As long as the terms are kept, so is their caller, and no other object has its id.
+        self._terms[(id(caller), asked, model)] = terms
+        return terms
+
+    def _routed(self, members: Members, asked: str, user: str) -> tuple[str, tuple[str, ...]]:
         """The model of this user or, if there is none, of this request, and the models after it."""
         place = place_of(asked, user) if user else self._spread.next()
-        return resolve(policy, asked, place)
+        model, fallbacks = resolve(self._policy, asked, place)
+        if model != asked:
+            members["model"] = msgspec.Raw(msgspec.json.encode(model))  # the engine knows it by this name
+        return model, fallbacks
 
     def _prefixes(
         self, endpoint: Endpoint, members: Members, tenant: str, model: str, rule: PoolRule
@@ -179,9 +232,10 @@ class Parser:
         if not endpoint.generates:
             return 0, 0
         most, tried = read_length(endpoint, members)
-        mean = self._estimates.completion_tokens(tenant, model, pool)
-        median = self._estimates.median_tokens(pool)
-        return min(most or mean, mean) * tried, min(most or median, median) * tried
+        mean, median = self._estimates.forecast(tenant, model, pool)
+        if most is not None:
+            mean, median = most if most < mean else mean, most if most < median else median
+        return mean * tried, median * tried
 
     def _user(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:
         field, user = read_user(endpoint, members)
@@ -196,26 +250,17 @@ class Parser:
 
 def _patience_ms(headers: Mapping[bytes, bytes], members: Members) -> int | None:
     """The client's own deadline; its member of the body is ours, and no engine sees it."""
-    asked: int | None = read_count(members, "timeout_ms", MAX_PATIENCE_MS)
-    members.pop("timeout_ms", None)
     said = patience_ms(headers)
+    if "timeout_ms" not in members:
+        return said
+    asked = read_count(members, "timeout_ms", MAX_PATIENCE_MS)
+    del members["timeout_ms"]
     return min(asked or said or 0, said or asked or 0) or None
 
 
-def _placed(members: Members, model: str, asked: str, caller: Caller, policy: Policy) -> str:
-    """The pool of the model, whose name the engine is to read. Raises ModelNotFound or ModelNotAllowed."""
-    pool = policy.models.get(model)
-    if pool is None:
-        raise ModelNotFound(f"There is no model {asked!r}. GET /v1/models lists them.", param="model")
-    if caller.models and asked not in caller.models:
-        raise ModelNotAllowed(param="model")
-    if model != asked:
-        members["model"] = msgspec.Raw(msgspec.json.encode(model))
-    return pool
-
-
-def _class_of(members: Members, headers: Mapping[bytes, bytes], caller: Caller, policy: Policy) -> str:
-    if "service_tier" not in members and "priority" not in members:
-        return choose_class(None, headers, caller, policy)
+def _class_of(members: Members, headers: Mapping[bytes, bytes], terms: _Terms, policy: Policy) -> str:
+    if "service_tier" not in members and "priority" not in members and CLASS not in headers:
+        return terms.priority_class
     tier = read(members, "service_tier", text, "a text")
-    return choose_class(tier, headers, caller, policy, read(members, "priority", whole, "a whole number"))
+    steps = read(members, "priority", whole, "a whole number")
+    return choose_class(tier, headers, terms.caller, policy, steps)

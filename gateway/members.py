@@ -21,7 +21,10 @@ MAX_MODEL_CHARS = 200  # what a usage record holds
 MAX_COUNT = 1_000_000_000  # more is nobody's wish; the knobs of gateway/ceilings.py bound it
 ASK_USAGE = msgspec.Raw(b'{"include_usage":true}')
 UNSET = (b"null", b"false")
+LIST_OF_OBJECTS = b"[{"  # what messages are, which is a prompt on every path
+UNREADABLE = (msgspec.DecodeError, RecursionError)
 
+_encode = msgspec.json.encode
 _members: Callable[[bytes], Members] = msgspec.json.Decoder(Members).decode
 _object = msgspec.json.Decoder(Members | None).decode
 text = msgspec.json.Decoder(str | None).decode
@@ -55,13 +58,20 @@ def read(members: Members, name: str, decode: Callable[[msgspec.Raw], Any], want
         return None
     try:
         return decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        raise Invalid(f"{name} must be {wanted}.", param=name) from None
+    except UNREADABLE:
+        raise _is_no(wanted, name) from None
+
+
+def _is_no(wanted: str, name: str) -> Invalid:
+    return Invalid(f"{name} must be {wanted}.", param=name)
 
 
 def read_model(members: Members) -> str:
     """The model that the client names. Raises Invalid."""
-    model: str | None = read(members, "model", text, "a text")
+    try:
+        model: str | None = text(members["model"]) if "model" in members else None
+    except UNREADABLE:
+        raise _is_no("a text", "model") from None
     if not model:
         raise Invalid("model is missing: name one of GET /v1/models.", param="model")
     if len(model) > MAX_MODEL_CHARS:
@@ -69,9 +79,21 @@ def read_model(members: Members) -> str:
     return model
 
 
+def read_flag(members: Members, name: str) -> bool | None:
+    """True or false, if it is there. Raises Invalid."""
+    try:
+        value: bool | None = flag(members[name]) if name in members else None
+    except UNREADABLE:
+        raise _is_no("true or false", name) from None
+    return value
+
+
 def read_count(members: Members, name: str, most: int) -> int | None:
     """A whole number from 1 to ``most``. Raises Invalid."""
-    value: int | None = read(members, name, whole, "a whole number")
+    try:
+        value: int | None = whole(members[name]) if name in members else None
+    except UNREADABLE:
+        raise _is_no("a whole number", name) from None
     if value is not None and not 1 <= value <= most:
         raise Invalid(f"{name} must be from 1 to {most}.", param=name)
     return value
@@ -107,15 +129,19 @@ def prompt_tokens(endpoint: Endpoint, members: Members) -> int:
     """About one token in four bytes of JSON; numbers are counted when the prompt comes as tokens."""
     if not endpoint.prompt:
         return 1 + sum(len(bytes(raw)) for raw in members.values()) // CHARS_PER_TOKEN
-    prompt = _prompt(endpoint, members)
+    raw = members.get(endpoint.prompt)
+    prompt = b"" if raw is None else bytes(raw)
+    are_objects = prompt[:2] == LIST_OF_OBJECTS
+    if not are_objects:
+        prompt = _prompt(endpoint, members)
     if not endpoint.computes:
         return 1
-    if prompt[1:2].isdigit() or prompt[:2] == b"[[":
+    if not are_objects and (prompt[1:2].isdigit() or prompt[:2] == b"[["):
         return prompt.count(b",") + 1
     size = len(prompt)
     for name in endpoint.also:
-        if (more := members.get(name)) is not None:
-            size += len(bytes(more))
+        if name in members:
+            size += len(bytes(members[name]))
     return 1 + size // CHARS_PER_TOKEN
 
 
@@ -138,7 +164,7 @@ def read_length(endpoint: Endpoint, members: Members) -> tuple[int | None, int]:
     """The most tokens that an answer may have, if the client says, and how many answers are written."""
     most = None
     for name in endpoint.lengths:
-        if most is None and name in members:
+        if name in members and most is None:
             most = read_count(members, name, MAX_COUNT)
     if not endpoint.chooses or not ("n" in members or "best_of" in members):
         return most, 1
@@ -151,12 +177,14 @@ def read_length(endpoint: Endpoint, members: Members) -> tuple[int | None, int]:
 
 def ask_for_usage(members: Members) -> bool:
     """Ask the engine to report usage at the end of the stream. True when the client did not ask itself."""
+    raw = members.get("stream_options")
+    if raw == ASK_USAGE:
+        return False
     options: Members | None = read(members, "stream_options", _object, "an object")
     if not options:
         members["stream_options"] = ASK_USAGE
         return True
-    asked: bool | None = read(options, "include_usage", flag, "true or false")
-    if asked:
+    if read_flag(options, "include_usage"):
         return False
     options["include_usage"] = msgspec.Raw(b"true")
     members["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
@@ -172,7 +200,7 @@ def for_the_engine(endpoint: Endpoint, members: Members) -> bytes:
         members.pop("service_tier", None)
     for name, value in endpoint.sets:
         members[name] = msgspec.Raw(value)
-    return msgspec.json.encode(members)
+    return _encode(members)
 
 
 def passed_headers(endpoint: Endpoint, headers: Mapping[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:

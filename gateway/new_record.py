@@ -8,6 +8,7 @@ from gateway.callers import Caller
 from gateway.calls import EngineCall
 from gateway.jobs import Job
 from gateway.records import Record
+from scheduling.core.policy import FREE
 from scheduling.core.ticket import Ticket
 
 
@@ -15,39 +16,43 @@ def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Rec
     """The record of a request that is accepted now. ``clients_id`` is what the client calls it, or ""."""
     now_s = time()
     estimated_tokens, spend = estimates(ticket, job)
-    return Record(
-        request_id=ticket.request_id,
-        accepted_at=now_s,
-        client_request_id=clients_id,
-        queued_at=now_s,
-        tenant=caller.tenant,
-        user_hash="" if job.user_is_token else job.user,
-        api_token_id=caller.token_id,
-        model=job.model,
-        pool=job.pool,
-        priority_class=job.priority_class,
-        endpoint=job.endpoint.path,
-        stream=job.stream,
-        policy_revision=job.revision,
-        estimated_tokens=estimated_tokens,
-        spend=spend,
+    record = Record(  # in the order of its columns: a name costs as much as a value
+        ticket.request_id,
+        now_s,
+        caller.tenant,
+        job.model,
+        job.priority_class,
+        job.endpoint.path,
+        job.stream,
+        clients_id,
+        job.pool,
+        "" if job.user_is_token else job.user,
+        caller.token_id,
+        job.revision,
+        estimated_tokens,
+        now_s,
     )
+    if spend:
+        record.spend = spend
+    return record
 
 
 def estimates(ticket: Ticket, job: Job) -> tuple[int, int]:
     """What the request may cost: cost tokens, and micro-units of money."""
     prompt, completion = ticket.prompt_tokens, ticket.completion_tokens
-    return job.cost.of(prompt, completion), job.prices.spend(prompt, 0, completion)
+    spend = 0 if job.prices is FREE else job.prices.spend(prompt, 0, completion)
+    return job.cost.of(prompt, completion), spend
 
 
 def new_call(job: Job, request_id: str) -> EngineCall:
     """What is asked of an engine."""
+    endpoint = job.endpoint
     return EngineCall(
-        request_id=request_id,
-        path=job.endpoint.path,
-        body=(job.body,),
-        stream=job.stream,
-        strip_usage=job.strip_usage,
-        headers=job.headers,
-        measures_tokens=job.endpoint.generates,
+        request_id,
+        endpoint.path,
+        (job.body,),
+        job.stream,
+        job.strip_usage,
+        job.headers,
+        endpoint.generates,
     )

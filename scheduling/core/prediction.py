@@ -27,13 +27,22 @@ class Estimates:
     """
 
     def __init__(self) -> None:
-        self._mean: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
+        self._means: OrderedDict[tuple[str, str], Mean] = OrderedDict()
         self._latest: dict[str, Latest] = {}
 
+    def forecast(self, tenant: str, model: str, pool: str) -> tuple[int, int]:
+        """The estimate for the tenant's next answer, and the pool's median, each at least 1."""
+        latest = self._latest.get(pool)
+        median = COLD_START_TOKENS if latest is None else latest.median
+        known = self._means.get((tenant, model))
+        if known is None:
+            return median, median
+        mean = round(known.tokens)
+        return mean if mean > 1 else 1, median
+
     def completion_tokens(self, tenant: str, model: str, pool: str) -> int:
-        """The estimate for the next answer, at least 1."""
-        known = self._mean.get((tenant, model))
-        return self.median_tokens(pool) if known is None else max(1, round(known[0]))
+        """The estimate for the tenant's next answer."""
+        return self.forecast(tenant, model, pool)[0]
 
     def median_tokens(self, pool: str) -> int:
         """The median of the pool's 200 latest answers, at least 1; 256 before the first."""
@@ -43,17 +52,30 @@ class Estimates:
     def learn(self, tenant: str, model: str, pool: str, completion_tokens: int) -> None:
         """One answer had this many tokens."""
         pair, latest = (tenant, model), self._latest.get(pool)
-        mean, seen = self._mean.get(pair) or (
-            (completion_tokens, 0) if latest is None else (latest.median, 1)
-        )
-        seen = min(seen + 1, MEMORY)
-        self._mean[pair] = (mean + (completion_tokens - mean) / seen, seen)
-        self._mean.move_to_end(pair)
-        if len(self._mean) > MAX_PAIRS:
-            self._mean.popitem(last=False)
+        mean = self._means.get(pair)
+        if mean is None:
+            mean = Mean(completion_tokens, 0) if latest is None else Mean(latest.median, 1)
+            self._means[pair] = mean
+            if len(self._means) > MAX_PAIRS:
+                self._means.popitem(last=False)
+        else:
+            self._means.move_to_end(pair)
+        if mean.seen < MEMORY:
+            mean.seen += 1
+        mean.tokens += (completion_tokens - mean.tokens) / mean.seen
         if latest is None:
             latest = self._latest[pool] = Latest()
         latest.add(completion_tokens)
+
+
+class Mean:
+    """The mean length of the latest ``seen`` answers of one pair."""
+
+    __slots__ = ("seen", "tokens")
+
+    def __init__(self, tokens: float, seen: int) -> None:
+        self.tokens = tokens
+        self.seen = seen
 
 
 class Latest:
@@ -67,14 +89,20 @@ class Latest:
     median: int
 
     def __init__(self) -> None:
-        self._by_age: deque[int] = deque()
+        self._by_age: deque[int] = deque(maxlen=MEDIAN_OF)
         self._by_length: list[int] = []
 
     def add(self, tokens: int) -> None:
         """One more; from the 201st on, the oldest is forgotten."""
-        lengths = self._by_length
+        ages, lengths = self._by_age, self._by_length
         if len(lengths) == MEDIAN_OF:
-            del lengths[bisect_left(lengths, self._by_age.popleft())]
-        self._by_age.append(tokens)
+            oldest = ages[0]
+            ages.append(tokens)  # and the oldest is gone
+            if oldest == tokens:
+                return  # as of answers that all end at their limit: no length has changed
+            del lengths[bisect_left(lengths, oldest)]
+        else:
+            ages.append(tokens)
         insort(lengths, tokens)
-        self.median = max(1, lengths[len(lengths) // 2])
+        median = lengths[len(lengths) // 2]
+        self.median = median if median > 1 else 1

@@ -50,12 +50,20 @@ def refuses(check, *args) -> bool:
     return False
 
 
-@given(value=st.dictionaries(st.text(max_size=3), VALUES, max_size=4), most=st.integers(1, 6))
-def test_levels_are_counted_as_they_are_whatever_stands_in_texts(value, most) -> None:
+@given(
+    value=st.dictionaries(st.text(max_size=3), VALUES, max_size=4),
+    most=st.integers(1, 6),
+    short_bytes=st.sampled_from((0, ceilings.SHORT_BYTES)),
+)
+def test_levels_are_counted_as_they_are_whatever_stands_in_texts(value, most, short_bytes) -> None:
     body = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
     bound = Ceilings.of(Settings(json_levels=most))
 
-    assert refuses(bound.check, body, read_members(body)) == (levels(value) > most)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ceilings, "SHORT_BYTES", short_bytes)
+        refused = refuses(bound.check, body, read_members(body))
+
+    assert refused == (levels(value) > most)
 
 
 @given(value=st.dictionaries(st.text(max_size=3), VALUES, max_size=4), most=st.integers(1, 30))

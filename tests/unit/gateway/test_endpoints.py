@@ -217,6 +217,12 @@ def test_a_prompts_beginning_is_what_the_model_reads_first():
     assert prefixes(system=LONG)[0] != prefixes(system="y" * 4000)[0]
 
 
+@pytest.mark.parametrize("path", PATHS)
+def test_a_list_of_objects_is_a_prompt_on_every_path_that_has_one(path):
+    """So the parser need not look at what its messages begin with."""
+    assert b"[" in PATHS[path].shapes
+
+
 # -- where engines serve what
 
 

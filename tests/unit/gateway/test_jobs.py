@@ -56,7 +56,8 @@ def test_unknown_members_reach_the_engine_as_they_are(extra):
 
 ENDPOINT_NAMES = {
     "model", "messages", "stream", "priority", "user", "service_tier", "stream_options", "max_tokens",
-    "max_completion_tokens", "n", "best_of", "tools",
+    "max_completion_tokens", "max_output_tokens", "n", "best_of", "tools", "timeout_ms", "metadata",
+    "logprobs", "top_logprobs",
 }  # fmt: skip
 
 

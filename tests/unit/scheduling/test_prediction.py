@@ -99,4 +99,4 @@ def test_who_was_not_heard_of_longest_is_forgotten_first(monkeypatch):
     assert estimates.completion_tokens("acme", "llama", "nowhere") == 900
     assert estimates.completion_tokens("gamma", "llama", "nowhere") == 452
     assert estimates.completion_tokens("beta", "llama", "nowhere") == 256
-    assert len(estimates._mean) == 2
+    assert len(estimates._means) == 2

@@ -1,0 +1,100 @@
+"""What the parser remembers between requests, and the short way of one that asks for nothing seldom."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import jobs
+from gateway.callers import Caller
+from gateway.endpoints import ENDPOINTS
+from gateway.errors import ModelNotAllowed, ModelNotFound, Refused
+from gateway.jobs import Parser
+from scheduling.core.policy import PoolRule, Prices
+from scheduling.core.prediction import Estimates
+from scheduling.core.usage import CostRule
+from tests.fakes.gateway import MODEL, Cast
+
+POLICY = Cast.of("research").policy()
+CALLER = Caller(7, "research", "ci")
+CHAT = ENDPOINTS["/v1/chat/completions"]
+HELLO = [{"role": "user", "content": "hello"}]
+BODY = json.dumps({"model": MODEL, "messages": HELLO}).encode()
+
+
+def parser():
+    return Parser(b"salt", Estimates(), queue_timeout_s=600)
+
+
+@given(
+    path=st.sampled_from(sorted(ENDPOINTS)),
+    headers=st.sampled_from(({}, {b"x-stainless-read-timeout": b"5", b"accept": b"*/*"})),
+    members=st.dictionaries(
+        st.sampled_from(("model", "messages", "prompt", "input", "stream", "max_tokens", "n", "tools", "x")),
+        st.sampled_from(
+            (MODEL, HELLO, "once", [1, 2], [[1], [2]], True, False, None, 7, 10**30, 1.5, [], {})
+        ),
+    ),
+)
+def test_the_short_way_reads_what_the_long_way_reads(path, headers, members):
+    body = {"model": MODEL, "messages": HELLO, "prompt": "once", "input": "once", "max_tokens": 9} | members
+
+    short = outcome(body, headers, ENDPOINTS[path])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "SELDOM", frozenset(body))
+        assert outcome(body, headers, ENDPOINTS[path]) == short
+
+
+def outcome(body, headers, endpoint):
+    try:
+        return parser().parse(endpoint, headers, json.dumps(body).encode(), CALLER, POLICY)
+    except Refused as refused:
+        return refused.code, str(refused), refused.param
+
+
+def test_what_is_remembered_of_a_caller_ends_with_its_policy():
+    known = parser()
+    before = known.parse(CHAT, {}, BODY, CALLER, POLICY)
+    tenants = {"research": replace(POLICY.tenants["research"], priority_class="batch")}
+    cost, prices = CostRule(5, 7), Prices(1, 2, 3)
+    changed = replace(
+        POLICY,
+        revision=2,
+        tenants=MappingProxyType(tenants),
+        models={MODEL: "other"},
+        pools={"other": PoolRule("other", cost=cost)},
+        prices={MODEL: prices},
+    )
+
+    after = known.parse(CHAT, {}, BODY, CALLER, changed)
+
+    assert (before.pool, before.priority_class, before.revision) == ("main", "standard", 1)
+    assert (after.pool, after.priority_class, after.revision) == ("other", "batch", 2)
+    assert (after.cost, after.prices) == (cost, prices)
+    with pytest.raises(ModelNotFound):
+        known.parse(CHAT, {}, BODY, CALLER, replace(changed, models={}))
+
+
+def test_what_an_admin_changes_of_an_api_token_holds_from_the_next_request_on():
+    known = parser()
+    assert known.parse(CHAT, {}, BODY, CALLER, POLICY).priority_class == "standard"
+
+    capped = replace(CALLER, class_ceiling="batch")
+    assert known.parse(CHAT, {}, BODY, capped, POLICY).priority_class == "batch"
+    with pytest.raises(ModelNotAllowed):
+        known.parse(CHAT, {}, BODY, replace(CALLER, models=frozenset({"another"})), POLICY)
+
+
+def test_callers_are_remembered_up_to_a_bound(monkeypatch):
+    monkeypatch.setattr(jobs, "MAX_TERMS", 2)
+    known = parser()
+
+    users = [known.parse(CHAT, {}, BODY, Caller(n, "research", "ci"), POLICY).user for n in range(5)]
+
+    assert users == [f"token-{n}" for n in range(5)]
+    assert len(known._terms) <= 2
