@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from gateway.calls import EngineCall, RelayOptions
 from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
@@ -25,9 +25,9 @@ class Reply:
     """
 
     __slots__ = (
-        "_began", "_chunks", "_ended", "_failure", "_feed", "_head", "_on_first_token", "_options",
-        "_paused", "_peeking", "_quiet_since", "_scanner", "_sink", "_source", "_taken", "_unread", "_usage",
-        "_waiter", "backend", "call", "coding", "content_length", "content_type", "heard", "load",
+        "_began", "_chunk_sink", "_chunks", "_ended", "_failure", "_feed", "_head", "_loop",
+        "_on_first_token", "_options", "_paused", "_peeking", "_quiet_since", "_repeats", "_scanner", "_sink",
+        "_source", "_taken", "_unread", "_usage", "_waiter", "backend", "call", "coding", "content_length", "content_type", "heard", "load",
         "status", "streamed",
     )  # fmt: skip
 
@@ -45,7 +45,7 @@ class Reply:
         self.content_type = b""
         self.content_length: int | None = None
         self.coding = b""
-        self._head: Sequence[tuple[bytes, bytes]] = ()
+        self._head: Mapping[bytes, bytes] = {}
         self.load = b""
         self.streamed = False
         self.heard = False  # bytes came since the watch last looked
@@ -59,6 +59,8 @@ class Reply:
         self._unread = 0
         self._waiter: asyncio.Future[None] | None = None
         self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses them
+        self._chunk_sink: Callable[[bytes], bool] | None = None  # the same for an event that is framed already
+        self._repeats: Callable[[bytes, int, int], bool] = _never
         self._failure: BackendFailure | None = None
         self._began = False  # a byte of the body came
         self._taken = False  # a byte of it was handed on
@@ -77,7 +79,7 @@ class Reply:
     @property
     def headers(self) -> Sequence[tuple[bytes, bytes]]:
         """Those that a client may see."""
-        return [header for header in self._head if header[0] in PASSED_HEADERS]
+        return [header for header in self._head.items() if header[0] in PASSED_HEADERS]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -99,14 +101,19 @@ class Reply:
             self._source.resume()
         return data
 
-    async def pour(self, sink: Callable[[bytes], bool]) -> None:
-        """Hand bytes on as they come, until ``sink`` refuses some: those come next in the iteration."""
-        self._sink = sink
+    async def pour(
+        self, sink: Callable[[bytes], bool], chunk_sink: Callable[[bytes], bool] | None = None
+    ) -> None:
+        """Hand bytes on as they come, until ``sink`` refuses some: those come next in the iteration.
+
+        ``chunk_sink`` takes whole events that are framed as a chunk each, as they came.
+        """
+        self._sink, self._chunk_sink = sink, chunk_sink
         try:
             while not (self._chunks or self._ended or self._failure):
                 await self._change()
         finally:
-            self._sink = None
+            self._sink = self._chunk_sink = None
 
     # -- for the relay
 
@@ -170,15 +177,16 @@ class Reply:
 
     # -- for the connection
 
-    def on_sent(self, source: Source, now: float) -> None:
-        """The request went out by this connection."""
+    def on_sent(self, source: Source, loop: asyncio.AbstractEventLoop, now: float) -> None:
+        """The request goes out by this connection."""
         self._source = source
+        self._loop = loop
         self._quiet_since = now
 
-    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """The head is whole; 1xx heads do not come here."""
+    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+        """The head is whole, its headers by lower-case name; 1xx heads do not come here."""
         self._head = headers
-        found = dict(headers).get
+        found = headers.get
         self.content_type = found(b"content-type", b"")
         if (length := found(b"content-length")) is not None:
             self.content_length = int(length)
@@ -200,6 +208,7 @@ class Reply:
                 event_bytes=self._options.event_bytes,
                 measures_tokens=call.measures_tokens,
             )
+            self._repeats = self._scanner.repeats
         elif self.content_type and not call.measures_tokens and JSON not in self.content_type.lower():
             self._scanner = OpaqueScanner()
         else:
@@ -212,14 +221,20 @@ class Reply:
         self._began = True
         out = self._feed(data)
         if out and not (self._sink is not None and not self._chunks and self._sink(out)):
-            self._chunks.append(out)
-            self._unread += len(out)
-            if self._unread > self._options.unread_bytes and self._source is not None:
-                self._paused = True
-                self._source.pause()
-            self._wake()
+            self._hold(out)
         if self._scanner is not None and self._scanner.errored and self._failure is None:
             self._fail_in_band(data)
+
+    def on_chunk(self, data: bytes, start: int) -> None:
+        """The same of one whole chunk, which begins at ``start`` of these bytes and ends with their last line.
+
+        Nearly every event of a stream is passed on like this, as it came.
+        """
+        sink = self._chunk_sink
+        if sink is None or self._chunks or not self._repeats(data, start, len(data) - 2):
+            self.on_body(data[start:-2])
+        elif not sink(data):
+            self._hold(data[start:-2])
 
     def on_end(self) -> None:
         """The framing says that this is all."""
@@ -273,6 +288,15 @@ class Reply:
 
     # -- inside
 
+    def _hold(self, data: bytes) -> None:
+        """Keep bytes until whoever reads comes for them; if those are many, the engine has to wait."""
+        self._chunks.append(data)
+        self._unread += len(data)
+        if self._unread > self._options.unread_bytes and self._source is not None:
+            self._paused = True
+            self._source.pause()
+        self._wake()
+
     def _said_all(self) -> bool:
         """The stream's own end was seen; only the connection's is missing."""
         return self._scanner is not None and self._scanner.done
@@ -295,5 +319,10 @@ class Reply:
 
     def _change(self) -> asyncio.Future[None]:
         """Resolves when something came; whoever waits looks again. One waits at a time."""
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         return self._waiter
+
+
+def _never(data: bytes, start: int, stop: int) -> bool:
+    """No scanner, no event that is like another."""
+    return False

@@ -115,19 +115,7 @@ class SseScanner:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those to pass on."""
-        begin = self._begin
-        if (
-            begin
-            and not self._open
-            and data.startswith(begin)
-            and data.endswith(self._end)
-            and len(data) <= self._event_bytes
-            and data.find(b'"', self._from, self._to) < 0
-            and data.find(b"\n", self._from, self._to) < 0
-        ):
-            usage = self._usage
-            if usage.estimated:
-                usage.completion_tokens += 1
+        if self._begin and self.repeats(data, 0, len(data)):
             return data
         if self._open or not data.endswith(ENDS):
             return self._feed_pieces(data)
@@ -135,6 +123,24 @@ class SseScanner:
             self._learn(data)
             return data
         return self._read_all(data)
+
+    def repeats(self, data: bytes, start: int, stop: int) -> bool:
+        """Whether this part is one event like the last plain one but for its text; it is counted then."""
+        begin = self._begin
+        if (
+            not begin
+            or self._open
+            or not data.startswith(begin, start)
+            or not data.endswith(self._end, start, stop)
+            or stop - start > self._event_bytes
+            or data.find(b'"', start := start + self._from, stop := stop - self._to) >= 0
+            or data.find(b"\n", start, stop) >= 0
+        ):
+            return False
+        usage = self._usage
+        if usage.estimated:
+            usage.completion_tokens += 1
+        return True
 
     def finish(self) -> bytes:
         """The stream has ended: the bytes still held back."""
@@ -171,7 +177,7 @@ class SseScanner:
         text = TOKEN_TEXT.search(data)
         if text:
             self._begin, self._end = data[: text.start(1)], data[text.end(1) :]
-            self._from, self._to = len(self._begin), -len(self._end)
+            self._from, self._to = len(self._begin), len(self._end)
 
     def _feed_pieces(self, data: bytes) -> bytes:
         """Join the event that is under way; read those that are whole now."""
