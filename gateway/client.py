@@ -110,7 +110,7 @@ class Client:
         raise NotImplementedError
 
     def push_event(self, chunk: bytes) -> bool:
-        """The same for a whole event that is framed as a chunk of HTTP already. Where it cannot be sent so, never."""
+        """The same for a whole event that is framed as a chunk of HTTP already; any other way refuses."""
         return False
 
     async def hung_up(self, timeout_s: float) -> bool:

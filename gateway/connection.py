@@ -1,4 +1,4 @@
-"""One connection to an engine: HTTP/1.1 on a bare transport, framed by hand where that is plain, else by llhttp."""
+"""One connection to an engine: HTTP/1.1 on a bare transport, framed by hand if plain, else by llhttp."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import Protocol, cast
 import httptools
 
 from gateway.failures import Broken, Garbage
-from gateway.framing import CRLF, FIRST_LINES, HEAD_BYTES, LAST_CHUNK, SHORT, plain_head, whole_chunks
-from gateway.reply import Reply
+from gateway.framing import HEAD_BYTES, LAST_CHUNK, plain_head, whole_chunks
+from gateway.reply import OK, PLAIN_JSON, Reply
 
 FRAMING = (b"content-length", b"transfer-encoding")  # without these an answer ends with its connection
 JOINED_BYTES = 64 * 1024  # a request up to this size is sent in one piece
-OK = 200
 
 
 class Home(Protocol):
@@ -121,10 +120,7 @@ class Connection(asyncio.Protocol):
             return
         reply.heard = True
         if self._between:
-            size = len(data)
-            if size < SHORT and data.startswith(line := FIRST_LINES[size]) and data.endswith(CRLF):
-                reply.on_chunk(data, len(line))
-            else:
+            if not reply.passes(data):
                 self._take_chunks(reply, data)
         elif self._lacks:
             lacks = self._lacks
@@ -138,24 +134,24 @@ class Connection(asyncio.Protocol):
             self._parse(reply, data)
 
     def _take_plain(self, reply: Reply, data: bytes) -> bool:
-        """Begin an answer whose head is plain, and that comes in chunks or is all here. False: nothing is done."""
+        """Take an answer whose head is plain: one in chunks, or whole JSON. False: nothing is done."""
         head = plain_head(data)
-        if head is None or (head.length is not None and head.size + head.length != len(data)):
+        if head is None:
             return False
-        self._head_done = self._framed = True
         if head.length is None:
+            self._head_done = self._framed = True
             self._between = True
             self._unshown = data[: head.size]
             reply.on_head(OK, head.headers)
             if len(data) > head.size:
                 self._take_chunks(reply, data[head.size :])
-        else:
-            reply.on_head(OK, head.headers)
-            if head.length:
-                reply.on_body(data[head.size :])
-            if self._reply is not None:
-                self._complete = self._keep = True
-                self._finish(clean=True)
+            return True
+        whole = head.size + head.length == len(data) and head.length > 0
+        if not whole or head.headers.get(b"content-type") != PLAIN_JSON:
+            return False
+        self._reply = None
+        self._release(keep=True)
+        reply.on_whole(head.headers, data[head.size :])
         return True
 
     def _take_chunks(self, reply: Reply, data: bytes) -> None:
@@ -258,11 +254,14 @@ class Connection(asyncio.Protocol):
     def _finish(self, *, clean: bool) -> None:
         """The answer is whole: free the connection before the reader is done with the bytes."""
         reply, self._reply = self._reply, None
-        keep = clean and self._keep and not self._surplus and not self._transport.get_write_buffer_size()
-        if keep:
+        self._release(keep=clean and self._keep and not self._surplus)
+        if reply is not None:
+            reply.on_end()
+
+    def _release(self, *, keep: bool) -> None:
+        """The exchange is over: another may follow, if this request has left and nothing else is amiss."""
+        if keep and not self._transport.get_write_buffer_size():
             self.resume()
             self._home.keep(self)
         else:
             self._transport.abort()
-        if reply is not None:
-            reply.on_end()

@@ -142,7 +142,7 @@ class DirectClient(Client):
         return True
 
     def push_event(self, chunk: bytes) -> bool:
-        """Send a whole event of an answer that has begun, which is framed as a chunk already; or as ``push``."""
+        """As ``push``, for a whole event that is framed as a chunk already."""
         connection = self._connection
         if self._left is not None or not connection.writable:
             return False

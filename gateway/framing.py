@@ -1,4 +1,4 @@
-"""HTTP/1.1 framed as nearly every engine frames it, read by hand. All else is llhttp's, which is strict and slower."""
+"""HTTP/1.1 framed as nearly every engine frames it, read by hand; all else is left to llhttp."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ LENGTH_DIGITS = 12
 SIZE_DIGITS = 8  # of a chunk
 SIZE = re.compile(rb"[1-9a-f][0-9a-f]{0,7}")
 SHORT = 4096  # bytes of a chunk with its framing, below which its first line is known ahead
-IMPOSSIBLE = b"\r"  # no chunk begins like this
 
 
 def _first_lines() -> list[bytes]:
-    """The first line of a chunk by the bytes that it has in all: there is one way to write it without zeros."""
-    lines = [IMPOSSIBLE] * SHORT
+    """The first line of a chunk by the bytes that it has in all; b"" where no chunk can have so many."""
+    lines = [b""] * SHORT
     for size in range(1, SHORT):
         line = b"%x\r\n" % size
         if (whole := len(line) + size + len(CRLF)) < SHORT:
@@ -47,12 +46,10 @@ class PlainHead:
 
 def plain_head(data: bytes) -> PlainHead | None:
     """The head with which ``data`` begins; None when llhttp is to say what it is."""
-    end = data.find(HEAD_END, 0, HEAD_BYTES)
-    if end < 0:
+    end = data.find(HEAD_END)
+    if not 0 <= end <= HEAD_BYTES:
         return None
     status, *lines = data[:end].split(CRLF)
-    if status != STATUS_LINE:
-        return None
     headers = {}
     known = _lines.get
     for line in lines:
@@ -60,17 +57,21 @@ def plain_head(data: bytes) -> PlainHead | None:
         if header is None:
             return None
         headers[header[0]] = header[1]
-    if len(headers) != len(lines) or b"upgrade" in headers or b"proxy-connection" in headers:
+    if status != STATUS_LINE or len(headers) != len(lines) or not _stays_open(headers):
         return None
-    if headers.get(b"connection", b"keep-alive") != b"keep-alive":
-        return None
+    length, coding = headers.get(b"content-length"), headers.get(b"transfer-encoding")
     size = end + len(HEAD_END)
-    length = headers.get(b"content-length")
     if length is None:
-        return PlainHead(headers, None, size) if headers.get(b"transfer-encoding") == b"chunked" else None
-    if b"transfer-encoding" in headers or not length.isdigit() or len(length) > LENGTH_DIGITS:
-        return None
-    return PlainHead(headers, int(length), size)
+        return PlainHead(headers, None, size) if coding == b"chunked" else None
+    is_plain = coding is None and length.isdigit() and len(length) <= LENGTH_DIGITS
+    return PlainHead(headers, int(length), size) if is_plain else None
+
+
+def _stays_open(headers: dict[bytes, bytes]) -> bool:
+    """The connection may carry another exchange of HTTP."""
+    if b"upgrade" in headers or b"proxy-connection" in headers:
+        return False
+    return headers.get(b"connection", b"keep-alive") == b"keep-alive"
 
 
 def _header(line: bytes) -> tuple[bytes, bytes] | None:
@@ -92,7 +93,7 @@ def whole_chunks(data: bytes) -> tuple[list[bytes], int, int]:
     bytes), or that is framed otherwise than nearly all are. What it lacks is 0
     when that is not known.
     """
-    pieces = []
+    pieces: list[bytes] = []
     at = 0
     while True:
         line_end = data.find(CRLF, at, at + SIZE_DIGITS + len(CRLF))
