@@ -78,6 +78,9 @@ def scanner_us(chunks: int) -> float:
 class NoSocket(asyncio.Transport):
     """Takes what is written and says nothing."""
 
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Nobody listens."""
+
     def writelines(self, parts: object) -> None:
         """Nobody listens."""
 

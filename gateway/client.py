@@ -109,6 +109,10 @@ class Client:
         """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""
         raise NotImplementedError
 
+    def push_event(self, chunk: bytes) -> bool:
+        """The same for a whole event that is framed as a chunk of HTTP already; any other way refuses."""
+        return False
+
     async def hung_up(self, timeout_s: float) -> bool:
         """Wait until the connection is closed; False when it is not in time."""
         raise NotImplementedError

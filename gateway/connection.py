@@ -1,4 +1,4 @@
-"""One connection to an engine: HTTP/1.1 on a bare transport, framed by llhttp."""
+"""One connection to an engine: HTTP/1.1 on a bare transport, framed by hand if plain, else by llhttp."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Protocol, cast
 import httptools
 
 from gateway.failures import Broken, Garbage
-from gateway.reply import Reply
+from gateway.framing import HEAD_BYTES, LAST_CHUNK, plain_head, whole_chunks
+from gateway.reply import OK, PLAIN_JSON, Reply
 
 FRAMING = (b"content-length", b"transfer-encoding")  # without these an answer ends with its connection
-HEAD_BYTES = 64 * 1024  # of an engine's head; llhttp itself has no bound
+JOINED_BYTES = 64 * 1024  # a request up to this size is sent in one piece
 
 
 class Home(Protocol):
@@ -29,34 +30,48 @@ class Home(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One connection; carries one exchange at a time."""
+    """One connection; carries one exchange at a time.
+
+    An answer whose framing is as plain as nearly all are is never shown to
+    the parser. As soon as it turns out otherwise, at a chunk's boundary, the
+    parser is shown its head, and what comes from there on.
+    """
 
     __slots__ = (
-        "_body", "_complete", "_framed", "_head_done", "_headers", "_home", "_keep", "_parser",
-        "_paused", "_reply", "_seen_bytes", "_surplus", "_transport", "born_s", "lost",
+        "_between", "_body", "_complete", "_framed", "_head_done", "_headers", "_home", "_keep", "_lacks",
+        "_loop", "_parser", "_paused", "_reply", "_seen_bytes", "_surplus", "_transport", "_unshown",
+        "born_s", "lost",
     )  # fmt: skip
 
     def __init__(self, home: Home, born_s: float) -> None:
         self._home = home
+        self._loop = asyncio.get_running_loop()
         self.born_s = born_s
         self.lost = False
         self._reply: Reply | None = None
         self._body: list[bytes] = []
         self._paused = False
-        self._parser = httptools.HttpResponseParser(
-            self
-        )  # only an exchange that ended well is followed by another
+        # Only an exchange that ended well is followed by another: it finds all of this as it is here.
+        self._between = False  # two chunks of an answer, so that the next may be framed by hand
+        self._lacks = 0  # bytes until it is so again
+        self._unshown = b""  # the head of an answer that the parser was not shown
+        self._surplus = False
+        self._parser = httptools.HttpResponseParser(self)
 
     # -- the exchange
 
     def send(self, reply: Reply, head: bytes, body: tuple[bytes, ...]) -> None:
         """Send a request whose answer goes to ``reply``."""
         self._reply = reply
-        self._headers: list[tuple[bytes, bytes]] = []
+        self._headers: dict[bytes, bytes] = {}
         self._head_done = self._complete = self._keep = self._framed = False
         self._seen_bytes = 0
-        reply.on_sent(self, asyncio.get_running_loop().time())
-        self._transport.writelines((head, *body))
+        loop = self._loop
+        reply.on_sent(self, loop, loop.time())
+        if len(body) == 1 and len(body[0]) <= JOINED_BYTES:
+            self._transport.write(head + body[0])
+        else:
+            self._transport.writelines((head, *body))
 
     def pause(self) -> None:
         """Read no more until ``resume``: the engine's own buffers fill, and it waits."""
@@ -104,6 +119,62 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
             return
         reply.heard = True
+        if self._between:
+            if not reply.passes(data):
+                self._take_chunks(reply, data)
+        elif self._lacks:
+            lacks = self._lacks
+            self._lacks = max(0, lacks - len(data))
+            self._parse(reply, data[:lacks])
+            if not self._lacks and self._reply is not None:
+                self._between = True
+                if len(data) > lacks:
+                    self._take_chunks(reply, data[lacks:])
+        elif self._seen_bytes or self._head_done or not self._take_plain(reply, data):
+            self._parse(reply, data)
+
+    def _take_plain(self, reply: Reply, data: bytes) -> bool:
+        """Take an answer whose head is plain: one in chunks, or whole JSON. False: nothing is done."""
+        head = plain_head(data)
+        if head is None:
+            return False
+        if head.length is None:
+            self._head_done = self._framed = True
+            self._between = True
+            self._unshown = data[: head.size]
+            reply.on_head(OK, head.headers)
+            if len(data) > head.size:
+                self._take_chunks(reply, data[head.size :])
+            return True
+        whole = head.size + head.length == len(data) and head.length > 0
+        if not whole or head.headers.get(b"content-type") != PLAIN_JSON:
+            return False
+        self._reply = None
+        self._release(keep=True)
+        reply.on_whole(head.headers, data[head.size :])
+        return True
+
+    def _take_chunks(self, reply: Reply, data: bytes) -> None:
+        """Several chunks, the last, a part of one, or anything else."""
+        pieces, end, lacks = whole_chunks(data)
+        if pieces:
+            reply.on_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+            if self._reply is None:  # the answer was given up
+                return
+        rest = data[end:]
+        if rest == LAST_CHUNK and self._unshown:
+            self._between = False
+            self._unshown = b""
+            self._complete = self._keep = True
+            self._finish(clean=True)
+        elif rest:
+            self._between = False
+            self._lacks = lacks
+            shown, self._unshown = self._unshown + rest, b""
+            self._parse(reply, shown)
+
+    def _parse(self, reply: Reply, data: bytes) -> None:
+        """Have llhttp frame the bytes."""
         fault = self._frame(data)
         body = self._body
         if body:
@@ -155,12 +226,12 @@ class Connection(asyncio.Protocol):
             name = name.lower()
             if name in FRAMING:
                 self._framed = True
-            self._headers.append((name, value))
+            self._headers[name] = value
 
     def on_headers_complete(self) -> None:
         """The head is whole; that of a 1xx reply only announces the real one."""
         status = self._parser.get_status_code()
-        if self._complete or self._reply is None:
+        if self._complete or self._head_done or self._reply is None:  # it was read by hand before
             return
         if status < 200:
             self._headers.clear()
@@ -183,11 +254,14 @@ class Connection(asyncio.Protocol):
     def _finish(self, *, clean: bool) -> None:
         """The answer is whole: free the connection before the reader is done with the bytes."""
         reply, self._reply = self._reply, None
-        keep = clean and self._keep and not self._surplus and not self._transport.get_write_buffer_size()
-        if keep:
+        self._release(keep=clean and self._keep and not self._surplus)
+        if reply is not None:
+            reply.on_end()
+
+    def _release(self, *, keep: bool) -> None:
+        """The exchange is over: another may follow, if this request has left and nothing else is amiss."""
+        if keep and not self._transport.get_write_buffer_size():
             self.resume()
             self._home.keep(self)
         else:
             self._transport.abort()
-        if reply is not None:
-            reply.on_end()

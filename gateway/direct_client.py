@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from gateway.client import Client, Message
+from gateway.client import ENDS, Client, Message
 from gateway.headers import Headers
 
 BODY_BYTES = 64 * 1024  # that nobody has asked for yet; then the client has to wait
@@ -149,6 +149,18 @@ class DirectClient(Client):
         self._last = data
         self.idle_since_s = self._loop.time()
         self._write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
+
+    def push_event(self, chunk: bytes) -> bool:
+        """As ``push``, for a whole event that is framed as a chunk already."""
+        connection = self._connection
+        if self._left is not None or not connection.writable:
+            return False
+        self._last = ENDS[0]
+        self.idle_since_s = self._loop.time()
+        transport = connection.transport
+        if not transport.is_closing():
+            transport.write(chunk)
         return True
 
     def remark(self, text: bytes) -> None:

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from gateway.calls import EngineCall, RelayOptions
 from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
-from gateway.reported import JsonScanner, OpaqueScanner
+from gateway.framing import CRLF
+from gateway.reply_head import ReplyHead
+from gateway.reported import note_answer
+from gateway.scanners import Scanner, stream_scanner, whole_scanner
 from gateway.source import Source
-from gateway.sse import SseScanner
 from scheduling.core.usage import Usage
 
 EXCERPT_BYTES = 64 * 1024  # of an engine's error body
-PASSED_HEADERS = frozenset({b"content-type", b"content-length", b"retry-after", b"content-disposition"})
 EVENT_STREAM = b"text/event-stream"
-JSON = b"json"
+PLAIN_JSON = b"application/json"
+OK = 200
 
 
-class Reply:
-    """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good byte.
+class Reply(ReplyHead):
+    """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good one.
 
-    ``load`` is the engine's ORCA report, empty when it sent none. Iteration waits without a task or a timer.
+    Iteration waits without a task or a timer.
     """
 
     __slots__ = (
-        "_began", "_chunks", "_ended", "_failure", "_feed", "_head", "_on_first_token", "_options",
-        "_paused", "_peeking", "_quiet_since", "_scanner", "_sink", "_source", "_taken", "_unread", "_usage",
-        "_waiter", "backend", "call", "coding", "content_length", "content_type", "heard", "load",
-        "status", "streamed",
+        "_began", "_chunk_sink", "_chunks", "_ended", "_failure", "_feed", "_loop",
+        "_on_first_token", "_options", "_paused", "_peeking", "_quiet_since", "_repeats", "_scanner",
+        "_sink", "_source", "_taken", "_unread", "_usage", "_waiter", "heard",
     )  # fmt: skip
 
     def __init__(
@@ -39,26 +40,20 @@ class Reply:
         on_first_token: Callable[[], None],
         options: RelayOptions,
     ) -> None:
-        self.backend = backend
-        self.call = call
-        self.status = 0
-        self.content_type = b""
-        self.content_length: int | None = None
-        self.coding = b""
-        self._head: Sequence[tuple[bytes, bytes]] = ()
-        self.load = b""
-        self.streamed = False
+        super().__init__(backend, call)
         self.heard = False  # bytes came since the watch last looked
         self._usage = usage
         self._on_first_token = on_first_token
         self._options = options
         self._source: Source | None = None
-        self._scanner: SseScanner | JsonScanner | OpaqueScanner | None = None
+        self._scanner: Scanner | None = None
         self._feed: Callable[[bytes], bytes] = bytes
         self._chunks: list[bytes] = []
         self._unread = 0
         self._waiter: asyncio.Future[None] | None = None
-        self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses them
+        self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses
+        self._chunk_sink: Callable[[bytes], bool] | None = None  # the same for what is framed already
+        self._repeats: Callable[[bytes], bool] | None = None  # of a stream only
         self._failure: BackendFailure | None = None
         self._began = False  # a byte of the body came
         self._taken = False  # a byte of it was handed on
@@ -73,11 +68,6 @@ class Reply:
     def at_boundary(self) -> bool:
         """Between two events of a stream, with nothing waiting: the only place for a comment."""
         return self.streamed and not self._chunks and self._scanner is not None and self._scanner.at_boundary
-
-    @property
-    def headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """Those that a client may see."""
-        return [header for header in self._head if header[0] in PASSED_HEADERS]
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -99,14 +89,17 @@ class Reply:
             self._source.resume()
         return data
 
-    async def pour(self, sink: Callable[[bytes], bool]) -> None:
-        """Hand bytes on as they come, until ``sink`` refuses some: those come next in the iteration."""
-        self._sink = sink
+    async def pour(self, sink: Callable[[bytes], bool], chunk_sink: Callable[[bytes], bool]) -> None:
+        """Hand bytes on as they come, until ``sink`` refuses some: those come next in the iteration.
+
+        ``chunk_sink`` takes whole events that are framed as a chunk each, as they came.
+        """
+        self._sink, self._chunk_sink = sink, chunk_sink
         try:
             while not (self._chunks or self._ended or self._failure):
                 await self._change()
         finally:
-            self._sink = None
+            self._sink = self._chunk_sink = None
 
     # -- for the relay
 
@@ -170,41 +163,39 @@ class Reply:
 
     # -- for the connection
 
-    def on_sent(self, source: Source, now: float) -> None:
-        """The request went out by this connection."""
+    def on_sent(self, source: Source, loop: asyncio.AbstractEventLoop, now: float) -> None:
+        """The request goes out by this connection."""
         self._source = source
+        self._loop = loop
         self._quiet_since = now
 
-    def on_head(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        """The head is whole; 1xx heads do not come here."""
-        self._head = headers
-        found = dict(headers).get
-        self.content_type = found(b"content-type", b"")
-        if (length := found(b"content-length")) is not None:
-            self.content_length = int(length)
-        self.coding = found(b"content-encoding", b"")
-        self.load = found(b"endpoint-load-metrics", b"")
+    def on_whole(self, headers: Mapping[bytes, bytes], body: bytes) -> None:
+        """A JSON answer came at once and whole, with status 200, and its connection is free again."""
+        self._source = None
+        self._read_head(headers)
+        self._began = True
+        if not note_answer(body, self._usage, measures_tokens=self.call.measures_tokens):
+            self.fail(Truncated())
+        self._ended = True
+        self.status = OK
+        self._hold(body)
+
+    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
+        """The head is whole, its headers by lower-case name; 1xx heads do not come here."""
+        self._read_head(headers)
         if 200 <= status < 300:
             self._choose_scanner()
         self.status = status
         self._wake()
 
     def _choose_scanner(self) -> None:
-        call = self.call
         self.streamed = self.content_type.lower().startswith(EVENT_STREAM)
         if self.streamed:
-            self._scanner = SseScanner(
-                self._usage,
-                self._on_first_token,
-                strip_usage=call.strip_usage,
-                event_bytes=self._options.event_bytes,
-                measures_tokens=call.measures_tokens,
-            )
-        elif self.content_type and not call.measures_tokens and JSON not in self.content_type.lower():
-            self._scanner = OpaqueScanner()
+            events = stream_scanner(self.call, self._usage, self._on_first_token, self._options)
+            self._scanner, self._repeats = events, events.repeats_framed
         else:
             sized = self.content_length is not None
-            self._scanner = JsonScanner(self._usage, measures_tokens=call.measures_tokens, is_sized=sized)
+            self._scanner = whole_scanner(self.call, self.content_type, self._usage, is_sized=sized)
         self._feed = self._scanner.feed
 
     def on_body(self, data: bytes) -> None:
@@ -212,14 +203,18 @@ class Reply:
         self._began = True
         out = self._feed(data)
         if out and not (self._sink is not None and not self._chunks and self._sink(out)):
-            self._chunks.append(out)
-            self._unread += len(out)
-            if self._unread > self._options.unread_bytes and self._source is not None:
-                self._paused = True
-                self._source.pause()
-            self._wake()
+            self._hold(out)
         if self._scanner is not None and self._scanner.errored and self._failure is None:
             self._fail_in_band(data)
+
+    def passes(self, chunk: bytes) -> bool:
+        """Hand on one whole chunk as it came, as nearly every event can be. False: it is to be read."""
+        sink = self._chunk_sink
+        if sink is None or self._chunks or self._repeats is None or not self._repeats(chunk):
+            return False
+        if not sink(chunk):
+            self._hold(chunk[chunk.index(CRLF) + len(CRLF) : -len(CRLF)])
+        return True
 
     def on_end(self) -> None:
         """The framing says that this is all."""
@@ -273,16 +268,21 @@ class Reply:
 
     # -- inside
 
+    def _hold(self, data: bytes) -> None:
+        """Keep bytes until whoever reads comes for them; if those are many, the engine has to wait."""
+        self._chunks.append(data)
+        self._unread += len(data)
+        if self._source is not None and self._unread > self._options.unread_bytes:
+            self._paused = True
+            self._source.pause()
+        self._wake()
+
     def _said_all(self) -> bool:
         """The stream's own end was seen; only the connection's is missing."""
         return self._scanner is not None and self._scanner.done
 
     def _fail_in_band(self, data: bytes) -> None:
-        """The engine put an error event into its stream.
-
-        If nothing was handed on yet, the client has not seen it and can be
-        given a real HTTP error.
-        """
+        """The engine sent an error event. A client that got nothing yet can be given a real HTTP error."""
         if not self._taken:
             self._chunks.clear()
             self._unread = 0
@@ -295,5 +295,5 @@ class Reply:
 
     def _change(self) -> asyncio.Future[None]:
         """Resolves when something came; whoever waits looks again. One waits at a time."""
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         return self._waiter

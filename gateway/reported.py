@@ -19,11 +19,23 @@ BYTES_PER_TOKEN = 4  # of English text, for an answer whose engine reports nothi
 # string every quote is escaped, so nothing the model wrote can match.
 USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]++|\{[^{}]*+\})*+\})')
 USAGE = b'"usage"'
+CLOSED = (b"}", b"]")  # how a whole answer ends
 TRUNCATED = "truncated"  # how msgspec calls it, which says nothing else about it
 PROMPT_KEYS = ("prompt_tokens", "input_tokens")
 COMPLETION_KEYS = ("completion_tokens", "output_tokens")
 BESIDE_KEYS = ("cache_read_input_tokens", "cache_creation_input_tokens")
 DETAIL_KEYS = ("prompt_tokens_details", "input_tokens_details")
+
+
+class Figures(msgspec.Struct):
+    """A usage object in the words of the Chat Completions API."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    prompt_tokens_details: object = None
+    input_tokens: object = msgspec.UNSET
+    input_tokens_details: object = None
+    cache_read_input_tokens: object = None
 
 
 def note(found: object, usage: Usage, *, measures_tokens: bool, prompt_known: bool = False) -> bool:
@@ -71,6 +83,40 @@ def note_event(event: bytes, usage: Usage, *, measures_tokens: bool, prompt_know
         return prompt_known, False
     note(found.usage, usage, measures_tokens=measures_tokens, prompt_known=prompt_known)
     return prompt_known, found.choices == [] and not CHOICE.search(event)
+
+
+def note_answer(body: bytes, usage: Usage, *, measures_tokens: bool) -> bool:
+    """Write down what a JSON answer reports that came in one piece of known length. Whether it is whole."""
+    if measures_tokens and body.endswith(CLOSED):
+        at = body.find(USAGE)
+        match = USAGE_OBJECT.match(body, at) if at >= 0 else None
+        if match and body.find(USAGE, match.end()) < 0 and _note_plain(match[1], usage):
+            return True
+    scanner = JsonScanner(usage, measures_tokens=measures_tokens)
+    scanner.feed(body)
+    scanner.finish()
+    return scanner.complete
+
+
+def _note_plain(said: bytes, usage: Usage) -> bool:
+    """As ``note``, of figures in the most usual words; False, and nothing written, of others."""
+    try:
+        found = msgspec.json.decode(said, type=Figures)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    prompt, completion = found.prompt_tokens, found.completion_tokens
+    if not (0 <= prompt <= MAX_TOKENS and 0 <= completion <= MAX_TOKENS):
+        return False
+    if (
+        found.prompt_tokens_details is not None
+        or found.input_tokens is not msgspec.UNSET
+        or found.input_tokens_details is not None
+        or found.cache_read_input_tokens is not None
+    ):
+        return False
+    usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens = prompt, 0, completion
+    usage.estimated = False
+    return True
 
 
 def _named(found: dict[str, Any], keys: tuple[str, ...]) -> bool:
@@ -151,7 +197,7 @@ class JsonScanner:
 
         Without a length told ahead that may also be an inner one: a short answer is looked through.
         """
-        if not self._carry.rstrip().endswith((b"}", b"]")):
+        if not self._carry.rstrip().endswith(CLOSED):
             return False
         return self._is_sized or not self._parts or not _is_cut(b"".join(self._parts))
 

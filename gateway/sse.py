@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.repeats import Repeats
 from gateway.reported import note_event
 from gateway.sse_events import (
     BOUNDARY,
@@ -36,7 +37,7 @@ NAME_BYTES = 256  # its name is the first line of an event
 BARREN = 8  # after so many vain attempts, no more is learned of a stream's shape
 
 
-class SseScanner:
+class SseScanner(Repeats):
     """Bytes in, the same bytes out, and what they say.
 
     The facts do not depend on how the bytes are cut into pieces. Only when
@@ -51,22 +52,15 @@ class SseScanner:
 
     __slots__ = (
         "_barren",
-        "_begin",
-        "_end",
-        "_event_bytes",
-        "_from",
         "_learned_at",
         "_measures_tokens",
         "_named",
         "_on_first_token",
-        "_open",
         "_passed",
         "_prompt_known",
         "_skipping",
         "_started",
         "_strip_usage",
-        "_to",
-        "_usage",
         "done",
         "errored",
         "finished",
@@ -81,20 +75,13 @@ class SseScanner:
         event_bytes: int,
         measures_tokens: bool = True,
     ) -> None:
-        self._usage = usage
+        super().__init__(usage, event_bytes)
         self._on_first_token = on_first_token
         self._strip_usage = strip_usage
-        self._event_bytes = event_bytes
         self._measures_tokens = measures_tokens
-        self._open = bytearray()  # the event that is not whole yet
         self._passed = 0  # how much of it has been passed on
         self._skipping = False  # it is too large to be read; only its last two bytes are kept
         self._started = False
-        # What surrounds the text of the last plain event. An engine repeats it
-        # word for word, so that most events are known by two comparisons.
-        self._begin = b""
-        self._end = b""
-        self._from = self._to = 0
         self._learned_at = 0
         self._barren = 0  # how often in a row that was of no use
         self._prompt_known = False  # the engine reported the prompt's figures ahead of the answer
@@ -115,19 +102,7 @@ class SseScanner:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those to pass on."""
-        begin = self._begin
-        if (
-            begin
-            and not self._open
-            and data.startswith(begin)
-            and data.endswith(self._end)
-            and len(data) <= self._event_bytes
-            and data.find(b'"', self._from, self._to) < 0
-            and data.find(b"\n", self._from, self._to) < 0
-        ):
-            usage = self._usage
-            if usage.estimated:
-                usage.completion_tokens += 1
+        if self._begin and self.repeats(data):
             return data
         if self._open or not data.endswith(ENDS):
             return self._feed_pieces(data)
@@ -170,8 +145,7 @@ class SseScanner:
         self._learned_at = usage.completion_tokens
         text = TOKEN_TEXT.search(data)
         if text:
-            self._begin, self._end = data[: text.start(1)], data[text.end(1) :]
-            self._from, self._to = len(self._begin), -len(self._end)
+            self._remember(data[: text.start(1)], data[text.end(1) :])
 
     def _feed_pieces(self, data: bytes) -> bytes:
         """Join the event that is under way; read those that are whole now."""

@@ -1,0 +1,36 @@
+"""Which scanner reads an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.calls import EngineCall, RelayOptions
+from gateway.reported import JsonScanner, OpaqueScanner
+from gateway.sse import SseScanner
+from scheduling.core.usage import Usage
+
+JSON = b"json"
+
+Scanner = SseScanner | JsonScanner | OpaqueScanner
+
+
+def stream_scanner(
+    call: EngineCall, usage: Usage, on_first_token: Callable[[], None], options: RelayOptions
+) -> SseScanner:
+    """Of a stream of events."""
+    return SseScanner(
+        usage,
+        on_first_token,
+        strip_usage=call.strip_usage,
+        event_bytes=options.event_bytes,
+        measures_tokens=call.measures_tokens,
+    )
+
+
+def whole_scanner(
+    call: EngineCall, content_type: bytes, usage: Usage, *, is_sized: bool
+) -> JsonScanner | OpaqueScanner:
+    """Of anything else. ``is_sized``: its length was told ahead."""
+    if content_type and not call.measures_tokens and JSON not in content_type.lower():
+        return OpaqueScanner()
+    return JsonScanner(usage, measures_tokens=call.measures_tokens, is_sized=is_sized)

@@ -1,0 +1,217 @@
+"""What is framed by hand, beside the parser that does the same more slowly."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import httptools
+import pytest
+
+from gateway import connection as connections
+from gateway.calls import EngineCall, RelayOptions
+from gateway.connection import Connection
+from gateway.failures import BackendFailure
+from gateway.framing import plain_head, whole_chunks
+from gateway.reply import Reply
+from gateway.reported import JsonScanner, note_answer
+from scheduling.core.usage import Usage
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"%b"},"finish_reason":null}]}\n\n'
+TEXTS = (b"Hi", b" there", b"x" * 200, b'\\"', b"\xc3\xa9", b"", b'"}]}', b"\r\n")
+LAST = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+FRAMES = (b"%x\r\n%b\r\n",) * 12 + (b"%X\r\n%b\r\n", b"0%x\r\n%b\r\n", b"%x;a=b\r\n%b\r\n", b"%x\n%b\r\n")
+ENDS = (b"0\r\n\r\n",) * 4 + (b"0\r\nx-a: b\r\n\r\n", b"0\r\n\r\nHTTP/1.1 200 OK\r\n", b"00\r\n\r\n")
+OPTIONS = RelayOptions(event_bytes=8 * 1024)
+LINES = (
+    b"content-type: application/json", b"Content-Length: 2", b"content-length: 3", b"content-length: +2",
+    b"content-length: 2 ", b"transfer-encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"x-a:b",
+    b"connection: close", b"connection: keep-alive", b"Connection: upgrade", b"upgrade: h2c", b" folded",
+    b"x a: b", b"x-b: a\rb", b"x-c: a\nb", b"x-d:", b"date: Fri, 03 Jan 2025 00:00:00 GMT", b"x-e: \x01",
+    b"proxy-connection: close", b"nothing", b"x-f: \xff",
+)  # fmt: skip
+
+
+class Wire:
+    closed = False
+
+    def write(self, data: bytes) -> None: ...
+
+    def get_extra_info(self, name: str) -> None: ...
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+class Home:
+    kept = 0
+
+    def add(self, connection: Connection) -> None: ...
+
+    def forget(self, connection: Connection) -> None: ...
+
+    def keep(self, connection: Connection) -> None:
+        self.kept += 1
+
+
+async def read(reply: Reply, got: list[bytes]) -> str:
+    """As a client does, with a way for what is framed already."""
+
+    def take(data: bytes) -> bool:
+        got[0] += data
+        return True
+
+    def take_chunk(chunk: bytes) -> bool:
+        parts, end, _ = whole_chunks(chunk)
+        assert (len(parts), end) == (1, len(chunk))
+        return take(parts[0])
+
+    try:
+        async for data in reply:
+            take(data)
+            await reply.pour(take, take_chunk)
+    except BackendFailure as failure:
+        return repr(failure)
+    return "whole"
+
+
+async def play(pieces: list[bytes]) -> tuple[object, ...]:
+    """The pieces of a stream come; what the client gets, in its chunks' bytes, and how it ends."""
+    home, wire, usage, got = Home(), Wire(), Usage(prompt_tokens=5), [b""]
+    connection = Connection(home, 0.0)
+    connection.connection_made(wire)
+    call = EngineCall("r1", "/v1/chat/completions", (b"{}",), stream=True, strip_usage=False)
+    reply = Reply("gpu-0", call, usage, lambda: None, OPTIONS)
+    connection.send(reply, b"", call.body)
+
+    reader = asyncio.create_task(read(reply, got))
+    for piece in pieces:
+        if not wire.closed and connection._reply is not None:
+            connection.data_received(piece)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+    if connection._reply is not None:
+        connection.connection_lost(None)
+    return got[0], await reader, usage, home.kept, wire.closed
+
+
+def stream(rng: random.Random) -> list[bytes]:
+    """Chunks, one or several a piece or cut anywhere, some oddly framed, some damaged."""
+    odd = rng.random() < 0.5
+    parts = [HEAD]
+    for _ in range(rng.randint(1, 20)):
+        event = EVENT % rng.choice(TEXTS if rng.random() < 0.3 else TEXTS[:3])
+        parts.append((rng.choice(FRAMES) if odd else FRAMES[0]) % (len(event), event))
+    parts += [b"%x\r\n%b\r\n" % (len(LAST), LAST), rng.choice(ENDS)]
+    if rng.random() < 0.3:
+        at = rng.randrange(1, len(parts))
+        cut = rng.randrange(len(parts[at]))
+        parts[at] = parts[at][:cut] + rng.choice((b"", b"\r", b"0", b"\r\n")) + parts[at][cut + 1 :]
+    if rng.random() < 0.3:
+        raw = b"".join(parts)
+        cuts = sorted(rng.sample(range(1, len(raw)), 6))
+        return [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
+    pieces = []
+    while parts:
+        count = rng.choice((1, 1, 1, 3))
+        pieces.append(b"".join(parts[:count]))
+        del parts[:count]
+    return pieces
+
+
+def test_a_stream_comes_out_as_if_the_parser_had_framed_all_of_it(monkeypatch) -> None:
+    def run(seed: int) -> tuple[object, ...]:
+        return runner.run(play(stream(random.Random(seed))))
+
+    with asyncio.Runner() as runner:
+        by_hand = [run(seed) for seed in range(400)]
+        monkeypatch.setattr(connections, "plain_head", lambda data: None)
+        for seed, came in enumerate(by_hand):
+            assert came == run(seed), seed
+
+
+class Heard:
+    """What the parser says of an answer."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.headers: dict[bytes, bytes] = {}
+        self.body = b""
+        self.keep = self.complete = False
+        self.parser = httptools.HttpResponseParser(self)
+        self.parser.feed_data(raw)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.lower()] = value
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        self.complete, self.keep = True, self.parser.should_keep_alive()
+
+
+def test_a_head_that_is_plain_says_the_same_to_the_parser() -> None:
+    plain = 0
+    for seed in range(3000):
+        rng = random.Random(seed)
+        lines = [rng.choice(LINES) for _ in range(rng.randint(1, 4))]
+        raw = b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"", b""])
+        head = plain_head(raw)
+        if head is None:
+            continue
+        plain += 1
+        body = b"1\r\nx\r\n0\r\n\r\n" if head.length is None else b"x" * head.length
+        heard = Heard(raw + body)
+        assert head.headers == heard.headers
+        assert heard.complete
+        assert heard.keep
+        assert len(heard.body) == (1 if head.length is None else head.length)
+        assert head.size == len(raw)
+    assert plain > 100
+
+
+@pytest.mark.parametrize(
+    "start", [b"HTTP/1.0 200 OK", b"HTTP/1.1 201 Created", b"HTTP/1.1 100 Continue", b""]
+)
+def test_a_head_of_another_kind_is_left_to_the_parser(start) -> None:
+    assert plain_head(start + b"\r\ncontent-length: 2\r\n\r\n{}") is None
+
+
+FIGURES = (b"1", b"0", b"-1", b"1.0", b"true", b"null", b'"1"', b"100000001", b"9" * 30)
+MORE = (
+    b"", b',"total_tokens":3', b',"prompt_tokens_details":null',
+    b',"prompt_tokens_details":{"cached_tokens":1}',
+    b',"input_tokens":4', b',"input_tokens":null', b',"output_tokens":4', b',"prompt_tokens":7',
+    b',"cache_read_input_tokens":1', b',"input_tokens_details":{"cached_tokens":1}',
+    b',"bad":\xff', b',"x":NaN',
+)  # fmt: skip
+AROUND = (
+    b'{"choices":[],"usage":%b}', b'{"usage":%b,"usage":{"prompt_tokens":9,"completion_tokens":9}}', b"[%b]",
+    b'{"usage":null,"more":{"usage":%b}}', b'{"text":"\\"usage\\"","usage": %b}', b'{"usage":%b',
+    b'{"usage":%b}\n ',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("measures_tokens", [True, False])
+def test_an_answer_in_one_piece_reports_what_one_in_pieces_does(measures_tokens) -> None:
+    for around in AROUND:
+        for prompt in FIGURES:
+            for completion in FIGURES:
+                for more in MORE:
+                    said = b'{"prompt_tokens":%b,"completion_tokens":%b%b}' % (prompt, completion, more)
+                    body = around % said
+                    at_once, pieces = Usage(prompt_tokens=5), Usage(prompt_tokens=5)
+                    whole = note_answer(body, at_once, measures_tokens=measures_tokens)
+                    scanner = JsonScanner(pieces, measures_tokens=measures_tokens)
+                    for at in range(0, len(body), 16):
+                        scanner.feed(body[at : at + 16])
+                    scanner.finish()
+                    assert (whole, at_once) == (scanner.complete, pieces), body
