@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 import django.db
 from django.conf import settings
@@ -16,35 +17,57 @@ from gateway.access_log import AccessLog
 from gateway.journal import Journal
 from gateway.records import Record
 
+NOTE_EVERY_S = 10.0  # an admin who looks at an API token's last use under load sees it so late
+
 
 def journal(knobs: Mapping[str, int | float | str], worker: str) -> Journal:
     """The journal of one gateway process, which access lines call ``worker``."""
     data = Path(settings.DATA_DIR)
-    log = AccessLog(str(knobs["FAIRLANE_ACCESS_LOG"]), data, worker, int(knobs["FAIRLANE_ACCESS_LOG_BYTES"]))
-
-    def store(batch: Sequence[Record]) -> None:
-        """Write usage records, and for each that is new an access line. Runs in the journal's thread."""
-        fresh = records.store(batch)
-        if log.on:
-            log.write(record for record in batch if record.request_id in fresh)
-        _note_last_use(batch)
-
+    log = AccessLog(str(knobs["FAIRLANE_ACCESS_LOG"]), data, int(knobs["FAIRLANE_ACCESS_LOG_BYTES"]))
+    bookkeeper = Bookkeeper(log, worker)
     return Journal(
         data / "journal",
-        store,
+        bookkeeper.store,
         every_s=float(knobs["FAIRLANE_RECORD_EVERY_S"]),
         sync_s=float(knobs["FAIRLANE_JOURNAL_SYNC_MS"]) / 1000,
+        rest=bookkeeper.rest,
     )
 
 
-def _note_last_use(batch: Sequence[Record]) -> None:
-    """Write down when each API token was last used."""
-    last: dict[int, float] = {}
-    for record in batch:
-        if record.api_token_id is not None and record.ended_at is not None:
-            at_s = record.ended_at
-            last[record.api_token_id] = max(at_s, last.get(record.api_token_id, at_s))
-    # Only a courtesy to admins: the records themselves are safe already.
-    with suppress(django.db.Error):
-        services.note_last_use({token: datetime.fromtimestamp(at_s, UTC) for token, at_s in last.items()})
-    connection.close()
+class Bookkeeper:
+    """Does the work of the journal's thread, on a connection that is open while there is some.
+
+    Another thread may take a turn; the journal lets one at a time.
+    """
+
+    def __init__(self, log: AccessLog, worker: str) -> None:
+        self._log = log
+        self._worker = worker if log.on else None
+        self._last_use_s: dict[int, float] = {}
+        self._noted_s = monotonic()
+
+    def store(self, batch: Sequence[Record]) -> None:
+        """Write usage records, and for each that is new an access line. Raises Away or Unstorable."""
+        stored = records.keep(batch, self._worker)
+        self._log.write(stored.lines)
+        last = self._last_use_s
+        for token, at_s in stored.last_use_s.items():
+            last[token] = max(at_s, last.get(token, at_s))
+        if monotonic() - self._noted_s >= NOTE_EVERY_S:
+            self._note_last_use()
+
+    def rest(self) -> None:
+        """There is nothing to store, or nowhere to. Nothing is left open in this thread."""
+        self._note_last_use()
+        connection.close()
+
+    def _note_last_use(self) -> None:
+        """Write down when each API token was last used."""
+        self._noted_s = monotonic()
+        if not self._last_use_s:
+            return
+        times = {token: datetime.fromtimestamp(at_s, UTC) for token, at_s in self._last_use_s.items()}
+        # Only a courtesy to admins: the records themselves are safe already.
+        with suppress(django.db.Error):
+            services.note_last_use(times)
+        self._last_use_s.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway.first_tokens import FirstTokens
 from gateway.going import Going
 from gateway.journal import Journal
@@ -9,6 +11,8 @@ from gateway.metrics import Metrics
 from gateway.records import Record
 from scheduling.core.outcome import Outcome
 from scheduling.core.prediction import Estimates
+
+OK = Outcome.OK.value
 
 
 class Books:
@@ -20,20 +24,19 @@ class Books:
         self.going = Going()
         self.first_tokens = FirstTokens()
         self._journal = journal
+        self._write_end = journal.end
+        # A request begins. Raises JournalFull, and nothing is written.
+        self.accept: Callable[[Record], None] = journal.accept
 
     @property
     def unsettled(self) -> int:
         """Requests whose end is not on disk yet."""
         return self._journal.unsettled
 
-    def accept(self, record: Record) -> None:
-        """A request begins. Raises JournalFull, and nothing is written."""
-        self._journal.accept(record)
-
     def end(self, record: Record) -> None:
         """A request has its outcome."""
-        self._journal.end(record)
+        self._write_end(record)
         self.metrics.ended(record)
         self.first_tokens.learn(record)
-        if record.outcome == Outcome.OK and record.completion_tokens:
+        if record.outcome == OK and record.completion_tokens:
             self.estimates.learn(record.tenant, record.model, record.pool, record.completion_tokens)

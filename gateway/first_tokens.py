@@ -28,15 +28,17 @@ class FirstTokens:
 
     def learn(self, record: Record) -> None:
         """A request has ended."""
-        if record.first_token_at is None or record.dispatched_at is None:
+        first_s, dispatched_s = record.first_token_at, record.dispatched_at
+        if first_s is None or dispatched_s is None:
             return
         now_s = self._now_s()
         if now_s - self._since_s >= LATELY_S:
             self._since_s, self._before_s, self._best_s = now_s, self._best_s, {}
-        span_s = record.first_token_at - record.dispatched_at
-        best_s = self._best_s.get(record.model)
+        span_s = first_s - dispatched_s
+        model = record.model
+        best_s = self._best_s.get(model)
         if best_s is None or span_s < best_s:
-            self._best_s[record.model] = span_s
+            self._best_s[model] = span_s
 
     def best_s(self, model: str) -> float:
         """The best of late; 0 while none is known."""

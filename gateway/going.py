@@ -41,13 +41,16 @@ class Going:
 
     def leave(self, record: Record) -> None:
         """It is over; its outcome is about to be written into the record."""
-        own = self._tenants[record.tenant]
-        _, client = own.pop(record.request_id)
+        name, tenant = record.request_id, record.tenant
+        own = self._tenants[tenant]
+        _, client = own.pop(name)
         if not own:
-            del self._tenants[record.tenant]
-        if len(self._ended) >= REMEMBERED:
-            self._ended_before, self._ended = self._ended, {}
-        self._ended[record.request_id] = (record, client.request_id)
+            del self._tenants[tenant]
+        ended = self._ended
+        if len(ended) >= REMEMBERED:
+            self._ended_before = ended
+            ended = self._ended = {}
+        ended[name] = (record, client.request_id)
 
     def of(self, tenant: str) -> list[Held]:
         """What waits or runs of the tenant's, in the order of acceptance."""

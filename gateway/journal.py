@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import time
 
 import msgspec
 
 from gateway.errors import JournalFull
-from gateway.records import Away, Record, Unstorable
+from gateway.records import Away, Batch, Record, Unstorable, decode, encode
 from gateway.segments import Segments, abandoned_runs, read_lines, remove_run, run_paths
 from scheduling.core.outcome import Outcome
 
@@ -29,10 +30,10 @@ BATCH = 1000  # records in one COPY
 ADOPT_EVERY = 60.0  # seconds between two looks for what dead processes left
 LOST_STATUS = 500  # what a request counts as whose gateway died
 REJECTED = "rejected.jsonl"
-ENDED = b'"outcome":'  # is in no other line: inside a text its quotes would be escaped
+ENDED = b" "  # begins the line of a request that has ended, and of no other: to JSON it is nothing
+NEWLINE = ord("\n")
 
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Record).decode
+_encode_into = msgspec.json.Encoder().encode_into
 
 Store = Callable[[Sequence[Record]], None]
 
@@ -43,15 +44,25 @@ class Journal:
     ``accept`` and ``end`` belong to the event loop and write one short line
     each; everything else happens in the threads that ``start`` starts. Lines
     are on the disk at the latest ``sync_s`` after they were written, plus the
-    time that the disk takes; 0 leaves that to the kernel.
+    time that the disk takes; 0 leaves that to the kernel. ``rest`` is called
+    in the thread that has stored, when there is no more for it to do.
     """
 
-    def __init__(self, folder: Path, store: Store, every_s: float, sync_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        every_s: float,
+        sync_s: float = 0.0,
+        rest: Callable[[], None] = lambda: None,
+    ) -> None:
         self._folder = folder
         self._segments = Segments(folder, synced=sync_s > 0)
         self._store = store
+        self._rest = rest
         self._every_s = every_s
         self._sync_s = sync_s
+        self._line, self._last_line = bytearray(), bytearray(ENDED)  # written anew for each request
         self._open: dict[str, Record] = {}
         self._unwritten: list[Record] = []
         self._read: dict[Path, int] = {}
@@ -63,11 +74,16 @@ class Journal:
 
     def accept(self, record: Record) -> None:
         """A request begins. Raises JournalFull when that cannot be written down."""
+        line = self._line
+        _encode_into(record, line)
+        line.append(NEWLINE)
+        segments = self._segments
         try:
-            self._write_late()
-            if self._segments.full:
+            if self._unwritten:
+                self._write_late()
+            if segments.left_bytes <= 0 or record.accepted_at >= segments.until_s:
                 self._roll()
-            self._segments.append(_encode(record))
+            segments.append(line)
         except OSError as error:
             log.error("the journal in %s cannot be written: %s", self._folder, error)  # noqa: TRY400
             raise JournalFull from None
@@ -76,8 +92,11 @@ class Journal:
     def end(self, record: Record) -> None:
         """A request has ended; its outcome is set. Never raises: what cannot be written is tried again."""
         self._open.pop(record.request_id, None)
+        line = self._last_line
+        _encode_into(record, line, len(ENDED))
+        line.append(NEWLINE)
         try:
-            self._segments.append(_encode(record))
+            self._segments.append(line)
         except OSError:
             self._unwritten.append(record)
 
@@ -104,10 +123,9 @@ class Journal:
             log.error("%d usage records could not be written: %s", len(self._unwritten), error)  # noqa: TRY400
         self._segments.close(empty=not self._open and self._drained())
 
-    def flush(self) -> None:
-        """Store every ended request that is in the files. Raises Away."""
-        for path in self._segments.paths():
-            self._flush_segment(path)
+    def flush(self) -> int:
+        """Store every ended request that is in the files, and say how many. Raises Away."""
+        return sum(self._flush_segment(path) for path in self._segments.paths())
 
     def adopt(self) -> None:
         """Store what dead processes left; what never ended is recorded as lost. Raises Away."""
@@ -117,20 +135,25 @@ class Journal:
                 offset, at_end = 0, False
                 while not at_end:
                     lines, offset, at_end = read_lines(path, offset)
-                    self._save(_ended(lines, lost))
+                    self._save(Batch(_ended(lines, lost)))
             self._save([_as_lost(record) for record in lost.values()])
             remove_run(self._folder, run)
 
     def replay(self) -> None:
         """Store at once what has ended, here and in dead processes. Raises Away. For any thread."""
         with self._storing:
-            self.flush()
-            self.adopt()
+            try:
+                self.flush()
+                self.adopt()
+            finally:
+                self._rest()
 
     def _work(self) -> None:
         while not self._stopping.wait(self._every_s):
             self._try()
         self._try()
+        with self._storing:
+            self._rest()
 
     def _keep_synced(self) -> None:
         failing = False
@@ -147,10 +170,7 @@ class Journal:
     def _try(self) -> None:
         try:
             with self._storing:
-                self.flush()
-                if time() - self._adopted_at_s > ADOPT_EVERY:
-                    self.adopt()
-                    self._adopted_at_s = time()
+                self._store_all()
         except Away as error:
             if not self.away:
                 log.warning("usage records wait in %s: Postgres is away (%s)", self._folder, error)
@@ -163,63 +183,84 @@ class Journal:
                 log.warning("usage records are stored again")
             self.away = False
 
-    def _flush_segment(self, path: Path) -> None:
+    def _store_all(self) -> None:
+        stored = 0
+        try:
+            stored = self.flush()
+            if time() - self._adopted_at_s > ADOPT_EVERY:
+                self.adopt()
+                self._adopted_at_s = time()
+        finally:
+            if not stored:
+                self._rest()
+
+    def _flush_segment(self, path: Path) -> int:
         closed = path < self._segments.current  # and not the one that a roll is just about to begin
-        offset, at_end = self._read.get(path, 0), False
+        offset, at_end, stored = self._read.get(path, 0), False, 0
         # What comes while this is stored has to wait for the next time, or under load it would never end,
         # and store a handful at a time.
         while not at_end:
             lines, after, at_end = read_lines(path, offset)
-            self._save(_ended([line for line in lines if ENDED in line], {}))
+            ended = [line for line in lines if line[0] == ENDED[0]]
+            self._save(Batch(ended))
             self._read[path] = offset = after
+            stored += len(ended)
         if closed:
             self._read.pop(path, None)
             path.unlink()
+        return stored
 
     def _save(self, records: Sequence[Record]) -> None:
         for start in range(0, len(records), BATCH):
             batch = records[start : start + BATCH]
             try:
                 self._store(batch)
-            except Unstorable:
+            except (Unstorable, msgspec.DecodeError):
                 self._save_one_by_one(batch)
 
     def _save_one_by_one(self, records: Sequence[Record]) -> None:
-        for record in records:
+        for record in _whole(records):
             try:
                 self._store([record])
             except Unstorable as error:
                 log.error("usage record %s is kept in %s: %s", record.request_id, REJECTED, error)  # noqa: TRY400
                 with (self._folder / REJECTED).open("ab") as file:
-                    file.write(_encode(record) + b"\n")
+                    file.write(encode(record) + b"\n")
 
     def _write_late(self) -> None:
         while self._unwritten:
-            self._segments.append(_encode(self._unwritten[0]))
+            self._segments.append(ENDED + encode(self._unwritten[0]) + b"\n")
             del self._unwritten[0]
 
     def _roll(self) -> None:
         # Requests that still run are written down again, so that the old segment holds nothing but the past.
-        self._segments.roll(_encode(record) for record in self._open.values())
+        self._segments.roll(encode(record) for record in self._open.values())
 
     def _drained(self) -> bool:
         return all(self._read.get(path, 0) >= path.stat().st_size for path in self._segments.paths())
 
 
-def _ended(lines: Sequence[bytes], running: dict[str, Record]) -> list[Record]:
-    """The ended requests among these lines; the others stay in ``running`` until their end is read."""
+def _ended(lines: Sequence[bytes], running: dict[str, Record]) -> list[bytes]:
+    """The lines of ended requests among these; the others stay in ``running`` until their end is read."""
     ended = []
     for line in lines:
         try:
-            record = _decode(line)
+            record = decode(line)
         except msgspec.DecodeError:
             continue  # torn by a full disk, or by the end of the machine
         if record.outcome:
             running.pop(record.request_id, None)
-            ended.append(record)
+            ended.append(line)
         else:
             running[record.request_id] = record
     return ended
+
+
+def _whole(records: Sequence[Record]) -> Iterator[Record]:
+    """One after the other, without those whose lines were torn by a full disk."""
+    for at in range(len(records)):
+        with suppress(msgspec.DecodeError):
+            yield from records[at : at + 1]
 
 
 def _as_lost(record: Record) -> Record:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import tomllib
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,47 +32,74 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 1
 
 
 class Histogram:
-    """Counts per bucket of seconds."""
+    """Counts per bucket of seconds, and their sum."""
 
-    __slots__ = ("_counts", "_sum_s")
+    __slots__ = ("counts", "sum_s")
 
     def __init__(self) -> None:
-        self._counts = [0] * (len(SECONDS) + 1)
-        self._sum_s = 0.0
-
-    def add(self, span_s: float) -> None:
-        """One observation."""
-        self._counts[bisect_left(SECONDS, span_s)] += 1
-        self._sum_s += span_s
+        self.counts = [0] * (len(SECONDS) + 1)
+        self.sum_s = 0.0
 
     def add_to(self, family: HistogramMetricFamily, labels: list[str]) -> None:
         """Put the cumulative counts on the page."""
         buckets, total = [], 0
-        for bound, count in zip((*map(str, SECONDS), "+Inf"), self._counts, strict=True):
+        for bound, count in zip((*map(str, SECONDS), "+Inf"), self.counts, strict=True):
             total += count
             buckets.append((bound, total))
-        family.add_metric(labels, buckets, self._sum_s)
+        family.add_metric(labels, buckets, self.sum_s)
+
+
+class Cell:
+    """How many requests of one model and class ended one way, and where such a class's spans are counted."""
+
+    __slots__ = ("count", "first_tokens", "waits")
+
+    def __init__(self, waits: Histogram, first_tokens: Histogram) -> None:
+        self.count = 0
+        self.waits = waits
+        self.first_tokens = first_tokens
 
 
 class Metrics:
     """Everything counted since the process began."""
 
     def __init__(self) -> None:
-        self.requests: Counter[tuple[str, str, str]] = Counter()
         self.rejected: Counter[str] = Counter()
         self.retries: Counter[int] = Counter()
-        self._waits: dict[str, Histogram] = {}
-        self._first_tokens: dict[str, Histogram] = {}
+        self._ended: dict[tuple[str, str, str], Cell] = {}
+        self._waits: defaultdict[str, Histogram] = defaultdict(Histogram)
+        self._first_tokens: defaultdict[str, Histogram] = defaultdict(Histogram)
 
     def ended(self, record: Record) -> None:
         """An accepted request has its outcome."""
-        name = record.priority_class
-        self.requests[record.model, name, record.outcome] += 1
-        if record.dispatched_at is None:
+        labels = (record.model, record.priority_class, record.outcome)
+        cell = self._ended.get(labels) or self._new_cell(labels)
+        cell.count += 1
+        at_s = record.dispatched_at
+        if at_s is None:
             return
-        _of(self._waits, name).add(record.dispatched_at - record.accepted_at)
-        if record.first_token_at is not None:
-            _of(self._first_tokens, name).add(record.first_token_at - record.accepted_at)
+        accepted_s = record.accepted_at
+        # Written out, because it is done twice for every request.
+        span_s = at_s - accepted_s
+        spans = cell.waits
+        spans.counts[bisect_left(SECONDS, span_s)] += 1
+        spans.sum_s += span_s
+        at_s = record.first_token_at
+        if at_s is not None:
+            span_s = at_s - accepted_s
+            spans = cell.first_tokens
+            spans.counts[bisect_left(SECONDS, span_s)] += 1
+            spans.sum_s += span_s
+
+    def _new_cell(self, labels: tuple[str, str, str]) -> Cell:
+        name = labels[1]
+        cell = self._ended[labels] = Cell(self._waits[name], self._first_tokens[name])
+        return cell
+
+    @property
+    def requests(self) -> dict[tuple[str, str, str], int]:
+        """Accepted requests that ended, by model, class and outcome."""
+        return {labels: cell.count for labels, cell in self._ended.items()}
 
     def families(self) -> Iterator[Metric]:
         """The counted part of the page."""
@@ -159,15 +186,9 @@ def _version() -> str:
         return str(project["version"])
 
 
-def _histogram(name: str, text: str, by_class: dict[str, Histogram]) -> HistogramMetricFamily:
+def _histogram(name: str, text: str, by_class: Mapping[str, Histogram]) -> HistogramMetricFamily:
     family = HistogramMetricFamily(name, text, labels=["class"])
     for label, histogram in by_class.items():
-        histogram.add_to(family, [label])
+        if any(histogram.counts):
+            histogram.add_to(family, [label])
     return family
-
-
-def _of(histograms: dict[str, Histogram], name: str) -> Histogram:
-    histogram = histograms.get(name)
-    if histogram is None:
-        histogram = histograms[name] = Histogram()
-    return histogram

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import get_args
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple, get_args, overload
 
 import msgspec
 import psycopg
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, transaction
 from msgspec.structs import FieldInfo
 
+from gateway import access_lines
 from gateway.totals import KEY, SUMS
 from scheduling.core.outcome import Outcome
 
@@ -49,6 +51,40 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     cost: int = 0
 
 
+class Batch(Sequence[Record]):
+    """Ended requests as the journal has written them down, taken apart only for who looks at one.
+
+    ``lines`` end as lines do. Looking raises msgspec.DecodeError when one of them is torn.
+    """
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        self.lines = lines
+
+    @cached_property
+    def _records(self) -> list[Record]:
+        return [decode(line) for line in self.lines]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    @overload
+    def __getitem__(self, at: int) -> Record: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[Record]: ...
+    def __getitem__(self, at: int | slice) -> Record | Sequence[Record]:
+        return Batch(self.lines[at]) if isinstance(at, slice) else self._records[at]
+
+
+class Stored(NamedTuple):
+    """What was new: when API tokens were last used by it, and its access lines, if wanted."""
+
+    last_use_s: Mapping[int, float]
+    lines: str
+
+
 class Away(Exception):
     """Postgres cannot be reached; the records keep."""
 
@@ -79,7 +115,11 @@ def _value(field: FieldInfo) -> str:
 
 _FIELDS = msgspec.structs.fields(Record)
 _NAMES = ", ".join(COLUMNS)
-_ARRIVING = "CREATE TEMPORARY TABLE IF NOT EXISTS usage_arriving (line jsonb) ON COMMIT DELETE ROWS"
+# One way to the database and back; the notice that it exists already is not worth another.
+_ARRIVING = """
+SET LOCAL client_min_messages = warning;
+CREATE TEMPORARY TABLE IF NOT EXISTS usage_arriving (line jsonb) ON COMMIT DELETE ROWS
+"""
 _COPY = "COPY usage_arriving (line) FROM STDIN"
 # PostgreSQL takes the lines apart: that is a core which no stream waits for. What a record that is
 # new adds to the totals is written down in the same statement, so both always agree.
@@ -99,33 +139,59 @@ WITH fresh AS (
         sum(cost), sum(spend)
     FROM fresh GROUP BY 1, 2, 3, 4
 )
-SELECT request_id FROM fresh
 """  # noqa: S608 - constants
+_LAST_USE = """(
+    SELECT json_object_agg(id, at)::text FROM (
+        SELECT api_token_id AS id, extract(epoch FROM max(ended_at)) AS at
+        FROM fresh WHERE api_token_id IS NOT NULL GROUP BY 1
+    ) AS used
+)"""
+_STORE = f"{_INTO} SELECT {_LAST_USE}, NULL"
+_STORE_AND_TELL = f"{_INTO} SELECT {_LAST_USE}, ({access_lines.of('fresh')})"
 
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Record).decode
+_last_use = msgspec.json.Decoder(dict[int, float]).decode
 
 
-def store(records: Sequence[Record]) -> frozenset[str]:
-    """Write finished records, each key once however often it is given; the ids of those that are new.
+def store(records: Sequence[Record]) -> None:
+    """Write finished records, each key once however often it is given.
 
     Called in a thread. Raises Away or Unstorable; then nothing of the batch is stored.
     """
     try:
-        return insert(records)
-    except (DataError, IntegrityError, psycopg.DataError, psycopg.IntegrityError) as error:
-        raise Unstorable(str(error)) from error
-    except (DatabaseError, InterfaceError, psycopg.Error) as error:
-        raise Away(str(error)) from error
+        keep(records)
     finally:
         connection.close()
 
 
-def insert(records: Sequence[Record]) -> frozenset[str]:
+def keep(records: Sequence[Record], worker: str | None = None) -> Stored:
+    """The same on a connection that stays open, unless it fails. With ``worker``, its access lines too."""
+    try:
+        return insert(records, worker)
+    except (DataError, IntegrityError, psycopg.DataError, psycopg.IntegrityError) as error:
+        connection.close()
+        raise Unstorable(str(error)) from error
+    except (DatabaseError, InterfaceError, psycopg.Error) as error:
+        connection.close()
+        raise Away(str(error)) from error
+
+
+def insert(records: Sequence[Record], worker: str | None = None) -> Stored:
     """The same in the caller's transaction, if it has one, with the database's own errors."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL client_min_messages = warning")
         cursor.execute(_ARRIVING)
         with cursor.copy(_COPY) as copy:
-            copy.write(b"".join(_encode(record).replace(b"\\", b"\\\\") + b"\n" for record in records))
-        cursor.execute(_INTO)
-        return frozenset(request_id for (request_id,) in cursor.fetchall())
+            copy.write(_text(records).replace(b"\\", b"\\\\"))
+        if worker is None:
+            cursor.execute(_STORE)
+        else:
+            cursor.execute(_STORE_AND_TELL, [worker])
+        last_use, lines = cursor.fetchone()
+    return Stored(_last_use(last_use) if last_use else {}, lines or "")
+
+
+def _text(records: Sequence[Record]) -> bytes:
+    if isinstance(records, Batch):
+        return b"".join(records.lines)
+    return b"".join(encode(record) + b"\n" for record in records)

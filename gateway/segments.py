@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 SEGMENT_BYTES = 16 * 1024 * 1024  # then the next segment begins, and the old one can go
@@ -26,6 +27,7 @@ class Segments:
     """One process's run: appended to by the event loop, read and synced by threads.
 
     With ``synced`` a segment that is full stays open until the next ``sync``.
+    Time for ``roll`` is when ``left_bytes`` is used up, or at ``until_s``, Unix seconds.
     """
 
     def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES, *, synced: bool = False) -> None:
@@ -37,32 +39,31 @@ class Segments:
         self._number = 0
         self._torn = False
         self._file = self._open(0)
-        self._written_bytes = 0
-        self._appended = self._synced = 0  # how often; the folder's own entries count as well
+        self._written_bytes = self._synced_bytes = 0  # of the whole run
         self._swapping = threading.Lock()  # held for the moment in which the current file is another
         self._full: list[int] | None = [] if synced else None
-        self._began_s = time.monotonic()
+        self._began()
 
-    def append(self, line: bytes) -> None:
-        """Write one line. Raises OSError, and the next line begins afresh."""
-        text = b"\n" + line + b"\n" if self._torn else line + b"\n"
+    def _began(self, carried_bytes: int = 0) -> None:
+        self._written_bytes += carried_bytes
+        self.left_bytes = self._segment_bytes - carried_bytes
+        self.until_s = time.time() + SEGMENT_S
+
+    def append(self, lines: bytes | bytearray) -> None:
+        """Write lines, each with its end. Raises OSError, and the next line begins afresh."""
+        if self._torn:
+            lines = b"\n" + lines
+        size = len(lines)
         try:
-            done = os.write(self._file, text)
+            done = os.write(self._file, lines)
         except OSError:
             self._torn = True
             raise
-        self._torn = done < len(text)
+        self.left_bytes -= done
         self._written_bytes += done
-        self._appended += 1
+        self._torn = done < size
         if self._torn:
-            raise OSError(f"only {done} of {len(text)} bytes were written")
-
-    @property
-    def full(self) -> bool:
-        """Time for ``roll``."""
-        if self._written_bytes >= self._segment_bytes:
-            return True
-        return self._written_bytes > 0 and time.monotonic() - self._began_s > SEGMENT_S
+            raise OSError(f"only {done} of {size} bytes were written")
 
     def roll(self, carry: Iterable[bytes]) -> None:
         """Begin the next segment with these lines. Raises OSError and stays with the old one."""
@@ -79,9 +80,7 @@ class Segments:
             else:
                 self._full.append(old)
         self._number, self._torn = self._number + 1, False
-        self._written_bytes = len(text)
-        self._appended += 1
-        self._began_s = time.monotonic()
+        self._began(len(text))
 
     @property
     def current(self) -> Path:
@@ -97,8 +96,8 @@ class Segments:
 
         Raises OSError. Nothing is done when nothing was appended.
         """
-        appended = self._appended
-        if appended == self._synced:
+        written_bytes = self._written_bytes
+        if written_bytes == self._synced_bytes and not self._full:
             return
         with self._swapping:
             files = [os.dup(self._file), *(self._full or ())]
@@ -110,9 +109,9 @@ class Segments:
         finally:
             for file in files:
                 os.close(file)
-        if not self._synced or len(files) > 1:
+        if not self._synced_bytes or len(files) > 1:
             _sync_folder(self._folder)
-        self._synced = appended
+        self._synced_bytes = written_bytes
 
     def close(self, *, empty: bool) -> None:
         """Let go of the run; delete it when nothing in it is wanted any more."""
@@ -177,9 +176,12 @@ def _lock(path: Path) -> int:
 
 
 def read_lines(path: Path, offset_bytes: int) -> tuple[list[bytes], int, bool]:
-    """Whole lines from the offset on, a megabyte at most; the offset after them; whether that is all."""
-    with path.open("rb") as file:
+    """Whole lines with their ends from the offset on, of a megabyte; the offset after them; if it is all."""
+    with path.open("rb", buffering=0) as file:
         file.seek(offset_bytes)
         text = file.read(READ_BYTES)
-    end = text.rfind(b"\n") + 1
-    return text[:end].split(b"\n")[:-1], offset_bytes + end, len(text) < READ_BYTES
+    lines = BytesIO(text).readlines()  # of all ways to split, the one that does not look at each byte
+    end = len(text)
+    if lines and not lines[-1].endswith(b"\n"):
+        end -= len(lines.pop())
+    return lines, offset_bytes + end, len(text) < READ_BYTES

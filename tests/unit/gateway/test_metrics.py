@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 from gateway.metrics import Metrics, page
+from gateway.records import Record
 
 ROOT = Path(__file__).resolve().parents[3]
 ROW = re.compile(r"^\| `(fairlane_\w+)` \|", re.MULTILINE)
@@ -24,3 +25,19 @@ def test_a_checkout_knows_its_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
     assert f'fairlane_build_info{{version="{version}"}} 1.0' in page(Metrics(), [], 0, {}).decode()
+
+
+def test_spans_are_counted_by_class_and_a_class_without_any_is_not_shown() -> None:
+    metrics = Metrics()
+    for model, name, wait_s in (("a", "batch", 0.03), ("b", "batch", 0.05), ("a", "standard", None)):
+        record = Record("r", 1.0, "chat", model, name, "/v1/completions", stream=True, outcome="ok")
+        record.dispatched_at = record.first_token_at = None if wait_s is None else 1.0 + wait_s
+        metrics.ended(record)
+
+    text = page(metrics, [], 0, {}).decode()
+
+    assert 'fairlane_requests_total{class="batch",model="b",outcome="ok"} 1.0' in text
+    assert 'fairlane_queue_wait_seconds_bucket{class="batch",le="0.05"} 1.0' in text
+    assert 'fairlane_queue_wait_seconds_bucket{class="batch",le="0.1"} 2.0' in text
+    assert 'fairlane_ttft_seconds_count{class="batch"} 2.0' in text
+    assert 'seconds_count{class="standard"}' not in text

@@ -11,8 +11,9 @@ import time
 
 import msgspec
 
+from gateway import segments as segments_module
 from gateway.journal import Journal
-from gateway.segments import Segments
+from gateway.segments import Segments, read_lines
 from tests.fakes.records import ended, record
 
 
@@ -37,8 +38,8 @@ def test_two_living_processes_that_adopt_at_once_store_a_dead_ones_requests_once
         dead = Segments(tmp_path / "journal")
         for name in ("running", "finished"):
             entry = record(f"{name}-{number}")
-            dead.append(msgspec.json.encode(entry))
-        dead.append(msgspec.json.encode(ended(entry)))
+            dead.append(msgspec.json.encode(entry) + b"\n")
+        dead.append(msgspec.json.encode(ended(entry)) + b"\n")
         dead.close(empty=False)
     command = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)]
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "config.settings"}
@@ -78,15 +79,25 @@ def test_a_full_segment_is_synced_before_it_is_closed_and_nothing_new_costs_no_s
     monkeypatch.setattr(os, "fsync", lambda file: inodes.append(os.fstat(file).st_ino))
     segments = Segments(tmp_path, segment_bytes=10, synced=True)
     first = segments.current.stat().st_ino
-    segments.append(b"some line of text")
+    segments.append(b"some line of text\n")
     segments.roll([])
     second = segments.current.stat().st_ino
-    segments.append(b"another")
+    segments.append(b"another\n")
     segments.sync()
     assert inodes == [second, first, tmp_path.stat().st_ino]
     segments.sync()
     assert len(inodes) == 3
-    segments.append(b"a third")
+    segments.append(b"a third\n")
     segments.sync()
     assert inodes[3:] == [second]
     segments.close(empty=True)
+
+
+def test_lines_are_read_whole_and_what_is_torn_or_still_being_written_is_not(tmp_path, monkeypatch):
+    path = tmp_path / "some.jsonl"
+    path.write_bytes(b"first\n\nsecond\nthi")
+
+    assert read_lines(path, 0) == ([b"first\n", b"\n", b"second\n"], 14, True)
+    assert read_lines(path, 14) == ([], 14, True)
+    monkeypatch.setattr(segments_module, "READ_BYTES", 8)
+    assert read_lines(path, 0) == ([b"first\n", b"\n"], 7, False)
