@@ -41,16 +41,18 @@ class Going:
 
     def leave(self, record: Record) -> None:
         """It is over; its outcome is about to be written into the record."""
-        name, tenant = record.request_id, record.tenant
-        own = self._tenants[tenant]
-        _, client = own.pop(name)
-        if not own:
-            del self._tenants[tenant]
+        name = record.request_id
+        _, client = self._tenants[record.tenant].pop(name)
         ended = self._ended
         if len(ended) >= REMEMBERED:
-            self._ended_before = ended
-            ended = self._ended = {}
+            ended = self._forget()
         ended[name] = (record, client.request_id)
+
+    def _forget(self) -> dict[str, _Ended]:
+        """What ended longest ago; and tenants of which nothing goes on, who may never come again."""
+        self._tenants = {tenant: own for tenant, own in self._tenants.items() if own}
+        self._ended_before, self._ended = self._ended, {}
+        return self._ended
 
     def of(self, tenant: str) -> list[Held]:
         """What waits or runs of the tenant's, in the order of acceptance."""

@@ -98,6 +98,18 @@ def test_only_so_many_ended_requests_are_remembered(monkeypatch):
     assert here.of("chat") == []
 
 
+def test_a_tenant_that_came_once_is_not_remembered_for_ever(monkeypatch):
+    monkeypatch.setattr(going, "REMEMBERED", 10)
+    here = Going()
+    for n in range(100):
+        guest = record(f"req-{n}")
+        guest.tenant = f"guest-{n}"
+        here.enter(guest, client())
+        here.leave(guest)
+
+    assert len(here._tenants) <= 11
+
+
 def test_what_goes_on_is_found_before_what_has_ended_under_the_same_name():
     here = Going()
     for n in range(2):
