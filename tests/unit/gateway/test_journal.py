@@ -6,15 +6,13 @@ import os
 import subprocess
 import sys
 import textwrap
-import time
 
-import msgspec
 import pytest
 
 from gateway.errors import JournalFull
 from gateway.journal import REJECTED, Journal
 from gateway.records import Away
-from gateway.segments import SEGMENT_S, Segments
+from gateway.segments import Segments
 from tests.fakes.records import Postgres, ended, record
 
 
@@ -223,82 +221,3 @@ def test_a_record_that_postgres_refuses_holds_up_no_other(tmp_path, caplog):
     assert sorted(postgres.rows) == ["a", "c"]
     assert b'"bad"' in (tmp_path / REJECTED).read_bytes()
     assert "bad" in caplog.text
-
-
-def test_a_segment_ends_after_an_hour_too(tmp_path):
-    book = journal(tmp_path, Postgres())
-    early, late = record("early"), record("late")
-    early.accepted_at, late.accepted_at = time.time() + SEGMENT_S - 60, time.time() + SEGMENT_S + 60
-    book.accept(early)
-    assert len(book._segments.paths()) == 1
-    book.accept(late)
-    assert len(book._segments.paths()) == 2
-
-
-def test_a_line_that_a_full_disk_tore_holds_up_no_other(tmp_path, monkeypatch):
-    postgres = Postgres()
-    book = journal(tmp_path, postgres)
-    first, torn, last = (record(name) for name in ("first", "torn", "last"))
-    for each in (first, torn, last):
-        book.accept(each)
-    book.end(ended(first))
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:-5]))
-    book.end(ended(torn))
-    monkeypatch.setattr(os, "write", write)
-    book.end(ended(last))
-    book.flush()
-    assert sorted(postgres.rows) == ["first", "last"]
-    assert book.unsettled == 1
-    book.accept(record())
-    book.flush()
-    assert sorted(postgres.rows) == ["first", "last", "torn"]
-
-
-def test_a_journal_of_the_last_release_is_adopted(tmp_path):
-    """Its lines of ended requests began with no blank."""
-    dead = Segments(tmp_path)
-    running, finished = record("running"), record("finished")
-    lines = [running, finished, ended(finished)]
-    dead.append(b"".join(msgspec.json.encode(each) + b"\n" for each in lines))
-    dead.close(empty=False)
-    postgres = Postgres()
-    journal(tmp_path, postgres).adopt()
-    assert {name: row.outcome for name, row in postgres.rows.items()} == {
-        "finished": "ok",
-        "running": "worker_lost",
-    }
-
-
-def test_a_request_is_lost_with_all_that_was_known_of_it_even_after_a_new_segment(tmp_path):
-    dead = journal(tmp_path, Postgres())
-    dead._segments.close(empty=True)
-    dead._segments = Segments(tmp_path, segment_bytes=100)
-    entry = record("lost")
-    dead.accept(entry)
-    entry.backend, entry.dispatched_at = "gpu-0", 1.5
-    dead.accept(record())
-    dead._segments.close(empty=False)
-    postgres = Postgres()
-    journal(tmp_path, postgres).adopt()
-    lost = postgres.rows["lost"]
-    assert (lost.outcome, lost.backend, lost.dispatched_at) == ("worker_lost", "gpu-0", 1.5)
-    assert (lost.tenant, lost.model, lost.endpoint) == ("research", "m", "/v1/completions")
-
-
-def test_a_thread_rests_when_nothing_is_left_to_store_when_it_cannot_and_after_a_turn_of_its_own(tmp_path):
-    postgres, rests = Postgres(), []
-    book = Journal(tmp_path, postgres, every_s=0, rest=lambda: rests.append(len(postgres.rows)))
-    book._adopted_at_s = time.time()
-    pass_one(book)
-    book._try()
-    assert rests == []
-    book._try()
-    assert rests == [1]
-    postgres.away = True
-    pass_one(book)
-    book._try()
-    assert rests == [1, 1]
-    postgres.away = False
-    book.replay()
-    assert rests == [1, 1, 2]
