@@ -30,10 +30,7 @@ BATCH = 1000  # records in one COPY
 ADOPT_EVERY = 60.0  # seconds between two looks for what dead processes left
 LOST_STATUS = 500  # what a request counts as whose gateway died
 REJECTED = "rejected.jsonl"
-ENDED = b" "  # begins the line of a request that has ended, and of no other: to JSON it is nothing
-NEWLINE = ord("\n")
-
-_encode_into = msgspec.json.Encoder().encode_into
+ENDED = b" \n"  # ends the line of a request that has ended, and no other; to JSON the blank is nothing
 
 Store = Callable[[Sequence[Record]], None]
 
@@ -62,7 +59,6 @@ class Journal:
         self._rest = rest
         self._every_s = every_s
         self._sync_s = sync_s
-        self._line, self._last_line = bytearray(), bytearray(ENDED)  # written anew for each request
         self._open: dict[str, Record] = {}
         self._unwritten: list[Record] = []
         self._read: dict[Path, int] = {}
@@ -74,16 +70,13 @@ class Journal:
 
     def accept(self, record: Record) -> None:
         """A request begins. Raises JournalFull when that cannot be written down."""
-        line = self._line
-        _encode_into(record, line)
-        line.append(NEWLINE)
         segments = self._segments
         try:
             if self._unwritten:
                 self._write_late()
             if segments.left_bytes <= 0 or record.accepted_at >= segments.until_s:
                 self._roll()
-            segments.append(line)
+            segments.append(encode(record) + b"\n")
         except OSError as error:
             log.error("the journal in %s cannot be written: %s", self._folder, error)  # noqa: TRY400
             raise JournalFull from None
@@ -92,11 +85,8 @@ class Journal:
     def end(self, record: Record) -> None:
         """A request has ended; its outcome is set. Never raises: what cannot be written is tried again."""
         self._open.pop(record.request_id, None)
-        line = self._last_line
-        _encode_into(record, line, len(ENDED))
-        line.append(NEWLINE)
         try:
-            self._segments.append(line)
+            self._segments.append(encode(record) + ENDED)
         except OSError:
             self._unwritten.append(record)
 
@@ -201,7 +191,7 @@ class Journal:
         # and store a handful at a time.
         while not at_end:
             lines, after, at_end = read_lines(path, offset)
-            ended = [line for line in lines if line[0] == ENDED[0]]
+            ended = [line for line in lines if line.endswith(ENDED)]
             self._save(Batch(ended))
             self._read[path] = offset = after
             stored += len(ended)
@@ -229,7 +219,7 @@ class Journal:
 
     def _write_late(self) -> None:
         while self._unwritten:
-            self._segments.append(ENDED + encode(self._unwritten[0]) + b"\n")
+            self._segments.append(encode(self._unwritten[0]) + ENDED)
             del self._unwritten[0]
 
     def _roll(self) -> None:

@@ -49,7 +49,7 @@ class Segments:
         self.left_bytes = self._segment_bytes - carried_bytes
         self.until_s = time.time() + SEGMENT_S
 
-    def append(self, lines: bytes | bytearray) -> None:
+    def append(self, lines: bytes) -> None:
         """Write lines, each with its end. Raises OSError, and the next line begins afresh."""
         if self._torn:
             lines = b"\n" + lines

@@ -44,7 +44,7 @@ def test_a_line_that_a_full_disk_tore_holds_up_no_other(tmp_path, monkeypatch):
 
 
 def test_a_journal_of_the_last_release_is_adopted(tmp_path):
-    """Its lines of ended requests began with no blank."""
+    """Its lines of ended requests ended with no blank."""
     dead = Segments(tmp_path)
     running, finished = record("running"), record("finished")
     lines = [running, finished, ended(finished)]
