@@ -9,7 +9,7 @@ from typing import Protocol, cast
 import httptools
 
 from gateway.failures import Broken, Garbage
-from gateway.framing import HEAD_BYTES, LAST_CHUNK, plain_head, whole_chunks
+from gateway.framing import HEAD_BYTES, LAST_CHUNK, at_once, plain_head, whole_chunks
 from gateway.reply import OK, PLAIN_JSON, Reply
 
 FRAMING = (b"content-length", b"transfer-encoding")  # without these an answer ends with its connection
@@ -156,7 +156,7 @@ class Connection(asyncio.Protocol):
 
     def _take_chunks(self, reply: Reply, data: bytes) -> None:
         """Several chunks, the last, a part of one, or anything else."""
-        pieces, end, lacks = whole_chunks(data)
+        pieces, end, lacks = at_once(data) or whole_chunks(data)
         if pieces:
             reply.on_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
             if self._reply is None:  # the answer was given up

@@ -9,6 +9,7 @@ CRLF = b"\r\n"
 HEAD_END = b"\r\n\r\n"
 STATUS_LINE = b"HTTP/1.1 200 OK"
 LAST_CHUNK = b"0\r\n\r\n"
+LAST_PARTS = [b"0", b""]
 LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)")
 LINES_KEPT = 1024  # lines of heads: most of an engine's come again with each answer
 LINE_BYTES = 256  # a longer one is not kept
@@ -84,6 +85,19 @@ def _header(line: bytes) -> tuple[bytes, bytes] | None:
             _lines.clear()
         _lines[line] = header
     return header
+
+
+def at_once(data: bytes) -> tuple[list[bytes], int, int] | None:
+    """What ``whole_chunks`` says of data in which all chunks are short and whole, with no CRLF in them."""
+    parts = data.split(CRLF)  # sizes and chunks in turn
+    if parts.pop():
+        return None
+    end = len(data)
+    if parts[-2:] == LAST_PARTS:
+        del parts[-2:]
+        end -= len(LAST_CHUNK)
+    pieces = parts[1::2]
+    return (pieces, end, 0) if list(map(SIZES.get, parts[::2])) == list(map(len, pieces)) else None
 
 
 def whole_chunks(data: bytes) -> tuple[list[bytes], int, int]:

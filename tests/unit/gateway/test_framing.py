@@ -12,7 +12,7 @@ from gateway import connection as connections
 from gateway.calls import EngineCall, RelayOptions
 from gateway.connection import Connection
 from gateway.failures import BackendFailure
-from gateway.framing import plain_head, whole_chunks
+from gateway.framing import at_once, plain_head, whole_chunks
 from gateway.reply import Reply
 from gateway.reported import JsonScanner, note_answer
 from scheduling.core.usage import Usage
@@ -125,6 +125,16 @@ def stream(rng: random.Random) -> list[bytes]:
         pieces.append(b"".join(parts[:count]))
         del parts[:count]
     return pieces
+
+
+def test_chunks_that_are_read_at_once_are_those_that_are_read_one_by_one() -> None:
+    read = 0
+    for seed in range(2000):
+        data = b"".join(stream(random.Random(seed))[1:3])
+        if (found := at_once(data)) is not None:
+            read += 1
+            assert found == whole_chunks(data)
+    assert read > 200
 
 
 def test_a_stream_comes_out_as_if_the_parser_had_framed_all_of_it(monkeypatch) -> None:
