@@ -35,12 +35,11 @@ def test_the_smallest_part_of_a_minute_is_a_microsecond():
 @pytest.mark.parametrize("tokens", [0, 1, 7, 10**6])
 @pytest.mark.parametrize("limit", [1, 2, 60_000_000, 10**15])
 def test_a_request_takes_of_each_minute_what_its_part_is_worth(limit, tokens):
-    scope = Scope(TENANT, {TPM: limit, RPM: limit})
+    scope, part_us = Scope(TENANT, {TPM: limit, RPM: limit}), width_us(tokens, limit)
 
-    assert scope.needs((tokens, 0)) == [
-        (RPM, limit, width_us(1, limit)),
-        (TPM, limit, width_us(tokens, limit)),
-    ]
+    assert scope.needs((tokens, 0)) == [(RPM, limit, width_us(1, limit)), (TPM, limit, part_us)]
+    assert scope.tokens_us(tokens) == part_us
+    assert Account().at_hand(scope, (tokens, 0), 0) == (part_us if part_us <= MINUTE_US else None)
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
