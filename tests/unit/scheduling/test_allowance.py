@@ -67,7 +67,7 @@ STAYS = st.sampled_from([True, False, False, False, False])
     st.lists(st.tuples(st.integers(0, 99), st.integers(0, 20)), max_size=20),
 )
 def test_marks_that_nobody_in_use_needs_may_go(takes, returns):
-    """Most of those who came are gone, so that marks are tidied; whoever stays gets back what is felt of it."""
+    """Most of those who came are gone, so marks are tidied; whoever stays gets back what is felt of it."""
     places, poured, staying, now_us = {}, [], [], 0
     machine = Allowance(places)
     with patch.object(allowance, "SPARE_MARKS", 0):
