@@ -14,6 +14,7 @@ from scheduling.core.hierarchy import Tree
 from scheduling.core.policy import TenantRule
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.tags import StartTags
+from scheduling.core.usage import CostRule
 from tests.unit.scheduling.accounts import LANE
 from tests.unit.scheduling.footprint import levels
 from tests.unit.scheduling.histories import random_policy, random_step
@@ -99,6 +100,22 @@ def test_time_does_its_part_before_a_ticket_is_seated_at_once():
     events = machine.submit(ticket("acme-0"), 50)
 
     assert [type(event) for event in events] == [BoostEnded, Dispatched]
+
+
+def test_time_does_its_part_when_the_last_request_ends():
+    machine = Scheduler(POOL, policy())
+    machine.submit(ticket("acme-0"), 0)
+    machine.boost("acme", 9, 50, 0)
+
+    assert machine.finish("acme-0", 100, 50) == [BoostEnded("acme", 50)]
+
+
+@pytest.mark.parametrize(("prompt", "answer"), [(100, 0), (100, 40), (0, 40), (0, 0)])
+def test_a_ticket_is_charged_for_its_prompt_and_for_the_answer_that_is_thought_of(prompt, answer):
+    machine = Scheduler(POOL, policy())
+    one = replace(ticket("acme-0"), prompt_tokens=prompt, completion_tokens=answer)
+
+    assert machine.seat_at_once(one, 0).cost == (CostRule().of(prompt, answer) or 1)
 
 
 def test_a_ticket_whose_time_is_up_as_it_comes_is_not_seated():
