@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,8 +23,9 @@ def test_before_anybody_answered_the_first_guess_is_256():
     assert Estimates().completion_tokens("acme", "llama", "main") == 256
 
 
-def test_who_answered_once_is_expected_to_answer_alike():
-    assert taught(40).completion_tokens("acme", "llama", "main") == 40
+@pytest.mark.parametrize("tokens", [1, 2, 40])
+def test_who_answered_once_is_expected_to_answer_alike(tokens):
+    assert taught(tokens).completion_tokens("acme", "llama", "main") == tokens
 
 
 def test_a_stranger_is_expected_to_answer_as_its_pool_does():
@@ -69,6 +73,17 @@ def test_a_pools_median_is_that_of_its_latest_200_answers(answers):
     latest = sorted(answers[-200:])
 
     assert taught(*answers).median_tokens("main") == max(1, latest[len(latest) // 2])
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=30))
+def test_a_pools_median_forgets_its_oldest_answer_with_each_new_one(answers):
+    with patch.object(prediction, "MEDIAN_OF", 5):
+        estimates = Estimates()
+        for number, tokens in enumerate(answers, 1):
+            estimates.learn("acme", "llama", "main", tokens)
+            latest = sorted(answers[max(0, number - 5) : number])
+            assert estimates.median_tokens("main") == max(1, latest[len(latest) // 2])
 
 
 def test_the_201st_answer_of_a_pool_makes_its_first_one_forgotten():
