@@ -43,17 +43,15 @@ class Seat(Lease):
         self.engine_order = engine_order
         self.waited_ms = at_ms - self.ticket.queued_ms
         self.is_seated = True
-        if self._future is not None:
-            self._wake(self._future)
+        future = self._future
+        if future is not None and not future.done():
+            future.set_result(None)
 
     def fail(self, reason: Unseated) -> None:
         """The machine has taken this request out of line."""
         self._reason = self._reason or reason
-        if self._future is not None:
-            self._wake(self._future)
-
-    def _wake(self, future: asyncio.Future[None]) -> None:
-        if not future.done():
+        future = self._future
+        if future is not None and not future.done():
             future.set_result(None)
 
     def started(self) -> None:
@@ -69,8 +67,8 @@ class Seat(Lease):
             return self
         try:
             if self._reason is None:
-                self._future = asyncio.get_running_loop().create_future()
-                await self._future
+                self._future = future = self._dispatcher.future()
+                await future
         except BaseException:
             self._dispatcher.give_up(self)
             raise
