@@ -57,15 +57,13 @@ class Tree:
 
     def push(self, entry: Entry) -> None:
         """Stand in the line of the last name; names that had none in this lane begin to wait."""
-        path, cost = entry.shares, entry.cost
+        path = entry.shares
         for share in path:
             share.waiting += 1
-            share.waiting_cost += cost
         self._stand(entry, path)
 
     def stand(self, entry: Entry) -> None:
         """It joins and stands in line."""
-        cost = entry.cost
         level: Level | None = self._tenants
         path: list[Share] = []
         entry.shares = path
@@ -80,7 +78,6 @@ class Tree:
                 level.idle -= 1
             share.held = held + 1
             share.waiting += 1
-            share.waiting_cost += cost
             path.append(share)
             level = share.inner
         self._stand(entry, path)
@@ -117,6 +114,7 @@ class Tree:
         price = (cost if self._price is None else self._price(entry)) * MILLI
         last = path[-1]
         last.left += 1
+        last.waiting_cost -= cost
         line = last.lines[entry.lane]
         if len(line) > 1:
             del line[entry.place]
@@ -126,7 +124,6 @@ class Tree:
         entry.stamps = stamps = []
         for share in path:
             share.waiting -= 1
-            share.waiting_cost -= cost
             if level is not None:
                 stamps.append(level.charge(share, price))
             level = share.inner
@@ -156,10 +153,10 @@ class Tree:
 
     def step_out(self, entry: Entry) -> None:
         """It leaves the line; its accounts stay open."""
-        path, cost = entry.shares, entry.cost
+        path = entry.shares
         for share in path:
             share.waiting -= 1
-            share.waiting_cost -= cost
+        path[-1].waiting_cost -= entry.cost
         self._out_of_line(entry, path)
 
     def leave(self, entry: Entry) -> None:
@@ -258,6 +255,7 @@ class Tree:
     def _stand(self, entry: Entry, path: list[Share]) -> None:
         last, lane, place = path[-1], entry.lane, entry.place
         entry.ordinal = last.left + last.waiting - 1
+        last.waiting_cost += entry.cost
         line = last.lines.get(lane)
         if line is not None:
             line[place] = entry

@@ -61,8 +61,20 @@ class Share:
         self.inner: Level | None = None  # the names inside this one; None for the last level
         self.lines: dict[Lane, OrderedDict[int, Entry]] = _NO_LINES  # of the last level: tickets by place
         self.waiting = 0
-        self.waiting_cost = 0
+        self.waiting_cost = 0  # of the last level
         self.left = 0  # of the last level: tickets that ever left the line for a seat
+
+    @property
+    def mean_cost(self) -> int:
+        """The same for one of them, on average; summed up when somebody asks."""
+        return self.cost_in_line() // max(1, self.waiting)
+
+    def cost_in_line(self) -> int:
+        """Of the tickets that wait, in cost tokens."""
+        inner = self.inner
+        return (
+            self.waiting_cost if inner is None else sum(each.cost_in_line() for each in inner.shares.values())
+        )
 
 
 class _Index:

@@ -22,17 +22,20 @@ class Line:
         self._timers = timers
         self._caps = OwnCaps()
 
-    def join(self, entry: Entry, now_ms: int) -> bool:
-        """A new ticket: into its class, and into line if nothing holds it back. Whether others are there."""
-        ticket, bands = entry.ticket, self._bands
-        entry.band = band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
+    def join(self, entry: Entry, now_ms: int) -> int:
+        """A new ticket of a class: into line if nothing holds it back. How many are in its lane then."""
+        ticket, band = entry.ticket, entry.band
         if ticket.not_before_ms is None and ticket.api_token_in_flight is None:
             entry.aside = NO  # nearly always
             entry.roster.in_line += 1
-            return band.join(entry) > 1
+            band.waiting += 1
+            lane, lanes = entry.lane, band.lanes
+            lanes[lane] = count = lanes.get(lane, 0) + 1
+            band.fairness.stand(entry)
+            return count
         band.fairness.join(entry)
         self.stand(entry, now_ms)
-        return not entry.aside and band.lanes[entry.lane] > 1
+        return 0 if entry.aside else band.lanes[entry.lane]
 
     def stand(self, entry: Entry, now_ms: int) -> None:
         """Stand in line, or aside while an allowance is to come or the API token's cap is reached."""

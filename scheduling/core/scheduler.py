@@ -58,9 +58,11 @@ class Scheduler(Steered):
         self.waiting += 1
         lane.waiting += 1
         self.roster.join(entry)
-        has_peers = self._line.join(entry, now_ms)
-        self.timers.watch(entry, entry.band.rule.max_wait_ms)
-        if has_peers and self.timers.due_ms > now_ms and not self.bands.shut and not self._gates.reserve:
+        bands, timers = self.bands, self.timers
+        entry.band = band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
+        timers.watch(entry, band.rule.max_wait_ms)
+        peers = self._line.join(entry, now_ms)
+        if peers > 1 and timers.due_ms > now_ms and not bands.shut and not self._gates.reserve:
             return []  # they wait for the same backends, which are shut
         events: list[Event] = [Parked(ticket, now_ms)] if entry.aside is PARKED else []
         return events if self._must_wait(entry, now_ms) else events + self._settled(now_ms)

@@ -85,8 +85,7 @@ class StartTags(Level):
 
     def drain(self, share: Share) -> Drain:
         """One ticket every mean price over the weight."""
-        mean = share.waiting_cost // max(1, share.waiting)
-        return Drain(share.key, max(1, mean * MILLI // share.weight), share.waiting)
+        return Drain(share.key, max(1, share.mean_cost * MILLI // share.weight), share.waiting)
 
     def _woken(self, share: Share, place: int) -> None:
         if share.key <= self.now:

@@ -47,7 +47,7 @@ MUTANTS = [
     pytest.param(bounds, "Bounds._refill", "if self._rule.learns_cap else most", "", id="limit unbounded"),
     pytest.param(bounds, "Bounds._follow", "<=", ">", id="older limits obeyed"),
     pytest.param(
-        line, "Line.join", "band.join(entry) > 1", "band.join(entry) >= 1", id="no dispatch on arrival"
+        scheduler, "Scheduler.stand_in_line", "peers > 1", "peers >= 1", id="no dispatch on arrival"
     ),
     pytest.param(
         scheduler,
@@ -61,7 +61,7 @@ MUTANTS = [
     pytest.param(machine, "Machine._no_longer_waiting", "lane.avoid", "False", id="retry lanes leak"),
     pytest.param(machine, "route", "others or serving", "serving", id="failed backends not avoided"),
     pytest.param(
-        scheduler, "Scheduler.stand_in_line", "and not self.bands.shut", "", id="peers of a full tenant wait"
+        scheduler, "Scheduler.stand_in_line", "and not bands.shut", "", id="peers of a full tenant wait"
     ),
     pytest.param(
         roster,
