@@ -38,7 +38,7 @@ async def _stream(reply: Reply, client: Client, headers: Headers) -> None:
         # Only now: an engine that dies before its first byte is still a real HTTP error, or another is asked.
         await client.begin(reply.status, headers)
         await client.write(data)
-        await reply.pour(client.push, client.push_event)
+        await reply.pour(client)
     await client.begin(reply.status, headers)
     await client.finish()
 

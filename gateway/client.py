@@ -13,6 +13,7 @@ from gateway.dialect import OPENAI
 from gateway.errors import Refused
 from gateway.headers import Headers, RequestId
 from gateway.records import Record
+from gateway.source import Way
 
 Message = MutableMapping[str, Any]
 
@@ -48,8 +49,8 @@ class Client:
 
     __slots__ = (
         "_aside",
-        "_last",
         "_loop",
+        "_seen",
         "answered",
         "began",
         "blank",
@@ -62,6 +63,7 @@ class Client:
         "hold_s",
         "idle_since_s",
         "keep",
+        "last",
         "late",
         "reading_until_s",
         "record",
@@ -76,7 +78,8 @@ class Client:
         self._loop = loop
         self.headers = headers
         self._aside: Task[None] | None = None
-        self._last = ENDS[0]  # the last bytes of the answer; at first one is between two events
+        self.last = ENDS[0]  # the last bytes of the answer; at first one is between two events
+        self._seen = self.last  # those when somebody last looked
         self.work: Task[None] | None = None
         self.request_id = RequestId(headers)
         self.dialect = OPENAI
@@ -109,9 +112,9 @@ class Client:
         """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""
         raise NotImplementedError
 
-    def push_event(self, chunk: bytes) -> bool:
-        """The same for a whole event that is framed as a chunk of HTTP already; any other way refuses."""
-        return False
+    def way(self) -> Way | None:
+        """Where to write what is framed as chunks of HTTP already; any other way than ours has none."""
+        return None
 
     async def hung_up(self, timeout_s: float) -> bool:
         """Wait until the connection is closed; False when it is not in time."""
@@ -156,6 +159,13 @@ class Client:
             self.late = True
             self.work.cancel()
 
+    def idle_s(self, now_s: float) -> float:
+        """For how long nothing was sent, for whoever looks from time to time: sending looks at no clock."""
+        if self.last is not self._seen:
+            self._seen = self.last
+            self.idle_since_s = now_s
+        return now_s - self.idle_since_s
+
     def close(self) -> None:
         """The request is over."""
         self.ended = True
@@ -175,7 +185,7 @@ class Client:
         if self._aside is not None:
             await self._aside
         self.answered = True
-        self._last = data
+        self.last = data
         await self._send(data, more=True)
 
     async def finish(self, data: bytes = b"") -> None:
@@ -214,7 +224,7 @@ class Client:
             await self._aside
         if self.began:
             # In the middle of an event, or of JSON, nothing more can be said.
-            silent = refused.told or not self._last.endswith(ENDS)
+            silent = refused.told or not self.last.endswith(ENDS)
             say = self.dialect.error if self.blank else self.dialect.last_words
             await self.break_off(b"" if silent else say(refused, self.request_id))
         else:

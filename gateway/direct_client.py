@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from gateway.client import ENDS, Client, Message
+from gateway.client import Client, Message
 from gateway.headers import Headers
+from gateway.source import Way
 
 BODY_BYTES = 64 * 1024  # that nobody has asked for yet; then the client has to wait
 STATUS_LINES = {
@@ -27,10 +28,7 @@ class Connection(Protocol):
 
     transport: asyncio.Transport
     loop: AbstractEventLoop
-
-    @property
-    def writable(self) -> bool:
-        """Whether what was written so far has left, but for a little."""
+    writable: bool  # what was written so far has left, but for a little, and it stands
 
     @property
     def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
@@ -146,22 +144,13 @@ class DirectClient(Client):
         """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""
         if self._left is not None or not self._connection.writable:
             return False
-        self._last = data
-        self.idle_since_s = self._loop.time()
+        self.last = data
         self._write(b"%x\r\n%b\r\n" % (len(data), data))
         return True
 
-    def push_event(self, chunk: bytes) -> bool:
-        """As ``push``, for a whole event that is framed as a chunk already."""
-        connection = self._connection
-        if self._left is not None or not connection.writable:
-            return False
-        self._last = ENDS[0]
-        self.idle_since_s = self._loop.time()
-        transport = connection.transport
-        if not transport.is_closing():
-            transport.write(chunk)
-        return True
+    def way(self) -> Way | None:
+        """Where to write chunks, unless the answer has a length."""
+        return self._connection if self._left is None else None
 
     def remark(self, text: bytes) -> None:
         """Send an SSE comment in passing, unless something waits to be sent. Only between two events."""
@@ -236,7 +225,6 @@ class DirectClient(Client):
             self.writing_since_s = None
         if data:
             self._write(data)
-        self.idle_since_s = self._loop.time()
 
     def _write(self, data: bytes) -> None:
         transport = self._connection.transport

@@ -263,4 +263,6 @@ class SseScanner(Repeats):
         self._prompt_known, bare = note_event(
             event, self._usage, measures_tokens=self._measures_tokens, prompt_known=self._prompt_known
         )
+        if not self._usage.estimated:
+            self._forget()
         return bare

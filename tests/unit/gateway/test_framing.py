@@ -62,22 +62,35 @@ class Home:
         self.kept += 1
 
 
-async def read(reply: Reply, got: list[bytes]) -> str:
-    """As a client does, with a way for what is framed already."""
+class Reader:
+    """A client with a way for what is framed already."""
 
-    def take(data: bytes) -> bool:
-        got[0] += data
+    last = b""
+    writable = True
+
+    def __init__(self) -> None:
+        self.got = b""
+        self.transport = self
+
+    def way(self) -> Reader:
+        return self
+
+    def push(self, data: bytes) -> bool:
+        self.got += data
         return True
 
-    def take_chunk(chunk: bytes) -> bool:
+    def write(self, chunk: bytes) -> None:
         parts, end, _ = whole_chunks(chunk)
         assert (len(parts), end) == (1, len(chunk))
-        return take(parts[0])
+        self.push(parts[0])
 
+
+async def read(reply: Reply, reader: Reader) -> str:
+    """As a client does."""
     try:
         async for data in reply:
-            take(data)
-            await reply.pour(take, take_chunk)
+            reader.push(data)
+            await reply.pour(reader)
     except BackendFailure as failure:
         return repr(failure)
     return "whole"
@@ -85,14 +98,14 @@ async def read(reply: Reply, got: list[bytes]) -> str:
 
 async def play(pieces: list[bytes]) -> tuple[object, ...]:
     """The pieces of a stream come; what the client gets, in its chunks' bytes, and how it ends."""
-    home, wire, usage, got = Home(), Wire(), Usage(prompt_tokens=5), [b""]
+    home, wire, usage, client = Home(), Wire(), Usage(prompt_tokens=5), Reader()
     connection = Connection(home, 0.0)
     connection.connection_made(wire)
     call = EngineCall("r1", "/v1/chat/completions", (b"{}",), stream=True, strip_usage=False)
     reply = Reply("gpu-0", call, usage, lambda: None, OPTIONS)
     connection.send(reply, b"", call.body)
 
-    reader = asyncio.create_task(read(reply, got))
+    reader = asyncio.create_task(read(reply, client))
     for piece in pieces:
         if not wire.closed and connection._reply is not None:
             connection.data_received(piece)
@@ -100,7 +113,7 @@ async def play(pieces: list[bytes]) -> tuple[object, ...]:
             await asyncio.sleep(0)
     if connection._reply is not None:
         connection.connection_lost(None)
-    return got[0], await reader, usage, home.kept, wire.closed
+    return client.got, await reader, usage, home.kept, wire.closed
 
 
 def stream(rng: random.Random) -> list[bytes]:
