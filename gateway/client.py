@@ -188,6 +188,16 @@ class Client:
         self.last = data
         await self._send(data, more=True)
 
+    async def start(self, status: int, headers: Headers, data: bytes, *, last: bool) -> None:
+        """Begin, and send the first bytes; if they are the last too, the end."""
+        await self.begin(status, headers)
+        await (self.end(data) if last else self.write(data))
+
+    async def end(self, data: bytes) -> None:
+        """Send the last bytes and the end, if that can be done in one, and else as others are sent."""
+        await self.write(data)
+        await self.finish()
+
     async def finish(self, data: bytes = b"") -> None:
         """Send the last bytes: the answer is whole."""
         if self._aside is not None:

@@ -161,12 +161,15 @@ class Connection(asyncio.Protocol):
     def _take_chunks(self, reply: Reply, data: bytes) -> None:
         """Several chunks, the last, a part of one, or anything else."""
         pieces, end, lacks = at_once(data) or whole_chunks(data)
+        rest = data[end:]
+        is_last = rest == LAST_CHUNK and bool(self._unshown)
+        if is_last:
+            reply.end_together()
         if pieces:
             reply.on_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
             if self._reply is None:  # the answer was given up
                 return
-        rest = data[end:]
-        if rest == LAST_CHUNK and self._unshown:
+        if is_last:
             self._passes = None
             self._unshown = b""
             self._complete = self._keep = True

@@ -80,9 +80,8 @@ class Reply(ReplyHead):
             if self._ended:
                 raise StopAsyncIteration
             await self._change()
-        chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
+        data = b"".join(self._chunks)  # of one: itself
+        self._chunks.clear()
         self._unread = 0
         self._taken = True
         if self._paused and self._source is not None:
@@ -92,8 +91,7 @@ class Reply(ReplyHead):
 
     async def pour(self, sink: Sink) -> None:
         """Hand bytes on as they come, until ``sink`` refuses some: those come next in the iteration."""
-        events = self._events
-        self._sink = sink.push
+        self._sink, events = sink.push, self._events
         if events is not None:
             events.pour_into(sink)
         try:
@@ -127,8 +125,7 @@ class Reply(ReplyHead):
         """What ``peek`` would give without waiting; None when it would wait."""
         if self._unread < size and not self._ended:
             return None
-        chunks = self._chunks
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return b"".join(self._chunks)
 
     def at_once(self) -> bytes | None:
         """The whole body, if it has come and none of it was handed on; None: iterate."""
@@ -210,6 +207,10 @@ class Reply(ReplyHead):
             self._hold(out)
         if self._scanner is not None and self._scanner.errored and self._failure is None:
             self._fail_in_band(data)
+
+    def end_together(self) -> None:
+        """The end comes with the next bytes: they go on in one piece, by whoever waits."""
+        self._sink = None
 
     def on_end(self) -> None:
         """The framing says that this is all."""

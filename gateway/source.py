@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 
 class Source(Protocol):
@@ -36,3 +37,28 @@ class Sink(Protocol):
 
     def way(self) -> Way | None:
         """Where to write what is framed as chunks of HTTP; None when there is no such way."""
+
+
+class ClientConnection(Way, Protocol):
+    """What a client needs of the connection that it came by."""
+
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """The server's own, on every response."""
+
+    async def drain(self) -> None:
+        """Wait until it is writable, or lost."""
+
+    def pause_reading(self) -> None:
+        """Take no more bytes until ``resume_reading``."""
+
+    def resume_reading(self) -> None:
+        """Read on."""
+
+    def on_response_complete(self) -> None:
+        """The response is complete."""
+
+    def over(self, client: Any) -> None:
+        """The request's task ends."""
