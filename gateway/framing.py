@@ -100,7 +100,11 @@ def _header(line: bytes) -> tuple[bytes, bytes] | None:
 
 
 def at_once(data: bytes) -> tuple[list[bytes], int, int] | None:
-    """What ``whole_chunks`` says of data in which all chunks are short and whole, with no CRLF in them."""
+    """What ``whole_chunks`` says of one short chunk, or of several with no CRLF in them, if all are whole."""
+    if len(data) < SHORT:
+        line = FIRST_LINES[len(data)]
+        if line and data[: len(line)] == line and data[-len(CRLF) :] == CRLF:
+            return [data[len(line) : -len(CRLF)]], len(data), 0
     parts = data.split(CRLF)  # sizes and chunks in turn
     if parts.pop():
         return None

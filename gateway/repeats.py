@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from gateway.framing import CRLF, FIRST_LINES, SHORT
 from gateway.source import Sink, Way
+from gateway.sse_events import DATA, NEXT_DATA, TOKEN_TEXT
 from scheduling.core.usage import Usage
 
+BARREN = 8  # after so many vain attempts, no more is learned of a stream's shape
 SIZES_KEPT = 64  # of chunks, of which it is remembered how they begin
 
 
@@ -16,12 +18,15 @@ class Repeats:
     """
 
     __slots__ = (
-        "_begin", "_end", "_end_framed", "_event_bytes", "_framed", "_from", "_open", "_sink", "_to",
-        "_usage", "_way",
+        "_barren", "_begin", "_end", "_end_framed", "_event_bytes", "_framed", "_from",
+        "_learned_at", "_measures_tokens", "_open", "_sink", "_to", "_usage", "_way",
     )  # fmt: skip
 
-    def __init__(self, usage: Usage, event_bytes: int) -> None:
+    def __init__(self, usage: Usage, event_bytes: int, *, measures_tokens: bool) -> None:
         self._usage = usage
+        self._measures_tokens = measures_tokens
+        self._learned_at = 0
+        self._barren = 0  # how often in a row that was of no use
         self._event_bytes = event_bytes
         self._open = bytearray()  # the event that is not whole yet
         self._begin = b""  # empty while nothing is known
@@ -86,6 +91,22 @@ class Repeats:
         if len(self._framed) < SIZES_KEPT:
             self._framed[size] = begin
         return begin
+
+    def _learn(self, data: bytes) -> None:
+        """Count plain events; if it is only one, remember what surrounds its text."""
+        events = data.startswith(DATA) + data.count(NEXT_DATA)
+        usage = self._usage
+        if not (usage.estimated and self._measures_tokens):
+            return
+        usage.completion_tokens += events
+        if events != 1 or self._barren >= BARREN:
+            return
+        # A stream in which something else changes each time is not worth it.
+        self._barren = self._barren + 1 if usage.completion_tokens - self._learned_at < BARREN else 0
+        self._learned_at = usage.completion_tokens
+        text = TOKEN_TEXT.search(data)
+        if text:
+            self._remember(data[: text.start(1)], data[text.end(1) :])
 
     def _remember(self, begin: bytes, end: bytes) -> None:
         self._begin, self._from, self._end = begin, len(begin), end

@@ -25,7 +25,6 @@ from gateway.sse_events import (
     NO_TOKEN,
     OBJECT,
     TOKEN,
-    TOKEN_TEXT,
     USAGE,
     after_blank_lines,
     is_fault,
@@ -38,7 +37,6 @@ from scheduling.core.usage import Usage
 HOLD_BYTES = 4 * 1024  # a usage event is a tenth of this; a longer event is never held back
 NAME_BYTES = 256  # its name is the first line of an event
 FEW = 4  # events that are read one by one without a look for the plain ones among them
-BARREN = 8  # after so many vain attempts, no more is learned of a stream's shape
 
 
 class SseScanner(Repeats):
@@ -55,9 +53,6 @@ class SseScanner(Repeats):
     """
 
     __slots__ = (
-        "_barren",
-        "_learned_at",
-        "_measures_tokens",
         "_named",
         "_on_first_token",
         "_passed",
@@ -79,15 +74,12 @@ class SseScanner(Repeats):
         event_bytes: int,
         measures_tokens: bool = True,
     ) -> None:
-        super().__init__(usage, event_bytes)
+        super().__init__(usage, event_bytes, measures_tokens=measures_tokens)
         self._on_first_token = on_first_token
         self._strip_usage = strip_usage
-        self._measures_tokens = measures_tokens
         self._passed = 0  # how much of it has been passed on
         self._skipping = False  # it is too large to be read; only its last two bytes are kept
         self._started = False
-        self._learned_at = 0
-        self._barren = 0  # how often in a row that was of no use
         self._prompt_known = False  # the engine reported the prompt's figures ahead of the answer
         self._named = False  # the stream has `event:` lines
         self.done = False  # the stream's own last event was seen
@@ -113,12 +105,24 @@ class SseScanner(Repeats):
         if self._is_plain(data):
             if self._started:
                 self._learn(data)
-                return data
-            if not (data.partition(EVENT_NAME)[1] or TOKEN.search(data)):
-                return data  # as an answer begins: who speaks
+            elif not self._reads_first(data):
+                return self._read_all(data)
+            return data
         if data.count(NEXT_DATA) < FEW and is_simple(data) and len(data) <= self._event_bytes:
             return self._read_few(data)
         return self._read_all(data)
+
+    def _reads_first(self, data: bytes) -> bool:
+        """Read plain events before the first token, if it is in none of them, or there is only one."""
+        if data.partition(EVENT_NAME)[1]:
+            return False
+        if TOKEN.search(data):
+            if data[: len(DATA)] != DATA or data.count(b"\n") != len(ENDS[0]):
+                return False
+            self._started = True
+            self._on_first_token()
+            self._learn(data)
+        return True
 
     def finish(self) -> bytes:
         """The stream has ended: the bytes still held back."""
@@ -139,22 +143,6 @@ class SseScanner(Repeats):
             and (not self._named or data.count(EVENT_NAME) == data.count(DELTA_NAME))
             and len(data) <= self._event_bytes
         )
-
-    def _learn(self, data: bytes) -> None:
-        """Count plain events; if it is only one, remember what surrounds its text."""
-        events = data.startswith(DATA) + data.count(NEXT_DATA)
-        usage = self._usage
-        if not (usage.estimated and self._measures_tokens):
-            return
-        usage.completion_tokens += events
-        if events != 1 or self._barren >= BARREN:
-            return
-        # A stream in which something else changes each time is not worth it.
-        self._barren = self._barren + 1 if usage.completion_tokens - self._learned_at < BARREN else 0
-        self._learned_at = usage.completion_tokens
-        text = TOKEN_TEXT.search(data)
-        if text:
-            self._remember(data[: text.start(1)], data[text.end(1) :])
 
     def _feed_pieces(self, data: bytes) -> bytes:
         """Join the event that is under way; read those that are whole now."""

@@ -150,7 +150,7 @@ def stream(rng: random.Random) -> list[bytes]:
 def test_chunks_that_are_read_at_once_are_those_that_are_read_one_by_one() -> None:
     read = 0
     for seed in range(2000):
-        data = b"".join(stream(random.Random(seed))[1:3])
+        data = b"".join(stream(random.Random(seed))[1 : 2 + seed % 2])
         if (found := at_once(data)) is not None:
             read += 1
             assert found == whole_chunks(data)
