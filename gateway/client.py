@@ -113,6 +113,15 @@ class Client:
         """The same for a whole event that is framed as a chunk of HTTP already; any other way refuses."""
         return False
 
+    @property
+    def takes_whole(self) -> bool:
+        """A complete response can be sent by ``send_whole``: nothing was sent yet, and none has to wait."""
+        return False
+
+    def send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete response to a client that takes it."""
+        raise NotImplementedError
+
     async def hung_up(self, timeout_s: float) -> bool:
         """Wait until the connection is closed; False when it is not in time."""
         raise NotImplementedError

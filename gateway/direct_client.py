@@ -174,16 +174,25 @@ class DirectClient(Client):
         self._write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
         self.idle_since_s = self._loop.time()
 
-    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a complete response: nearly always in one piece, at once."""
-        if self.began or self.keep is not None or not self._connection.writable:
-            await super().whole(status, headers, body)
-            return
+    @property
+    def takes_whole(self) -> bool:
+        """A complete response can be sent by ``send_whole``, as nearly always."""
+        return not self.began and self.keep is None and self._connection.writable
+
+    def send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete response, in one piece."""
         self.began = self.answered = self.ended = True
         self._left = 0
         length = (LENGTH, b"%d" % len(body))
         self._write(self._head(status, [*headers, length, *self.request_id.headers()]) + body)
         self._complete()
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete response."""
+        if self.takes_whole:
+            self.send_whole(status, headers, body)
+        else:
+            await super().whole(status, headers, body)
 
     async def hung_up(self, timeout_s: float) -> bool:
         """Wait until the connection is closed; False when it is not in time."""

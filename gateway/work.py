@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from time import monotonic, time
 from types import TracebackType
 from typing import Self
+
+from msgspec.structs import replace
 
 from gateway.books import Books
 from gateway.callers import Caller
@@ -19,7 +20,6 @@ from gateway.jobs import Job
 from gateway.ledger import Reservation
 from gateway.new_record import estimates, new_call, new_record
 from gateway.relay import Reply
-from gateway.seated import Seated
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import IN_FLIGHT
 from scheduling.core.ticket import Ticket
@@ -51,6 +51,7 @@ class Work:
         "_dispatcher",
         "_failed",
         "_granted",
+        "_lease",
         "_reply",
         "call",
         "failure",
@@ -72,7 +73,7 @@ class Work:
         self._granted: Reservation | None = None
         self._reply: Reply | None = None
         self.failure: EngineFailed | None = None
-        self.usage = Usage(rule=job.cost)
+        self.usage = Usage(0, 0, 0, True, job.cost)
         request_id = client.request_id.own
         now_ms = int(self._began_s * 1000)
         self.ticket = Ticket(  # by place: by name it takes three times as long, and every request has one
@@ -123,8 +124,8 @@ class Work:
         if reservation.not_before_ms is not None:
             self.ticket = replace(self.ticket, not_before_ms=reservation.not_before_ms)
 
-    def seat(self, lease: Lease, reservation: Reservation) -> Seated:
-        """Hold the seat: when it ends, ``usage`` says what the flow is to be charged.
+    def seat(self, lease: Lease, reservation: Reservation) -> None:
+        """Hold the seat until ``unseat``: then ``usage`` says what the flow is to be charged.
 
         An engine that did nothing is not charged for. What a client got
         before it left is, and so is a prompt that an engine has read, unless
@@ -135,7 +136,14 @@ class Work:
         record = self.record
         record.dispatched_at = time()
         record.backend = lease.backend
-        return Seated(self, lease)
+        self._lease = lease
+
+    def started(self) -> None:
+        """The first token passed."""
+        record = self.record
+        if record.first_token_at is None:
+            record.first_token_at = time()
+        self._lease.started()
 
     def unseat(self, lease: Lease, error: BaseException | None) -> None:
         """The seat is given back."""
@@ -228,7 +236,7 @@ class Work:
         It has waited already, so it stands at the head of its new line.
         """
         self.job = job
-        self.usage = Usage(rule=job.cost)
+        self.usage = Usage(0, 0, 0, True, job.cost)
         self._busy = self._failed = 0
         self._granted = None
         self.ticket = replace(

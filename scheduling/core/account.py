@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
 from scheduling.core.budget import DAY_S, Budgets, Period, day_of, month_begins_s, month_of, period_of_day
 from scheduling.core.policy import (
@@ -92,9 +94,7 @@ class Scope:
         return tuple((kind, self.limits[kind]) for kind in kinds if self.limits.get(kind) is not None)
 
 
-# These two are never changed once they are made, but for a frozen value it would take three times as long.
-@dataclass(slots=True)
-class Left:
+class Left(msgspec.Struct, gc=False):
     """What is left of a minute's quota, and how long until all of it is back."""
 
     limit: int
@@ -102,6 +102,7 @@ class Left:
     reset_ms: int
 
 
+# Never changed once it is made, but for a frozen value that would take three times as long.
 @dataclass(slots=True)
 class Denied:
     """The quota ``kind`` of ``key`` has no room, and nothing was taken.

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from scheduling.core.account import (
     US_PER_MS,
     Account,
@@ -32,8 +34,7 @@ Asked = list[tuple[Scope, Account, int]]
 """Under whose limits a request falls, what was used of those, and how long its tokens take to come back."""
 
 
-@dataclass(slots=True, eq=False)
-class Granted:
+class Granted(msgspec.Struct, eq=False, gc=False):
     """What a request holds. Only the machine changes it."""
 
     demand: Demand
