@@ -76,13 +76,13 @@ class GatewayConsumer:
             return aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
         if scope["method"] != "POST":
             raise PostOnly
-        _, caller = gateway.check_in(headers)  # before the body: a stranger's is not read
+        policy, caller = gateway.check_in(headers)  # before the body: a stranger's is not read
         gateway.own.retries.check(caller.tenant, headers)
         body = body_at_hand(headers, client, gateway.settings)
         if body is None or IDEMPOTENCY in headers:
             return self._serve_slowly(client, caller, endpoint, body)
         gateway.pulse.listen(client)
-        return gateway.serve(Request(caller, endpoint, headers, body), client)
+        return gateway.serve(Request(caller, endpoint, headers, body), client, policy)
 
     async def _serve_slowly(
         self, client: Client, caller: Caller, endpoint: Endpoint, body: bytes | None

@@ -37,8 +37,7 @@ class _Ids:
     """Our ids. Bytes come from the system's source for many at once: a call costs as much as ten ids."""
 
     def __init__(self) -> None:
-        self._chance = ""
-        self._at = 0
+        self._chances: list[str] = []
         self._now_ms = 0
         self._begin = ""
 
@@ -47,11 +46,10 @@ class _Ids:
         now_ms = int(time() * 1000)
         if now_ms != self._now_ms:
             self._now_ms, self._begin = now_ms, f"req_{now_ms:011x}"
-        at = self._at
-        if at == len(self._chance):
-            self._chance, at = os.urandom(RANDOM_BYTES).hex(), 0
-        self._at = end = at + ID_DIGITS
-        return self._begin + self._chance[at:end]
+        if not self._chances:
+            digits = os.urandom(RANDOM_BYTES).hex()
+            self._chances = [digits[at : at + ID_DIGITS] for at in range(0, len(digits), ID_DIGITS)]
+        return self._begin + self._chances.pop()
 
 
 _next_id = _Ids()
@@ -121,6 +119,8 @@ def timing_headers(queue_ms: int, upstream_ms: int) -> tuple[tuple[bytes, bytes]
 
 def quota_headers(left: Mapping[str, Left]) -> Headers:
     """The minute's allowances in OpenAI's words and the IETF's; nothing without such a quota."""
+    if len(left) == len(QUOTA_NAMES):
+        return _both(left[REQUESTS_PER_MINUTE], left[TOKENS_PER_MINUTE])
     headers: Headers = []
     policies, states = [], []
     for kind, found in left.items():
@@ -133,6 +133,27 @@ def quota_headers(left: Mapping[str, Left]) -> Headers:
     if policies:
         headers += ((b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(states)))
     return headers
+
+
+def _both(requests: Left, tokens: Left) -> Headers:
+    """The same when both are bounded, as nearly always."""
+    requests_limit, requests_policy, requests_name, requests_reset, _ = _of_limit(
+        REQUESTS_PER_MINUTE, requests.limit
+    )
+    tokens_limit, tokens_policy, tokens_name, tokens_reset, _ = _of_limit(TOKENS_PER_MINUTE, tokens.limit)
+    some, more = b"%d" % requests.remaining, b"%d" % tokens.remaining
+    requests_span, requests_s = _of_span(requests.reset_ms)
+    tokens_span, tokens_s = _of_span(tokens.reset_ms)
+    return [
+        requests_limit,
+        (requests_name, some),
+        (requests_reset, requests_span),
+        tokens_limit,
+        (tokens_name, more),
+        (tokens_reset, tokens_span),
+        (b"ratelimit-policy", b"%b, %b" % (requests_policy, tokens_policy)),
+        (b"ratelimit", b'"requests";r=%b;t=%d, "tokens";r=%b;t=%d' % (some, requests_s, more, tokens_s)),
+    ]
 
 
 @lru_cache(maxsize=1024)  # limits in use

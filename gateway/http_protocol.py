@@ -118,7 +118,8 @@ class GatewayProtocol(HttpToolsProtocol):
             "headers": headers,
         }
         before = self.cycle
-        client = DirectClient(self, scope, by_name, keep_alive=self.parser.should_keep_alive())
+        client = DirectClient(self, scope, by_name)
+        client.keep_alive = self.parser.should_keep_alive()
         self.cycle = client
         if before is None or before.response_complete:
             self._running = client
@@ -254,12 +255,11 @@ class GatewayProtocol(HttpToolsProtocol):
     def _is_known(self, data: bytes) -> bool:
         """Begin a request whose head is the one before's, if it is, without the parser."""
         known = self._known
-        body = known.body_of(data) if known is not None else None
-        if known is None or body is None or self.transport.is_closing():
+        if known is None or (body := known.body_of(data)) is None or self.transport.is_closing():
             return False
         self._misses = 0
         self._free_since_s = None
-        self.cycle = self._running = client = DirectClient(self, *known.read(body), keep_alive=True)
+        self.cycle = self._running = client = DirectClient(self, *known.read(body))
         client.took(body)
         self._start(client)
         return True

@@ -75,19 +75,16 @@ class Metrics:
         labels = (record.model, record.priority_class, record.outcome)
         cell = self._ended.get(labels) or self._new_cell(labels)
         cell.count += 1
-        at_s = record.dispatched_at
-        if at_s is None:
+        dispatched_s, first_s = record.dispatched_at, record.first_token_at
+        if dispatched_s is None:
             return
         accepted_s = record.accepted_at
         # Written out, because it is done twice for every request.
-        span_s = at_s - accepted_s
-        spans = cell.waits
+        span_s, spans = dispatched_s - accepted_s, cell.waits
         spans.counts[bisect_left(SECONDS, span_s)] += 1
         spans.sum_s += span_s
-        at_s = record.first_token_at
-        if at_s is not None:
-            span_s = at_s - accepted_s
-            spans = cell.first_tokens
+        if first_s is not None:
+            span_s, spans = first_s - accepted_s, cell.first_tokens
             spans.counts[bisect_left(SECONDS, span_s)] += 1
             spans.sum_s += span_s
 

@@ -53,17 +53,13 @@ class Segments:
         """Write lines, each with its end. Raises OSError, and the next line begins afresh."""
         if self._torn:
             lines = b"\n" + lines
-        size = len(lines)
-        try:
-            done = os.write(self._file, lines)
-        except OSError:
-            self._torn = True
-            raise
+        self._torn = True
+        done = os.write(self._file, lines)
         self.left_bytes -= done
         self._written_bytes += done
-        self._torn = done < size
-        if self._torn:
-            raise OSError(f"only {done} of {size} bytes were written")
+        if done < len(lines):
+            raise OSError(f"only {done} of {len(lines)} bytes were written")
+        self._torn = False
 
     def roll(self, carry: Iterable[bytes]) -> None:
         """Begin the next segment with these lines. Raises OSError and stays with the old one."""

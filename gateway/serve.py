@@ -91,8 +91,8 @@ class Gateway:
         )
         self._chores: list[asyncio.Task[None]] = []
 
-    async def serve(self, request: Request, client: Client) -> None:
-        """Run one request. Raises Refused when it may not run, or fails.
+    async def serve(self, request: Request, client: Client, policy: Policy | None = None) -> None:
+        """Run one request. Raises Refused when it may not run, or fails. ``policy``: if known to be in force.
 
         The blocks undo themselves from the inside out, however they end
         (last byte, broken engine, client gone): the engine is told to stop,
@@ -100,7 +100,7 @@ class Gateway:
         one usage record is written. While nothing of an answer is sent, a
         model whose backends all fail is followed by the job's fallbacks.
         """
-        policy, caller = self._in_force(), request.caller
+        policy, caller = policy or self._in_force(), request.caller
         job = self._parser.parse(request.endpoint, request.headers, request.body, caller, policy)
         if job.fallbacks and not self.dispatcher.serves(job.pool, job.model):
             job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
@@ -128,7 +128,7 @@ class Gateway:
         Asides find room when requests find none: that is when owners look, and cancel.
         """
         policy = self._in_force()
-        if len(self.pulse) > self.settings.max_requests + (ROOM_FOR_ASIDES if aside else 0):
+        if len(self.pulse.clients) > self.settings.max_requests + (ROOM_FOR_ASIDES if aside else 0):
             raise Overloaded
         return policy, self._doorman.admit(headers)
 

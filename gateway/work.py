@@ -9,7 +9,7 @@ from typing import Self
 
 from msgspec.structs import replace
 
-from gateway.books import Books
+from gateway.books import OK, Books
 from gateway.callers import Caller
 from gateway.client import Client
 from gateway.engine_errors import EngineFailed, engine_failed, outcome_of
@@ -21,7 +21,7 @@ from gateway.ledger import Reservation
 from gateway.new_record import estimates, new_call, new_record
 from gateway.relay import Reply
 from scheduling.core.outcome import Outcome
-from scheduling.core.policy import IN_FLIGHT
+from scheduling.core.policy import FREE, IN_FLIGHT
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import Dispatcher, Lease
@@ -109,14 +109,17 @@ class Work:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._client.tell = None
-        record = self.record
-        self._books.going.leave(record)
-        outcome, record.status = self._ended(error)
+        record, books = self.record, self._books
+        books.going.leave(record)
+        if error is None:
+            record.outcome, record.status = OK, 200
+        else:
+            outcome, record.status = self._ended(error)
+            record.outcome = outcome.value
         if not record.cost:
             record.spend = 0  # it was only held
-        record.outcome = outcome._value_  # Enum.value is a property of a property
         record.ended_at = time()
-        self._books.end(record)
+        books.end(record)
 
     def hold(self, reservation: Reservation) -> None:
         """The request has its part of the quotas, or a time at which that comes."""
@@ -170,8 +173,8 @@ class Work:
         ]
         if job.model != job.asked:
             headers += model_headers(job.model)
-        left = self._granted.left if self._granted else {}
-        headers += client.dialect.answer_headers(left, client.request_id)
+        granted = self._granted
+        headers += client.dialect.answer_headers(granted.left if granted else {}, client.request_id)
         return headers
 
     def try_again(self, failure: BackendFailure) -> float:
@@ -267,7 +270,8 @@ class Work:
         record.completion_tokens = completion = usage.completion_tokens
         record.estimated = usage.estimated
         record.cost = 0 if lease.refund else usage.cost_tokens
-        record.spend = self.job.prices.spend(prompt, cached, completion)
+        prices = self.job.prices
+        record.spend = 0 if prices is FREE else prices.spend(prompt, cached, completion)
 
     def _remark(self) -> bytes:
         """What keeps a silent client's connection alive; nothing in the middle of an event or of JSON."""
@@ -283,10 +287,8 @@ class Work:
             return BLANK
         return dialect.working if told is None else dialect.waiting(told.position, told.wait_ms)
 
-    def _ended(self, error: BaseException | None) -> tuple[Outcome, int]:
+    def _ended(self, error: BaseException) -> tuple[Outcome, int]:
         client = self._client
-        if error is None:
-            return Outcome.OK, 200
         if isinstance(error, Refused):
             return outcome_of(error), 200 if client.began else client.dialect.status(error)
         if isinstance(error, asyncio.CancelledError):
