@@ -171,10 +171,18 @@ class DirectClient(Client):
     def send_whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete response, in one piece."""
         self.began = self.answered = self.ended = True
-        self._left = 0
-        length = (LENGTH, b"%d" % len(body))
-        self._write(self._head(status, [*headers, length, *self.request_id.headers()]) + body)
-        self._complete()
+        connection = self._connection
+        transport = connection.transport
+        told = [*headers, (LENGTH, b"%d" % len(body)), *self.request_id.headers()]
+        if not self.keep_alive:
+            told.append(CLOSE)
+        head = _begin(status, connection.default_headers) + _lines(told)
+        self.response_complete = True
+        if not transport.is_closing():  # uvloop raises where asyncio drops what nobody will read
+            transport.write(head + body)
+        if not self.keep_alive:
+            transport.close()
+        connection.on_response_complete()
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete response."""

@@ -119,8 +119,28 @@ def timing_headers(queue_ms: int, upstream_ms: int) -> tuple[tuple[bytes, bytes]
 
 def quota_headers(left: Mapping[str, Left]) -> Headers:
     """The minute's allowances in OpenAI's words and the IETF's; nothing without such a quota."""
-    if len(left) == len(QUOTA_NAMES):
-        return _both(left[REQUESTS_PER_MINUTE], left[TOKENS_PER_MINUTE])
+    if len(left) != len(QUOTA_NAMES):
+        return _of_some(left)
+    # All are bounded, as nearly always: the same as for some, without a list of them.
+    requests, tokens = left[REQUESTS_PER_MINUTE], left[TOKENS_PER_MINUTE]
+    limit_a, policy_a, name_a, reset_a, _ = _of_limit(REQUESTS_PER_MINUTE, requests.limit)
+    limit_b, policy_b, name_b, reset_b, _ = _of_limit(TOKENS_PER_MINUTE, tokens.limit)
+    left_a, left_b = b"%d" % requests.remaining, b"%d" % tokens.remaining
+    span_a, seconds_a = _of_span(requests.reset_ms)
+    span_b, seconds_b = _of_span(tokens.reset_ms)
+    return [
+        limit_a,
+        (name_a, left_a),
+        (reset_a, span_a),
+        limit_b,
+        (name_b, left_b),
+        (reset_b, span_b),
+        (b"ratelimit-policy", policy_a + b", " + policy_b),
+        (b"ratelimit", b'"requests";r=%b;t=%d, "tokens";r=%b;t=%d' % (left_a, seconds_a, left_b, seconds_b)),
+    ]
+
+
+def _of_some(left: Mapping[str, Left]) -> Headers:
     headers: Headers = []
     policies, states = [], []
     for kind, found in left.items():
@@ -133,27 +153,6 @@ def quota_headers(left: Mapping[str, Left]) -> Headers:
     if policies:
         headers += ((b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(states)))
     return headers
-
-
-def _both(requests: Left, tokens: Left) -> Headers:
-    """The same when both are bounded, as nearly always."""
-    requests_limit, requests_policy, requests_name, requests_reset, _ = _of_limit(
-        REQUESTS_PER_MINUTE, requests.limit
-    )
-    tokens_limit, tokens_policy, tokens_name, tokens_reset, _ = _of_limit(TOKENS_PER_MINUTE, tokens.limit)
-    some, more = b"%d" % requests.remaining, b"%d" % tokens.remaining
-    requests_span, requests_s = _of_span(requests.reset_ms)
-    tokens_span, tokens_s = _of_span(tokens.reset_ms)
-    return [
-        requests_limit,
-        (requests_name, some),
-        (requests_reset, requests_span),
-        tokens_limit,
-        (tokens_name, more),
-        (tokens_reset, tokens_span),
-        (b"ratelimit-policy", b"%b, %b" % (requests_policy, tokens_policy)),
-        (b"ratelimit", b'"requests";r=%b;t=%d, "tokens";r=%b;t=%d' % (some, requests_s, more, tokens_s)),
-    ]
 
 
 @lru_cache(maxsize=1024)  # limits in use

@@ -75,7 +75,7 @@ class Journal:
         try:
             if self._unwritten:
                 self._write_late()
-            if segments.left_bytes <= 0 or record.accepted_at >= segments.until_s:
+            if segments.written_bytes >= segments.full_at_bytes or record.accepted_at >= segments.until_s:
                 self._roll()
             segments.append(encode(record) + BEGUN)
         except OSError as error:

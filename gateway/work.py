@@ -18,7 +18,7 @@ from gateway.failures import SERVER_ERROR, BackendFailure
 from gateway.headers import EVENT_STREAM, JSON, Headers, model_headers, scheduling_headers, timing_headers
 from gateway.jobs import Job
 from gateway.ledger import Reservation
-from gateway.new_record import estimates, new_call, new_record
+from gateway.new_record import new_call, new_record, note_estimates
 from gateway.relay import Reply
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import FREE, IN_FLIGHT
@@ -42,24 +42,12 @@ class Work:
     the block ends, however it ends, gives it exactly one outcome.
     """
 
-    __slots__ = (
-        "_began_s",
-        "_books",
-        "_busy",
-        "_client",
-        "_dispatched_s",
-        "_dispatcher",
-        "_failed",
-        "_granted",
-        "_lease",
-        "_reply",
-        "call",
-        "failure",
-        "job",
-        "record",
-        "ticket",
-        "usage",
-    )
+    # Set where they differ: a request pays for none of the others.
+    failure: EngineFailed | None = None
+    _busy = _failed = 0
+    _granted: Reservation | None = None
+    _reply: Reply | None = None
+    _lease: Lease
 
     def __init__(
         self, job: Job, caller: Caller, client: Client, books: Books, dispatcher: Dispatcher
@@ -69,10 +57,6 @@ class Work:
         self._books = books
         self._dispatcher = dispatcher
         self._began_s = self._dispatched_s = monotonic()
-        self._busy = self._failed = 0
-        self._granted: Reservation | None = None
-        self._reply: Reply | None = None
-        self.failure: EngineFailed | None = None
         self.usage = Usage(0, 0, 0, True, job.cost)
         request_id = client.request_id.own
         now_ms = int(self._began_s * 1000)
@@ -254,7 +238,7 @@ class Work:
         self.call = replace(self.call, body=(job.body,))
         record = self.record
         record.model, record.pool, record.attempt = job.model, job.pool, self.ticket.attempt
-        record.estimated_tokens, record.spend = estimates(self.ticket, job)
+        note_estimates(record, self.ticket, job)
         record.dispatched_at = record.first_token_at = None
 
     def _is_suspect(self, failure: BackendFailure) -> bool:
