@@ -28,6 +28,7 @@ QUOTA_NAMES = {
     kind: (noun, *(b"x-ratelimit-%b-%b" % (what, noun) for what in (b"limit", b"remaining", b"reset")))
     for kind, noun in ((REQUESTS_PER_MINUTE, b"requests"), (TOKENS_PER_MINUTE, b"tokens"))
 }
+STATES = b'"requests";r=%b;t=%d, "tokens";r=%b;t=%d'
 # Our own, and those that the SDKs in Python and in JavaScript send.
 PATIENCE = (b"x-request-timeout", b"x-stainless-read-timeout", b"x-stainless-timeout")
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
@@ -108,9 +109,12 @@ def model_headers(model: str) -> Headers:
 
 
 @lru_cache(maxsize=4096)  # short times, as most are that anybody counts the cost of
-def timing_headers(queue_ms: int, upstream_ms: int) -> tuple[tuple[bytes, bytes], ...]:
-    """Where the time went until the answer began."""
+def begin_headers(
+    priority_class: str, revision: int, queue_ms: int, upstream_ms: int
+) -> tuple[tuple[bytes, bytes], ...]:
+    """Which rules the request ran under, and where the time went until the answer began."""
     return (
+        *scheduling_headers(priority_class, revision),
         (b"x-queue-ms", b"%d" % queue_ms),
         (b"openai-processing-ms", b"%d" % (queue_ms + upstream_ms)),
         (b"server-timing", b"queue;dur=%d, upstream;dur=%d" % (queue_ms, upstream_ms)),
@@ -123,20 +127,20 @@ def quota_headers(left: Mapping[str, Left]) -> Headers:
         return _of_some(left)
     # All are bounded, as nearly always: the same as for some, without a list of them.
     requests, tokens = left[REQUESTS_PER_MINUTE], left[TOKENS_PER_MINUTE]
-    limit_a, policy_a, name_a, reset_a, _ = _of_limit(REQUESTS_PER_MINUTE, requests.limit)
-    limit_b, policy_b, name_b, reset_b, _ = _of_limit(TOKENS_PER_MINUTE, tokens.limit)
-    left_a, left_b = b"%d" % requests.remaining, b"%d" % tokens.remaining
-    span_a, seconds_a = _of_span(requests.reset_ms)
-    span_b, seconds_b = _of_span(tokens.reset_ms)
+    requests_limit, tokens_limit, policies = _of_both(requests.limit, tokens.limit)
+    requests_left, tokens_left = b"%d" % requests.remaining, b"%d" % tokens.remaining
+    requests_span, requests_s = _of_span(requests.reset_ms)
+    tokens_span, tokens_s = _of_span(tokens.reset_ms)
+    states = STATES % (requests_left, requests_s, tokens_left, tokens_s)
     return [
-        limit_a,
-        (name_a, left_a),
-        (reset_a, span_a),
-        limit_b,
-        (name_b, left_b),
-        (reset_b, span_b),
-        (b"ratelimit-policy", policy_a + b", " + policy_b),
-        (b"ratelimit", b'"requests";r=%b;t=%d, "tokens";r=%b;t=%d' % (left_a, seconds_a, left_b, seconds_b)),
+        requests_limit,
+        (b"x-ratelimit-remaining-requests", requests_left),
+        (b"x-ratelimit-reset-requests", requests_span),
+        tokens_limit,
+        (b"x-ratelimit-remaining-tokens", tokens_left),
+        (b"x-ratelimit-reset-tokens", tokens_span),
+        policies,
+        (b"ratelimit", states),
     ]
 
 
@@ -153,6 +157,15 @@ def _of_some(left: Mapping[str, Left]) -> Headers:
     if policies:
         headers += ((b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(states)))
     return headers
+
+
+@lru_cache(maxsize=1024)  # limits in use
+def _of_both(requests: int, tokens: int) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers of two limits that do not say what is left."""
+    (some, policy, *_), (other, other_policy, *_) = (
+        _of_limit(kind, limit) for kind, limit in zip(QUOTA_NAMES, (requests, tokens), strict=True)
+    )
+    return some, other, (b"ratelimit-policy", b"%b, %b" % (policy, other_policy))
 
 
 @lru_cache(maxsize=1024)  # limits in use

@@ -60,9 +60,9 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came. A request begins to be served when those of its head are read."""
-        is_first = self._between and self._running is None
-        if is_first and self._known is not None and self._is_known(data):
+        if self.repeats(data):
             return
+        is_first = self._between and self._running is None
         rest: bytes | None = data
         while rest is not None:
             rest = self._feed(rest)
@@ -252,10 +252,16 @@ class GatewayProtocol(HttpToolsProtocol):
             self._asgi_cycle = cycle
             super()._start_asgi_task(cycle, app)
 
-    def _is_known(self, data: bytes) -> bool:
+    def repeats(self, data: bytes) -> bool:
         """Begin a request whose head is the one before's, if it is, without the parser."""
         known = self._known
-        if known is None or (body := known.body_of(data)) is None or self.transport.is_closing():
+        if (
+            known is None
+            or self._running is not None
+            or not self._between
+            or (body := known.body_of(data)) is None
+            or self.transport.is_closing()
+        ):
             return False
         self._misses = 0
         self._free_since_s = None

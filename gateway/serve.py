@@ -128,7 +128,8 @@ class Gateway:
         Asides find room when requests find none: that is when owners look, and cancel.
         """
         policy = self._in_force()
-        if len(self.pulse.clients) > self.settings.max_requests + (ROOM_FOR_ASIDES if aside else 0):
+        too_many = len(self.pulse.clients) - self.settings.max_requests
+        if too_many > 0 and not (aside and too_many <= ROOM_FOR_ASIDES):
             raise Overloaded
         return policy, self._doorman.admit(headers)
 

@@ -15,7 +15,7 @@ from gateway.client import Client
 from gateway.engine_errors import EngineFailed, engine_failed, outcome_of
 from gateway.errors import Draining, Refused
 from gateway.failures import SERVER_ERROR, BackendFailure
-from gateway.headers import EVENT_STREAM, JSON, Headers, model_headers, scheduling_headers, timing_headers
+from gateway.headers import EVENT_STREAM, JSON, Headers, begin_headers, model_headers, scheduling_headers
 from gateway.jobs import Job
 from gateway.ledger import Reservation
 from gateway.new_record import new_call, new_record, note_estimates
@@ -151,10 +151,8 @@ class Work:
         self._reply = reply
         job, client, dispatched_s = self.job, self._client, self._dispatched_s
         queue_ms = int((dispatched_s - self._began_s) * 1000)
-        headers = [
-            *scheduling_headers(job.priority_class, job.revision),
-            *timing_headers(queue_ms, int((monotonic() - dispatched_s) * 1000)),
-        ]
+        upstream_ms = int((monotonic() - dispatched_s) * 1000)
+        headers = [*begin_headers(job.priority_class, job.revision, queue_ms, upstream_ms)]
         if job.model != job.asked:
             headers += model_headers(job.model)
         granted = self._granted
