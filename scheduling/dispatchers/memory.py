@@ -6,7 +6,6 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 
 from scheduling.core.events import Dispatched, Event, Expired, Stranded
 from scheduling.core.limits import Limit
@@ -44,8 +43,8 @@ class MemoryDispatcher:
         self._meter: asyncio.TimerHandle | None = None
         self.set_policy(policy)
 
-    def lease(self, ticket: Ticket, usage: Usage) -> AbstractAsyncContextManager[Lease]:
-        """Wait in line; hold a seat inside the block; give it back after. Raises Unseated."""
+    def lease(self, ticket: Ticket, usage: Usage) -> Lease:
+        """A turn that has not begun."""
         return Seat(self, ticket, usage)
 
     def position(self, request_id: str) -> int | None:
