@@ -15,6 +15,14 @@ ERROR_BYTES = 64 * 1024  # of an engine's error are read
 CLIENT_FAULTS = frozenset({400, 404, 409, 413, 415, 422, NOT_SERVED})
 
 
+def pass_on_at_once(reply: Reply, client: Client, headers: Headers) -> bool:
+    """Send a reply that is whole already and can be sent without waiting. False: it is for ``pass_on``."""
+    if reply.streamed or reply.status >= 400 or not client.takes_whole or (body := reply.at_once()) is None:
+        return False
+    client.send_whole(reply.status, [(b"content-type", reply.content_type), *headers], body)
+    return True
+
+
 async def pass_on(reply: Reply, client: Client, headers: Headers, *, stream: bool) -> None:
     """Send the reply to its end.
 

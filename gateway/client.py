@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -47,53 +47,27 @@ class Client:
     A subclass knows by what way bytes come and go.
     """
 
-    __slots__ = (
-        "_aside",
-        "_loop",
-        "_seen",
-        "answered",
-        "began",
-        "blank",
-        "dialect",
-        "early",
-        "ended",
-        "evicted",
-        "gone",
-        "headers",
-        "hold_s",
-        "idle_since_s",
-        "keep",
-        "last",
-        "late",
-        "reading_until_s",
-        "record",
-        "request_id",
-        "slow",
-        "tell",
-        "work",
-        "writing_since_s",
-    )
+    # Set where they differ: a request pays for none of the others.
+    work: Task[None] | None = None
+    dialect = OPENAI
+    began = answered = ended = gone = slow = late = blank = False
+    evicted: Refused | None = None
+    writing_since_s: float | None = None
+    reading_until_s: float | None = None
+    tell: Callable[[], bytes] | None = None
+    early: Sequence[tuple[bytes, bytes]] = ()
+    hold_s: float | None = None
+    keep: Callable[[int, Headers, bytes], None] | None = None
+    record: Record | None = None
+    _aside: Task[None] | None = None
+    last = ENDS[0]  # the last bytes of the answer; at first one is between two events
+    _seen = last  # those when somebody last looked
 
     def __init__(self, headers: Mapping[bytes, bytes], loop: AbstractEventLoop) -> None:
         self._loop = loop
         self.headers = headers
-        self._aside: Task[None] | None = None
-        self.last = ENDS[0]  # the last bytes of the answer; at first one is between two events
-        self._seen = self.last  # those when somebody last looked
-        self.work: Task[None] | None = None
         self.request_id = RequestId(headers)
-        self.dialect = OPENAI
-        self.began = self.answered = self.ended = self.gone = self.slow = self.late = False
-        self.evicted: Refused | None = None
         self.idle_since_s = loop.time()
-        self.writing_since_s: float | None = None
-        self.reading_until_s: float | None = None
-        self.tell: Callable[[], bytes] | None = None
-        self.early: Headers = []
-        self.blank = False
-        self.hold_s: float | None = None
-        self.keep: Callable[[int, Headers, bytes], None] | None = None
-        self.record: Record | None = None
 
     # What a subclass does
 
@@ -115,6 +89,15 @@ class Client:
     def way(self) -> Way | None:
         """Where to write what is framed as chunks of HTTP already; any other way than ours has none."""
         return None
+
+    @property
+    def takes_whole(self) -> bool:
+        """A complete response can be sent by ``send_whole``: nothing was sent yet, and none has to wait."""
+        return False
+
+    def send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete response to a client that takes it."""
+        raise NotImplementedError
 
     async def hung_up(self, timeout_s: float) -> bool:
         """Wait until the connection is closed; False when it is not in time."""
@@ -280,7 +263,7 @@ class Client:
         try:
             if not self.began:
                 self.began = True
-                await self._send_head(200, self.early + self.request_id.headers())
+                await self._send_head(200, [*self.early, *self.request_id.headers()])
             await self._send(text, more=True)
         finally:
             self._aside = None

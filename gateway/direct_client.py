@@ -30,33 +30,22 @@ class DirectClient(Client):
     ``content-length`` is given, the response is framed by us, in chunks.
     """
 
-    __slots__ = (
-        "_body", "_closed", "_connection", "_left", "_listening", "_more", "_unread", "_waiter",
-        "disconnected", "keep_alive", "response_complete", "scope",
-    )  # fmt: skip
-
     needs_ears = False
+    keep_alive = True
+    disconnected = response_complete = _listening = False
+    _unread = 0
+    _more = True
+    _waiter: Future[None] | None = None
+    _closed: Future[None] | None = None
+    _left: int | None = None  # bytes of an answer whose length was told
 
     def __init__(
-        self,
-        connection: ClientConnection,
-        scope: Mapping[str, Any],
-        headers: Mapping[bytes, bytes],
-        *,
-        keep_alive: bool,
+        self, connection: ClientConnection, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]
     ) -> None:
-        super().__init__(headers, connection.loop)
+        Client.__init__(self, headers, connection.loop)  # by super() it takes twice as long
         self._connection = connection
         self.scope = scope
-        self.keep_alive = keep_alive
-        self.disconnected = self.response_complete = False
-        self._listening = False
         self._body: list[bytes] = []
-        self._unread = 0
-        self._more = True
-        self._waiter: Future[None] | None = None
-        self._closed: Future[None] | None = None
-        self._left: int | None = None  # bytes of an answer whose length was told
 
     # -- for the connection
 
@@ -110,7 +99,7 @@ class DirectClient(Client):
 
     def close(self) -> None:
         """The request is over. A response that is not complete by now never will be."""
-        super().close()
+        self.ended = True
         self._connection.over(self)
 
     def push(self, data: bytes) -> bool:
@@ -132,20 +121,37 @@ class DirectClient(Client):
         head = b""
         if not self.began:
             self.began = True
-            head = self._head(200, self.early + self.request_id.headers())
+            head = self._head(200, [*self.early, *self.request_id.headers()])
         self._write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
         self.idle_since_s = self._loop.time()
 
-    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a complete response: nearly always in one piece, at once."""
-        if self.began or self.keep is not None or not self._connection.writable:
-            await super().whole(status, headers, body)
-            return
+    @property
+    def takes_whole(self) -> bool:
+        """A complete response can be sent by ``send_whole``, as nearly always."""
+        return not self.began and self.keep is None and self._connection.writable
+
+    def send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete response, in one piece."""
         self.began = self.answered = self.ended = True
-        self._left = 0
-        length = (LENGTH, b"%d" % len(body))
-        self._write(self._head(status, [*headers, length, *self.request_id.headers()]) + body)
-        self._complete()
+        connection = self._connection
+        transport = connection.transport
+        told = [*headers, (LENGTH, b"%d" % len(body)), *self.request_id.headers()]
+        if not self.keep_alive:
+            told.append(CLOSE)
+        head = _begin(status, connection.default_headers) + _lines(told)
+        self.response_complete = True
+        if not transport.is_closing():  # uvloop raises where asyncio drops what nobody will read
+            transport.write(head + body)
+        if not self.keep_alive:
+            transport.close()
+        connection.on_response_complete()
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete response."""
+        if self.takes_whole:
+            self.send_whole(status, headers, body)
+        else:
+            await super().whole(status, headers, body)
 
     async def start(self, status: int, headers: Headers, data: bytes, *, last: bool) -> None:
         """Begin, and send the first bytes: nearly always in one piece, at once."""

@@ -60,9 +60,9 @@ class GatewayProtocol(WritableHttp):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came. A request begins to be served when those of its head are read."""
-        is_first = self._between and self._running is None
-        if is_first and self._known is not None and self._is_known(data):
+        if self.repeats(data):
             return
+        is_first = self._between and self._running is None
         rest: bytes | None = data
         while rest is not None:
             rest = self._feed(rest)
@@ -118,7 +118,8 @@ class GatewayProtocol(WritableHttp):
             "headers": headers,
         }
         before = self.cycle
-        client = DirectClient(self, scope, by_name, keep_alive=self.parser.should_keep_alive())
+        client = DirectClient(self, scope, by_name)
+        client.keep_alive = self.parser.should_keep_alive()
         self.cycle = client
         if before is None or before.response_complete:
             self._running = client
@@ -247,15 +248,20 @@ class GatewayProtocol(WritableHttp):
             self._asgi_cycle = cycle
             super()._start_asgi_task(cycle, app)
 
-    def _is_known(self, data: bytes) -> bool:
+    def repeats(self, data: bytes) -> bool:
         """Begin a request whose head is the one before's, if it is, without the parser."""
         known = self._known
-        body = known.body_of(data) if known is not None else None
-        if known is None or body is None or self.transport.is_closing():
+        if (
+            known is None
+            or self._running is not None
+            or not self._between
+            or (body := known.body_of(data)) is None
+            or self.transport.is_closing()
+        ):
             return False
         self._misses = 0
         self._free_since_s = None
-        self.cycle = self._running = client = DirectClient(self, *known.read(body), keep_alive=True)
+        self.cycle = self._running = client = DirectClient(self, *known.read(body))
         client.took(body)
         self._start(client)
         return True

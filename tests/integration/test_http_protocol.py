@@ -164,9 +164,9 @@ async def test_a_client_that_leaves_in_its_body_leaves_nothing_behind():
     async with gateway(says(WHOLE)) as (served, engines):
         _, writer = await connect(served)
         writer.write(asks(BODY)[:-10])
-        await until(lambda: len(served.gateway.pulse) == 1)
+        await until(lambda: len(served.gateway.pulse.clients) == 1)
         writer.close()
-        await until(lambda: len(served.gateway.pulse) == 0)
+        await until(lambda: len(served.gateway.pulse.clients) == 0)
         assert not served.server.server_state.tasks
     assert not served.records
     assert not engines[0].asked
@@ -179,7 +179,7 @@ async def test_a_client_that_leaves_with_requests_in_line_has_none_of_them_serve
         await until(lambda: engines[0].asked)
         writer.close()
         (record,) = await served.settled(1)
-        await until(lambda: len(served.gateway.pulse) == 0)
+        await until(lambda: len(served.gateway.pulse.clients) == 0)
     assert record.outcome == "client_gone_streaming"
     assert len(engines[0].asked) == 1
 
@@ -238,7 +238,7 @@ class Line:
 
 
 def client_of(line):
-    return DirectClient(line, {}, {}, keep_alive=True)
+    return DirectClient(line, {}, {})
 
 
 async def test_a_header_with_a_line_break_is_never_sent():
