@@ -43,10 +43,16 @@ async def pass_on(reply: Reply, client: Client, headers: Headers, *, stream: boo
 async def _stream(reply: Reply, client: Client, headers: Headers) -> None:
     headers = stream_headers(reply.content_type) + headers
     async for data in reply:
-        # Only now: an engine that dies before its first byte is still a real HTTP error, or another is asked.
-        await client.begin(reply.status, headers)
-        await client.write(data)
-        await reply.pour(client.push, client.push_event)
+        if not client.answered:
+            # Only now: an engine that dies before its first byte is a real HTTP error, or another is asked.
+            await client.start(reply.status, headers, data, last=reply.whole)
+        elif reply.whole:
+            await client.end(data)
+        else:
+            await client.write(data)
+        if client.ended:
+            return
+        await reply.pour(client)
     await client.begin(reply.status, headers)
     await client.finish()
 

@@ -13,6 +13,7 @@ from gateway.dialect import OPENAI
 from gateway.errors import Refused
 from gateway.headers import Headers, RequestId
 from gateway.records import Record
+from gateway.source import Way
 
 Message = MutableMapping[str, Any]
 
@@ -59,7 +60,8 @@ class Client:
     keep: Callable[[int, Headers, bytes], None] | None = None
     record: Record | None = None
     _aside: Task[None] | None = None
-    _last = ENDS[0]  # the last bytes of the answer; at first one is between two events
+    last = ENDS[0]  # the last bytes of the answer; at first one is between two events
+    _seen = last  # those when somebody last looked
 
     def __init__(self, headers: Mapping[bytes, bytes], loop: AbstractEventLoop) -> None:
         self._loop = loop
@@ -84,9 +86,9 @@ class Client:
         """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""
         raise NotImplementedError
 
-    def push_event(self, chunk: bytes) -> bool:
-        """The same for a whole event that is framed as a chunk of HTTP already; any other way refuses."""
-        return False
+    def way(self) -> Way | None:
+        """Where to write what is framed as chunks of HTTP already; any other way than ours has none."""
+        return None
 
     @property
     def takes_whole(self) -> bool:
@@ -140,6 +142,13 @@ class Client:
             self.late = True
             self.work.cancel()
 
+    def idle_s(self, now_s: float) -> float:
+        """For how long nothing was sent, for whoever looks from time to time: sending looks at no clock."""
+        if self.last is not self._seen:
+            self._seen = self.last
+            self.idle_since_s = now_s
+        return now_s - self.idle_since_s
+
     def close(self) -> None:
         """The request is over."""
         self.ended = True
@@ -159,8 +168,18 @@ class Client:
         if self._aside is not None:
             await self._aside
         self.answered = True
-        self._last = data
+        self.last = data
         await self._send(data, more=True)
+
+    async def start(self, status: int, headers: Headers, data: bytes, *, last: bool) -> None:
+        """Begin, and send the first bytes; if they are the last too, the end."""
+        await self.begin(status, headers)
+        await (self.end(data) if last else self.write(data))
+
+    async def end(self, data: bytes) -> None:
+        """Send the last bytes and the end, if that can be done in one, and else as others are sent."""
+        await self.write(data)
+        await self.finish()
 
     async def finish(self, data: bytes = b"") -> None:
         """Send the last bytes: the answer is whole."""
@@ -198,7 +217,7 @@ class Client:
             await self._aside
         if self.began:
             # In the middle of an event, or of JSON, nothing more can be said.
-            silent = refused.told or not self._last.endswith(ENDS)
+            silent = refused.told or not self.last.endswith(ENDS)
             say = self.dialect.error if self.blank else self.dialect.last_words
             await self.break_off(b"" if silent else say(refused, self.request_id))
         else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import AbstractEventLoop, Future
+from asyncio import Future
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
-from gateway.client import ENDS, Client, Message
+from gateway.client import Client, Message
 from gateway.headers import Headers
+from gateway.source import ClientConnection, Way
 
 BODY_BYTES = 64 * 1024  # that nobody has asked for yet; then the client has to wait
 STATUS_LINES = {
@@ -20,36 +21,6 @@ CLOSE = (b"connection", b"close")
 CHUNKED = (b"transfer-encoding", b"chunked")
 LENGTH = b"content-length"
 LEFT: Message = {"type": "http.disconnect"}
-
-
-class Connection(Protocol):
-    """What a client needs of the connection that it came by."""
-
-    transport: asyncio.Transport
-    loop: AbstractEventLoop
-
-    @property
-    def writable(self) -> bool:
-        """Whether what was written so far has left, but for a little."""
-
-    @property
-    def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The server's own, on every response."""
-
-    async def drain(self) -> None:
-        """Wait until it is writable, or lost."""
-
-    def pause_reading(self) -> None:
-        """Take no more bytes until ``resume_reading``."""
-
-    def resume_reading(self) -> None:
-        """Read on."""
-
-    def on_response_complete(self) -> None:
-        """The response is complete."""
-
-    def over(self, client: DirectClient) -> None:
-        """The request's task ends."""
 
 
 class DirectClient(Client):
@@ -69,7 +40,7 @@ class DirectClient(Client):
     _left: int | None = None  # bytes of an answer whose length was told
 
     def __init__(
-        self, connection: Connection, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]
+        self, connection: ClientConnection, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]
     ) -> None:
         Client.__init__(self, headers, connection.loop)  # by super() it takes twice as long
         self._connection = connection
@@ -135,22 +106,13 @@ class DirectClient(Client):
         """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""
         if self._left is not None or not self._connection.writable:
             return False
-        self._last = data
-        self.idle_since_s = self._loop.time()
+        self.last = data
         self._write(b"%x\r\n%b\r\n" % (len(data), data))
         return True
 
-    def push_event(self, chunk: bytes) -> bool:
-        """As ``push``, for a whole event that is framed as a chunk already."""
-        connection = self._connection
-        if self._left is not None or not connection.writable:
-            return False
-        self._last = ENDS[0]
-        self.idle_since_s = self._loop.time()
-        transport = connection.transport
-        if not transport.is_closing():
-            transport.write(chunk)
-        return True
+    def way(self) -> Way | None:
+        """Where to write chunks, unless the answer has a length."""
+        return self._connection if self._left is None else None
 
     def remark(self, text: bytes) -> None:
         """Send an SSE comment in passing, unless something waits to be sent. Only between two events."""
@@ -191,6 +153,25 @@ class DirectClient(Client):
         else:
             await super().whole(status, headers, body)
 
+    async def start(self, status: int, headers: Headers, data: bytes, *, last: bool) -> None:
+        """Begin, and send the first bytes: nearly always in one piece, at once."""
+        if self.began or last or not self._connection.writable:
+            await super().start(status, headers, data, last=last)
+            return
+        self.began = self.answered = True
+        self.last = data
+        head = self._head(status, headers + self.request_id.headers())
+        self._write(head + self._framed(data, more=True))
+
+    async def end(self, data: bytes) -> None:
+        """Send the last bytes and the end."""
+        if not self._connection.writable:
+            await super().end(data)
+            return
+        self.answered = self.ended = True
+        self._write(self._framed(data, more=False))
+        self._complete()
+
     async def hung_up(self, timeout_s: float) -> bool:
         """Wait until the connection is closed; False when it is not in time."""
         if self.disconnected:
@@ -218,16 +199,16 @@ class DirectClient(Client):
         await self._put(self._head(status, headers))
 
     async def _send(self, data: bytes, *, more: bool) -> None:
-        if self._left is not None:
-            self._left -= len(data)
-            framed = data
-        else:
-            framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-            if not more:
-                framed += b"0\r\n\r\n"
-        await self._put(framed)
+        await self._put(self._framed(data, more=more))
         if not more:
             self._complete()
+
+    def _framed(self, data: bytes, *, more: bool) -> bytes:
+        if self._left is not None:
+            self._left -= len(data)
+            return data
+        framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        return framed if more else framed + b"0\r\n\r\n"
 
     async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
         self._left = 0
@@ -242,7 +223,6 @@ class DirectClient(Client):
             self.writing_since_s = None
         if data:
             self._write(data)
-        self.idle_since_s = self._loop.time()
 
     def _write(self, data: bytes) -> None:
         transport = self._connection.transport
@@ -260,9 +240,9 @@ class DirectClient(Client):
     def _head(self, status: int, headers: Headers) -> bytes:
         """The head of the response. Raises ValueError on a header that could smuggle another."""
         if self._left is None:
-            told = [int(value) for name, value in headers if name == LENGTH]
-            if told or status in BODILESS:
-                self._left = told[0] if told else 0
+            told = dict(headers).get(LENGTH)
+            if told is not None or status in BODILESS:
+                self._left = int(told or 0)
             else:
                 headers = [*headers, CHUNKED]
         if not self.keep_alive:

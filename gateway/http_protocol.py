@@ -15,12 +15,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.client import notice_vanishing
 from gateway.direct_client import DirectClient
 from gateway.known_head import KnownHead
 from gateway.offers import without_offer
+from gateway.writable import WritableHttp
 
 RELAYED = re.compile(rb"/v1/[A-Za-z0-9/._-]+")  # nothing to decode, and no query
 MISSES = 3  # heads that no later one was like; then a connection is not looked at for the like any more
@@ -29,7 +29,7 @@ AHEAD = 8  # requests that are read before the one that runs is answered; while 
 Serve = Callable[[Mapping[str, Any], DirectClient], Coroutine[Any, Any, None]]
 
 
-class GatewayProtocol(HttpToolsProtocol):
+class GatewayProtocol(WritableHttp):
     """One connection. ``serve`` is what serves a relayed request.
 
     It builds on uvicorn's protocol from the inside, so uvicorn's version is
@@ -150,11 +150,6 @@ class GatewayProtocol(HttpToolsProtocol):
     # -- for its requests
 
     @property
-    def writable(self) -> bool:
-        """Whether what was written so far has left, but for a little."""
-        return not self.flow.write_paused
-
-    @property
     def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
         """The server's own, on every response."""
         return self.server_state.default_headers
@@ -196,6 +191,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP. In the middle of a response nothing can be said about it."""
         if self._running is not None and self._running.began:
+            self.writable = False
             self.transport.close()
         else:
             super().send_400_response(msg)

@@ -102,5 +102,5 @@ class Pulse:
             return
         hold_s = self._hold_s if client.hold_s is None else client.hold_s
         patience_s = self._comment_every_s if client.began else hold_s
-        if now_s - client.idle_since_s >= patience_s and (text := client.tell()):
+        if client.idle_s(now_s) >= patience_s and (text := client.tell()):
             client.remark(text)

@@ -19,14 +19,17 @@ from gateway.sse_events import (
     FAULT,
     FINISH,
     FINISHED,
+    LAST,
     LAST_EVENT,
     NEXT_DATA,
     NO_TOKEN,
+    OBJECT,
     TOKEN,
     TOKEN_TEXT,
     USAGE,
     after_blank_lines,
     is_fault,
+    is_simple,
     plain_end,
     usage_is_null,
 )
@@ -34,6 +37,7 @@ from scheduling.core.usage import Usage
 
 HOLD_BYTES = 4 * 1024  # a usage event is a tenth of this; a longer event is never held back
 NAME_BYTES = 256  # its name is the first line of an event
+FEW = 4  # events that are read one by one without a look for the plain ones among them
 BARREN = 8  # after so many vain attempts, no more is learned of a stream's shape
 
 
@@ -106,9 +110,14 @@ class SseScanner(Repeats):
             return data
         if self._open or not data.endswith(ENDS):
             return self._feed_pieces(data)
-        if self._started and self._is_plain(data):
-            self._learn(data)
-            return data
+        if self._is_plain(data):
+            if self._started:
+                self._learn(data)
+                return data
+            if not (data.partition(EVENT_NAME)[1] or TOKEN.search(data)):
+                return data  # as an answer begins: who speaks
+        if data.count(NEXT_DATA) < FEW and is_simple(data) and len(data) <= self._event_bytes:
+            return self._read_few(data)
         return self._read_all(data)
 
     def finish(self) -> bytes:
@@ -215,6 +224,27 @@ class SseScanner(Repeats):
                 kept.append(data[begin:start])
         return b"".join(kept)
 
+    def _read_few(self, data: bytes) -> bytes:
+        """Read what is simple, as the end of a stream nearly always is."""
+        events = data[: -len(ENDS[0])].split(ENDS[0])
+        kept = [event for event in events if self._keeps_simple(event)]
+        return data if len(kept) == len(events) else b"".join([event + ENDS[0] for event in kept])
+
+    def _keeps_simple(self, event: bytes) -> bool:
+        """As ``_keeps``, of an event without its end, in which no fault, no name and no odd line end is."""
+        if event == LAST:
+            self.done = True
+            return True
+        if event[: len(OBJECT)] != OBJECT or event.partition(b"\n")[1]:
+            return self._keeps(event + ENDS[0])
+        if not self.finished and FINISHED.search(event):
+            self.finished = True
+        _, named, said = event.partition(USAGE)
+        bare = named and (said[:2] == b":{" or not usage_is_null(event)) and self._read_usage(event)
+        if not bare:
+            self._count(event)
+        return not (bare and self._strip_usage and len(event) + len(ENDS[0]) <= HOLD_BYTES)
+
     def _keeps(self, event: bytes) -> bool:
         """Read one event; False if it is to be left out."""
         if len(event) > self._event_bytes:
@@ -263,4 +293,6 @@ class SseScanner(Repeats):
         self._prompt_known, bare = note_event(
             event, self._usage, measures_tokens=self._measures_tokens, prompt_known=self._prompt_known
         )
+        if not self._usage.estimated:
+            self._forget()
         return bare

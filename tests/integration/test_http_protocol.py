@@ -219,12 +219,14 @@ class Line:
         self.loop = asyncio.get_running_loop()
         self.transport = self
         self.written = b""
+        self.writes = 0
         self.closed = False
 
     def write(self, data):
         if self.closed:
             raise RuntimeError("the handler is closed")  # as uvloop says
         self.written += data
+        self.writes += 1
 
     def close(self):
         self.closed = True
@@ -253,6 +255,26 @@ async def test_an_answer_shorter_than_it_said_ends_its_connection():
     await client.finish(b"four")
     assert line.closed
     assert b"transfer-encoding" not in line.written
+
+
+async def test_a_stream_begins_and_ends_with_one_write_each():
+    line = Line()
+    client = client_of(line)
+    await client.start(200, [], b"data: a\n\n", last=False)
+    assert (line.writes, client.answered, client.ended) == (1, True, False)
+    await client.end(b"data: b\n\n")
+    assert (line.writes, client.ended) == (2, True)
+    assert line.written.endswith(b"\r\n\r\n9\r\ndata: a\n\n\r\n9\r\ndata: b\n\n\r\n0\r\n\r\n")
+
+
+async def test_a_client_that_is_sent_something_is_not_idle():
+    client = client_of(Line())
+    await client.begin(200, [])
+    since = client.idle_since_s
+    assert client.idle_s(since + 3) == 3
+    assert client.push(b"data: x\n\n")
+    assert client.idle_s(since + 4) == 0  # since somebody looked
+    assert client.idle_s(since + 9) == 5
 
 
 async def test_what_comes_for_a_client_that_has_just_left_is_dropped():
