@@ -36,6 +36,14 @@ class Band:
         rule = self.rule
         return rule.reserved_seats if self.waiting else max(0, rule.reserved_seats - rule.lent_seats)
 
+    def join(self, entry: Entry) -> int:
+        """A new ticket joins, and stands in the class's line. How many stand in its lane now."""
+        self.fairness.stand(entry)
+        self.waiting += 1
+        lane, lanes = entry.lane, self.lanes
+        lanes[lane] = count = lanes.get(lane, 0) + 1
+        return count
+
     def push(self, entry: Entry) -> None:
         """The ticket stands in the class's line."""
         self.fairness.push(entry)

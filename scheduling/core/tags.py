@@ -65,11 +65,16 @@ class StartTags(Level):
         if weight != share.weight:
             charge = charge * weight // share.weight
         moved = price // share.weight - charge
-        if moved < 0 and wakes != share.wakes:
-            moved = -min(-moved, share.lead)
-            share.lead += moved
+        if moved >= 0:
+            share.key += moved
+            return
+        if wakes != share.wakes:
+            lead = share.lead
+            if moved + lead < 0:
+                moved = -lead
+            share.lead = lead + moved
         share.key += moved
-        if moved < 0 and share.keys:
+        if share.keys:
             self._set(share, share.key)  # it may be next now
 
     def reweigh(self, share: Share, weight: int) -> None:

@@ -45,17 +45,15 @@ class Seat(msgspec.Struct, eq=False):
         self.engine_order = engine_order
         self.waited_ms = at_ms - self.ticket.queued_ms
         self.is_seated = True
-        if self.future is not None:
-            self._wake(self.future)
+        future = self.future
+        if future is not None and not future.done():
+            future.set_result(None)
 
     def fail(self, reason: Unseated) -> None:
         """The machine has taken this request out of line."""
         self.reason = self.reason or reason
-        if self.future is not None:
-            self._wake(self.future)
-
-    def _wake(self, future: asyncio.Future[None]) -> None:
-        if not future.done():
+        future = self.future
+        if future is not None and not future.done():
             future.set_result(None)
 
     def started(self) -> None:
@@ -74,8 +72,8 @@ class Seat(msgspec.Struct, eq=False):
         """Until the seat is held. Raises Unseated."""
         try:
             if self.reason is None:
-                self.future = asyncio.get_running_loop().create_future()
-                await self.future
+                self.future = future = self.dispatcher.future()
+                await future
         except BaseException:
             self.dispatcher.give_up(self)
             raise

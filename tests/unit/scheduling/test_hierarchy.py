@@ -9,8 +9,8 @@ import pytest
 
 from scheduling.core import hierarchy
 from scheduling.core.entry import Entry, Lane
-from scheduling.core.fairness import TABLE_FOR_MS
 from scheduling.core.hierarchy import SHARED_PREFIX, Tree
+from scheduling.core.levels import TABLE_FOR_MS
 from scheduling.core.tags import Counters, StartTags
 from scheduling.core.turns import Turns
 from tests.unit.scheduling.accounts import LANE, OTHER
