@@ -64,12 +64,11 @@ class RequestId:
     Ours begins with its time, by which its record is found among millions.
     """
 
-    __slots__ = ("_own", "clients", "own", "shown")
+    clients = ""
 
     def __init__(self, headers: Mapping[bytes, bytes]) -> None:
-        self.own = _next_id()
-        self.shown = self._own = self.own.encode()
-        self.clients = ""
+        self.own = own = _next_id()
+        self.shown = self._own = own.encode()
         if (theirs := headers.get(b"x-request-id")) and SANE_ID.fullmatch(theirs):
             self.clients = theirs.decode()
             self.shown = theirs

@@ -47,10 +47,8 @@ class KnownHead:
     def body_of(self, data: bytes) -> bytes | None:
         """The body, if the bytes are one whole request with this head, of a length of as many digits."""
         begin, end, size = self._begin, self._end, self._size
-        digits = data[begin:end]
         if (
-            digits.isdigit()
-            and int(digits) == len(data) - size
+            data[begin:end] == b"%d" % (len(data) - size)
             and data[:begin] == self._before
             and data[end:size] == self._after
         ):

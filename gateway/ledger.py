@@ -121,12 +121,12 @@ class Ledger:
 
         The same for all requests of an API token, for as long as its rules are the same objects.
         """
-        known = self._known.get((caller.token_id, model))
+        place = (caller.token_id, model)
+        known = self._known.get(place)
         if known is None or known[0] is not tenant or known[1] is not caller:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
-            known = (tenant, caller, _scopes(tenant, caller, model))
-            self._known[caller.token_id, model] = known
+            known = self._known[place] = (tenant, caller, _scopes(tenant, caller, model))
         bygone, scopes = self._bygone, known[2]
         return scopes if bygone is None or bygone.knows(scopes) else None
 

@@ -134,6 +134,22 @@ class Work:
 
     def unseat(self, lease: Lease, error: BaseException | None) -> None:
         """The seat is given back."""
+        if error is not None:
+            self._blame(lease, error)
+        self._reply = None
+        usage, record = self.usage, self.record
+        if usage.estimated and not lease.refund and usage.prompt_tokens == 0:
+            usage.prompt_tokens = self.job.prompt_tokens
+        record.prompt_tokens = prompt = usage.prompt_tokens
+        record.cached_tokens = cached = usage.cached_tokens
+        record.completion_tokens = completion = usage.completion_tokens
+        record.estimated = usage.estimated
+        record.cost = 0 if lease.refund else usage.cost_tokens
+        prices = self.job.prices
+        record.spend = 0 if prices is FREE else prices.spend(prompt, cached, completion)
+
+    def _blame(self, lease: Lease, error: BaseException) -> None:
+        """What the seat ended with says of its backend, and of what is to be charged."""
         if isinstance(error, BackendFailure):
             silent = self.record.first_token_at is None
             lease.refund = silent or self.may_fall_back
@@ -143,8 +159,6 @@ class Work:
                 self._dispatcher.fail(lease.backend)
         elif isinstance(error, Refused):
             lease.refund = True
-        self._reply = None
-        self._note_usage(lease)
 
     def replied(self, reply: Reply) -> Headers:
         """The engine has begun to answer: the headers that say how the request went so far."""
@@ -242,18 +256,6 @@ class Work:
     def _is_suspect(self, failure: BackendFailure) -> bool:
         """A second engine answers the request with a server error: it is likelier the cause than both are."""
         return failure.status >= SERVER_ERROR and self._failed > 0
-
-    def _note_usage(self, lease: Lease) -> None:
-        usage, record = self.usage, self.record
-        if usage.estimated and not lease.refund and usage.prompt_tokens == 0:
-            usage.prompt_tokens = self.job.prompt_tokens
-        record.prompt_tokens = prompt = usage.prompt_tokens
-        record.cached_tokens = cached = usage.cached_tokens
-        record.completion_tokens = completion = usage.completion_tokens
-        record.estimated = usage.estimated
-        record.cost = 0 if lease.refund else usage.cost_tokens
-        prices = self.job.prices
-        record.spend = 0 if prices is FREE else prices.spend(prompt, cached, completion)
 
     def _remark(self) -> bytes:
         """What keeps a silent client's connection alive; nothing in the middle of an event or of JSON."""
