@@ -15,12 +15,7 @@ class Shortcuts(Machine):
     """The machine, and shorter ways to what ``_settled`` would decide."""
 
     def seat_at_once(self, ticket: Ticket, now_ms: int) -> Entry | None:
-        """The seat of a ticket that finds nobody waiting and nothing in its way; None: ``submit`` it.
-
-        What joining the line and being picked from it alone come to, by a
-        shorter way and without an event: nearly all requests of a pool that
-        is not full.
-        """
+        """The seat of a ticket that finds nobody waiting and nothing in its way; None: ``submit`` it."""
         bands, tenant = self.bands, ticket.tenant
         rule = self.policy.tenants.get(tenant)
         if (

@@ -6,7 +6,6 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 
 from scheduling.core.entry import Entry
 from scheduling.core.events import Event, Expired, Stranded
@@ -46,8 +45,8 @@ class MemoryDispatcher:
         self._loop: asyncio.AbstractEventLoop | None = None
         self.set_policy(policy)
 
-    def lease(self, ticket: Ticket, usage: Usage) -> AbstractAsyncContextManager[Lease]:
-        """Wait in line; hold a seat inside the block; give it back after. Raises Unseated."""
+    def lease(self, ticket: Ticket, usage: Usage) -> Lease:
+        """A turn that has not begun."""
         return Seat(self, ticket, usage)
 
     def position(self, request_id: str) -> int | None:

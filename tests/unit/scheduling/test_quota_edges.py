@@ -19,6 +19,7 @@ from scheduling.core.quota import Denied, Granted, Left, Quotas, Scope
 TENANT = ("tenant", "a")
 RPM, TPM = "requests_per_minute", "tokens_per_minute"
 IDES_S = int(datetime(2025, 7, 15, 12, tzinfo=UTC).timestamp())
+COUNTED = tuple(kind for kind in QUOTA_KINDS if kind != "in_flight")  # the scheduler obeys that one
 HALF_A_DAY_S, HALF_A_MONTH_S = 12 * 3600, 16 * 86_400 + 12 * 3600
 
 
@@ -34,12 +35,11 @@ def test_the_smallest_part_of_a_minute_is_a_microsecond():
 @pytest.mark.parametrize("tokens", [0, 1, 7, 10**6])
 @pytest.mark.parametrize("limit", [1, 2, 60_000_000, 10**15])
 def test_a_request_takes_of_each_minute_what_its_part_is_worth(limit, tokens):
-    scope = Scope(TENANT, {TPM: limit, RPM: limit})
+    scope, part_us = Scope(TENANT, {TPM: limit, RPM: limit}), width_us(tokens, limit)
 
-    assert scope.needs((tokens, 0)) == [
-        (RPM, limit, width_us(1, limit)),
-        (TPM, limit, width_us(tokens, limit)),
-    ]
+    assert scope.needs((tokens, 0)) == [(RPM, limit, width_us(1, limit)), (TPM, limit, part_us)]
+    assert scope.tokens_us(tokens) == part_us
+    assert Account().at_hand(scope, (tokens, 0), 0) == (part_us if part_us <= MINUTE_US else None)
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
@@ -197,6 +197,37 @@ def test_what_is_seen_at_once_and_what_is_weighed_are_the_same(first, second, re
         else:
             assert verdict.not_before_ms == other.not_before_ms
             assert verdict.granted.left == other.granted.left
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+@pytest.mark.parametrize("kinds", [(), *((kind,) for kind in COUNTED), COUNTED])
+def test_all_that_a_limit_allows_is_seen_at_once_to_the_last_of_it_and_not_one_more(kinds, limit):
+    account, scope, demand = Account(), Scope(TENANT, dict.fromkeys(kinds, limit)), (1, 1)
+    for _ in range(limit):
+        tokens_us = account.at_hand(scope, demand, 0)
+        assert tokens_us == (width_us(1, limit) if TPM in kinds else 0)
+        account.book(scope, demand, tokens_us, 0)
+
+    assert (account.at_hand(scope, demand, 0) is None) == bool(kinds)
+
+
+def test_a_limit_of_zero_is_never_seen_to_have_room_whatever_the_other_one_has():
+    for limits in ({RPM: 0, TPM: 9}, {RPM: 9, TPM: 0}, {RPM: 0}, {TPM: 0}):
+        assert Account().at_hand(Scope(TENANT, limits), (1, 0), 0) is None
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_request_that_no_limit_of_tokens_was_set_for_gives_none_of_them_back(waits):
+    quotas, limited, free = Quotas(), Scope(TENANT, {TPM: 60}), Scope(TENANT, {RPM: 1})
+    quotas.reserve([limited], (10, 0), 0, IDES_S, None)
+    if waits:
+        quotas.reserve([free], (5, 0), 0, IDES_S, None)
+    granted = quotas.reserve([free], (5, 0), 0, IDES_S, None)
+    before_us = quotas._accounts[TENANT].tokens.whole_at_us
+
+    quotas.give_back(granted.granted if waits else granted)
+
+    assert quotas._accounts[TENANT].tokens.whole_at_us == before_us
 
 
 def test_more_cached_tokens_than_the_prompt_has_cost_no_less():
