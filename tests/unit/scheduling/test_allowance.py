@@ -56,3 +56,56 @@ def test_what_was_returned_was_never_taken(steps):
             assert machine.backlog_us(now_us) == max(0, replayed(poured) - now_us)
             if what in ("take", "charge"):
                 assert len(machine._places) <= 2 * len(in_use)
+
+
+STAYS = st.sampled_from([True, False, False, False, False])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(6, 20), STAYS), min_size=12, max_size=30),
+    st.lists(st.tuples(st.integers(0, 99), st.integers(0, 20)), max_size=20),
+)
+def test_marks_that_nobody_in_use_needs_may_go(takes, returns):
+    """Most of those who came are gone, so marks are tidied; whoever stays gets back what is felt of it."""
+    places, poured, staying, now_us = {}, [], [], 0
+    machine = Allowance(places)
+    with patch.object(allowance, "SPARE_MARKS", 0):
+        for number, (gap_us, amount_us, stays) in enumerate(takes, 1):
+            now_us += gap_us
+            poured.append([now_us, amount_us])
+            if stays:
+                places[number] = None
+                staying.append((number, poured[-1]))
+            machine.take(number, amount_us, now_us)
+        for whose, most_us in returns[: len(staying)]:
+            place, pour = staying.pop(whose % len(staying))
+            part_us = min(pour[1], most_us)
+            machine.give_back(place, part_us)
+            pour[1] -= part_us
+            del places[place]
+            assert machine.backlog_us(now_us) == max(0, replayed(poured) - now_us)
+
+
+def test_two_marks_a_microsecond_apart_are_two():
+    machine = Allowance(())
+    for place, now_us in ((1, 0), (2, 5), (3, 6)):
+        machine.take(place, 10, now_us)
+
+    machine.give_back(2, 8)
+    machine.give_back(1, 10)
+
+    assert machine.backlog_us(6) == replayed([[0, 0], [5, 2], [6, 10]]) - 6
+
+
+def test_a_backlog_that_falls_after_marks_were_tidied_is_all_that_is_still_felt():
+    machine, poured = Allowance({1, 3}), []
+    with patch.object(allowance, "SPARE_MARKS", 0):
+        for place, now_us in enumerate((0, 8, 8, 8, 8, 8, 57), 1):
+            poured.append([now_us, 10])
+            machine.take(place, 10, now_us)
+
+    machine.give_back(3, 10)
+
+    poured[2][1] = 0
+    assert machine.backlog_us(57) == replayed(poured) - 57

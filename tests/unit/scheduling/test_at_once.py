@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from scheduling.core.entry import Entry
 from scheduling.core.events import BoostEnded, Dispatched, Expired, Stranded
+from scheduling.core.hierarchy import Tree
 from scheduling.core.policy import TenantRule
 from scheduling.core.scheduler import Scheduler
+from scheduling.core.tags import StartTags
+from scheduling.core.usage import CostRule
+from tests.unit.scheduling.accounts import LANE
 from tests.unit.scheduling.footprint import levels
 from tests.unit.scheduling.histories import random_policy, random_step
 from tests.unit.scheduling.machines import CLASSES, POOL, backend, dispatched, policy, ticket
@@ -99,6 +105,22 @@ def test_time_does_its_part_before_a_ticket_is_seated_at_once():
     assert [type(event) for event in events] == [BoostEnded, Dispatched]
 
 
+def test_time_does_its_part_when_the_last_request_ends():
+    machine = Scheduler(POOL, policy())
+    machine.submit(ticket("acme-0"), 0)
+    machine.boost("acme", 9, 50, 0)
+
+    assert machine.finish("acme-0", 100, 50) == [BoostEnded("acme", 50)]
+
+
+@pytest.mark.parametrize(("prompt", "answer"), [(100, 0), (100, 40), (0, 40), (0, 0)])
+def test_a_ticket_is_charged_for_its_prompt_and_for_the_answer_that_is_thought_of(prompt, answer):
+    machine = Scheduler(POOL, policy())
+    one = replace(ticket("acme-0"), prompt_tokens=prompt, completion_tokens=answer)
+
+    assert machine.seat_at_once(one, 0).cost == (CostRule().of(prompt, answer) or 1)
+
+
 def test_a_ticket_whose_time_is_up_as_it_comes_is_not_seated():
     machine = Scheduler(POOL, policy())
 
@@ -146,3 +168,43 @@ def test_a_ticket_of_a_suspended_tenant_or_for_no_backend_is_not_seated_at_once(
     assert machine.seat_at_once(ticket("beta-0", model="unknown"), 0) is None
     assert [type(event) for event in machine.submit(ticket("beta-0", model="unknown"), 0)] == [Stranded]
     assert machine.is_idle
+
+
+def test_who_comes_while_others_wait_is_not_seated_at_once():
+    tenants = {"greedy": TenantRule("greedy", quotas={"in_flight": 1})}
+    machine = Scheduler(POOL, replace(policy(seats=4), tenants=tenants))
+    assert machine.seat_at_once(ticket("greedy-0"), 0)
+    machine.submit(ticket("greedy-1"), 0)
+
+    assert machine.seat_at_once(ticket("acme-0"), 0) is None
+    assert dispatched(machine.submit(ticket("acme-0"), 0)) == ["acme-0"]
+
+
+def test_a_request_that_runs_is_not_seated_a_second_time_though_there_is_room():
+    machine = Scheduler(POOL, policy(seats=4))
+    machine.submit(ticket("acme-0"), 0)
+
+    assert machine.seat_at_once(ticket("acme-0"), 0) is None
+    with pytest.raises(ValueError, match="acme-0 is already waiting or running"):
+        machine.submit(ticket("acme-0"), 0)
+
+
+def test_a_third_name_is_charged_at_once_as_if_it_had_stood_in_line():
+    size = {"prompt_tokens": 100, "completion_tokens": 0, "kv_completion_tokens": 0}
+    known = []
+    for at_once in (False, True):
+        tree = Tree(StartTags, None, lambda tenant: 2)
+        for place, agent in enumerate(("writer", "reader", "writer"), 1):
+            one = SimpleNamespace(path=("acme", "ann", agent), **size)
+            entry = Entry(one, 100 * place, place, LANE)
+            if at_once:
+                tree.pass_through(entry)
+            else:
+                tree.join(entry)
+                tree.push(entry)
+                tree.serve(entry)
+        known.append([(share.name, share.key, share.held, share.wakes, share.left) for share in entry.shares])
+
+    assert known[0] == known[1]
+    assert [name for name, *_ in known[1]] == ["acme", "ann", "writer"]
+    assert known[1][-1][-1] == 2, "both of the writer's have left its line"

@@ -217,6 +217,14 @@ def test_a_restart_takes_over_what_was_used():
     assert ask(quotas, limits, 1000).retry_ms == 600, "no minute can have used more than itself"
 
 
+def test_what_is_given_back_after_a_restart_leaves_what_was_used_before_it():
+    quotas, limits = Quotas(), {RPM: 10, TPM: 100}
+    quotas.seed(Scope(TENANT, limits), {RPM: 4, TPM: 90}, 1000, NOON_S)
+    quotas.give_back(ask(quotas, limits, 1000, tokens=5))
+    assert quotas.left(Scope(TENANT, limits), RPM, 1000) == Left(10, 6, 24_000)
+    assert quotas.left(Scope(TENANT, limits), TPM, 1000) == Left(100, 10, 54_000)
+
+
 def test_accounts_are_forgotten_when_nothing_of_them_will_be_missed():
     quotas = Quotas()
     granted = ask(quotas, {RPM: 1}, tokens=0)

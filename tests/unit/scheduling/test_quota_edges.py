@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scheduling.core.account import Account, next_period_s
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
 from scheduling.core.budget import month_begins_s, month_of
-from scheduling.core.policy import QUOTA_KINDS, Prices
+from scheduling.core.policy import BUDGET_KINDS, QUEUED, QUOTA_KINDS, Prices
 from scheduling.core.quota import Denied, Granted, Left, Quotas, Scope
 
 TENANT = ("tenant", "a")
@@ -66,16 +66,37 @@ def test_an_allowance_that_was_whole_for_a_microsecond_has_gained_nothing_by_it(
     assert allowance.wait_us(1, 6) == 1
 
 
+@pytest.mark.parametrize("tokens", [7, 9])
 @pytest.mark.parametrize("spend", [20, 60, 90])
-def test_a_budget_of_money_holds_what_was_spent_and_not_what_was_thought(spend):
+def test_a_budget_of_money_holds_what_was_spent_and_not_what_was_thought(spend, tokens):
     quotas = Quotas()
     scope = Scope(TENANT, {"spend_per_month": 100, "tokens_per_month": 50})
     granted = quotas.reserve([scope], (7, 60), 0, IDES_S, None)
 
-    quotas.settle(granted, (9, spend), 0)
+    quotas.settle(granted, (tokens, spend), 0)
 
     assert quotas.used(TENANT, "spend_per_month", IDES_S) == spend
-    assert quotas.used(TENANT, "tokens_per_month", IDES_S) == 9
+    assert quotas.used(TENANT, "tokens_per_month", IDES_S) == tokens
+
+
+def test_a_request_that_is_given_back_has_used_no_tokens_and_no_money():
+    quotas = Quotas()
+    granted = quotas.reserve([Scope(TENANT, {})], (7, 60), 0, IDES_S, None)
+
+    quotas.give_back(granted)
+
+    assert [quotas.used(TENANT, kind, IDES_S) for kind in BUDGET_KINDS] == [0, 0, 0]
+
+
+def test_a_request_that_goes_back_into_line_stands_there_once_and_leaves_it_again():
+    quotas = Quotas()
+    granted = ask(quotas, {QUEUED: 9})
+    for _ in range(2):
+        quotas.seated(granted)
+        assert quotas.queued(TENANT) == 0
+        for _ in range(2):
+            quotas.requeued(granted)
+            assert quotas.queued(TENANT) == 1
 
 
 def test_a_request_whose_time_is_up_is_not_refused_for_an_allowance_that_has_room():
@@ -106,6 +127,16 @@ def test_what_was_used_is_taken_over_only_where_there_is_a_limit():
     quotas.forget_idle(700, IDES_S)
 
     assert len(quotas) == 0
+
+
+@pytest.mark.parametrize("kind", BUDGET_KINDS)
+def test_the_most_that_is_known_to_be_used_of_a_budget_is_taken_over(kind):
+    quotas = Quotas()
+    for used in (40, 30):
+        quotas.seed(Scope(TENANT, {}), {kind: used}, 0, IDES_S)
+
+    assert [quotas.used(TENANT, each, IDES_S) for each in BUDGET_KINDS if each != kind] == [0, 0]
+    assert quotas.used(TENANT, kind, IDES_S) == 40
 
 
 @pytest.mark.parametrize("limit", [1, 59, 60_000_000, 10**12])
@@ -142,13 +173,15 @@ def two_scopes(first: dict[str, int], second: dict[str, int]) -> list[Scope]:
     return [Scope(TENANT, first, refusing), Scope(("api_token", "7"), second, refusing)]
 
 
-def test_of_two_quotas_with_as_much_left_the_first_is_told():
+@pytest.mark.parametrize("kind", [RPM, TPM])
+@pytest.mark.parametrize(("other", "told"), [(9, (10, 8)), (8, (8, 7)), (11, (10, 8))])
+def test_of_two_quotas_the_one_with_least_left_is_told_and_of_two_alike_the_first(kind, other, told):
     quotas = Quotas()
-    quotas.reserve(two_scopes({RPM: 10}, {}), (1, 0), 0, IDES_S, None)
+    quotas.reserve(two_scopes({kind: 10}, {}), (1, 0), 0, IDES_S, None)
 
-    granted = quotas.reserve(two_scopes({RPM: 10}, {RPM: 9}), (1, 0), 0, IDES_S, None)
+    granted = quotas.reserve(two_scopes({kind: 10}, {kind: other}), (1, 0), 0, IDES_S, None)
 
-    assert (granted.left[RPM].limit, granted.left[RPM].remaining) == (10, 8)
+    assert (granted.left[kind].limit, granted.left[kind].remaining) == told
 
 
 def test_of_two_quotas_that_come_back_at_once_the_first_is_named():

@@ -110,3 +110,10 @@ def test_what_failed_a_request_is_avoided_unless_no_other_remains():
 def test_a_backend_that_drains_or_is_shut_does_not_count_as_remaining():
     assert routed("a", draining=("b",)) == ["c"]
     assert routed("a", draining=("b",), shut=("c",)) == ["a", "b", "c"]
+
+
+def test_the_only_backend_of_a_model_is_not_passed_over_because_another_is_kept():
+    mine, other = gate("gpu-0"), gate("gpu-1")
+
+    assert choose(lane(mine), 0, 0, 0, (other,)) is mine
+    assert choose(lane(mine), 0, 0, 0, (mine,)) is None
