@@ -199,6 +199,11 @@ class BoundedHttp(HttpToolsProtocol):
 class BoundedGatewayHttp(BoundedHttp, GatewayProtocol):
     """The same with the short way to the gateway."""
 
+    def data_received(self, data: bytes) -> None:
+        """Bytes came. A request with the head of the one before needs no bounds, and nearly all are that."""
+        if not self.repeats(data):
+            super().data_received(data)  # which asks again, the few times that it is called
+
 
 def _has_begun(cycle: Any) -> bool:
     return bool(getattr(cycle, "response_started", False) or getattr(cycle, "began", False))

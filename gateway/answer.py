@@ -15,6 +15,14 @@ ERROR_BYTES = 64 * 1024  # of an engine's error are read
 CLIENT_FAULTS = frozenset({400, 404, 409, 413, 415, 422, NOT_SERVED})
 
 
+def pass_on_at_once(reply: Reply, client: Client, headers: Headers) -> bool:
+    """Send a reply that is whole already and can be sent without waiting. False: it is for ``pass_on``."""
+    if reply.streamed or reply.status >= 400 or not client.takes_whole or (body := reply.at_once()) is None:
+        return False
+    client.send_whole(reply.status, [(b"content-type", reply.content_type), *headers], body)
+    return True
+
+
 async def pass_on(reply: Reply, client: Client, headers: Headers, *, stream: bool) -> None:
     """Send the reply to its end.
 
@@ -35,10 +43,16 @@ async def pass_on(reply: Reply, client: Client, headers: Headers, *, stream: boo
 async def _stream(reply: Reply, client: Client, headers: Headers) -> None:
     headers = stream_headers(reply.content_type) + headers
     async for data in reply:
-        # Only now: an engine that dies before its first byte is still a real HTTP error, or another is asked.
-        await client.begin(reply.status, headers)
-        await client.write(data)
-        await reply.pour(client.push, client.push_event)
+        if not client.answered:
+            # Only now: an engine that dies before its first byte is a real HTTP error, or another is asked.
+            await client.start(reply.status, headers, data, last=reply.whole)
+        elif reply.whole:
+            await client.end(data)
+        else:
+            await client.write(data)
+        if client.ended:
+            return
+        await reply.pour(client)
     await client.begin(reply.status, headers)
     await client.finish()
 

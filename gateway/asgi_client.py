@@ -17,8 +17,6 @@ Send = Callable[[Message], Awaitable[None]]
 class AsgiClient(Client):
     """One client, heard by a task of its own: ASGI tells that it left only to who waits for it."""
 
-    __slots__ = ("_ears", "_receive_message", "_send_message")
-
     def __init__(self, receive: Receive, send: Send, headers: Mapping[bytes, bytes]) -> None:
         super().__init__(headers, asyncio.get_running_loop())
         self.work = asyncio.current_task()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +13,7 @@ from gateway.dialect import OPENAI
 from gateway.errors import Refused
 from gateway.headers import Headers, RequestId
 from gateway.records import Record
+from gateway.source import Way
 
 Message = MutableMapping[str, Any]
 
@@ -46,51 +47,27 @@ class Client:
     A subclass knows by what way bytes come and go.
     """
 
-    __slots__ = (
-        "_aside",
-        "_last",
-        "_loop",
-        "answered",
-        "began",
-        "blank",
-        "dialect",
-        "early",
-        "ended",
-        "evicted",
-        "gone",
-        "headers",
-        "hold_s",
-        "idle_since_s",
-        "keep",
-        "late",
-        "reading_until_s",
-        "record",
-        "request_id",
-        "slow",
-        "tell",
-        "work",
-        "writing_since_s",
-    )
+    # Set where they differ: a request pays for none of the others.
+    work: Task[None] | None = None
+    dialect = OPENAI
+    began = answered = ended = gone = slow = late = blank = False
+    evicted: Refused | None = None
+    writing_since_s: float | None = None
+    reading_until_s: float | None = None
+    tell: Callable[[], bytes] | None = None
+    early: Sequence[tuple[bytes, bytes]] = ()
+    hold_s: float | None = None
+    keep: Callable[[int, Headers, bytes], None] | None = None
+    record: Record | None = None
+    _aside: Task[None] | None = None
+    last = ENDS[0]  # the last bytes of the answer; at first one is between two events
+    _seen = last  # those when somebody last looked
 
     def __init__(self, headers: Mapping[bytes, bytes], loop: AbstractEventLoop) -> None:
         self._loop = loop
         self.headers = headers
-        self._aside: Task[None] | None = None
-        self._last = ENDS[0]  # the last bytes of the answer; at first one is between two events
-        self.work: Task[None] | None = None
         self.request_id = RequestId(headers)
-        self.dialect = OPENAI
-        self.began = self.answered = self.ended = self.gone = self.slow = self.late = False
-        self.evicted: Refused | None = None
         self.idle_since_s = loop.time()
-        self.writing_since_s: float | None = None
-        self.reading_until_s: float | None = None
-        self.tell: Callable[[], bytes] | None = None
-        self.early: Headers = []
-        self.blank = False
-        self.hold_s: float | None = None
-        self.keep: Callable[[int, Headers, bytes], None] | None = None
-        self.record: Record | None = None
 
     # What a subclass does
 
@@ -109,9 +86,18 @@ class Client:
         """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""
         raise NotImplementedError
 
-    def push_event(self, chunk: bytes) -> bool:
-        """The same for a whole event that is framed as a chunk of HTTP already; any other way refuses."""
+    def way(self) -> Way | None:
+        """Where to write what is framed as chunks of HTTP already; any other way than ours has none."""
+        return None
+
+    @property
+    def takes_whole(self) -> bool:
+        """A complete response can be sent by ``send_whole``: nothing was sent yet, and none has to wait."""
         return False
+
+    def send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete response to a client that takes it."""
+        raise NotImplementedError
 
     async def hung_up(self, timeout_s: float) -> bool:
         """Wait until the connection is closed; False when it is not in time."""
@@ -156,6 +142,13 @@ class Client:
             self.late = True
             self.work.cancel()
 
+    def idle_s(self, now_s: float) -> float:
+        """For how long nothing was sent, for whoever looks from time to time: sending looks at no clock."""
+        if self.last is not self._seen:
+            self._seen = self.last
+            self.idle_since_s = now_s
+        return now_s - self.idle_since_s
+
     def close(self) -> None:
         """The request is over."""
         self.ended = True
@@ -175,8 +168,18 @@ class Client:
         if self._aside is not None:
             await self._aside
         self.answered = True
-        self._last = data
+        self.last = data
         await self._send(data, more=True)
+
+    async def start(self, status: int, headers: Headers, data: bytes, *, last: bool) -> None:
+        """Begin, and send the first bytes; if they are the last too, the end."""
+        await self.begin(status, headers)
+        await (self.end(data) if last else self.write(data))
+
+    async def end(self, data: bytes) -> None:
+        """Send the last bytes and the end, if that can be done in one, and else as others are sent."""
+        await self.write(data)
+        await self.finish()
 
     async def finish(self, data: bytes = b"") -> None:
         """Send the last bytes: the answer is whole."""
@@ -214,7 +217,7 @@ class Client:
             await self._aside
         if self.began:
             # In the middle of an event, or of JSON, nothing more can be said.
-            silent = refused.told or not self._last.endswith(ENDS)
+            silent = refused.told or not self.last.endswith(ENDS)
             say = self.dialect.error if self.blank else self.dialect.last_words
             await self.break_off(b"" if silent else say(refused, self.request_id))
         else:
@@ -260,7 +263,7 @@ class Client:
         try:
             if not self.began:
                 self.began = True
-                await self._send_head(200, self.early + self.request_id.headers())
+                await self._send_head(200, [*self.early, *self.request_id.headers()])
             await self._send(text, more=True)
         finally:
             self._aside = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -38,8 +39,8 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_between", "_body", "_complete", "_framed", "_head_done", "_headers", "_home", "_keep", "_lacks",
-        "_loop", "_parser", "_paused", "_reply", "_seen_bytes", "_surplus", "_transport", "_unshown",
+        "_body", "_complete", "_framed", "_head_done", "_headers", "_home", "_keep", "_lacks", "_loop",
+        "_parser", "_passes", "_paused", "_reply", "_seen_bytes", "_surplus", "_transport", "_unshown",
         "born_s", "lost",
     )  # fmt: skip
 
@@ -52,8 +53,9 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._paused = False
         # Only an exchange that ended well is followed by another: it finds all of this as it is here.
-        self._between = False  # two chunks of an answer, so that the next may be framed by hand
-        self._lacks = 0  # bytes until it is so again
+        # While the next chunk of an answer may be framed by hand: hands a whole one on, or refuses.
+        self._passes: Callable[[bytes], bool] | None = None
+        self._lacks = 0  # bytes until that is so again
         self._unshown = b""  # the head of an answer that the parser was not shown
         self._surplus = False
         self._parser = httptools.HttpResponseParser(self)
@@ -87,7 +89,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once, without a word: the engine sees that nobody wants its answer."""
-        self._reply = None
+        self._reply = self._passes = None
         self._transport.abort()
 
     def break_off(self) -> None:
@@ -114,20 +116,22 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Frame the bytes; hand the body on in one piece per call."""
+        passes = self._passes
+        if passes is not None and passes(data):
+            return
         reply = self._reply
         if reply is None:  # nobody asked: the connection is out of step
             self._transport.abort()
             return
         reply.heard = True
-        if self._between:
-            if not reply.passes(data):
-                self._take_chunks(reply, data)
+        if passes is not None:
+            self._take_chunks(reply, data)
         elif self._lacks:
             lacks = self._lacks
             self._lacks = max(0, lacks - len(data))
             self._parse(reply, data[:lacks])
             if not self._lacks and self._reply is not None:
-                self._between = True
+                self._passes = reply.passes
                 if len(data) > lacks:
                     self._take_chunks(reply, data[lacks:])
         elif self._seen_bytes or self._head_done or not self._take_plain(reply, data):
@@ -140,9 +144,9 @@ class Connection(asyncio.Protocol):
             return False
         if head.length is None:
             self._head_done = self._framed = True
-            self._between = True
             self._unshown = data[: head.size]
             reply.on_head(OK, head.headers)
+            self._passes = reply.passes
             if len(data) > head.size:
                 self._take_chunks(reply, data[head.size :])
             return True
@@ -157,18 +161,21 @@ class Connection(asyncio.Protocol):
     def _take_chunks(self, reply: Reply, data: bytes) -> None:
         """Several chunks, the last, a part of one, or anything else."""
         pieces, end, lacks = at_once(data) or whole_chunks(data)
+        rest = data[end:]
+        is_last = rest == LAST_CHUNK and bool(self._unshown)
+        if is_last:
+            reply.end_together()
         if pieces:
             reply.on_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
             if self._reply is None:  # the answer was given up
                 return
-        rest = data[end:]
-        if rest == LAST_CHUNK and self._unshown:
-            self._between = False
+        if is_last:
+            self._passes = None
             self._unshown = b""
             self._complete = self._keep = True
             self._finish(clean=True)
         elif rest:
-            self._between = False
+            self._passes = None
             self._lacks = lacks
             shown, self._unshown = self._unshown + rest, b""
             self._parse(reply, shown)

@@ -65,24 +65,30 @@ class GatewayConsumer:
 
     def _serving(self, scope: Mapping[str, Any], client: Client) -> Awaitable[None]:
         """What is to be awaited for the answer. What can be done without waiting is done, or refused."""
-        path, headers, gateway = scope["path"], client.headers, self._gateway
-        endpoint = self._endpoints.get(path)
-        client.dialect = endpoint.dialect if endpoint is not None else dialect_of(path)
-        check_heads(scope, headers)
+        headers, gateway = client.headers, self._gateway
+        endpoint = self._endpoints.get(scope["path"])
         if endpoint is None:
-            aside, rest = asides.find(path)
-            policy, caller = gateway.check_in(headers, aside=True)
-            query = scope["query_string"]
-            return aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
+            return self._aside(scope, client)
+        client.dialect = endpoint.dialect
+        check_heads(scope, headers)
         if scope["method"] != "POST":
             raise PostOnly
-        _, caller = gateway.check_in(headers)  # before the body: a stranger's is not read
+        policy, caller = gateway.check_in(headers)  # before the body: a stranger's is not read
         gateway.own.retries.check(caller.tenant, headers)
         body = body_at_hand(headers, client, gateway.settings)
         if body is None or IDEMPOTENCY in headers:
             return self._serve_slowly(client, caller, endpoint, body)
         gateway.pulse.listen(client)
-        return gateway.serve(Request(caller, endpoint, headers, body), client)
+        return gateway.serve(Request(caller, endpoint, headers, body), client, policy)
+
+    def _aside(self, scope: Mapping[str, Any], client: Client) -> Awaitable[None]:
+        path, headers, gateway = scope["path"], client.headers, self._gateway
+        client.dialect = dialect_of(path)
+        check_heads(scope, headers)
+        aside, rest = asides.find(path)
+        policy, caller = gateway.check_in(headers, aside=True)
+        query = scope["query_string"]
+        return aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
 
     async def _serve_slowly(
         self, client: Client, caller: Caller, endpoint: Endpoint, body: bytes | None

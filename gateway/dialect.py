@@ -40,8 +40,7 @@ class Dialect:
 
     def answer_headers(self, left: Mapping[str, Left], request_id: RequestId) -> Headers:
         """Those of an answer that differ between APIs."""
-        headers = self.id_headers(request_id)
-        return headers + self.quota_headers(left) if left else headers
+        return self.quota_headers(left)
 
     def quota_headers(self, left: Mapping[str, Left]) -> Headers:
         """What is left of the minute's allowances."""

@@ -55,6 +55,10 @@ class MessagesDialect(Dialect):
         """A ping, and the place in line as a comment within it."""
         return place_in_line(position, wait_ms) + PING
 
+    def answer_headers(self, left: Mapping[str, Left], request_id: RequestId) -> Headers:
+        """The allowances, after the id by its other name."""
+        return self.id_headers(request_id) + self.quota_headers(left)
+
     def quota_headers(self, left: Mapping[str, Left]) -> Headers:
         """The minute's allowances in Anthropic's words; resets are moments, not spans."""
         headers: Headers = []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from asyncio import AbstractEventLoop, Future
+from asyncio import Future
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
-from gateway.client import ENDS, Client, Message
+from gateway.client import Client, Message
 from gateway.headers import Headers
+from gateway.source import ClientConnection, Way
 
 BODY_BYTES = 64 * 1024  # that nobody has asked for yet; then the client has to wait
 STATUS_LINES = {
@@ -22,36 +23,6 @@ LENGTH = b"content-length"
 LEFT: Message = {"type": "http.disconnect"}
 
 
-class Connection(Protocol):
-    """What a client needs of the connection that it came by."""
-
-    transport: asyncio.Transport
-    loop: AbstractEventLoop
-
-    @property
-    def writable(self) -> bool:
-        """Whether what was written so far has left, but for a little."""
-
-    @property
-    def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The server's own, on every response."""
-
-    async def drain(self) -> None:
-        """Wait until it is writable, or lost."""
-
-    def pause_reading(self) -> None:
-        """Take no more bytes until ``resume_reading``."""
-
-    def resume_reading(self) -> None:
-        """Read on."""
-
-    def on_response_complete(self) -> None:
-        """The response is complete."""
-
-    def over(self, client: DirectClient) -> None:
-        """The request's task ends."""
-
-
 class DirectClient(Client):
     """One request on an HTTP/1.1 connection.
 
@@ -59,33 +30,22 @@ class DirectClient(Client):
     ``content-length`` is given, the response is framed by us, in chunks.
     """
 
-    __slots__ = (
-        "_body", "_closed", "_connection", "_left", "_listening", "_more", "_unread", "_waiter",
-        "disconnected", "keep_alive", "response_complete", "scope",
-    )  # fmt: skip
-
     needs_ears = False
+    keep_alive = True
+    disconnected = response_complete = _listening = False
+    _unread = 0
+    _more = True
+    _waiter: Future[None] | None = None
+    _closed: Future[None] | None = None
+    _left: int | None = None  # bytes of an answer whose length was told
 
     def __init__(
-        self,
-        connection: Connection,
-        scope: Mapping[str, Any],
-        headers: Mapping[bytes, bytes],
-        *,
-        keep_alive: bool,
+        self, connection: ClientConnection, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]
     ) -> None:
-        super().__init__(headers, connection.loop)
+        Client.__init__(self, headers, connection.loop)  # by super() it takes twice as long
         self._connection = connection
         self.scope = scope
-        self.keep_alive = keep_alive
-        self.disconnected = self.response_complete = False
-        self._listening = False
         self._body: list[bytes] = []
-        self._unread = 0
-        self._more = True
-        self._waiter: Future[None] | None = None
-        self._closed: Future[None] | None = None
-        self._left: int | None = None  # bytes of an answer whose length was told
 
     # -- for the connection
 
@@ -139,29 +99,20 @@ class DirectClient(Client):
 
     def close(self) -> None:
         """The request is over. A response that is not complete by now never will be."""
-        super().close()
+        self.ended = True
         self._connection.over(self)
 
     def push(self, data: bytes) -> bool:
         """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""
         if self._left is not None or not self._connection.writable:
             return False
-        self._last = data
-        self.idle_since_s = self._loop.time()
+        self.last = data
         self._write(b"%x\r\n%b\r\n" % (len(data), data))
         return True
 
-    def push_event(self, chunk: bytes) -> bool:
-        """As ``push``, for a whole event that is framed as a chunk already."""
-        connection = self._connection
-        if self._left is not None or not connection.writable:
-            return False
-        self._last = ENDS[0]
-        self.idle_since_s = self._loop.time()
-        transport = connection.transport
-        if not transport.is_closing():
-            transport.write(chunk)
-        return True
+    def way(self) -> Way | None:
+        """Where to write chunks, unless the answer has a length."""
+        return self._connection if self._left is None else None
 
     def remark(self, text: bytes) -> None:
         """Send an SSE comment in passing, unless something waits to be sent. Only between two events."""
@@ -170,19 +121,55 @@ class DirectClient(Client):
         head = b""
         if not self.began:
             self.began = True
-            head = self._head(200, self.early + self.request_id.headers())
+            head = self._head(200, [*self.early, *self.request_id.headers()])
         self._write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
         self.idle_since_s = self._loop.time()
 
-    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
-        """Send a complete response: nearly always in one piece, at once."""
-        if self.began or self.keep is not None or not self._connection.writable:
-            await super().whole(status, headers, body)
-            return
+    @property
+    def takes_whole(self) -> bool:
+        """A complete response can be sent by ``send_whole``, as nearly always."""
+        return not self.began and self.keep is None and self._connection.writable
+
+    def send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete response, in one piece."""
         self.began = self.answered = self.ended = True
-        self._left = 0
-        length = (LENGTH, b"%d" % len(body))
-        self._write(self._head(status, [*headers, length, *self.request_id.headers()]) + body)
+        connection = self._connection
+        transport = connection.transport
+        told = [*headers, (LENGTH, b"%d" % len(body)), *self.request_id.headers()]
+        if not self.keep_alive:
+            told.append(CLOSE)
+        head = _begin(status, connection.default_headers) + _lines(told)
+        self.response_complete = True
+        if not transport.is_closing():  # uvloop raises where asyncio drops what nobody will read
+            transport.write(head + body)
+        if not self.keep_alive:
+            transport.close()
+        connection.on_response_complete()
+
+    async def whole(self, status: int, headers: Headers, body: bytes) -> None:
+        """Send a complete response."""
+        if self.takes_whole:
+            self.send_whole(status, headers, body)
+        else:
+            await super().whole(status, headers, body)
+
+    async def start(self, status: int, headers: Headers, data: bytes, *, last: bool) -> None:
+        """Begin, and send the first bytes: nearly always in one piece, at once."""
+        if self.began or last or not self._connection.writable:
+            await super().start(status, headers, data, last=last)
+            return
+        self.began = self.answered = True
+        self.last = data
+        head = self._head(status, headers + self.request_id.headers())
+        self._write(head + self._framed(data, more=True))
+
+    async def end(self, data: bytes) -> None:
+        """Send the last bytes and the end."""
+        if not self._connection.writable:
+            await super().end(data)
+            return
+        self.answered = self.ended = True
+        self._write(self._framed(data, more=False))
         self._complete()
 
     async def hung_up(self, timeout_s: float) -> bool:
@@ -212,16 +199,16 @@ class DirectClient(Client):
         await self._put(self._head(status, headers))
 
     async def _send(self, data: bytes, *, more: bool) -> None:
-        if self._left is not None:
-            self._left -= len(data)
-            framed = data
-        else:
-            framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-            if not more:
-                framed += b"0\r\n\r\n"
-        await self._put(framed)
+        await self._put(self._framed(data, more=more))
         if not more:
             self._complete()
+
+    def _framed(self, data: bytes, *, more: bool) -> bytes:
+        if self._left is not None:
+            self._left -= len(data)
+            return data
+        framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        return framed if more else framed + b"0\r\n\r\n"
 
     async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
         self._left = 0
@@ -236,7 +223,6 @@ class DirectClient(Client):
             self.writing_since_s = None
         if data:
             self._write(data)
-        self.idle_since_s = self._loop.time()
 
     def _write(self, data: bytes) -> None:
         transport = self._connection.transport
@@ -254,9 +240,9 @@ class DirectClient(Client):
     def _head(self, status: int, headers: Headers) -> bytes:
         """The head of the response. Raises ValueError on a header that could smuggle another."""
         if self._left is None:
-            told = [int(value) for name, value in headers if name == LENGTH]
-            if told or status in BODILESS:
-                self._left = told[0] if told else 0
+            told = dict(headers).get(LENGTH)
+            if told is not None or status in BODILESS:
+                self._left = int(told or 0)
             else:
                 headers = [*headers, CHUNKED]
         if not self.keep_alive:

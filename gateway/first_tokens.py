@@ -10,6 +10,7 @@ from gateway.records import Record
 from scheduling.core.ticket import Ticket
 from scheduling.dispatchers.base import Lease
 
+FOREVER_S = float("inf")
 LATELY_S = 60.0  # the best of the last one to two of these counts
 
 
@@ -34,11 +35,9 @@ class FirstTokens:
         now_s = self._now_s()
         if now_s - self._since_s >= LATELY_S:
             self._since_s, self._before_s, self._best_s = now_s, self._best_s, {}
-        span_s = first_s - dispatched_s
-        model = record.model
-        best_s = self._best_s.get(model)
-        if best_s is None or span_s < best_s:
-            self._best_s[model] = span_s
+        span_s, best_s = first_s - dispatched_s, self._best_s
+        if span_s < best_s.get(record.model, FOREVER_S):
+            best_s[record.model] = span_s
 
     def best_s(self, model: str) -> float:
         """The best of late; 0 while none is known."""

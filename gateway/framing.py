@@ -13,6 +13,7 @@ LAST_PARTS = [b"0", b""]
 LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)")
 LINES_KEPT = 1024  # lines of heads: most of an engine's come again with each answer
 LINE_BYTES = 256  # a longer one is not kept
+HEADS_KEPT = 256  # whole heads: those of streams are the same for a second, and some for ever
 LENGTH_DIGITS = 12
 SIZE_DIGITS = 8  # of a chunk
 SIZE = re.compile(rb"[1-9a-f][0-9a-f]{0,7}")
@@ -32,6 +33,7 @@ def _first_lines() -> list[bytes]:
 FIRST_LINES = _first_lines()
 SIZES = {b"%x" % size: size for size in range(1, SHORT)}
 _lines: dict[bytes, tuple[bytes, bytes]] = {}  # headers by their lines
+_heads: dict[bytes, PlainHead] = {}
 
 
 class PlainHead:
@@ -47,10 +49,20 @@ class PlainHead:
 
 def plain_head(data: bytes) -> PlainHead | None:
     """The head with which ``data`` begins; None when llhttp is to say what it is."""
-    end = data.find(HEAD_END)
-    if not 0 <= end <= HEAD_BYTES:
+    text, is_whole, _ = data.partition(HEAD_END)
+    if (known := _heads.get(text)) is not None and is_whole:
+        return known
+    if not is_whole or len(text) > HEAD_BYTES or (head := _read(text)) is None:
         return None
-    status, *lines = data[:end].split(CRLF)
+    if len(text) <= LINE_BYTES * 4:
+        if len(_heads) >= HEADS_KEPT:
+            _heads.clear()
+        _heads[text] = head
+    return head
+
+
+def _read(text: bytes) -> PlainHead | None:
+    status, *lines = text.split(CRLF)
     headers = {}
     known = _lines.get
     for line in lines:
@@ -61,7 +73,7 @@ def plain_head(data: bytes) -> PlainHead | None:
     if status != STATUS_LINE or len(headers) != len(lines) or not _stays_open(headers):
         return None
     length, coding = headers.get(b"content-length"), headers.get(b"transfer-encoding")
-    size = end + len(HEAD_END)
+    size = len(text) + len(HEAD_END)
     if length is None:
         return PlainHead(headers, None, size) if coding == b"chunked" else None
     is_plain = coding is None and length.isdigit() and len(length) <= LENGTH_DIGITS
@@ -88,7 +100,11 @@ def _header(line: bytes) -> tuple[bytes, bytes] | None:
 
 
 def at_once(data: bytes) -> tuple[list[bytes], int, int] | None:
-    """What ``whole_chunks`` says of data in which all chunks are short and whole, with no CRLF in them."""
+    """What ``whole_chunks`` says of one short chunk, or of several with no CRLF in them, if all are whole."""
+    if len(data) < SHORT:
+        line = FIRST_LINES[len(data)]
+        if line and data[: len(line)] == line and data[-len(CRLF) :] == CRLF:
+            return [data[len(line) : -len(CRLF)]], len(data), 0
     parts = data.split(CRLF)  # sizes and chunks in turn
     if parts.pop():
         return None

@@ -28,6 +28,7 @@ QUOTA_NAMES = {
     kind: (noun, *(b"x-ratelimit-%b-%b" % (what, noun) for what in (b"limit", b"remaining", b"reset")))
     for kind, noun in ((REQUESTS_PER_MINUTE, b"requests"), (TOKENS_PER_MINUTE, b"tokens"))
 }
+STATES = b'"requests";r=%b;t=%d, "tokens";r=%b;t=%d'
 # Our own, and those that the SDKs in Python and in JavaScript send.
 PATIENCE = (b"x-request-timeout", b"x-stainless-read-timeout", b"x-stainless-timeout")
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
@@ -37,8 +38,7 @@ class _Ids:
     """Our ids. Bytes come from the system's source for many at once: a call costs as much as ten ids."""
 
     def __init__(self) -> None:
-        self._chance = ""
-        self._at = 0
+        self._chances: list[str] = []
         self._now_ms = 0
         self._begin = ""
 
@@ -47,11 +47,10 @@ class _Ids:
         now_ms = int(time() * 1000)
         if now_ms != self._now_ms:
             self._now_ms, self._begin = now_ms, f"req_{now_ms:011x}"
-        at = self._at
-        if at == len(self._chance):
-            self._chance, at = os.urandom(RANDOM_BYTES).hex(), 0
-        self._at = end = at + ID_DIGITS
-        return self._begin + self._chance[at:end]
+        if not self._chances:
+            digits = os.urandom(RANDOM_BYTES).hex()
+            self._chances = [digits[at : at + ID_DIGITS] for at in range(0, len(digits), ID_DIGITS)]
+        return self._begin + self._chances.pop()
 
 
 _next_id = _Ids()
@@ -65,12 +64,11 @@ class RequestId:
     Ours begins with its time, by which its record is found among millions.
     """
 
-    __slots__ = ("_own", "clients", "own", "shown")
+    clients = ""
 
     def __init__(self, headers: Mapping[bytes, bytes]) -> None:
-        self.own = _next_id()
-        self.shown = self._own = self.own.encode()
-        self.clients = ""
+        self.own = own = _next_id()
+        self.shown = self._own = own.encode()
         if (theirs := headers.get(b"x-request-id")) and SANE_ID.fullmatch(theirs):
             self.clients = theirs.decode()
             self.shown = theirs
@@ -110,9 +108,12 @@ def model_headers(model: str) -> Headers:
 
 
 @lru_cache(maxsize=4096)  # short times, as most are that anybody counts the cost of
-def timing_headers(queue_ms: int, upstream_ms: int) -> tuple[tuple[bytes, bytes], ...]:
-    """Where the time went until the answer began."""
+def begin_headers(
+    priority_class: str, revision: int, queue_ms: int, upstream_ms: int
+) -> tuple[tuple[bytes, bytes], ...]:
+    """Which rules the request ran under, and where the time went until the answer began."""
     return (
+        *scheduling_headers(priority_class, revision),
         (b"x-queue-ms", b"%d" % queue_ms),
         (b"openai-processing-ms", b"%d" % (queue_ms + upstream_ms)),
         (b"server-timing", b"queue;dur=%d, upstream;dur=%d" % (queue_ms, upstream_ms)),
@@ -121,6 +122,28 @@ def timing_headers(queue_ms: int, upstream_ms: int) -> tuple[tuple[bytes, bytes]
 
 def quota_headers(left: Mapping[str, Left]) -> Headers:
     """The minute's allowances in OpenAI's words and the IETF's; nothing without such a quota."""
+    if len(left) != len(QUOTA_NAMES):
+        return _of_some(left)
+    # All are bounded, as nearly always: the same as for some, without a list of them.
+    requests, tokens = left[REQUESTS_PER_MINUTE], left[TOKENS_PER_MINUTE]
+    requests_limit, tokens_limit, policies = _of_both(requests.limit, tokens.limit)
+    requests_left, tokens_left = b"%d" % requests.remaining, b"%d" % tokens.remaining
+    requests_span, requests_s = _of_span(requests.reset_ms)
+    tokens_span, tokens_s = _of_span(tokens.reset_ms)
+    states = STATES % (requests_left, requests_s, tokens_left, tokens_s)
+    return [
+        requests_limit,
+        (b"x-ratelimit-remaining-requests", requests_left),
+        (b"x-ratelimit-reset-requests", requests_span),
+        tokens_limit,
+        (b"x-ratelimit-remaining-tokens", tokens_left),
+        (b"x-ratelimit-reset-tokens", tokens_span),
+        policies,
+        (b"ratelimit", states),
+    ]
+
+
+def _of_some(left: Mapping[str, Left]) -> Headers:
     headers: Headers = []
     policies, states = [], []
     for kind, found in left.items():
@@ -133,6 +156,15 @@ def quota_headers(left: Mapping[str, Left]) -> Headers:
     if policies:
         headers += ((b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(states)))
     return headers
+
+
+@lru_cache(maxsize=1024)  # limits in use
+def _of_both(requests: int, tokens: int) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers of two limits that do not say what is left."""
+    (some, policy, *_), (other, other_policy, *_) = (
+        _of_limit(kind, limit) for kind, limit in zip(QUOTA_NAMES, (requests, tokens), strict=True)
+    )
+    return some, other, (b"ratelimit-policy", b"%b, %b" % (policy, other_policy))
 
 
 @lru_cache(maxsize=1024)  # limits in use

@@ -15,12 +15,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.client import notice_vanishing
 from gateway.direct_client import DirectClient
 from gateway.known_head import KnownHead
 from gateway.offers import without_offer
+from gateway.writable import WritableHttp
 
 RELAYED = re.compile(rb"/v1/[A-Za-z0-9/._-]+")  # nothing to decode, and no query
 MISSES = 3  # heads that no later one was like; then a connection is not looked at for the like any more
@@ -29,7 +29,7 @@ AHEAD = 8  # requests that are read before the one that runs is answered; while 
 Serve = Callable[[Mapping[str, Any], DirectClient], Coroutine[Any, Any, None]]
 
 
-class GatewayProtocol(HttpToolsProtocol):
+class GatewayProtocol(WritableHttp):
     """One connection. ``serve`` is what serves a relayed request.
 
     It builds on uvicorn's protocol from the inside, so uvicorn's version is
@@ -60,9 +60,9 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came. A request begins to be served when those of its head are read."""
-        is_first = self._between and self._running is None
-        if is_first and self._known is not None and self._is_known(data):
+        if self.repeats(data):
             return
+        is_first = self._between and self._running is None
         rest: bytes | None = data
         while rest is not None:
             rest = self._feed(rest)
@@ -118,7 +118,8 @@ class GatewayProtocol(HttpToolsProtocol):
             "headers": headers,
         }
         before = self.cycle
-        client = DirectClient(self, scope, by_name, keep_alive=self.parser.should_keep_alive())
+        client = DirectClient(self, scope, by_name)
+        client.keep_alive = self.parser.should_keep_alive()
         self.cycle = client
         if before is None or before.response_complete:
             self._running = client
@@ -147,11 +148,6 @@ class GatewayProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     # -- for its requests
-
-    @property
-    def writable(self) -> bool:
-        """Whether what was written so far has left, but for a little."""
-        return not self.flow.write_paused
 
     @property
     def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
@@ -195,6 +191,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP. In the middle of a response nothing can be said about it."""
         if self._running is not None and self._running.began:
+            self.writable = False
             self.transport.close()
         else:
             super().send_400_response(msg)
@@ -251,15 +248,20 @@ class GatewayProtocol(HttpToolsProtocol):
             self._asgi_cycle = cycle
             super()._start_asgi_task(cycle, app)
 
-    def _is_known(self, data: bytes) -> bool:
+    def repeats(self, data: bytes) -> bool:
         """Begin a request whose head is the one before's, if it is, without the parser."""
         known = self._known
-        body = known.body_of(data) if known is not None else None
-        if known is None or body is None or self.transport.is_closing():
+        if (
+            known is None
+            or self._running is not None
+            or not self._between
+            or (body := known.body_of(data)) is None
+            or self.transport.is_closing()
+        ):
             return False
         self._misses = 0
         self._free_since_s = None
-        self.cycle = self._running = client = DirectClient(self, *known.read(body), keep_alive=True)
+        self.cycle = self._running = client = DirectClient(self, *known.read(body))
         client.took(body)
         self._start(client)
         return True

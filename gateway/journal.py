@@ -30,6 +30,7 @@ BATCH = 1000  # records in one COPY
 ADOPT_EVERY = 60.0  # seconds between two looks for what dead processes left
 LOST_STATUS = 500  # what a request counts as whose gateway died
 REJECTED = "rejected.jsonl"
+BEGUN = b"\n"
 ENDED = b" \n"  # ends the line of a request that has ended, and no other; to JSON the blank is nothing
 
 Store = Callable[[Sequence[Record]], None]
@@ -74,9 +75,9 @@ class Journal:
         try:
             if self._unwritten:
                 self._write_late()
-            if segments.left_bytes <= 0 or record.accepted_at >= segments.until_s:
+            if segments.written_bytes >= segments.full_at_bytes or record.accepted_at >= segments.until_s:
                 self._roll()
-            segments.append(encode(record) + b"\n")
+            segments.append(encode(record) + BEGUN)
         except OSError as error:
             log.error("the journal in %s cannot be written: %s", self._folder, error)  # noqa: TRY400
             raise JournalFull from None

@@ -19,13 +19,14 @@ END = b"\r\n\r\n"
 class KnownHead:
     """The head around its length, and what was read from it."""
 
-    __slots__ = ("_after", "_before", "_begin", "_end", "_headers", "_scope", "_size")
+    __slots__ = ("_after", "_before", "_begin", "_end", "_headers", "_length", "_scope", "_size")
 
     def __init__(self, head: bytes, begin: int, end: int, scope: Mapping[str, Any]) -> None:
         self._before, self._after = head[:begin], head[end:]
         self._begin, self._end, self._size = begin, end, len(head)
         self._scope = scope
         self._headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        self._length: int | None = None  # of the body for which these are
 
     @classmethod
     def of(cls, data: bytes, body: bytes, scope: Mapping[str, Any]) -> Self | None:
@@ -45,21 +46,20 @@ class KnownHead:
 
     def body_of(self, data: bytes) -> bytes | None:
         """The body, if the bytes are one whole request with this head, of a length of as many digits."""
-        digits = data[self._begin : self._end]
-        size = self._size
+        begin, end, size = self._begin, self._end, self._size
         if (
-            digits.isdigit()
-            and int(digits) == len(data) - size
-            and data.startswith(self._before)
-            and data.startswith(self._after, self._end)
+            data[begin:end] == b"%d" % (len(data) - size)
+            and data[:begin] == self._before
+            and data[end:size] == self._after
         ):
             return data[size:]
         return None
 
     def read(self, body: bytes) -> tuple[Mapping[str, Any], Mapping[bytes, bytes]]:
         """The scope and the headers by name of a request with this body."""
-        length = b"%d" % len(body)
-        if self._headers[LENGTH] != length:
+        if len(body) != self._length:
+            self._length = len(body)
+            length = b"%d" % len(body)
             lines = [(name, length if name == LENGTH else value) for name, value in self._scope["headers"]]
             self._scope = {**self._scope, "headers": lines}
             self._headers = dict(lines)

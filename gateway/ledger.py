@@ -7,6 +7,8 @@ from time import monotonic, time
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from gateway.bygone import Bygone
 from gateway.callers import Caller, CallerTable
 from gateway.errors import BudgetExhausted, QueueFull, RateLimited, Refused
@@ -38,23 +40,13 @@ MAY = {
 }
 
 
-class Reservation:
-    """One request's hold on its quotas, for the time of a ``with`` block.
+class Reservation(msgspec.Struct, eq=False, gc=False):
+    """One request's hold on its quotas, until ``settle`` or the end of a ``with`` block."""
 
-    However the block ends, the quotas are settled once: what the request's
-    record says it used stays taken, and nothing of a request that never ran
-    or whose engine did nothing: the cost in its record is 0 then.
-    """
-
-    __slots__ = ("_granted", "_ledger", "_record", "not_before_ms")
-
-    def __init__(
-        self, ledger: Ledger, granted: Granted, record: Record, not_before_ms: int | None = None
-    ) -> None:
-        self._ledger = ledger
-        self._granted = granted
-        self._record = record
-        self.not_before_ms = not_before_ms  # its allowance comes then; None: it is here
+    _ledger: Ledger
+    _granted: Granted
+    _record: Record
+    not_before_ms: int | None = None  # its allowance comes then; None: it is here
 
     @property
     def left(self) -> Mapping[str, Left]:
@@ -73,20 +65,28 @@ class Reservation:
         """The request stands in line again: the engine was busy or failed."""
         self._ledger.quotas.requeued(self._granted)
 
+    def settle(self) -> None:
+        """The request is over: what its record says it used stays taken.
+
+        Nothing does of a request that never ran or whose engine did nothing:
+        the cost in its record is 0 then.
+        """
+        record, ledger, granted = self._record, self._ledger, self._granted
+        if not record.cost:
+            ledger.quotas.give_back(granted)
+            return
+        tokens = record.prompt_tokens + record.completion_tokens
+        # Only what was used above the estimate is taken now, so only then the time is asked for.
+        now_ms = ledger.now_ms() if tokens > granted.demand[0] else 0
+        ledger.quotas.settle(granted, (tokens, record.spend), now_ms)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        record, ledger = self._record, self._ledger
-        if not record.cost:
-            ledger.quotas.give_back(self._granted)
-            return
-        tokens = record.prompt_tokens + record.completion_tokens
-        # Only what was used above the estimate is taken now, so only then the time is asked for.
-        now_ms = ledger.now_ms() if tokens > self._granted.demand[0] else 0
-        ledger.quotas.settle(self._granted, (tokens, record.spend), now_ms)
+        self.settle()
 
 
 class Ledger:
@@ -121,12 +121,12 @@ class Ledger:
 
         The same for all requests of an API token, for as long as its rules are the same objects.
         """
-        known = self._known.get((caller.token_id, model))
+        place = (caller.token_id, model)
+        known = self._known.get(place)
         if known is None or known[0] is not tenant or known[1] is not caller:
             if len(self._known) >= MAX_KNOWN:
                 self._known.clear()
-            known = (tenant, caller, _scopes(tenant, caller, model))
-            self._known[caller.token_id, model] = known
+            known = self._known[place] = (tenant, caller, _scopes(tenant, caller, model))
         bygone, scopes = self._bygone, known[2]
         return scopes if bygone is None or bygone.knows(scopes) else None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -29,24 +29,39 @@ from scheduling.core.view import PoolView
 
 PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+MOST_FRESH = 500  # waits that are not counted yet, and as many first tokens at most
 
 
 class Histogram:
-    """Counts per bucket of seconds, and their sum."""
+    """How many seconds were at most as many as each bound, how many there were, and their sum.
 
-    __slots__ = ("counts", "sum_s")
+    ``fresh`` are those that are not counted yet: together it is cheaper.
+    """
+
+    __slots__ = ("_sum_s", "_total", "_up_to", "fresh")
 
     def __init__(self) -> None:
-        self.counts = [0] * (len(SECONDS) + 1)
-        self.sum_s = 0.0
+        self._up_to = [0] * len(SECONDS)
+        self._total = 0
+        self._sum_s = 0.0
+        self.fresh: list[float] = []
+
+    def count(self) -> None:
+        """Count what is fresh."""
+        fresh = self.fresh
+        fresh.sort()
+        for at, bound in enumerate(SECONDS):
+            self._up_to[at] += bisect_right(fresh, bound)
+        self._total += len(fresh)
+        self._sum_s += sum(fresh)
+        fresh.clear()
 
     def add_to(self, family: HistogramMetricFamily, labels: list[str]) -> None:
-        """Put the cumulative counts on the page."""
-        buckets, total = [], 0
-        for bound, count in zip((*map(str, SECONDS), "+Inf"), self.counts, strict=True):
-            total += count
-            buckets.append((bound, total))
-        family.add_metric(labels, buckets, self.sum_s)
+        """Put the cumulative counts on the page, if there are any."""
+        self.count()
+        if self._total:
+            buckets = [*zip(map(str, SECONDS), self._up_to, strict=True), ("+Inf", self._total)]
+            family.add_metric(labels, buckets, self._sum_s)
 
 
 class Cell:
@@ -75,21 +90,16 @@ class Metrics:
         labels = (record.model, record.priority_class, record.outcome)
         cell = self._ended.get(labels) or self._new_cell(labels)
         cell.count += 1
-        at_s = record.dispatched_at
-        if at_s is None:
+        dispatched_s, first_s = record.dispatched_at, record.first_token_at
+        if dispatched_s is None:
             return
-        accepted_s = record.accepted_at
-        # Written out, because it is done twice for every request.
-        span_s = at_s - accepted_s
-        spans = cell.waits
-        spans.counts[bisect_left(SECONDS, span_s)] += 1
-        spans.sum_s += span_s
-        at_s = record.first_token_at
-        if at_s is not None:
-            span_s = at_s - accepted_s
-            spans = cell.first_tokens
-            spans.counts[bisect_left(SECONDS, span_s)] += 1
-            spans.sum_s += span_s
+        accepted_s, waits = record.accepted_at, cell.waits.fresh
+        waits.append(dispatched_s - accepted_s)
+        if first_s is not None:
+            cell.first_tokens.fresh.append(first_s - accepted_s)
+        if len(waits) >= MOST_FRESH:
+            cell.waits.count()
+            cell.first_tokens.count()
 
     def _new_cell(self, labels: tuple[str, str, str]) -> Cell:
         name = labels[1]
@@ -189,6 +199,5 @@ def _version() -> str:
 def _histogram(name: str, text: str, by_class: Mapping[str, Histogram]) -> HistogramMetricFamily:
     family = HistogramMetricFamily(name, text, labels=["class"])
     for label, histogram in by_class.items():
-        if any(histogram.counts):
-            histogram.add_to(family, [label])
+        histogram.add_to(family, [label])
     return family

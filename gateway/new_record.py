@@ -15,7 +15,6 @@ from scheduling.core.ticket import Ticket
 def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Record:
     """The record of a request that is accepted now. ``clients_id`` is what the client calls it, or ""."""
     now_s = time()
-    estimated_tokens, spend = estimates(ticket, job)
     record = Record(  # in the order of its columns: a name costs as much as a value
         ticket.request_id,
         now_s,
@@ -29,19 +28,18 @@ def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Rec
         "" if job.user_is_token else job.user,
         caller.token_id,
         job.revision,
-        estimated_tokens,
+        0,
         now_s,
     )
-    if spend:
-        record.spend = spend
+    note_estimates(record, ticket, job)
     return record
 
 
-def estimates(ticket: Ticket, job: Job) -> tuple[int, int]:
+def note_estimates(record: Record, ticket: Ticket, job: Job) -> None:
     """What the request may cost: cost tokens, and micro-units of money."""
-    prompt, completion = ticket.prompt_tokens, ticket.completion_tokens
-    spend = 0 if job.prices is FREE else job.prices.spend(prompt, 0, completion)
-    return job.cost.of(prompt, completion), spend
+    prompt, completion, prices = ticket.prompt_tokens, ticket.completion_tokens, job.prices
+    record.estimated_tokens = job.cost.of(prompt, completion)
+    record.spend = 0 if prices is FREE else prices.spend(prompt, 0, completion)
 
 
 def new_call(job: Job, request_id: str) -> EngineCall:

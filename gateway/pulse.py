@@ -28,13 +28,13 @@ class Pulse:
             self._comment_every_s, self._slow_s, self._hold_s or SLOWEST_BEAT_S, settings.body_read_s
         )
         self._beat_s = min(SLOWEST_BEAT_S, max(FASTEST_BEAT_S, shortest / BEATS))
-        self._clients: set[Client] = set()
+        self.clients: set[Client] = set()
         self._quiet: asyncio.Event | None = None
         self._deaf: list[Client] = []  # clients that are not listened to yet
 
     def watch(self, client: Client) -> None:
         """A request begins."""
-        self._clients.add(client)
+        self.clients.add(client)
 
     def listen(self, client: Client) -> None:
         """Hear the client leave, from a moment on if that takes a task."""
@@ -45,19 +45,16 @@ class Pulse:
             asyncio.get_running_loop().call_later(HEAR_AFTER_S, self._hear)
         self._deaf.append(client)
 
-    def __len__(self) -> int:
-        return len(self._clients)
-
     def leave(self, client: Client) -> None:
         """The client's request is over."""
-        self._clients.discard(client)
-        if self._quiet is not None and not self._clients:
+        self.clients.discard(client)
+        if self._quiet is not None and not self.clients:
             self._quiet.set()
 
     async def quiet(self, within_s: float) -> bool:
         """Wait until no request is left; False when there still is one after that time."""
         self._quiet = asyncio.Event()
-        if not self._clients:
+        if not self.clients:
             return True
         try:
             async with asyncio.timeout(within_s):
@@ -68,9 +65,9 @@ class Pulse:
 
     def evict(self) -> int:
         """Cut off every request that is left, with an error that says why; how many there were."""
-        for client in tuple(self._clients):
+        for client in tuple(self.clients):
             client.evict(Draining())
-        return len(self._clients)
+        return len(self.clients)
 
     async def beat(self) -> None:
         """Go on for ever."""
@@ -78,7 +75,7 @@ class Pulse:
         while True:
             await asyncio.sleep(self._beat_s)
             now_s = loop.time()
-            for client in tuple(self._clients):
+            for client in tuple(self.clients):
                 try:
                     self._look_at(client, now_s)
                 except Exception:  # one request's fault must not stop the timer of all
@@ -105,5 +102,5 @@ class Pulse:
             return
         hold_s = self._hold_s if client.hold_s is None else client.hold_s
         patience_s = self._comment_every_s if client.began else hold_s
-        if now_s - client.idle_since_s >= patience_s and (text := client.tell()):
+        if client.idle_s(now_s) >= patience_s and (text := client.tell()):
             client.remark(text)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
-from types import TracebackType
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Never
+
+from msgspec.structs import replace
 
 from gateway.calls import EngineCall, RelayOptions
-from gateway.connection import Connection
 from gateway.engine_order import with_order
 from gateway.failures import BackendFailure, Broken, ConnectFailed
 from gateway.reply import Reply
@@ -52,19 +52,62 @@ class Relay:
                 pool.retire()
                 self._retired.append(pool)
 
-    def open(
+    async def ask(
         self, backend: str, call: EngineCall, usage: Usage, on_first_token: Callable[[], None]
-    ) -> AbstractAsyncContextManager[Reply]:
-        """Send a request; the block holds its answer.
+    ) -> Reply:
+        """Send a request and wait for its answer's head. What is returned is to be given to ``leave``.
 
-        Entering waits for the answer's head and raises a BackendFailure when
-        there is none worth passing on. Leaving before the answer's end, in
-        any way, closes the engine's connection at once. ``usage`` is written
-        as bytes pass. ``on_first_token`` is called once, at the first token
-        of a stream or when an answer that is not a stream begins.
+        Raises a BackendFailure when there is no answer worth passing on.
+        ``usage`` is written as bytes pass. ``on_first_token`` is called once,
+        at the first token of a stream or when an answer that is not a stream
+        begins.
         """
         reply = Reply(backend, call, usage, on_first_token, self._options)
-        return _Opening(self._pools.get(backend), self._watch, reply, self._on_load)
+        pool = self._pools.get(backend) or _no_pool(backend)
+        try:
+            head = pool.head_for(call)
+            kept = pool.take_idle()
+            while True:
+                connection = kept or await pool.connect()
+                self._watch.add(reply)
+                connection.send(reply, head, call.body)
+                try:
+                    await reply.wait_for_head()
+                    break
+                except Broken:
+                    # The engine closed the kept connection just as we used it:
+                    # it has not seen this request, so it is asked once more.
+                    if kept is None or not reply.untouched:
+                        raise
+                self.leave(reply)
+                kept, reply = None, reply.anew()
+            if reply.load:
+                self._on_load(backend, reply.load)
+            if not is_plain(reply):
+                await judge(reply)
+            reply.begin()
+        except BaseException as error:
+            self.leave(reply)
+            if isinstance(error, BackendFailure):
+                error.backend = backend
+            raise
+        return reply
+
+    def leave(self, reply: Reply) -> None:
+        """No more is wanted of the answer. Before its end, the engine's connection is closed at once."""
+        self._watch.discard(reply)
+        reply.close()
+
+    @asynccontextmanager
+    async def open(
+        self, backend: str, call: EngineCall, usage: Usage, on_first_token: Callable[[], None]
+    ) -> AsyncIterator[Reply]:
+        """``ask``, and ``leave`` at the end of the block."""
+        reply = await self.ask(backend, call, usage, on_first_token)
+        try:
+            yield reply
+        finally:
+            self.leave(reply)
 
     def ordered(self, backend: str, call: EngineCall, order: int) -> EngineCall:
         """The call with our order (low first) as the backend's engine understands it, if it does."""
@@ -77,65 +120,7 @@ class Relay:
         self._watch.stop()
 
 
-class _Opening(AbstractAsyncContextManager[Reply]):
-    """The hold on one exchange. A class, because a generator costs twice as much."""
-
-    __slots__ = ("_on_load", "_pool", "_reply", "_watch")
-
-    def __init__(
-        self, pool: Pool | None, watch: Watch, reply: Reply, on_load: Callable[[str, bytes], None]
-    ) -> None:
-        self._pool = pool
-        self._on_load = on_load
-        self._watch = watch
-        self._reply = reply
-
-    async def __aenter__(self) -> Reply:
-        try:
-            await self._ask()
-            if self._reply.load:
-                self._on_load(self._reply.backend, self._reply.load)
-            if not is_plain(self._reply):
-                await judge(self._reply)
-            self._reply.begin()
-        except BaseException as error:
-            self._leave()
-            if isinstance(error, BackendFailure):
-                error.backend = self._reply.backend
-            raise
-        return self._reply
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._leave()
-
-    async def _ask(self) -> None:
-        """Until the answer's head is there."""
-        if self._pool is None:
-            raise ConnectFailed(f"no address is known for backend {self._reply.backend}")
-        head = self._pool.head_for(self._reply.call)
-        kept = self._pool.take_idle()
-        if kept is not None:
-            self._send(kept, head)
-            try:
-                await self._reply.wait_for_head()
-            except Broken:
-                # The engine closed the kept connection just as we used it:
-                # it has not seen this request, so it is asked once more.
-                if not self._reply.untouched:
-                    raise
-                self._leave()
-                self._reply = self._reply.anew()
-            else:
-                return
-        self._send(await self._pool.connect(), head)
-        await self._reply.wait_for_head()
-
-    def _send(self, connection: Connection, head: bytes) -> None:
-        self._watch.add(self._reply)
-        connection.send(self._reply, head, self._reply.call.body)
-
-    def _leave(self) -> None:
-        self._watch.discard(self._reply)
-        self._reply.close()
+def _no_pool(backend: str) -> Never:
+    failure = ConnectFailed(f"no address is known for backend {backend}")
+    failure.backend = backend
+    raise failure

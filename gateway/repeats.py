@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from gateway.framing import CRLF, FIRST_LINES, SHORT
+from gateway.source import Sink, Way
+from gateway.sse_events import DATA, NEXT_DATA, TOKEN_TEXT
 from scheduling.core.usage import Usage
 
+BARREN = 8  # after so many vain attempts, no more is learned of a stream's shape
 SIZES_KEPT = 64  # of chunks, of which it is remembered how they begin
 
 
@@ -14,10 +17,16 @@ class Repeats:
     Each event that is known so counts as one token in ``usage``.
     """
 
-    __slots__ = ("_begin", "_end", "_end_framed", "_event_bytes", "_framed", "_from", "_open", "_usage")
+    __slots__ = (
+        "_barren", "_begin", "_end", "_end_framed", "_event_bytes", "_framed", "_from",
+        "_learned_at", "_measures_tokens", "_open", "_sink", "_to", "_usage", "_way",
+    )  # fmt: skip
 
-    def __init__(self, usage: Usage, event_bytes: int) -> None:
+    def __init__(self, usage: Usage, event_bytes: int, *, measures_tokens: bool) -> None:
         self._usage = usage
+        self._measures_tokens = measures_tokens
+        self._learned_at = 0
+        self._barren = 0  # how often in a row that was of no use
         self._event_bytes = event_bytes
         self._open = bytearray()  # the event that is not whole yet
         self._begin = b""  # empty while nothing is known
@@ -25,6 +34,13 @@ class Repeats:
         self._end = b""
         self._framed: dict[int, bytes] = {}  # how a chunk of HTTP begins, by its bytes in all
         self._end_framed = b""
+        self._to = 0  # where that begins, counted from behind
+        self._sink: Sink | None = None
+        self._way: Way | None = None  # nothing but events is on it, and none waits to go first
+
+    def pour_into(self, sink: Sink | None) -> None:
+        """Send on what ``passes`` knows from now on; None: no more."""
+        self._sink, self._way = (None, None) if sink is None else (sink, sink.way())
 
     def repeats(self, data: bytes) -> bool:
         """Whether this is one event like the last plain one but for its text; it is counted then."""
@@ -35,13 +51,25 @@ class Repeats:
             and self._is_between(data, self._from, self._end)
         )
 
-    def repeats_framed(self, chunk: bytes) -> bool:
-        """The same of a whole chunk of HTTP, framed as plainly as nearly all are."""
-        begin = self._framed.get(len(chunk)) or self._begin_framed(len(chunk))
-        start = len(begin)
-        if not begin or chunk[:start] != begin or self._open:
+    def passes(self, chunk: bytes) -> bool:
+        """Send a whole chunk of HTTP on as it came, if it is such an event, plainly framed as nearly all are.
+
+        False: nothing is done. All that an event costs is here in one place.
+        """
+        way = self._way
+        if way is None or self._open or not way.writable:
             return False
-        return self._is_between(chunk, start, self._end_framed)
+        begin = self._framed.get(len(chunk)) or self._begin_framed(len(chunk))
+        start, to = len(begin), self._to
+        if not start or chunk[:start] != begin or chunk[to:] != self._end_framed:
+            return False
+        text = chunk[start:to]
+        if text.partition(b'"')[1] or text.partition(b"\n")[1]:
+            return False
+        self._usage.completion_tokens += 1
+        self._sink.last = chunk  # type: ignore[union-attr] # there is one wherever there is a way
+        way.transport.write(chunk)
+        return True
 
     def _is_between(self, data: bytes, start: int, end: bytes) -> bool:
         """Whether what is left of ``data`` is a text and this end; it is counted then."""
@@ -52,9 +80,7 @@ class Repeats:
         text = data[start:-to]
         if text.partition(b'"')[1] or text.partition(b"\n")[1]:
             return False
-        usage = self._usage
-        if usage.estimated:
-            usage.completion_tokens += 1
+        self._usage.completion_tokens += 1
         return True
 
     def _begin_framed(self, size: int) -> bytes:
@@ -66,7 +92,29 @@ class Repeats:
             self._framed[size] = begin
         return begin
 
+    def _learn(self, data: bytes) -> None:
+        """Count plain events; if it is only one, remember what surrounds its text."""
+        events = data.startswith(DATA) + data.count(NEXT_DATA)
+        usage = self._usage
+        if not (usage.estimated and self._measures_tokens):
+            return
+        usage.completion_tokens += events
+        if events != 1 or self._barren >= BARREN:
+            return
+        # A stream in which something else changes each time is not worth it.
+        self._barren = self._barren + 1 if usage.completion_tokens - self._learned_at < BARREN else 0
+        self._learned_at = usage.completion_tokens
+        text = TOKEN_TEXT.search(data)
+        if text:
+            self._remember(data[: text.start(1)], data[text.end(1) :])
+
     def _remember(self, begin: bytes, end: bytes) -> None:
         self._begin, self._from, self._end = begin, len(begin), end
         self._framed = {}
         self._end_framed = end + CRLF
+        self._to = -len(self._end_framed)
+
+    def _forget(self) -> None:
+        """The engine counts by itself from now on."""
+        self._begin = b""
+        self._framed = {}

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 
 from gateway.calls import EngineCall, RelayOptions
 from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
-from gateway.framing import CRLF
 from gateway.reply_head import ReplyHead
 from gateway.reported import note_answer
-from gateway.scanners import Scanner, stream_scanner, whole_scanner
-from gateway.source import Source
+from gateway.scanners import Scanner, refuses, stream_scanner, whole_scanner
+from gateway.source import Sink, Source
+from gateway.sse import SseScanner
 from scheduling.core.usage import Usage
 
 EXCERPT_BYTES = 64 * 1024  # of an engine's error body
@@ -27,9 +27,9 @@ class Reply(ReplyHead):
     """
 
     __slots__ = (
-        "_began", "_chunk_sink", "_chunks", "_ended", "_failure", "_feed", "_loop",
-        "_on_first_token", "_options", "_paused", "_peeking", "_quiet_since", "_repeats", "_scanner",
-        "_sink", "_source", "_taken", "_unread", "_usage", "_waiter", "heard",
+        "_began", "_chunks", "_counted", "_ended", "_events", "_failure", "_feed", "_loop",
+        "_on_first_token", "_options", "_paused", "_peeking", "_quiet_since", "_scanner",
+        "_sink", "_source", "_taken", "_unread", "_usage", "_waiter", "heard", "passes",
     )  # fmt: skip
 
     def __init__(
@@ -41,8 +41,10 @@ class Reply(ReplyHead):
         options: RelayOptions,
     ) -> None:
         super().__init__(backend, call)
-        self.heard = False  # bytes came since the watch last looked
+        self.heard = False  # bytes came since the watch last looked, beside what ``passes`` took
+        self.passes: Callable[[bytes], bool] = refuses  # hands on one whole chunk as it came
         self._usage = usage
+        self._counted = 0  # tokens when the watch last looked
         self._on_first_token = on_first_token
         self._options = options
         self._source: Source | None = None
@@ -52,8 +54,7 @@ class Reply(ReplyHead):
         self._unread = 0
         self._waiter: asyncio.Future[None] | None = None
         self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses
-        self._chunk_sink: Callable[[bytes], bool] | None = None  # the same for what is framed already
-        self._repeats: Callable[[bytes], bool] | None = None  # of a stream only
+        self._events: SseScanner | None = None  # of a stream only
         self._failure: BackendFailure | None = None
         self._began = False  # a byte of the body came
         self._taken = False  # a byte of it was handed on
@@ -79,9 +80,8 @@ class Reply(ReplyHead):
             if self._ended:
                 raise StopAsyncIteration
             await self._change()
-        chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
+        data = b"".join(self._chunks)  # of one: itself
+        self._chunks.clear()
         self._unread = 0
         self._taken = True
         if self._paused and self._source is not None:
@@ -89,17 +89,18 @@ class Reply(ReplyHead):
             self._source.resume()
         return data
 
-    async def pour(self, sink: Callable[[bytes], bool], chunk_sink: Callable[[bytes], bool]) -> None:
-        """Hand bytes on as they come, until ``sink`` refuses some: those come next in the iteration.
-
-        ``chunk_sink`` takes whole events that are framed as a chunk each, as they came.
-        """
-        self._sink, self._chunk_sink = sink, chunk_sink
+    async def pour(self, sink: Sink) -> None:
+        """Hand bytes on as they come, until ``sink`` refuses some: those come next in the iteration."""
+        self._sink, events = sink.push, self._events
+        if events is not None:
+            events.pour_into(sink)
         try:
             while not (self._chunks or self._ended or self._failure):
                 await self._change()
         finally:
-            self._sink = self._chunk_sink = None
+            self._sink = None
+            if events is not None:
+                events.pour_into(None)
 
     # -- for the relay
 
@@ -124,8 +125,7 @@ class Reply(ReplyHead):
         """What ``peek`` would give without waiting; None when it would wait."""
         if self._unread < size and not self._ended:
             return None
-        chunks = self._chunks
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        return b"".join(self._chunks)
 
     def at_once(self) -> bytes | None:
         """The whole body, if it has come and none of it was handed on; None: iterate."""
@@ -192,7 +192,8 @@ class Reply(ReplyHead):
         self.streamed = self.content_type.lower().startswith(EVENT_STREAM)
         if self.streamed:
             events = stream_scanner(self.call, self._usage, self._on_first_token, self._options)
-            self._scanner, self._repeats = events, events.repeats_framed
+            self._scanner = self._events = events
+            self.passes = events.passes
         else:
             sized = self.content_length is not None
             self._scanner = whole_scanner(self.call, self.content_type, self._usage, is_sized=sized)
@@ -207,14 +208,9 @@ class Reply(ReplyHead):
         if self._scanner is not None and self._scanner.errored and self._failure is None:
             self._fail_in_band(data)
 
-    def passes(self, chunk: bytes) -> bool:
-        """Hand on one whole chunk as it came, as nearly every event can be. False: it is to be read."""
-        sink = self._chunk_sink
-        if sink is None or self._chunks or self._repeats is None or not self._repeats(chunk):
-            return False
-        if not sink(chunk):
-            self._hold(chunk[chunk.index(CRLF) + len(CRLF) : -len(CRLF)])
-        return True
+    def end_together(self) -> None:
+        """The end comes with the next bytes: they go on in one piece, by whoever waits."""
+        self._sink = None
 
     def on_end(self) -> None:
         """The framing says that this is all."""
@@ -251,8 +247,11 @@ class Reply(ReplyHead):
         While bytes lie unread the client is the slow one, and the engine is
         not blamed.
         """
-        if self._began and (self.heard or (self._unread and not self._peeking)):
+        counted = self._usage.completion_tokens
+        heard = self.heard or counted != self._counted
+        if self._began and (heard or (self._unread and not self._peeking)):
             self.heard = False
+            self._counted = counted
             self._quiet_since = now
             return
         patience = self._options.stall_s if self._began else self._options.first_byte_s
@@ -271,6 +270,8 @@ class Reply(ReplyHead):
     def _hold(self, data: bytes) -> None:
         """Keep bytes until whoever reads comes for them; if those are many, the engine has to wait."""
         self._chunks.append(data)
+        if self._events is not None:
+            self._events.pour_into(None)  # what comes now has to wait for these
         self._unread += len(data)
         if self._source is not None and self._unread > self._options.unread_bytes:
             self._paused = True

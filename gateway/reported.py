@@ -21,10 +21,13 @@ USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]++|\{[^{}]*+\})*+\})')
 USAGE = b'"usage"'
 CLOSED = (b"}", b"]")  # how a whole answer ends
 TRUNCATED = "truncated"  # how msgspec calls it, which says nothing else about it
+PLAIN_KEYS = {"prompt_tokens", "completion_tokens", "total_tokens"}
 PROMPT_KEYS = ("prompt_tokens", "input_tokens")
 COMPLETION_KEYS = ("completion_tokens", "output_tokens")
 BESIDE_KEYS = ("cache_read_input_tokens", "cache_creation_input_tokens")
 DETAIL_KEYS = ("prompt_tokens_details", "input_tokens_details")
+
+_event = msgspec.json.Decoder(Event).decode
 
 
 class Figures(msgspec.Struct):
@@ -48,12 +51,26 @@ def note(found: object, usage: Usage, *, measures_tokens: bool, prompt_known: bo
     """
     if not isinstance(found, dict):
         return False
+    if measures_tokens and found.keys() == PLAIN_KEYS and _note_three(found, usage):
+        return True
     completion = _figure(found, COMPLETION_KEYS) if measures_tokens else 0
     if completion is None:
         return False
     if not note_prompt(found, usage) and (not prompt_known or _named(found, PROMPT_KEYS)):
         return False
     usage.completion_tokens = completion
+    usage.estimated = False
+    return True
+
+
+def _note_three(found: dict[str, Any], usage: Usage) -> bool:
+    """As ``note``, of the figures that nearly every engine reports, and no others."""
+    prompt, completion = found["prompt_tokens"], found["completion_tokens"]
+    if type(prompt) is not int or type(completion) is not int:
+        return False
+    if not (0 <= prompt <= MAX_TOKENS and 0 <= completion <= MAX_TOKENS):
+        return False
+    usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens = prompt, 0, completion
     usage.estimated = False
     return True
 
@@ -72,7 +89,7 @@ def note_prompt(found: object, usage: Usage) -> bool:
 def note_event(event: bytes, usage: Usage, *, measures_tokens: bool, prompt_known: bool) -> tuple[bool, bool]:
     """Write down what an event reports. Whether the prompt's figures are known now, and it says no more."""
     try:
-        found = msgspec.json.decode(data_of(event), type=Event)
+        found = _event(data_of(event))
     except (msgspec.DecodeError, UnicodeDecodeError):
         return prompt_known, False
     if isinstance(found.message, dict):

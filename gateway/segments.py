@@ -27,7 +27,7 @@ class Segments:
     """One process's run: appended to by the event loop, read and synced by threads.
 
     With ``synced`` a segment that is full stays open until the next ``sync``.
-    Time for ``roll`` is when ``left_bytes`` is used up, or at ``until_s``, Unix seconds.
+    Time for ``roll`` is when ``written_bytes`` reach ``full_at_bytes``, or at ``until_s``, Unix seconds.
     """
 
     def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES, *, synced: bool = False) -> None:
@@ -39,31 +39,29 @@ class Segments:
         self._number = 0
         self._torn = False
         self._file = self._open(0)
-        self._written_bytes = self._synced_bytes = 0  # of the whole run
+        self.written_bytes = self._synced_bytes = 0  # of the whole run
         self._swapping = threading.Lock()  # held for the moment in which the current file is another
         self._full: list[int] | None = [] if synced else None
         self._began()
 
     def _began(self, carried_bytes: int = 0) -> None:
-        self._written_bytes += carried_bytes
-        self.left_bytes = self._segment_bytes - carried_bytes
+        self.full_at_bytes = self.written_bytes + self._segment_bytes
+        self.written_bytes += carried_bytes
         self.until_s = time.time() + SEGMENT_S
 
     def append(self, lines: bytes) -> None:
         """Write lines, each with its end. Raises OSError, and the next line begins afresh."""
         if self._torn:
             lines = b"\n" + lines
-        size = len(lines)
         try:
             done = os.write(self._file, lines)
         except OSError:
             self._torn = True
             raise
-        self.left_bytes -= done
-        self._written_bytes += done
-        self._torn = done < size
+        self.written_bytes += done
+        self._torn = done < len(lines)
         if self._torn:
-            raise OSError(f"only {done} of {size} bytes were written")
+            raise OSError(f"only {done} of {len(lines)} bytes were written")
 
     def roll(self, carry: Iterable[bytes]) -> None:
         """Begin the next segment with these lines. Raises OSError and stays with the old one."""
@@ -96,7 +94,7 @@ class Segments:
 
         Raises OSError. Nothing is done when nothing was appended.
         """
-        written_bytes = self._written_bytes
+        written_bytes = self.written_bytes
         if written_bytes == self._synced_bytes and not self._full:
             return
         with self._swapping:

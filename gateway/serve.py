@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.answer import pass_on
+import msgspec
+
+from gateway.answer import pass_on, pass_on_at_once
 from gateway.books import Books
 from gateway.callers import Caller, CallerTable
 from gateway.ceilings import Ceilings
@@ -43,9 +45,7 @@ ROOM_FOR_ASIDES = 500  # of them at once, beside as many requests as may be
 TIDY_EVERY_S = 60.0  # between two looks for tenants whose quota state can be forgotten
 
 
-# Not frozen, though nobody changes one: a frozen value takes three times as long to make.
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct, gc=False):
     """The HTTP message of a caller: headers by lower-case name, and the whole body."""
 
     caller: Caller
@@ -91,8 +91,8 @@ class Gateway:
         )
         self._chores: list[asyncio.Task[None]] = []
 
-    async def serve(self, request: Request, client: Client) -> None:
-        """Run one request. Raises Refused when it may not run, or fails.
+    async def serve(self, request: Request, client: Client, policy: Policy | None = None) -> None:
+        """Run one request. Raises Refused when it may not run, or fails. ``policy``: if known to be in force.
 
         The blocks undo themselves from the inside out, however they end
         (last byte, broken engine, client gone): the engine is told to stop,
@@ -100,7 +100,7 @@ class Gateway:
         one usage record is written. While nothing of an answer is sent, a
         model whose backends all fail is followed by the job's fallbacks.
         """
-        policy, caller = self._in_force(), request.caller
+        policy, caller = policy or self._in_force(), request.caller
         job = self._parser.parse(request.endpoint, request.headers, request.body, caller, policy)
         if job.fallbacks and not self.dispatcher.serves(job.pool, job.model):
             job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
@@ -128,26 +128,19 @@ class Gateway:
         Asides find room when requests find none: that is when owners look, and cancel.
         """
         policy = self._in_force()
-        if len(self.pulse) > self.settings.max_requests + (ROOM_FOR_ASIDES if aside else 0):
+        too_many = len(self.pulse.clients) - self.settings.max_requests
+        if too_many > 0 and not (aside and too_many <= ROOM_FOR_ASIDES):
             raise Overloaded
         return policy, self._doorman.admit(headers)
 
     async def _serve_by(self, work: Work, scopes: Sequence[Scope], client: Client) -> None:
         """Have the work's model answer, by as many of its backends as it takes."""
-        job, relay = work.job, self._relay
-        with self._reserve(work, scopes) as reservation:
+        reservation = self._reserve(work, scopes)
+        try:
             work.hold(reservation)
             while True:
                 try:
-                    async with self.dispatcher.lease(work.ticket, work.usage) as lease:
-                        if job.patience_ms is not None:
-                            self.books.first_tokens.check(work.ticket, job.patience_ms, lease)
-                        with work.seat(lease, reservation) as seated:
-                            call, order = work.call, lease.engine_order
-                            if order is not None:
-                                call = relay.ordered(lease.backend, call, order)
-                            async with relay.open(lease.backend, call, work.usage, seated.started) as reply:
-                                return await pass_on(reply, client, work.replied(reply), stream=job.stream)
+                    return await self._ask(work, reservation, client)
                 except BackendFailure as failure:
                     pause_s = work.try_again(failure)
                 except DeadlinePassed:
@@ -159,6 +152,36 @@ class Gateway:
                 reservation.requeued()
                 self.books.metrics.retries[work.ticket.attempt] += 1
                 await asyncio.sleep(pause_s)
+        finally:
+            reservation.settle()
+
+    async def _ask(self, work: Work, reservation: Reservation, client: Client) -> None:
+        """Wait for a seat, and have the engine there answer."""
+        job, relay = work.job, self._relay
+        lease = self.dispatcher.lease(work.ticket, work.usage)
+        if not lease.at_once():
+            await lease.wait()
+        try:
+            if job.patience_ms is not None:
+                self.books.first_tokens.check(work.ticket, job.patience_ms, lease)
+            work.seat(lease, reservation)
+            try:
+                call, order = work.call, lease.engine_order
+                if order is not None:
+                    call = relay.ordered(lease.backend, call, order)
+                reply = await relay.ask(lease.backend, call, work.usage, work.started)
+                try:
+                    headers = work.replied(reply)
+                    if not pass_on_at_once(reply, client, headers):
+                        await pass_on(reply, client, headers, stream=job.stream)
+                finally:
+                    relay.leave(reply)
+            except BaseException as error:
+                work.unseat(lease, error)
+                raise
+            work.unseat(lease, None)
+        finally:
+            lease.leave()
 
     def _reserve(self, work: Work, scopes: Sequence[Scope]) -> Reservation:
         try:

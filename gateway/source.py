@@ -1,8 +1,10 @@
-"""Where an answer comes from."""
+"""Where an answer comes from, and where it goes."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 
 class Source(Protocol):
@@ -16,3 +18,47 @@ class Source(Protocol):
 
     def abort(self) -> None:
         """Close at once; the engine sees it."""
+
+
+class Way(Protocol):
+    """A client's connection, to write to as it is."""
+
+    transport: asyncio.Transport
+    writable: bool  # what was written so far has left, but for a little, and the connection stands
+
+
+class Sink(Protocol):
+    """Who may be given bytes as they come."""
+
+    last: bytes  # what it was given last
+
+    def push(self, data: bytes) -> bool:
+        """Take bytes; False when that cannot be done now."""
+
+    def way(self) -> Way | None:
+        """Where to write what is framed as chunks of HTTP; None when there is no such way."""
+
+
+class ClientConnection(Way, Protocol):
+    """What a client needs of the connection that it came by."""
+
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
+        """The server's own, on every response."""
+
+    async def drain(self) -> None:
+        """Wait until it is writable, or lost."""
+
+    def pause_reading(self) -> None:
+        """Take no more bytes until ``resume_reading``."""
+
+    def resume_reading(self) -> None:
+        """Read on."""
+
+    def on_response_complete(self) -> None:
+        """The response is complete."""
+
+    def over(self, client: Any) -> None:
+        """The request's task ends."""

@@ -19,14 +19,16 @@ from gateway.sse_events import (
     FAULT,
     FINISH,
     FINISHED,
+    LAST,
     LAST_EVENT,
     NEXT_DATA,
     NO_TOKEN,
+    OBJECT,
     TOKEN,
-    TOKEN_TEXT,
     USAGE,
     after_blank_lines,
     is_fault,
+    is_simple,
     plain_end,
     usage_is_null,
 )
@@ -34,7 +36,7 @@ from scheduling.core.usage import Usage
 
 HOLD_BYTES = 4 * 1024  # a usage event is a tenth of this; a longer event is never held back
 NAME_BYTES = 256  # its name is the first line of an event
-BARREN = 8  # after so many vain attempts, no more is learned of a stream's shape
+FEW = 4  # events that are read one by one without a look for the plain ones among them
 
 
 class SseScanner(Repeats):
@@ -51,9 +53,6 @@ class SseScanner(Repeats):
     """
 
     __slots__ = (
-        "_barren",
-        "_learned_at",
-        "_measures_tokens",
         "_named",
         "_on_first_token",
         "_passed",
@@ -75,15 +74,12 @@ class SseScanner(Repeats):
         event_bytes: int,
         measures_tokens: bool = True,
     ) -> None:
-        super().__init__(usage, event_bytes)
+        super().__init__(usage, event_bytes, measures_tokens=measures_tokens)
         self._on_first_token = on_first_token
         self._strip_usage = strip_usage
-        self._measures_tokens = measures_tokens
         self._passed = 0  # how much of it has been passed on
         self._skipping = False  # it is too large to be read; only its last two bytes are kept
         self._started = False
-        self._learned_at = 0
-        self._barren = 0  # how often in a row that was of no use
         self._prompt_known = False  # the engine reported the prompt's figures ahead of the answer
         self._named = False  # the stream has `event:` lines
         self.done = False  # the stream's own last event was seen
@@ -106,10 +102,27 @@ class SseScanner(Repeats):
             return data
         if self._open or not data.endswith(ENDS):
             return self._feed_pieces(data)
-        if self._started and self._is_plain(data):
-            self._learn(data)
+        if self._is_plain(data):
+            if self._started:
+                self._learn(data)
+            elif not self._reads_first(data):
+                return self._read_all(data)
             return data
+        if data.count(NEXT_DATA) < FEW and is_simple(data) and len(data) <= self._event_bytes:
+            return self._read_few(data)
         return self._read_all(data)
+
+    def _reads_first(self, data: bytes) -> bool:
+        """Read plain events before the first token, if it is in none of them, or there is only one."""
+        if data.partition(EVENT_NAME)[1]:
+            return False
+        if TOKEN.search(data):
+            if data[: len(DATA)] != DATA or data.count(b"\n") != len(ENDS[0]):
+                return False
+            self._started = True
+            self._on_first_token()
+            self._learn(data)
+        return True
 
     def finish(self) -> bytes:
         """The stream has ended: the bytes still held back."""
@@ -130,22 +143,6 @@ class SseScanner(Repeats):
             and (not self._named or data.count(EVENT_NAME) == data.count(DELTA_NAME))
             and len(data) <= self._event_bytes
         )
-
-    def _learn(self, data: bytes) -> None:
-        """Count plain events; if it is only one, remember what surrounds its text."""
-        events = data.startswith(DATA) + data.count(NEXT_DATA)
-        usage = self._usage
-        if not (usage.estimated and self._measures_tokens):
-            return
-        usage.completion_tokens += events
-        if events != 1 or self._barren >= BARREN:
-            return
-        # A stream in which something else changes each time is not worth it.
-        self._barren = self._barren + 1 if usage.completion_tokens - self._learned_at < BARREN else 0
-        self._learned_at = usage.completion_tokens
-        text = TOKEN_TEXT.search(data)
-        if text:
-            self._remember(data[: text.start(1)], data[text.end(1) :])
 
     def _feed_pieces(self, data: bytes) -> bytes:
         """Join the event that is under way; read those that are whole now."""
@@ -215,6 +212,27 @@ class SseScanner(Repeats):
                 kept.append(data[begin:start])
         return b"".join(kept)
 
+    def _read_few(self, data: bytes) -> bytes:
+        """Read what is simple, as the end of a stream nearly always is."""
+        events = data[: -len(ENDS[0])].split(ENDS[0])
+        kept = [event for event in events if self._keeps_simple(event)]
+        return data if len(kept) == len(events) else b"".join([event + ENDS[0] for event in kept])
+
+    def _keeps_simple(self, event: bytes) -> bool:
+        """As ``_keeps``, of an event without its end, in which no fault, no name and no odd line end is."""
+        if event == LAST:
+            self.done = True
+            return True
+        if event[: len(OBJECT)] != OBJECT or event.partition(b"\n")[1]:
+            return self._keeps(event + ENDS[0])
+        if not self.finished and FINISHED.search(event):
+            self.finished = True
+        _, named, said = event.partition(USAGE)
+        bare = named and (said[:2] == b":{" or not usage_is_null(event)) and self._read_usage(event)
+        if not bare:
+            self._count(event)
+        return not (bare and self._strip_usage and len(event) + len(ENDS[0]) <= HOLD_BYTES)
+
     def _keeps(self, event: bytes) -> bool:
         """Read one event; False if it is to be left out."""
         if len(event) > self._event_bytes:
@@ -263,4 +281,6 @@ class SseScanner(Repeats):
         self._prompt_known, bare = note_event(
             event, self._usage, measures_tokens=self._measures_tokens, prompt_known=self._prompt_known
         )
+        if not self._usage.estimated:
+            self._forget()
         return bare

@@ -18,6 +18,8 @@ USAGE = b'"usage"'
 NO_USAGE = (b'"usage":null', b'"usage": null')
 ERROR = b'"error"'
 DONE = b"[DONE]"
+LAST = b"data: [DONE]"
+OBJECT = b"data: {"
 FINISH = (b'_reason":"', b'_reason": "')
 
 # Inside a JSON string every quote is escaped, so none of these can match in
@@ -77,6 +79,17 @@ def usage_is_null(data: bytes) -> bool:
     return data.count(USAGE) == data.count(NO_USAGE[0]) + data.count(NO_USAGE[1])
 
 
+def is_simple(data: bytes) -> bool:
+    """Whole events without names, without a fault, and with nothing between one and the next."""
+    return not (
+        data[:1] == b"\n"
+        or data.partition(b"\n\n\n")[1]
+        or data.partition(b"\r")[1]
+        or data.partition(ERROR)[1]
+        or data.partition(EVENT_NAME)[1]
+    )
+
+
 def plain_end(data: bytes, start: int) -> int:
     """Where the events end that surely hold nothing but text; ``start`` when the first may hold more."""
     stop = len(data)
@@ -116,4 +129,6 @@ def _is_error(said: Any) -> bool:
 
 def data_of(event: bytes) -> bytes:
     """The event's data lines, joined."""
+    if event[: len(OBJECT)] == OBJECT and not (event.partition(b"\n")[1] or event.partition(b"\r")[1]):
+        return event[len(DATA) :]
     return b"\n".join(line[len(DATA) :] for line in event.splitlines() if line.startswith(DATA))

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from time import monotonic, time
 from types import TracebackType
 from typing import Self
 
-from gateway.books import Books
+from msgspec.structs import replace
+
+from gateway.books import OK, Books
 from gateway.callers import Caller
 from gateway.client import Client
 from gateway.engine_errors import EngineFailed, engine_failed, outcome_of
 from gateway.errors import Draining, Refused
 from gateway.failures import SERVER_ERROR, BackendFailure
-from gateway.headers import EVENT_STREAM, JSON, Headers, model_headers, scheduling_headers, timing_headers
+from gateway.headers import EVENT_STREAM, JSON, Headers, begin_headers, model_headers, scheduling_headers
 from gateway.jobs import Job
 from gateway.ledger import Reservation
-from gateway.new_record import estimates, new_call, new_record
+from gateway.new_record import new_call, new_record, note_estimates
 from gateway.relay import Reply
-from gateway.seated import Seated
 from scheduling.core.outcome import Outcome
-from scheduling.core.policy import IN_FLIGHT
+from scheduling.core.policy import FREE, IN_FLIGHT
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import Dispatcher, Lease
@@ -42,23 +42,12 @@ class Work:
     the block ends, however it ends, gives it exactly one outcome.
     """
 
-    __slots__ = (
-        "_began_s",
-        "_books",
-        "_busy",
-        "_client",
-        "_dispatched_s",
-        "_dispatcher",
-        "_failed",
-        "_granted",
-        "_reply",
-        "call",
-        "failure",
-        "job",
-        "record",
-        "ticket",
-        "usage",
-    )
+    # Set where they differ: a request pays for none of the others.
+    failure: EngineFailed | None = None
+    _busy = _failed = 0
+    _granted: Reservation | None = None
+    _reply: Reply | None = None
+    _lease: Lease
 
     def __init__(
         self, job: Job, caller: Caller, client: Client, books: Books, dispatcher: Dispatcher
@@ -68,11 +57,7 @@ class Work:
         self._books = books
         self._dispatcher = dispatcher
         self._began_s = self._dispatched_s = monotonic()
-        self._busy = self._failed = 0
-        self._granted: Reservation | None = None
-        self._reply: Reply | None = None
-        self.failure: EngineFailed | None = None
-        self.usage = Usage(rule=job.cost)
+        self.usage = Usage(0, 0, 0, True, job.cost)
         request_id = client.request_id.own
         now_ms = int(self._began_s * 1000)
         self.ticket = Ticket(  # by place: by name it takes three times as long, and every request has one
@@ -108,14 +93,17 @@ class Work:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._client.tell = None
-        record = self.record
-        self._books.going.leave(record)
-        outcome, record.status = self._ended(error)
+        record, books = self.record, self._books
+        books.going.leave(record)
+        if error is None:
+            record.outcome, record.status = OK, 200
+        else:
+            outcome, record.status = self._ended(error)
+            record.outcome = outcome.value
         if not record.cost:
             record.spend = 0  # it was only held
-        record.outcome = outcome._value_  # Enum.value is a property of a property
         record.ended_at = time()
-        self._books.end(record)
+        books.end(record)
 
     def hold(self, reservation: Reservation) -> None:
         """The request has its part of the quotas, or a time at which that comes."""
@@ -123,8 +111,8 @@ class Work:
         if reservation.not_before_ms is not None:
             self.ticket = replace(self.ticket, not_before_ms=reservation.not_before_ms)
 
-    def seat(self, lease: Lease, reservation: Reservation) -> Seated:
-        """Hold the seat: when it ends, ``usage`` says what the flow is to be charged.
+    def seat(self, lease: Lease, reservation: Reservation) -> None:
+        """Hold the seat until ``unseat``: then ``usage`` says what the flow is to be charged.
 
         An engine that did nothing is not charged for. What a client got
         before it left is, and so is a prompt that an engine has read, unless
@@ -135,10 +123,33 @@ class Work:
         record = self.record
         record.dispatched_at = time()
         record.backend = lease.backend
-        return Seated(self, lease)
+        self._lease = lease
+
+    def started(self) -> None:
+        """The first token passed."""
+        record = self.record
+        if record.first_token_at is None:
+            record.first_token_at = time()
+        self._lease.started()
 
     def unseat(self, lease: Lease, error: BaseException | None) -> None:
         """The seat is given back."""
+        if error is not None:
+            self._blame(lease, error)
+        self._reply = None
+        usage, record = self.usage, self.record
+        if usage.estimated and not lease.refund and usage.prompt_tokens == 0:
+            usage.prompt_tokens = self.job.prompt_tokens
+        record.prompt_tokens = prompt = usage.prompt_tokens
+        record.cached_tokens = cached = usage.cached_tokens
+        record.completion_tokens = completion = usage.completion_tokens
+        record.estimated = usage.estimated
+        record.cost = 0 if lease.refund else usage.cost_tokens
+        prices = self.job.prices
+        record.spend = 0 if prices is FREE else prices.spend(prompt, cached, completion)
+
+    def _blame(self, lease: Lease, error: BaseException) -> None:
+        """What the seat ended with says of its backend, and of what is to be charged."""
         if isinstance(error, BackendFailure):
             silent = self.record.first_token_at is None
             lease.refund = silent or self.may_fall_back
@@ -148,22 +159,18 @@ class Work:
                 self._dispatcher.fail(lease.backend)
         elif isinstance(error, Refused):
             lease.refund = True
-        self._reply = None
-        self._note_usage(lease)
 
     def replied(self, reply: Reply) -> Headers:
         """The engine has begun to answer: the headers that say how the request went so far."""
         self._reply = reply
         job, client, dispatched_s = self.job, self._client, self._dispatched_s
         queue_ms = int((dispatched_s - self._began_s) * 1000)
-        headers = [
-            *scheduling_headers(job.priority_class, job.revision),
-            *timing_headers(queue_ms, int((monotonic() - dispatched_s) * 1000)),
-        ]
+        upstream_ms = int((monotonic() - dispatched_s) * 1000)
+        headers = [*begin_headers(job.priority_class, job.revision, queue_ms, upstream_ms)]
         if job.model != job.asked:
             headers += model_headers(job.model)
-        left = self._granted.left if self._granted else {}
-        headers += client.dialect.answer_headers(left, client.request_id)
+        granted = self._granted
+        headers += client.dialect.answer_headers(granted.left if granted else {}, client.request_id)
         return headers
 
     def try_again(self, failure: BackendFailure) -> float:
@@ -228,7 +235,7 @@ class Work:
         It has waited already, so it stands at the head of its new line.
         """
         self.job = job
-        self.usage = Usage(rule=job.cost)
+        self.usage = Usage(0, 0, 0, True, job.cost)
         self._busy = self._failed = 0
         self._granted = None
         self.ticket = replace(
@@ -243,23 +250,12 @@ class Work:
         self.call = replace(self.call, body=(job.body,))
         record = self.record
         record.model, record.pool, record.attempt = job.model, job.pool, self.ticket.attempt
-        record.estimated_tokens, record.spend = estimates(self.ticket, job)
+        note_estimates(record, self.ticket, job)
         record.dispatched_at = record.first_token_at = None
 
     def _is_suspect(self, failure: BackendFailure) -> bool:
         """A second engine answers the request with a server error: it is likelier the cause than both are."""
         return failure.status >= SERVER_ERROR and self._failed > 0
-
-    def _note_usage(self, lease: Lease) -> None:
-        usage, record = self.usage, self.record
-        if usage.estimated and not lease.refund and usage.prompt_tokens == 0:
-            usage.prompt_tokens = self.job.prompt_tokens
-        record.prompt_tokens = prompt = usage.prompt_tokens
-        record.cached_tokens = cached = usage.cached_tokens
-        record.completion_tokens = completion = usage.completion_tokens
-        record.estimated = usage.estimated
-        record.cost = 0 if lease.refund else usage.cost_tokens
-        record.spend = self.job.prices.spend(prompt, cached, completion)
 
     def _remark(self) -> bytes:
         """What keeps a silent client's connection alive; nothing in the middle of an event or of JSON."""
@@ -275,10 +271,8 @@ class Work:
             return BLANK
         return dialect.working if told is None else dialect.waiting(told.position, told.wait_ms)
 
-    def _ended(self, error: BaseException | None) -> tuple[Outcome, int]:
+    def _ended(self, error: BaseException) -> tuple[Outcome, int]:
         client = self._client
-        if error is None:
-            return Outcome.OK, 200
         if isinstance(error, Refused):
             return outcome_of(error), 200 if client.began else client.dialect.status(error)
         if isinstance(error, asyncio.CancelledError):

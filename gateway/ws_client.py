@@ -44,8 +44,6 @@ FRAMES = SocketDialect()
 class SocketClient(Client):
     """One request of a WebSocket, which outlives it. Whoever reads from that says when the client leaves."""
 
-    __slots__ = ("_held", "_in_events", "_send_message")
-
     needs_ears = False
 
     def __init__(self, send: Send, headers: Mapping[bytes, bytes]) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
 from scheduling.core.budget import DAY_S, Budgets, Period, day_of, month_begins_s, month_of, period_of_day
 from scheduling.core.policy import (
@@ -23,6 +25,7 @@ from scheduling.core.policy import (
 )
 
 US_PER_MS = 1000
+UNBOUNDED = 1 << 62  # more than any budget will ever hold
 
 Key = tuple[str, ...]
 """Whose: ("tenant", slug), ("model", slug, model) or ("api_token", number)."""
@@ -41,7 +44,8 @@ class Scope:
 
     ``limits`` maps a quota kind to its limit. A minute's quota whose kind is
     in ``refusing`` refuses when it is used up; the others let requests wait.
-    The rest follows from the limits, each of them None where there is none.
+    The rest follows from the limits: where there is none, a budget is
+    ``UNBOUNDED``, and the others are None.
     """
 
     key: Key
@@ -51,9 +55,9 @@ class Scope:
     request_us: int | None = field(init=False, repr=False, compare=False)  # until one request has come back
     minute_requests: int | None = field(init=False, repr=False, compare=False)
     minute_tokens: int | None = field(init=False, repr=False, compare=False)
-    day_tokens: int | None = field(init=False, repr=False, compare=False)
-    month_tokens: int | None = field(init=False, repr=False, compare=False)
-    month_spend: int | None = field(init=False, repr=False, compare=False)
+    day_tokens: int = field(init=False, repr=False, compare=False)
+    month_tokens: int = field(init=False, repr=False, compare=False)
+    month_spend: int = field(init=False, repr=False, compare=False)
     minute_limits: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
     budget_limits: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
     closed: bool = field(init=False, repr=False, compare=False)  # a minute's limit of zero lets nobody in
@@ -66,9 +70,9 @@ class Scope:
             "request_us": width_us(1, requests) if requests else None,
             "minute_requests": requests,
             "minute_tokens": limits.get(TOKENS_PER_MINUTE),
-            "day_tokens": limits.get(TOKENS_PER_DAY),
-            "month_tokens": limits.get(TOKENS_PER_MONTH),
-            "month_spend": limits.get(SPEND_PER_MONTH),
+            "day_tokens": _bound(limits, TOKENS_PER_DAY),
+            "month_tokens": _bound(limits, TOKENS_PER_MONTH),
+            "month_spend": _bound(limits, SPEND_PER_MONTH),
             "minute_limits": self._of(MINUTE_KINDS),
             "budget_limits": self._of(BUDGET_KINDS),
             "closed": any(limit < 1 for _, limit in self._of(MINUTE_KINDS)),
@@ -92,9 +96,7 @@ class Scope:
         return tuple((kind, self.limits[kind]) for kind in kinds if self.limits.get(kind) is not None)
 
 
-# These two are never changed once they are made, but for a frozen value it would take three times as long.
-@dataclass(slots=True)
-class Left:
+class Left(msgspec.Struct, gc=False):
     """What is left of a minute's quota, and how long until all of it is back."""
 
     limit: int
@@ -102,6 +104,7 @@ class Left:
     reset_ms: int
 
 
+# Never changed once it is made, but for a frozen value that would take three times as long.
 @dataclass(slots=True)
 class Denied:
     """The quota ``kind`` of ``key`` has no room, and nothing was taken.
@@ -156,9 +159,9 @@ class Account:
         if (
             scope.closed
             or ((most := scope.most_queued) is not None and self.queued >= most)
-            or ((most := scope.day_tokens) is not None and budgets.day_tokens + tokens > most)
-            or ((most := scope.month_tokens) is not None and budgets.month_tokens + tokens > most)
-            or ((most := scope.month_spend) is not None and budgets.month_spend + spend > most)
+            or budgets.day_tokens + tokens > scope.day_tokens
+            or budgets.month_tokens + tokens > scope.month_tokens
+            or budgets.month_spend + spend > scope.month_spend
             or ((most := scope.request_us) is not None and self.requests.whole_at_us + most > until_us)
         ):
             return None
@@ -219,6 +222,11 @@ class Account:
 Hold = tuple[Account, Scope, int, int, int, int, Period]
 """What a request holds of an account, never changed: by whose rules, its place, and its tokens' part of
 the minute; when requests and tokens were whole again with it; and the day and month of its budgets."""
+
+
+def _bound(limits: Mapping[str, int], kind: str) -> int:
+    limit = limits.get(kind)
+    return UNBOUNDED if limit is None else limit
 
 
 def left_of(limit: int, backlog_us: int) -> Left:

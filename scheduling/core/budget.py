@@ -73,10 +73,15 @@ class Budgets:
         What belongs to one that has passed changes nothing: nobody asks for
         it any more.
         """
-        day, month = self.period
-        if period[0] == day:
+        own = self.period
+        if own is period:  # as nearly always
             self.day_tokens += tokens
-        if period[1] == month:
+            self.month_tokens += tokens
+            self.month_spend += spend
+            return
+        if period[0] == own[0]:
+            self.day_tokens += tokens
+        if period[1] == own[1]:
             self.month_tokens += tokens
             self.month_spend += spend
 

@@ -9,8 +9,6 @@ from typing import Protocol
 
 from scheduling.core.entry import Entry, Lane
 
-TABLE_FOR_MS = 500  # how long a table of places is good enough for people
-
 
 class Fairness(Protocol):
     """The order of one class in one pool.
@@ -26,8 +24,14 @@ class Fairness(Protocol):
     def push(self, entry: Entry) -> None:
         """It stands in line."""
 
+    def stand(self, entry: Entry) -> None:
+        """It joins and stands in line: as ``join`` and ``push``."""
+
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The next ticket among those whose lane is open."""
+
+    def first(self, lane: Lane) -> Entry | None:
+        """The next ticket of one lane: as ``pick``."""
 
     def serve(self, entry: Entry) -> None:
         """It leaves the line for a seat, and its flow pays for it."""
@@ -123,10 +127,19 @@ class Fifo:
         else:
             self._stand(entry)
 
+    def stand(self, entry: Entry) -> None:
+        """There is nothing to join but the line."""
+        self.push(entry)
+
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The oldest."""
         heads = [line.first() for lane in lanes if (line := self._lines.get(lane))]
         return min(heads, key=arrival) if heads else None
+
+    def first(self, lane: Lane) -> Entry | None:
+        """The oldest of one lane."""
+        line = self._lines.get(lane)
+        return None if line is None else line.first()
 
     def serve(self, entry: Entry) -> None:
         """It has a seat."""

@@ -7,9 +7,8 @@ from collections.abc import Callable, Collection, Container, Iterable
 from zlib import crc32
 
 from scheduling.core.entry import Entry, Lane, Stamp
-from scheduling.core.fairness import TABLE_FOR_MS, arrival, head, index_of
+from scheduling.core.fairness import arrival, head, index_of
 from scheduling.core.levels import MILLI, Level, Share
-from scheduling.core.position import Curve
 
 NAMES_TRACKED = 10_000  # inside one name: about 20 MB at most, whatever names a client makes up
 SHARED_LINES = 128  # lines for all further names, by hash of the name
@@ -58,40 +57,47 @@ class Tree:
 
     def push(self, entry: Entry) -> None:
         """Stand in the line of the last name; names that had none in this lane begin to wait."""
-        lane, path, cost = entry.lane, entry.shares, entry.cost
-        last = path[-1]
-        entry.ordinal = last.left + last.waiting
+        path = entry.shares
         for share in path:
             share.waiting += 1
-            share.waiting_cost += cost
-        line = last.lines.get(lane)
-        if line is not None:
-            line[entry.place] = entry
-            if entry.retry:  # it has waited already
-                line.move_to_end(entry.place, last=False)
-            return
-        line = OrderedDict({entry.place: entry})
-        if last.lines:
-            last.lines[lane] = line
-        else:
-            last.lines = {lane: line}
-        self._enter(path, lane, entry.place)
+        self._stand(entry, path)
+
+    def stand(self, entry: Entry) -> None:
+        """It joins and stands in line."""
+        level: Level | None = self._tenants
+        path: list[Share] = []
+        entry.shares = path
+        for name in entry.ticket.path:
+            if level is None:
+                level = path[-1].inner = self._order()
+            share = level.shares.get(name)
+            if share is None:
+                share = self._open(level, name, len(path))
+            held = share.held
+            if not held:
+                level.idle -= 1
+            share.held = held + 1
+            share.waiting += 1
+            path.append(share)
+            level = share.inner
+        self._stand(entry, path)
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The first name of every level, then that name's oldest ticket."""
         if len(lanes) == 1:  # most pools serve one model
-            return self._first_in(*lanes)
-        share = _earliest(self._tenants, lanes)
+            return self.first(*lanes)
+        share = self._tenants.earliest(lanes)
         if share and share.shut is not None:
             lanes = [lane for lane in lanes if lane in share.keys]
         while share and share.inner:
-            share = _earliest(share.inner, lanes)
+            share = share.inner.earliest(lanes)
         if share is None:
             return None
         lines = share.lines
         return min((head(line) for lane in lanes if (line := lines.get(lane))), key=arrival)
 
-    def _first_in(self, lane: Lane) -> Entry | None:
+    def first(self, lane: Lane) -> Entry | None:
+        """The same of one lane."""
         level = self._tenants
         while True:
             found = level.lanes.get(lane)
@@ -106,13 +112,18 @@ class Tree:
         """It has a seat: charge every name on its path."""
         path, cost = entry.shares, entry.cost
         price = (cost if self._price is None else self._price(entry)) * MILLI
-        self._out_of_line(entry, path)
-        path[-1].left += 1
+        last = path[-1]
+        last.left += 1
+        last.waiting_cost -= cost
+        line = last.lines[entry.lane]
+        if len(line) > 1:
+            del line[entry.place]
+        else:
+            self._out_of_line(entry, path)
         level: Level | None = self._tenants
         entry.stamps = stamps = []
         for share in path:
             share.waiting -= 1
-            share.waiting_cost -= cost
             if level is not None:
                 stamps.append(level.charge(share, price))
             level = share.inner
@@ -131,9 +142,10 @@ class Tree:
             share = level.shares.get(name)
             if share is None:
                 share = self._open(level, name, len(path))
-            if not share.held:
+            held = share.held
+            if not held:
                 level.idle -= 1
-            share.held += 1
+            share.held = held + 1
             path.append(share)
             stamps.append(level.pass_through(share, place, price))
             level = share.inner
@@ -141,22 +153,18 @@ class Tree:
 
     def step_out(self, entry: Entry) -> None:
         """It leaves the line; its accounts stay open."""
-        path, cost = entry.shares, entry.cost
+        path = entry.shares
         for share in path:
             share.waiting -= 1
-            share.waiting_cost -= cost
+        path[-1].waiting_cost -= entry.cost
         self._out_of_line(entry, path)
 
     def leave(self, entry: Entry) -> None:
         """It is gone for good, unserved and out of line: nothing was charged."""
-        level: Level | None = self._tenants
-        for share in entry.shares:
-            inner = share.inner
-            if level:
-                share.held -= 1
-                if not share.held:
-                    level.rest(share)
-            level = inner
+        for level, share in self._levels(entry):
+            share.held -= 1
+            if not share.held:
+                level.rest(share)
 
     def adopt(self, entry: Entry) -> None:
         """It runs out of turn, or was served under other rules: charged, but time does not move."""
@@ -178,8 +186,8 @@ class Tree:
             inner = share.inner
             if level is not None:
                 level.settle(share, stamp, price)
-                share.held -= 1
-                if not share.held:
+                share.held = held = share.held - 1
+                if not held:
                     level.rest(share)
             level = inner
 
@@ -209,7 +217,7 @@ class Tree:
         before = index_of(entry, last.left, last.waiting)
         for level, share in reversed(list(self._levels(entry))):
             mine = level.drain(share)
-            before = _curve(level, now_ms).before(mine.start + before * mine.step)
+            before = level.curve(now_ms).before(mine.start + before * mine.step)
         return before
 
     def newcomer(self, tenant: str, now_ms: int) -> int:
@@ -220,7 +228,7 @@ class Tree:
         if mine is None:
             return least
         line = level.drain(mine)
-        return max(least, _curve(level, now_ms).before(line.start + line.step * mine.waiting))
+        return max(least, level.curve(now_ms).before(line.start + line.step * mine.waiting))
 
     def rivals(self, entry: Entry) -> int:
         """How many other tenants have tickets in line."""
@@ -243,6 +251,23 @@ class Tree:
             line = crc32(name.encode(errors="surrogatepass")) % SHARED_LINES
             name = f"{SHARED_PREFIX}{line}"
         return level.shares.get(name) or level.add(name, 1)
+
+    def _stand(self, entry: Entry, path: list[Share]) -> None:
+        last, lane, place = path[-1], entry.lane, entry.place
+        entry.ordinal = last.left + last.waiting - 1
+        last.waiting_cost += entry.cost
+        line = last.lines.get(lane)
+        if line is not None:
+            line[place] = entry
+            if place < 0:  # a retry: it has waited already
+                line.move_to_end(place, last=False)
+            return
+        line = OrderedDict({place: entry})
+        if last.lines:
+            last.lines[lane] = line
+        else:
+            last.lines = {lane: line}
+        self._enter(path, lane, place)
 
     def _out_of_line(self, entry: Entry, path: list[Share]) -> None:
         lines, lane = path[-1].lines, entry.lane
@@ -270,18 +295,3 @@ class Tree:
                 if inner.serves(lane):
                     return
         self._tenants.leave(path[0], lane)
-
-
-def _earliest(level: Level, lanes: Collection[Lane]) -> Share | None:
-    best: Share | None = None
-    for lane in lanes:
-        share = level.first(lane)
-        if share and (best is None or (share.key, share.name) < (best.key, best.name)):
-            best = share
-    return best
-
-
-def _curve(level: Level, now_ms: int) -> Curve:
-    if level.table is None or now_ms - level.table[0] >= TABLE_FOR_MS:
-        level.table = (now_ms, Curve(level.drain(share) for share in level.waiting_shares()))
-    return level.table[1]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 
 from scheduling.core.entry import Entry, Lane, Stamp
 from scheduling.core.position import Curve, Drain
 
 MILLI = 1000  # milli-tokens per cost token: weight 1000 still moves the key by whole steps
+TABLE_FOR_MS = 500  # how long a table of places is good enough for people
 SLACK = 64  # stale entries that may be there before it is worth sweeping
 
 
@@ -60,8 +61,20 @@ class Share:
         self.inner: Level | None = None  # the names inside this one; None for the last level
         self.lines: dict[Lane, OrderedDict[int, Entry]] = _NO_LINES  # of the last level: tickets by place
         self.waiting = 0
-        self.waiting_cost = 0
+        self.waiting_cost = 0  # of the last level
         self.left = 0  # of the last level: tickets that ever left the line for a seat
+
+    @property
+    def mean_cost(self) -> int:
+        """The same for one of them, on average; summed up when somebody asks."""
+        return self.cost_in_line() // max(1, self.waiting)
+
+    def cost_in_line(self) -> int:
+        """Of the tickets that wait, in cost tokens."""
+        inner = self.inner
+        return (
+            self.waiting_cost if inner is None else sum(each.cost_in_line() for each in inner.shares.values())
+        )
 
 
 class _Index:
@@ -224,15 +237,24 @@ class Level:
             return index
         heap, shares = index.heap, self.shares
         while True:
-            key, name = heap[0]
+            known, name = heap[0]
             share = shares.get(name)
-            if share is None or share.keys.get(lane) != key:
+            if share is None or (keys := share.keys).get(lane) != known:
                 heappop(heap)
-            elif share.key > key:
-                share.keys[lane] = share.key
-                heapreplace(heap, (share.key, name))
+            elif (key := share.key) > known:
+                keys[lane] = key
+                heapreplace(heap, (key, name))
             else:
                 return share
+
+    def earliest(self, lanes: Iterable[Lane]) -> Share | None:
+        """The name to serve next in any of these lanes."""
+        best: Share | None = None
+        for lane in lanes:
+            share = self.first(lane)
+            if share and (best is None or (share.key, share.name) < (best.key, best.name)):
+                best = share
+        return best
 
     def lowest(self) -> int | None:
         """The smallest key of all names that wait; None when nobody does."""
@@ -242,6 +264,12 @@ class Level:
     def waiting_shares(self) -> list[Share]:
         """Every name with tickets in line."""
         return [share for share in self.shares.values() if share.waiting]
+
+    def curve(self, now_ms: int) -> Curve:
+        """How the lines of all who wait will be served, as of a moment ago."""
+        if self.table is None or now_ms - self.table[0] >= TABLE_FOR_MS:
+            self.table = (now_ms, Curve(self.drain(share) for share in self.waiting_shares()))
+        return self.table[1]
 
     def _set(self, share: Share, key: int) -> None:
         share.key = key

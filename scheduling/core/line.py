@@ -22,17 +22,20 @@ class Line:
         self._timers = timers
         self._caps = OwnCaps()
 
-    def join(self, entry: Entry, now_ms: int) -> None:
-        """A new ticket: into its class, and into line if nothing holds it back."""
-        ticket, bands = entry.ticket, self._bands
-        entry.band = band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
-        band.fairness.join(entry)
+    def join(self, entry: Entry, now_ms: int) -> int:
+        """A new ticket of a class: into line if nothing holds it back. How many are in its lane then."""
+        ticket, band = entry.ticket, entry.band
         if ticket.not_before_ms is None and ticket.api_token_in_flight is None:
             entry.aside = NO  # nearly always
-            band.push(entry)
             entry.roster.in_line += 1
-        else:
-            self.stand(entry, now_ms)
+            band.waiting += 1
+            lane, lanes = entry.lane, band.lanes
+            lanes[lane] = count = lanes.get(lane, 0) + 1
+            band.fairness.stand(entry)
+            return count
+        band.fairness.join(entry)
+        self.stand(entry, now_ms)
+        return 0 if entry.aside else band.lanes[entry.lane]
 
     def stand(self, entry: Entry, now_ms: int) -> None:
         """Stand in line, or aside while an allowance is to come or the API token's cap is reached."""
@@ -50,7 +53,7 @@ class Line:
         aside = entry.aside
         if aside is Aside.NO:
             entry.band.fairness.step_out(entry)
-            self._gone(entry)
+            self.gone(entry)
         elif aside is Aside.OWN_CAP:
             self._caps.give_up(entry)
         elif aside is Aside.FRONT:
@@ -68,7 +71,7 @@ class Line:
         entry.first = True
         if entry.aside is Aside.NO:
             entry.band.fairness.step_out(entry)
-            self._gone(entry)
+            self.gone(entry)
             self._push(entry)
 
     def seat(self, entry: Entry) -> None:
@@ -79,8 +82,7 @@ class Line:
             band.fairness.adopt(entry)
         else:
             band.fairness.serve(entry)
-            band.gone(entry)
-            entry.roster.in_line -= 1
+            self.gone(entry)
 
     def let_in(self, left: Entry) -> None:
         """It is gone, or aside: others of its API token may stand in line."""
@@ -96,6 +98,7 @@ class Line:
         entry.band.push(entry)
         entry.roster.in_line += 1
 
-    def _gone(self, entry: Entry) -> None:
+    def gone(self, entry: Entry) -> None:
+        """It left its flow's line."""
         entry.band.gone(entry)
         entry.roster.in_line -= 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from scheduling.core.admission import Gate
 from scheduling.core.classes import Bands
@@ -14,7 +14,7 @@ from scheduling.core.line import Line
 from scheduling.core.pace import Pace
 from scheduling.core.policy import Policy, PoolRule
 from scheduling.core.roster import Roster
-from scheduling.core.routing import choose, choose_for, route
+from scheduling.core.routing import route
 from scheduling.core.ticket import Ticket
 from scheduling.core.timers import Due, Timers
 
@@ -23,12 +23,15 @@ class Machine:
     """The tickets, gates and rules of one pool, and the decisions that follow from them.
 
     After every input ``_settled`` lets time do its part and seats whoever can
-    go; nothing else seats anybody.
+    go; nothing else seats anybody, but for the short ways that ``Shortcuts``
+    adds.
     """
 
     _rule: PoolRule  # in force
     _all_blocked: bool  # every gate is marked as blocked already
     _sends_order: bool  # on to the engines
+    on_seat: Callable[[Entry, int], None] | None = None
+    """Told who has got a seat, and when, in the place of a ``Dispatched``."""
     charges_as_it_streams: bool
     """Whether ``progress`` changes anything."""
 
@@ -56,35 +59,12 @@ class Machine:
         if self.waiting:
             bands = self.bands
             while choice := bands.next(now_ms):
-                events.append(self._seat(*choice, now_ms))
+                self._no_longer_waiting(choice[0])
+                self._line.seat(choice[0])
+                self._seat(*choice, now_ms, events)
             if self.waiting and not self._all_blocked:
                 self._mark_blocked(now_ms)
         return events
-
-    def _freed(self, gate: Gate, now_ms: int) -> list[Event]:
-        """The same when all that changed is that one gate may have opened: the short way of most inputs."""
-        bands = self.bands
-        if bands.lends or self._gates.reserve or self.timers.due_ms <= now_ms:
-            return self._settled(now_ms)  # whoever was passed over may go to any gate
-        events: list[Event] = []
-        while self.waiting and gate.is_open(0, now_ms) and (choice := bands.next(now_ms)):
-            events.append(self._seat(choice[0], choice[1], now_ms))
-        if self.waiting and not gate.blocked:
-            self._mark_blocked(now_ms)
-        return events
-
-    def _must_wait(self, entry: Entry, now_ms: int) -> bool:
-        """Whether a ticket that just came surely changes nothing: a shorter way for long lines."""
-        if self.timers.due_ms <= now_ms:
-            return False
-        if entry.aside or self.bands.paused:
-            return True
-        shut = self.bands.shut
-        if shut and entry.lane.model in shut.get(entry.ticket.tenant, ()):
-            return True
-        # Others of its class wait for the same backends, and neither for their own tenant nor for
-        # memory: the backends are shut.
-        return not shut and not self._gates.reserve and entry.band.lanes[entry.lane] > 1
 
     def _mark(self, tenant: str) -> None:
         """Pass the tenant over, or let it in again, as its pause and its seats in flight say."""
@@ -112,46 +92,6 @@ class Machine:
                 self.bands.reweigh([tenant])
                 yield BoostEnded(tenant, now_ms)
 
-    def seat_at_once(self, ticket: Ticket, now_ms: int) -> Entry | None:
-        """The seat of a ticket that finds nobody waiting and nothing in its way; None: ``submit`` it.
-
-        What joining the line and being picked from it alone come to, by a
-        shorter way and without an event: nearly all requests of a pool that
-        is not full.
-        """
-        bands, tenant = self.bands, ticket.tenant
-        rule = self.policy.tenants.get(tenant)
-        if (
-            self.waiting
-            or self.timers.due_ms <= now_ms
-            or ticket.not_before_ms is not None
-            or ticket.api_token_in_flight is not None
-            or (ticket.deadline_ms is not None and ticket.deadline_ms <= now_ms)
-            or bands.paused
-            or (bands.shut and ticket.model in bands.shut.get(tenant, ()))
-            or ticket.request_id in self._entries
-            or (rule is not None and rule.suspended)
-        ):
-            return None
-        lane = self._lanes.get((ticket.model, ticket.avoid)) or self._lane(ticket)
-        band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
-        gate = choose(lane, band.hold, now_ms, 0, ())
-        if gate is None:
-            return None
-        entry = self._entry(ticket, lane)
-        if gate.is_choosy and (gate := choose_for(entry, band.hold, now_ms, 0, ())) is None:
-            return None
-        self._entries[ticket.request_id] = entry
-        entry.band = band
-        entry.waiting = False
-        if lane.avoid:
-            self._forget(lane)
-        band.fairness.pass_through(entry)
-        gate.since_promoted += 1
-        self.roster.join_running(entry)
-        self._seated(entry, gate, now_ms)
-        return entry
-
     def _entry(self, ticket: Ticket, lane: Lane) -> Entry:
         self._arrivals = place = self._arrivals + 1
         rule = self._rule.cost
@@ -159,12 +99,13 @@ class Machine:
         # A ticket that costs nothing would be next for ever.
         return Entry(ticket, cost or 1, place if ticket.attempt <= 1 else -place, lane)
 
-    def _seat(self, entry: Entry, gate: Gate, now_ms: int) -> Dispatched:
-        self._no_longer_waiting(entry)
-        self._line.seat(entry)
+    def _seat(self, entry: Entry, gate: Gate, now_ms: int, events: list[Event]) -> None:
         self.roster.seat(entry)
         self._seated(entry, gate, now_ms)
-        return Dispatched(entry.ticket, now_ms, entry.backend, entry.engine_order)
+        if self.on_seat is None:
+            events.append(Dispatched(entry.ticket, now_ms, entry.backend, entry.engine_order))
+        else:
+            self.on_seat(entry, now_ms)
 
     def _seated(self, entry: Entry, gate: Gate, now_ms: int) -> None:
         tenant = entry.ticket.tenant

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from scheduling.core.account import (
     US_PER_MS,
     Account,
@@ -22,8 +24,8 @@ from scheduling.core.account import (
     left_of,
     period_at,
 )
-from scheduling.core.allowance import width_us
-from scheduling.core.budget import DAY_S, period_of_day
+from scheduling.core.allowance import MINUTE_US
+from scheduling.core.budget import DAY_S, Period, period_of_day
 from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 
 __all__ = ["Demand", "Denied", "Granted", "Key", "Left", "Quotas", "Scope", "Verdict", "WaitUntil"]
@@ -32,8 +34,7 @@ Asked = list[tuple[Scope, Account, int]]
 """Under whose limits a request falls, what was used of those, and how long its tokens take to come back."""
 
 
-@dataclass(slots=True, eq=False)
-class Granted:
+class Granted(msgspec.Struct, eq=False, gc=False):
     """What a request holds. Only the machine changes it."""
 
     demand: Demand
@@ -56,12 +57,11 @@ class Granted:
                 left = left_of(limit, tokens_us - now_us)
                 if tokens is None or left.remaining < tokens.remaining:
                     tokens = left
-        found = {}
+        if requests is not None and tokens is not None:
+            return {REQUESTS_PER_MINUTE: requests, TOKENS_PER_MINUTE: tokens}
         if requests is not None:
-            found[REQUESTS_PER_MINUTE] = requests
-        if tokens is not None:
-            found[TOKENS_PER_MINUTE] = tokens
-        return found
+            return {REQUESTS_PER_MINUTE: requests}
+        return {} if tokens is None else {TOKENS_PER_MINUTE: tokens}
 
 
 @dataclass(slots=True)
@@ -94,13 +94,19 @@ class Quotas:
         A request larger than a whole minute waits until the allowance is
         whole and leaves a debt (see ``Allowance.wait_us``).
         """
-        accounts, now_us, period = self._accounts, now_ms * US_PER_MS, period_of_day(now_s // DAY_S)
+        now_us, period = now_ms * US_PER_MS, period_of_day(now_s // DAY_S)
+        if len(scopes) == 1:  # as nearly always, and nearly always all is at hand
+            scope = scopes[0]
+            account = self._account(scope.key, period)
+            tokens_us = account.at_hand(scope, demand, now_us)
+            if tokens_us is not None:
+                if not account.taken:
+                    self._accounts[scope.key] = account
+                return Granted(demand, scopes, (account.book(scope, demand, tokens_us, now_us),), now_us)
         asked: Asked = []
         wait_ms, all_at_hand = 0, True
         for scope in scopes:
-            account = accounts.get(scope.key) or Account()
-            if account.budgets.period is not period:
-                account.budgets.turn_to(period)
+            account = self._account(scope.key, period)
             tokens_us = account.at_hand(scope, demand, now_us)
             asked.append((scope, account, tokens_us or 0))
             if tokens_us is None:
@@ -111,13 +117,23 @@ class Quotas:
             if isinstance(verdict, Denied):
                 return verdict
             wait_ms = verdict
+        granted = Granted(demand, scopes, self._book(asked, demand, now_us), now_us)
+        return WaitUntil(granted, now_ms + wait_ms) if wait_ms else granted
+
+    def _account(self, key: Key, period: Period) -> Account:
+        """As it is now; one that is not known yet is not kept until something is taken."""
+        account = self._accounts.get(key) or Account()
+        if account.budgets.period is not period:
+            account.budgets.turn_to(period)
+        return account
+
+    def _book(self, asked: Asked, demand: Demand, now_us: int) -> list[Hold]:
         holds = []
         for scope, account, tokens_us in asked:
             if not account.taken:
-                accounts[scope.key] = account
+                self._accounts[scope.key] = account
             holds.append(account.book(scope, demand, tokens_us, now_us))
-        granted = Granted(demand, scopes, holds, now_us)
-        return WaitUntil(granted, now_ms + wait_ms) if wait_ms else granted
+        return holds
 
     def seated(self, granted: Granted) -> None:
         """The request left the line for a backend."""
@@ -149,7 +165,7 @@ class Quotas:
         more, more_spend = tokens - asked, spend - asked_spend
         for account, scope, place, tokens_us, _, _, period in granted.holds:
             if more and (limit := scope.minute_tokens):
-                more_us = width_us(tokens, limit) - tokens_us
+                more_us = (tokens * MINUTE_US // limit or 1) - tokens_us
                 if more_us < 0:
                     account.tokens.give_back(place, -more_us)
                 elif more_us > 0:

@@ -22,11 +22,10 @@ EVERYTHING: Container[str] = _Everything()
 class TenantLine:
     """One tenant's tickets in this pool. ``in_line`` leaves out those that stand aside."""
 
-    __slots__ = ("in_flight", "in_line", "models", "waiting", "waiting_cost")
+    __slots__ = ("in_flight", "in_line", "models", "waiting")
 
     def __init__(self) -> None:
         self.waiting = 0
-        self.waiting_cost = 0
         self.in_line = 0
         self.in_flight = 0
         self.models: dict[str, int] | None = None  # in flight, by model, once a quota asks for it
@@ -56,7 +55,6 @@ class Roster:
         tenant = entry.ticket.tenant
         entry.roster = line = self._lines.get(tenant) or self._open(tenant)
         line.waiting += 1
-        line.waiting_cost += entry.cost
 
     def join_running(self, entry: Entry) -> None:
         """The ticket runs, and never waited."""
@@ -70,7 +68,6 @@ class Roster:
         """The ticket runs."""
         line = entry.roster
         line.waiting -= 1
-        line.waiting_cost -= entry.cost
         line.in_flight += 1
         if line.models is not None:
             line.count(entry)
@@ -79,7 +76,6 @@ class Roster:
         """The ticket leaves the line unserved."""
         line = entry.roster
         line.waiting -= 1
-        line.waiting_cost -= entry.cost
         if not line.waiting and not line.in_flight:
             del self._lines[entry.ticket.tenant]
 
@@ -145,23 +141,25 @@ class Roster:
     def view(self, tenants: Mapping[str, TenantRule], now_ms: int) -> tuple[TenantView, ...]:
         """Every tenant with work, by name. ``entitled`` is its weight among theirs, boosts counted.
 
-        One pass over all entries finds the oldest of each: cheaper, at two
-        looks a second, than to keep them in order all the time.
+        One pass over all entries finds the oldest of each, and what they
+        cost: cheaper, at two looks a second, than to keep it all the time.
         """
         oldest: dict[str, int] = {}
+        costs: dict[str, int] = {}
         classes: dict[str, set[str]] = {}
         for entry in self._entries.values():
             ticket = entry.ticket
             classes.setdefault(ticket.tenant, set()).add(ticket.priority_class)
             if entry.waiting:
                 oldest[ticket.tenant] = min(ticket.queued_ms, oldest.get(ticket.tenant, now_ms))
+                costs[ticket.tenant] = costs.get(ticket.tenant, 0) + entry.cost
         weights = {name: self.weight_of(name, tenants) for name in sorted(self._lines)}
         total = sum(weights.values())
         return tuple(
             TenantView(
                 tenant=name,
                 queued=(line := self._lines[name]).waiting,
-                queued_tokens=line.waiting_cost,
+                queued_tokens=costs.get(name, 0),
                 oldest_wait_ms=now_ms - oldest[name] if name in oldest else None,
                 in_flight=line.in_flight,
                 weight=_weight(tenants, name),

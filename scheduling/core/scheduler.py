@@ -19,6 +19,8 @@ from scheduling.core.steered import Steered
 from scheduling.core.ticket import Ticket
 from scheduling.core.view import BackendView, Explanation, Foretold, Newcomer, PoolView
 
+PARKED = Aside.PARKED  # looked up once: an enum's members are slow to reach
+
 
 class Scheduler(Steered):
     """Decides whose turn it is in one pool, and at which backend.
@@ -41,19 +43,28 @@ class Scheduler(Steered):
         """Put the ticket in line. Raises ValueError when its request is in the machine already."""
         if not self.waiting and (seated := self.seat_at_once(ticket, now_ms)):
             return [Dispatched(ticket, now_ms, seated.backend, seated.engine_order)]
+        return self.stand_in_line(ticket, now_ms)
+
+    def stand_in_line(self, ticket: Ticket, now_ms: int) -> list[Event]:
+        """``submit`` for whom ``seat_at_once`` has nothing."""
         if ticket.request_id in self._entries:
             raise ValueError(f"request {ticket.request_id} is already waiting or running in pool {self.pool}")
         lane = self._lanes.get((ticket.model, ticket.avoid)) or self._lane(ticket)
-        if self._is_stranded(ticket, lane):
+        rule = self.policy.tenants.get(ticket.tenant)
+        if not lane.gates or (rule is not None and rule.suspended):
             self._forget(lane)
             return [Stranded(ticket, now_ms)]
         entry = self._entries[ticket.request_id] = self._entry(ticket, lane)
         self.waiting += 1
         lane.waiting += 1
         self.roster.join(entry)
-        self._line.join(entry, now_ms)
-        self.timers.watch(entry, entry.band.rule.max_wait_ms)
-        events: list[Event] = [Parked(ticket, now_ms)] if entry.aside is Aside.PARKED else []
+        bands, timers = self.bands, self.timers
+        entry.band = band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
+        timers.watch(entry, band.rule.max_wait_ms)
+        peers = self._line.join(entry, now_ms)
+        if peers > 1 and timers.due_ms > now_ms and not bands.shut and not self._gates.reserve:
+            return []  # they wait for the same backends, which are shut
+        events: list[Event] = [Parked(ticket, now_ms)] if entry.aside is PARKED else []
         return events if self._must_wait(entry, now_ms) else events + self._settled(now_ms)
 
     def cancel(self, request_id: str, now_ms: int) -> list[Event]:
@@ -80,7 +91,7 @@ class Scheduler(Steered):
             return []
         if gate.started(entry):
             return self._closed(now_ms)
-        return self._freed(gate, now_ms)
+        return self._freed(gate, now_ms, entry)
 
     def progress(self, request_id: str, completion_tokens: int, now_ms: int) -> list[Event]:
         """A running request has said so many tokens by now.
@@ -119,7 +130,7 @@ class Scheduler(Steered):
             return self._settled(now_ms)  # whoever was passed over may go to any backend
         if not self.waiting and self.timers.due_ms > now_ms:
             return []
-        return self._freed(gate, now_ms)
+        return self._freed(gate, now_ms, entry)
 
     def expire(self, now_ms: int) -> list[Event]:
         """Time has passed: deadlines, promotions, allowances, ends of pauses and boosts."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from scheduling.core.entry import Aside
 from scheduling.core.events import Boosted, BoostEnded, Event, Held, MovedToFront, Paused, Released, Resumed
-from scheduling.core.machine import Machine
 from scheduling.core.policy import MAX_BOOST
+from scheduling.core.shortcuts import Shortcuts
 
 
-class Steered(Machine):
+class Steered(Shortcuts):
     """The machine with an admin's hands on it. Each method is an input, as those of ``Scheduler`` are."""
 
     def boost(self, tenant: str, factor: int, until_ms: int, now_ms: int) -> list[Event]:

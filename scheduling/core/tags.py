@@ -65,11 +65,16 @@ class StartTags(Level):
         if weight != share.weight:
             charge = charge * weight // share.weight
         moved = price // share.weight - charge
-        if moved < 0 and wakes != share.wakes:
-            moved = -min(-moved, share.lead)
-            share.lead += moved
+        if moved >= 0:
+            share.key += moved
+            return
+        if wakes != share.wakes:
+            lead = share.lead
+            if moved + lead < 0:
+                moved = -lead
+            share.lead = lead + moved
         share.key += moved
-        if moved < 0 and share.keys:
+        if share.keys:
             self._set(share, share.key)  # it may be next now
 
     def reweigh(self, share: Share, weight: int) -> None:
@@ -80,8 +85,7 @@ class StartTags(Level):
 
     def drain(self, share: Share) -> Drain:
         """One ticket every mean price over the weight."""
-        mean = share.waiting_cost // max(1, share.waiting)
-        return Drain(share.key, max(1, mean * MILLI // share.weight), share.waiting)
+        return Drain(share.key, max(1, share.mean_cost * MILLI // share.weight), share.waiting)
 
     def _woken(self, share: Share, place: int) -> None:
         if share.key <= self.now:

@@ -113,9 +113,10 @@ class Rounds(Ring):
 
     def drain(self, share: Share) -> Drain:
         """Tickets per round, in thousandths of a round."""
-        mean = share.waiting_cost // max(1, share.waiting)
         start = ((share.key >> TURN_BITS) - (self.now >> TURN_BITS)) * MILLI
-        return Drain(max(0, start), max(1, mean * MILLI * MILLI // (QUANTUM * share.weight)), share.waiting)
+        return Drain(
+            max(0, start), max(1, share.mean_cost * MILLI * MILLI // (QUANTUM * share.weight)), share.waiting
+        )
 
     def _place(self, share: Share, *, away: bool = False) -> None:
         """Rounds to sit out while the deficit is not positive, or to win back when it is too large."""

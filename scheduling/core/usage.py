@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 PROMPT_WEIGHT = 1  # cost of one prompt token (VTC, Sheng et al., OSDI 2024: input price 1)
 COMPLETION_WEIGHT = 2  # cost of one completion token (same source: output price 2)
 
@@ -38,8 +40,7 @@ def cost_of(prompt_tokens: int, completion_tokens: int) -> int:
     return DEFAULT_COST.of(prompt_tokens, completion_tokens)
 
 
-@dataclass(slots=True)
-class Usage:
+class Usage(msgspec.Struct, gc=False):
     """The tokens of one request, counted while its answer passes.
 
     Mutable on purpose: the relay writes it as bytes pass, and whoever holds

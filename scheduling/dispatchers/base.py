@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Protocol, Self
 
 from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
@@ -30,32 +29,51 @@ class CancelledByAdmin(Unseated):
     """An admin took the request out of line."""
 
 
-@dataclass(slots=True)
-class Lease:
-    """A held seat, with an end.
+class Lease(Protocol):
+    """One request's turn: it stands in line, holds a seat, and gives it back.
+
+    As a block it does so by itself. Who is in a hurry calls ``at_once``, then
+    ``wait`` unless that was true, and ``leave``, once, when the seat was got.
 
     Call ``started`` at the first token: the request leaves the window, and
-    another may be dispatched. Set ``refund`` before leaving the block when
-    the engine did no work, so that the flow is charged nothing.
-    ``engine_order`` is what the engine's own scheduler is to go by, lower
-    first; None unless the pool sends its order on.
+    another may be dispatched. Set ``refund`` before leaving when the engine
+    did no work, so that the flow is charged nothing. ``engine_order`` is what
+    the engine's own scheduler is to go by, lower first; None unless the pool
+    sends its order on.
     """
 
     backend: str
     waited_ms: int
-    started: Callable[[], None]
-    refund: bool = False
-    engine_order: int | None = None
+    refund: bool
+    engine_order: int | None
+
+    def at_once(self) -> bool:
+        """Stand in line. True: the seat is held. Raises Unseated."""
+
+    async def wait(self) -> None:
+        """Until the seat is held. Raises Unseated."""
+
+    def started(self) -> None:
+        """The first token came."""
+
+    def leave(self) -> None:
+        """Give the seat back."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 class Dispatcher(Protocol):
     """Waits for a turn on behalf of requests."""
 
-    def lease(self, ticket: Ticket, usage: Usage) -> AbstractAsyncContextManager[Lease]:
-        """Wait in line; hold a seat inside the block; give it back after.
+    def lease(self, ticket: Ticket, usage: Usage) -> Lease:
+        """A turn that has not begun.
 
-        The flow is charged ``usage.cost_tokens`` when the block ends,
-        however it ends (nothing if ``Lease.refund``); under ``vtc`` also
+        The flow is charged ``usage.cost_tokens`` when the seat is given back
+        (nothing if ``Lease.refund``); under ``vtc`` also
         while ``usage`` grows, every quarter of a second. Cancelling the caller
         while it waits takes the ticket out of line. Raises Unseated.
         """

@@ -6,9 +6,9 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 
-from scheduling.core.events import Dispatched, Event, Expired, Stranded
+from scheduling.core.entry import Entry
+from scheduling.core.events import Event, Expired, Stranded
 from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
@@ -42,10 +42,11 @@ class MemoryDispatcher:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = NEVER_MS  # when it rings; nothing falls due later while there is none
         self._meter: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.set_policy(policy)
 
-    def lease(self, ticket: Ticket, usage: Usage) -> AbstractAsyncContextManager[Lease]:
-        """Wait in line; hold a seat inside the block; give it back after. Raises Unseated."""
+    def lease(self, ticket: Ticket, usage: Usage) -> Lease:
+        """A turn that has not begun."""
         return Seat(self, ticket, usage)
 
     def position(self, request_id: str) -> int | None:
@@ -77,6 +78,7 @@ class MemoryDispatcher:
                 del self._schedulers[name], self._steering[name]
         for name in pools - self._schedulers.keys():
             scheduler = self._schedulers[name] = Scheduler(name, policy)
+            scheduler.on_seat = self._seated
             steering = self._steering[name] = Steering(scheduler)
             self.deliver(scheduler, steering.obey(orders, now_ms))
 
@@ -150,6 +152,10 @@ class MemoryDispatcher:
 
     # Between a seat and its machine
 
+    def future(self) -> asyncio.Future[None]:
+        """Of one who has to wait."""
+        return (self._loop or self._my_loop()).create_future()
+
     def join(self, seat: Seat) -> None:
         """Put the seat's ticket in line; its future is told what becomes of it."""
         ticket = seat.ticket
@@ -160,17 +166,15 @@ class MemoryDispatcher:
         if scheduler is None:
             raise NoBackend(f"pool {ticket.pool} has no backends")
         now_ms = self.clock_ms()
+        seat.scheduler = scheduler
         if not scheduler.waiting and (entry := scheduler.seat_at_once(ticket, now_ms)):
-            seat.scheduler = scheduler
             self._seats[request_id] = seat
             seat.take(entry.backend, now_ms, entry.engine_order)
             if self._meter is None and scheduler.charges_as_it_streams:
-                self._read_meters()
+                self._start_meter()
             return
-        events = scheduler.submit(ticket, now_ms)
-        seat.scheduler = scheduler
-        self._seats[request_id] = seat
-        if events:
+        self._seats[request_id] = seat  # the machine may tell it of its seat at once
+        if events := scheduler.stand_in_line(ticket, now_ms):
             self.deliver(scheduler, events)
         elif scheduler.timers.due_ms < self._timer_ms:
             self._arm(scheduler.timers.due_ms)
@@ -197,17 +201,16 @@ class MemoryDispatcher:
     def deliver(self, scheduler: Scheduler, events: Iterable[Event]) -> None:
         """Wake everybody about whom something was decided, and keep the timer right."""
         for event in events:
-            if isinstance(event, Dispatched):
-                if seat := self._seats.get(event.ticket.request_id):
-                    seat.take(event.backend, event.at_ms, event.engine_order)
-                if self._meter is None and scheduler.charges_as_it_streams:
-                    self._read_meters()
-            elif isinstance(event, (Expired, Stranded)) and (
-                seat := self._seats.get(event.ticket.request_id)
-            ):
+            if isinstance(event, (Expired, Stranded)) and (seat := self._seats.get(event.ticket.request_id)):
                 seat.fail(self._why(event))
         if scheduler.timers.due_ms < self._timer_ms:
             self._arm(scheduler.timers.due_ms)
+
+    def _seated(self, entry: Entry, now_ms: int) -> None:
+        if seat := self._seats.get(entry.ticket.request_id):
+            seat.take(entry.backend, now_ms, entry.engine_order)
+            if self._meter is None and seat.scheduler.charges_as_it_streams:
+                self._start_meter()
 
     def _why(self, event: Expired | Stranded) -> Unseated:
         ticket = event.ticket
@@ -229,6 +232,15 @@ class MemoryDispatcher:
         self.deliver(seat.scheduler, act(seat.scheduler, request_id, self.clock_ms()))
         return True
 
+    def _start_meter(self) -> None:
+        self._meter = self._my_loop().call_later(METER_EVERY_S, self._read_meters)
+
+    def _my_loop(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop
+        if loop is None:  # to ask which one runs is a system call
+            loop = self._loop = asyncio.get_running_loop()
+        return loop
+
     def _read_meters(self) -> None:
         """Charge what has been said so far, while any pool charges before the end."""
         now_ms, metered = self.clock_ms(), False
@@ -238,8 +250,9 @@ class MemoryDispatcher:
                 metered = True
                 said = seat.usage.completion_tokens
                 self.deliver(scheduler, scheduler.progress(request_id, said, now_ms))
-        loop = asyncio.get_running_loop()
-        self._meter = loop.call_later(METER_EVERY_S, self._read_meters) if metered else None
+        self._meter = None
+        if metered:
+            self._start_meter()
 
     def _arm(self, due_ms: int) -> None:
         if self._timer:
@@ -247,7 +260,7 @@ class MemoryDispatcher:
         self._timer_ms = due_ms
         # Never sooner than the clock's own step, or a timer that fires early would spin.
         delay_s = max(1, due_ms - self.clock_ms()) / 1000
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._expire)
+        self._timer = self._my_loop().call_later(delay_s, self._expire)
 
     def _expire(self) -> None:
         self._timer, self._timer_ms = None, NEVER_MS

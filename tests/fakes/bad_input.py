@@ -106,7 +106,7 @@ async def read_answer(reader) -> Answer:
 async def assert_nothing_is_held(served) -> None:
     """No request, seat, place in line, quota or record is left open, and no connection."""
     gateway = served.gateway
-    await until(lambda: not len(gateway.pulse))
+    await until(lambda: not len(gateway.pulse.clients))
     await until(lambda: not served.server.server_state.connections)
     assert gateway.books.unsettled == 0
     assert all(view.queued == view.in_flight == 0 for view in served.dispatcher.view())

@@ -94,7 +94,7 @@ async def test_a_bad_body_behind_a_running_stream_is_never_answered_in_the_middl
         writer.write(head.encode() + b"transfer-encoding: chunked\r\n\r\nzz\r\n")
         data += await asyncio.wait_for(read_all(reader), 5)
         writer.close()
-        await until(lambda: len(served.gateway.pulse) == 0)
+        await until(lambda: len(served.gateway.pulse.clients) == 0)
     assert data.count(b"HTTP/1.1") == 1
     assert not data.endswith(b"0\r\n\r\n")
 
@@ -108,7 +108,7 @@ async def test_an_upgrade_behind_a_running_stream_never_mixes_with_it(path):
         writer.write(UPGRADE)
         data += await asyncio.wait_for(read_all(reader), 5)
         writer.close()
-        await until(lambda: len(served.gateway.pulse) == 0)
+        await until(lambda: len(served.gateway.pulse.clients) == 0)
     assert b"101 Switching" not in data
 
 
@@ -124,7 +124,7 @@ async def test_whoever_runs_hears_its_client_leave_when_another_request_follows(
         await until(lambda: engines[0].asked)
         writer.close()
         await until(lambda: in_flight(served) == 0)
-        await until(lambda: len(served.gateway.pulse) == 0)
+        await until(lambda: len(served.gateway.pulse.clients) == 0)
         assert len(engines[0].asked) == 1
         await until(lambda: not served.server.server_state.tasks)
 
@@ -152,7 +152,7 @@ async def test_a_trailer_without_an_end_is_bounded(path):
         raw = json.dumps(BODY).encode()
         head = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\n"
         writer.write(head.encode() + b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(raw), raw))
-        await until(lambda: len(served.gateway.pulse) == 1)
+        await until(lambda: len(served.gateway.pulse.clients) == 1)
         writer.write(b"0\r\nx-a: ")
         with suppress(ConnectionError):
             for _ in range(100):
@@ -161,7 +161,7 @@ async def test_a_trailer_without_an_end_is_bounded(path):
                 await asyncio.sleep(0)
         await asyncio.wait_for(read_all(reader), 5)
         writer.close()
-        await until(lambda: len(served.gateway.pulse) == 0)
+        await until(lambda: len(served.gateway.pulse.clients) == 0)
         assert not engines[0].asked
 
 
@@ -181,7 +181,7 @@ async def test_trailers_are_not_kept(path):
         await until(lambda: in_flight(served) == 1 or made[0].transport.is_closing())
         assert len(made[0].headers) < 10
         writer.close()
-        await until(lambda: len(served.gateway.pulse) == 0)
+        await until(lambda: len(served.gateway.pulse.clients) == 0)
 
 
 async def test_an_early_refusal_is_whole_and_what_follows_its_body_is_answered(path):
@@ -195,7 +195,7 @@ async def test_an_early_refusal_is_whole_and_what_follows_its_body_is_answered(p
         writer.write(refused[half:] + asks(path, {}, "x-request-id: second"))
         second = await asyncio.wait_for(reader.readuntil(b"}}"), 5)
         writer.close()
-        await until(lambda: len(served.gateway.pulse) == 0)
+        await until(lambda: len(served.gateway.pulse.clients) == 0)
     assert first.startswith(b"HTTP/1.1 401")
     assert second.startswith(b"HTTP/1.1 400")
     assert b"x-request-id: second" in second

@@ -164,9 +164,9 @@ async def test_a_client_that_leaves_in_its_body_leaves_nothing_behind():
     async with gateway(says(WHOLE)) as (served, engines):
         _, writer = await connect(served)
         writer.write(asks(BODY)[:-10])
-        await until(lambda: len(served.gateway.pulse) == 1)
+        await until(lambda: len(served.gateway.pulse.clients) == 1)
         writer.close()
-        await until(lambda: len(served.gateway.pulse) == 0)
+        await until(lambda: len(served.gateway.pulse.clients) == 0)
         assert not served.server.server_state.tasks
     assert not served.records
     assert not engines[0].asked
@@ -179,7 +179,7 @@ async def test_a_client_that_leaves_with_requests_in_line_has_none_of_them_serve
         await until(lambda: engines[0].asked)
         writer.close()
         (record,) = await served.settled(1)
-        await until(lambda: len(served.gateway.pulse) == 0)
+        await until(lambda: len(served.gateway.pulse.clients) == 0)
     assert record.outcome == "client_gone_streaming"
     assert len(engines[0].asked) == 1
 
@@ -219,12 +219,14 @@ class Line:
         self.loop = asyncio.get_running_loop()
         self.transport = self
         self.written = b""
+        self.writes = 0
         self.closed = False
 
     def write(self, data):
         if self.closed:
             raise RuntimeError("the handler is closed")  # as uvloop says
         self.written += data
+        self.writes += 1
 
     def close(self):
         self.closed = True
@@ -236,7 +238,7 @@ class Line:
 
 
 def client_of(line):
-    return DirectClient(line, {}, {}, keep_alive=True)
+    return DirectClient(line, {}, {})
 
 
 async def test_a_header_with_a_line_break_is_never_sent():
@@ -253,6 +255,26 @@ async def test_an_answer_shorter_than_it_said_ends_its_connection():
     await client.finish(b"four")
     assert line.closed
     assert b"transfer-encoding" not in line.written
+
+
+async def test_a_stream_begins_and_ends_with_one_write_each():
+    line = Line()
+    client = client_of(line)
+    await client.start(200, [], b"data: a\n\n", last=False)
+    assert (line.writes, client.answered, client.ended) == (1, True, False)
+    await client.end(b"data: b\n\n")
+    assert (line.writes, client.ended) == (2, True)
+    assert line.written.endswith(b"\r\n\r\n9\r\ndata: a\n\n\r\n9\r\ndata: b\n\n\r\n0\r\n\r\n")
+
+
+async def test_a_client_that_is_sent_something_is_not_idle():
+    client = client_of(Line())
+    await client.begin(200, [])
+    since = client.idle_since_s
+    assert client.idle_s(since + 3) == 3
+    assert client.push(b"data: x\n\n")
+    assert client.idle_s(since + 4) == 0  # since somebody looked
+    assert client.idle_s(since + 9) == 5
 
 
 async def test_what_comes_for_a_client_that_has_just_left_is_dropped():

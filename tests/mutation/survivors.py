@@ -33,6 +33,7 @@ DECISIONS = {
     "quota.py",
     "routing.py",
     "scheduler.py",
+    "shortcuts.py",
     "steered.py",
     "tags.py",
     "turns.py",

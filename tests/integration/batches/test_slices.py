@@ -148,7 +148,7 @@ async def test_a_batch_holds_half_of_its_tenants_seats_at_most(valkey, knobs):
         running = asyncio.create_task(slices(scene, knobs))
         seen = 0
         while not running.done():
-            seen = max(seen, len(scene.plane.gateway.pulse))
+            seen = max(seen, len(scene.plane.gateway.pulse.clients))
             await asyncio.sleep(0.005)
         await running
         batch = await scene.clients["chat"].batches.retrieve(made.id)

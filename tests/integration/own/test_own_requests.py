@@ -88,7 +88,7 @@ async def test_a_running_request_that_its_owner_cancels_leaves_its_engine_and_th
     async with line() as (served, mine, _):
         running, waiting = await one_runs_one_waits(served, mine, stream=stream)
         if stream:
-            await until(lambda: any(client.began for client in served.gateway.pulse._clients))
+            await until(lambda: any(client.began for client in served.gateway.pulse.clients))
         cancelled = (await mine.post("/v1/requests/first/cancel")).json()
         assert (await waiting).status_code == 200
         if stream:

@@ -62,45 +62,65 @@ class Home:
         self.kept += 1
 
 
-async def read(reply: Reply, got: list[bytes]) -> str:
-    """As a client does, with a way for what is framed already."""
+class Reader:
+    """A client with a way for what is framed already."""
 
-    def take(data: bytes) -> bool:
-        got[0] += data
+    last = b""
+
+    def __init__(self, rng: random.Random | None = None) -> None:
+        self.got = b""
+        self.transport = self
+        self._rng = rng  # it takes nothing at times
+
+    @property
+    def writable(self) -> bool:
+        return self._rng is None or self._rng.random() < 0.7
+
+    def way(self) -> Reader:
+        return self
+
+    def push(self, data: bytes) -> bool:
+        if not self.writable:
+            return False
+        self.got += data
         return True
 
-    def take_chunk(chunk: bytes) -> bool:
+    def write(self, chunk: bytes) -> None:
         parts, end, _ = whole_chunks(chunk)
         assert (len(parts), end) == (1, len(chunk))
-        return take(parts[0])
+        self.got += parts[0]
 
+
+async def read(reply: Reply, reader: Reader) -> str:
+    """As a client does."""
     try:
         async for data in reply:
-            take(data)
-            await reply.pour(take, take_chunk)
+            reader.got += data
+            await reply.pour(reader)
     except BackendFailure as failure:
         return repr(failure)
     return "whole"
 
 
-async def play(pieces: list[bytes]) -> tuple[object, ...]:
+async def play(pieces: list[bytes], slow: random.Random | None = None) -> tuple[object, ...]:
     """The pieces of a stream come; what the client gets, in its chunks' bytes, and how it ends."""
-    home, wire, usage, got = Home(), Wire(), Usage(prompt_tokens=5), [b""]
+    home, wire, usage, client = Home(), Wire(), Usage(prompt_tokens=5), Reader(slow)
     connection = Connection(home, 0.0)
     connection.connection_made(wire)
     call = EngineCall("r1", "/v1/chat/completions", (b"{}",), stream=True, strip_usage=False)
     reply = Reply("gpu-0", call, usage, lambda: None, OPTIONS)
     connection.send(reply, b"", call.body)
 
-    reader = asyncio.create_task(read(reply, got))
+    reader = asyncio.create_task(read(reply, client))
     for piece in pieces:
         if not wire.closed and connection._reply is not None:
             connection.data_received(piece)
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            for _ in range(2 if slow is None else slow.randint(0, 2)):
+                await asyncio.sleep(0)
     if connection._reply is not None:
         connection.connection_lost(None)
-    return got[0], await reader, usage, home.kept, wire.closed
+    outcome = await reader
+    return client.got, outcome, usage, home.kept, wire.closed
 
 
 def stream(rng: random.Random) -> list[bytes]:
@@ -130,7 +150,7 @@ def stream(rng: random.Random) -> list[bytes]:
 def test_chunks_that_are_read_at_once_are_those_that_are_read_one_by_one() -> None:
     read = 0
     for seed in range(2000):
-        data = b"".join(stream(random.Random(seed))[1:3])
+        data = b"".join(stream(random.Random(seed))[1 : 2 + seed % 2])
         if (found := at_once(data)) is not None:
             read += 1
             assert found == whole_chunks(data)
@@ -146,6 +166,39 @@ def test_a_stream_comes_out_as_if_the_parser_had_framed_all_of_it(monkeypatch) -
         monkeypatch.setattr(connections, "plain_head", lambda data: None)
         for seed, came in enumerate(by_hand):
             assert came == run(seed), seed
+
+
+def test_a_client_that_takes_nothing_at_times_gets_all_of_it_in_order() -> None:
+    with asyncio.Runner() as runner:
+        for seed in range(400):
+            pieces = stream(random.Random(seed))
+            steady = runner.run(play(pieces))
+            if steady[1] == "whole":
+                assert runner.run(play(pieces, random.Random(-seed))) == steady, seed
+
+
+async def test_an_engine_whose_events_pass_unread_is_not_taken_for_silent() -> None:
+    connection = Connection(Home(), 0.0)
+    connection.connection_made(Wire())
+    call = EngineCall("r1", "/v1/chat/completions", (b"{}",), stream=True, strip_usage=False)
+    reply = Reply("gpu-0", call, Usage(), lambda: None, RelayOptions(stall_s=10))
+    connection.send(reply, b"", call.body)
+    event = EVENT % b"Hi"
+    chunk = b"%x\r\n%b\r\n" % (len(event), event)
+    connection.data_received(HEAD + chunk)
+    reader = Reader()
+    reading = asyncio.create_task(read(reply, reader))
+    began = asyncio.get_running_loop().time()
+    for beat in range(8):
+        await asyncio.sleep(0)
+        connection.data_received(chunk)
+        reply.check(began + beat * 8)
+    assert reader.last is chunk  # it passed as it came
+    assert not reading.done()
+    reply.check(began + 70)
+    await reading
+    assert reading.result().startswith("Stalled")
+    assert reader.got == event * 9
 
 
 class Heard:

@@ -6,7 +6,9 @@ import re
 import tomllib
 from pathlib import Path
 
-from gateway.metrics import Metrics, page
+import pytest
+
+from gateway.metrics import MOST_FRESH, SECONDS, Metrics, page
 from gateway.records import Record
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -41,3 +43,20 @@ def test_spans_are_counted_by_class_and_a_class_without_any_is_not_shown() -> No
     assert 'fairlane_queue_wait_seconds_bucket{class="batch",le="0.1"} 2.0' in text
     assert 'fairlane_ttft_seconds_count{class="batch"} 2.0' in text
     assert 'seconds_count{class="standard"}' not in text
+
+
+def test_a_span_counts_at_its_bound_whether_it_was_counted_at_once_or_with_many() -> None:
+    metrics, steps = Metrics(), [step / 200 for step in range(3 * MOST_FRESH)]
+    for wait_s in reversed(steps):
+        record = Record("r", 0.0, "chat", "a", "batch", "/v1/completions", stream=True, outcome="ok")
+        record.dispatched_at = wait_s
+        metrics.ended(record)
+
+    text = page(metrics, [], 0, {}).decode()
+
+    for bound_s in SECONDS:
+        below = sum(wait_s <= bound_s for wait_s in steps)
+        line = f'fairlane_queue_wait_seconds_bucket{{class="batch",le="{bound_s}"}} {below}.0'
+        assert line in text
+    told = re.search(r'fairlane_queue_wait_seconds_sum{class="batch"} (\S+)', text)
+    assert float(told[1]) == pytest.approx(sum(steps))

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.connection import HEAD_BYTES, Connection
 from gateway.failures import BackendFailure
-from gateway.relay import EngineCall, RelayOptions, _Opening
+from gateway.relay import EngineCall, Relay, RelayOptions
 from gateway.reply import Reply
 from gateway.watch import Watch
 from scheduling.core.usage import Usage
@@ -111,10 +111,12 @@ class Came:
 async def play(call: EngineCall, pieces: list[bytes], rng: random.Random, *, lost: bool) -> Came:
     """Let the pieces come; then the connection is lost, or nothing comes any more."""
     home, came = Home(), Came(usage=Usage(prompt_tokens=5))
-    reply = Reply("gpu-0", call, came.usage, lambda: None, OPTIONS)
-    reader = asyncio.create_task(read(home, reply, came))
+    relay = Relay(OPTIONS)
+    relay._pools["gpu-0"], relay._watch = home, Watch(60.0)
+    reader = asyncio.create_task(read(relay, call, came))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
+    (reply,) = relay._watch._replies
     for piece in pieces:
         if home.wire.closed:
             break
@@ -152,9 +154,9 @@ def assert_bounded(reply: Reply) -> None:
     assert len(held) <= OPTIONS.event_bytes + PIECE_BYTES
 
 
-async def read(home: Home, reply: Reply, came: Came) -> None:
+async def read(relay: Relay, call: EngineCall, came: Came) -> None:
     try:
-        async with _Opening(home, Watch(60.0), reply, lambda *_: None) as opened:
+        async with relay.open("gpu-0", call, came.usage, lambda: None) as opened:
             async for data in opened:
                 came.body += data
         came.whole = True

@@ -52,13 +52,18 @@ def reserve(ledger, one, **quotas):
     return ledger.reserve(scopes, one.ticket, one.record)
 
 
+def sit(one, reservation):
+    lease = SimpleNamespace(backend="gpu-0", refund=False)
+    one.seat(lease, reservation)
+    one.unseat(lease, None)
+
+
 def serve(ledger, usage, **quotas):
     """A request whose engine answered this."""
     with work() as one, reserve(ledger, one, **quotas) as reservation:
         one.hold(reservation)
         one.usage = usage
-        with one.seat(SimpleNamespace(backend="gpu-0", refund=False), reservation):
-            pass
+        sit(one, reservation)
     return one.record
 
 
@@ -116,8 +121,7 @@ def test_a_pool_with_a_discount_charges_cached_prompt_tokens_less():
             one.hold(reservation)
             for name, value in answered.items():
                 setattr(one.usage, name, value)
-            with one.seat(SimpleNamespace(backend="gpu-0", refund=False), reservation):
-                pass
+            sit(one, reservation)
         charged.append(one.record.cost)
 
     assert charged == [2 * 100 + 5 * 10, 2 * 100 + 5 * 10 - 2 * 80 * 75 // 100]

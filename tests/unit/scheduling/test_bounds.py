@@ -159,8 +159,6 @@ def test_the_users_of_a_tenant_take_turns_as_tenants_do(fairness):
 class AgentTicket(Ticket):
     """A ticket with a third name: which of the user's agents asks."""
 
-    __slots__ = ()
-
     @property
     def path(self) -> tuple[str, ...]:
         return (self.tenant, *self.user.split("/"))

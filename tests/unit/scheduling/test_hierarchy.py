@@ -9,8 +9,8 @@ import pytest
 
 from scheduling.core import hierarchy
 from scheduling.core.entry import Entry, Lane
-from scheduling.core.fairness import TABLE_FOR_MS
 from scheduling.core.hierarchy import SHARED_PREFIX, Tree
+from scheduling.core.levels import TABLE_FOR_MS
 from scheduling.core.tags import Counters, StartTags
 from scheduling.core.turns import Turns
 from tests.unit.scheduling.accounts import LANE, OTHER
@@ -153,11 +153,11 @@ def test_a_tenant_knows_how_much_waits_in_it():
     stand.push("acme", cost=300)
     stand.push("acme", "bob", cost=500)
     acme = stand.tenant("acme")
-    assert (acme.waiting, acme.waiting_cost) == (2, 800)
+    assert (acme.waiting, acme.mean_cost) == (2, 400)
 
     stand.serve()
 
-    assert (acme.waiting, acme.waiting_cost) == (1, 500)
+    assert (acme.waiting, acme.mean_cost) == (1, 500)
 
 
 def test_weights_hold_between_tenants_and_not_between_users():

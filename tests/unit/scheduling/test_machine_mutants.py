@@ -20,6 +20,7 @@ from scheduling.core import (
     prefixes,
     roster,
     scheduler,
+    shortcuts,
     tags,
 )
 from tests.unit.scheduling.fair_play import (
@@ -45,15 +46,23 @@ MUTANTS = [
     pytest.param(admission, "Gate.move", "in list(self._whole)", "in ()", id="held when the readings end"),
     pytest.param(bounds, "Bounds._refill", "if self._rule.learns_cap else most", "", id="limit unbounded"),
     pytest.param(bounds, "Bounds._follow", "<=", ">", id="older limits obeyed"),
-    pytest.param(machine, "Machine._must_wait", "> 1", ">= 1", id="no dispatch on arrival"),
     pytest.param(
-        scheduler, "Scheduler.start", "return self._freed(gate, now_ms)", "return []", id="start is idle"
+        scheduler, "Scheduler.stand_in_line", "peers > 1", "peers >= 1", id="no dispatch on arrival"
+    ),
+    pytest.param(
+        scheduler,
+        "Scheduler.start",
+        "return self._freed(gate, now_ms, entry)",
+        "return []",
+        id="start is idle",
     ),
     pytest.param(machine, "Machine._pass_time", "self._give_up(entry)", "pass", id="expired ticket kept"),
-    pytest.param(machine, "Machine._seat", "self._no_longer_waiting(entry)", "pass", id="seated twice"),
+    pytest.param(shortcuts, "Shortcuts._seat_from", "entry.waiting = False", "pass", id="seated twice"),
     pytest.param(machine, "Machine._no_longer_waiting", "lane.avoid", "False", id="retry lanes leak"),
     pytest.param(machine, "route", "others or serving", "serving", id="failed backends not avoided"),
-    pytest.param(machine, "Machine._must_wait", "not shut and", "", id="peers of a full tenant wait"),
+    pytest.param(
+        scheduler, "Scheduler.stand_in_line", "and not bands.shut", "", id="peers of a full tenant wait"
+    ),
     pytest.param(
         roster,
         "Roster.closed",
@@ -62,7 +71,7 @@ MUTANTS = [
         id="one seat too many for a tenant",
     ),
     pytest.param(classes, "Bands.close", "self.shut.pop(tenant, None)", "pass", id="full for ever"),
-    pytest.param(machine, "Machine._freed", "bands.lends or", "", id="lent seats not seen elsewhere"),
+    pytest.param(shortcuts, "Shortcuts._freed", "bands.lends or", "", id="lent seats not seen elsewhere"),
     pytest.param(
         classes, "Band.next", "hold, now_ms, since, kept", "hold, now_ms, 0, kept", id="promoted without end"
     ),
@@ -79,7 +88,7 @@ MUTANTS = [
     pytest.param(classes, "Band.forgive", "_less(self.overdue, entry.lane)", "pass", id="overdue leaks"),
     pytest.param(tags, "StartTags.charge", "start + charge", "start", id="nothing charged"),
     pytest.param(tags, "StartTags.charge", "self.now = start", "pass", id="time stands still"),
-    pytest.param(levels, "Level.first", "share.key > key", "False", id="stale keys trusted"),
+    pytest.param(levels, "Level.first", "(key := share.key) > known", "False", id="stale keys trusted"),
     pytest.param(levels, "Level._set", "key < known", "False", id="refunds not seen by the index"),
     pytest.param(levels, "Level._begin_anew", "self.shares = {}", "pass", id="idle flows kept"),
     pytest.param(tags, "StartTags._woken", "share.key = self.now", "pass", id="idle credit"),

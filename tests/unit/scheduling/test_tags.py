@@ -289,16 +289,11 @@ def test_a_counter_that_begins_to_wait_is_lifted_to_the_lowest_of_those_who_wait
 @pytest.mark.parametrize("order", [StartTags, EqualTags, Counters])
 @pytest.mark.parametrize(("key", "now"), [(700, 500), (500, 500), (300, 500)])
 def test_to_be_served_while_nobody_waits_is_to_begin_to_wait_and_be_charged(order, key, now):
-    levels = [order(), order()]
-    for level in levels:
-        level.now = now
-        opened(level, "ann", weight=3).key = key
-    short, long = (level.shares["ann"] for level in levels)
-
-    stamp = levels[0].pass_through(short, 1, 1)
-
-    levels[1].enter(long, LANE, 1)
-    assert stamp == levels[1].charge(long, 1)
-    for what in ("key", "lead", "wakes", "tally"):
-        assert getattr(short, what) == getattr(long, what)
-    assert levels[0].now == levels[1].now
+    one, other = order(), order()
+    one.now = other.now = now
+    short, long = opened(one, "ann", weight=3), opened(other, "ann", weight=3)
+    short.key = long.key = key
+    stamp = one.pass_through(short, 1, 1)
+    other.enter(long, LANE, 1)
+    assert (stamp, one.now) == (other.charge(long, 1), other.now)
+    assert (short.key, short.lead, short.wakes, short.tally) == (long.key, long.lead, long.wakes, long.tally)

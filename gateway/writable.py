@@ -1,0 +1,34 @@
+"""uvicorn's HTTP protocol, which knows by one look whether a client may be written to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class WritableHttp(HttpToolsProtocol):
+    """One connection. ``writable``: what was written so far has left, but for a little, and it stands."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.writable = True
+
+    def pause_writing(self) -> None:
+        """The client reads more slowly than it is written to."""
+        self.writable = False
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It has read nearly all of it."""
+        self.writable = not self.transport.is_closing()
+        super().resume_writing()
+
+    def eof_received(self) -> None:
+        """The client says no more, and so it is taken to have left: the connection closes."""
+        self.writable = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed, by whomever."""
+        self.writable = False
+        super().connection_lost(exc)

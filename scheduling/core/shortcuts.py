@@ -1,0 +1,107 @@
+"""The short ways through the machine: what nearly all requests need, and no more."""
+
+from __future__ import annotations
+
+from scheduling.core.admission import Gate
+from scheduling.core.band import Band
+from scheduling.core.entry import Entry, Lane
+from scheduling.core.events import Event
+from scheduling.core.machine import Machine
+from scheduling.core.routing import choose, choose_for
+from scheduling.core.ticket import Ticket
+
+
+class Shortcuts(Machine):
+    """The machine, and shorter ways to what ``_settled`` would decide."""
+
+    def seat_at_once(self, ticket: Ticket, now_ms: int) -> Entry | None:
+        """The seat of a ticket that finds nobody waiting and nothing in its way; None: ``submit`` it."""
+        bands, tenant = self.bands, ticket.tenant
+        rule = self.policy.tenants.get(tenant)
+        if (
+            self.waiting
+            or self.timers.due_ms <= now_ms
+            or ticket.not_before_ms is not None
+            or ticket.api_token_in_flight is not None
+            or (ticket.deadline_ms is not None and ticket.deadline_ms <= now_ms)
+            or bands.paused
+            or (bands.shut and ticket.model in bands.shut.get(tenant, ()))
+            or ticket.request_id in self._entries
+            or (rule is not None and rule.suspended)
+        ):
+            return None
+        lane = self._lanes.get((ticket.model, ticket.avoid)) or self._lane(ticket)
+        band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
+        gates, hold = lane.gates, band.hold
+        gate: Gate | None
+        if len(gates) == 1:  # as ``choose``
+            (gate,) = gates
+            if not gate.is_open(hold, now_ms):
+                return None
+        elif (gate := choose(lane, hold, now_ms, 0, ())) is None:
+            return None
+        entry = self._entry(ticket, lane)
+        if gate.is_choosy and (gate := choose_for(entry, hold, now_ms, 0, ())) is None:
+            return None
+        self._entries[ticket.request_id] = entry
+        entry.band = band
+        entry.waiting = False
+        if lane.avoid:
+            self._forget(lane)
+        band.fairness.pass_through(entry)
+        gate.since_promoted += 1
+        self.roster.join_running(entry)
+        self._seated(entry, gate, now_ms)
+        return entry
+
+    def _freed(self, gate: Gate, now_ms: int, by: Entry) -> list[Event]:
+        """The same when all that changed is that ``by`` may have opened its gate: most inputs."""
+        bands = self.bands
+        if bands.lends or self._gates.reserve or self.timers.due_ms <= now_ms:
+            return self._settled(now_ms)  # whoever was passed over may go to any gate
+        events: list[Event] = []
+        lane, band = by.lane, by.band
+        if (
+            lane.waiting == self.waiting == band.waiting
+            and not band.overdue
+            and not bands.paused
+            and not gate.is_choosy
+            and gate in lane.gates
+        ):  # all who wait are in one line, and it is for this gate
+            self._seat_from(lane, band, gate, now_ms, events)
+        else:
+            while self.waiting and gate.is_open(0, now_ms) and (choice := bands.next(now_ms)):
+                self._no_longer_waiting(choice[0])
+                self._line.seat(choice[0])
+                self._seat(choice[0], choice[1], now_ms, events)
+        if self.waiting and not gate.blocked:
+            self._mark_blocked(now_ms)
+        return events
+
+    def _seat_from(self, lane: Lane, band: Band, gate: Gate, now_ms: int, events: list[Event]) -> None:
+        fairness, hold = band.fairness, band.hold
+        while gate.is_open(hold, now_ms) and (entry := fairness.first(lane)):
+            fairness.serve(entry)
+            self.waiting = lane.waiting = band.waiting = left = self.waiting - 1
+            if left:
+                band.lanes[lane] = left
+            else:
+                del band.lanes[lane]
+            entry.waiting = False
+            entry.roster.in_line -= 1
+            gate.since_promoted += 1
+            self._seat(entry, gate, now_ms, events)
+        if lane.avoid:
+            self._forget(lane)
+
+    def _must_wait(self, entry: Entry, now_ms: int) -> bool:
+        """Whether a ticket that just came surely changes nothing: a shorter way for long lines."""
+        if self.timers.due_ms <= now_ms:
+            return False
+        bands = self.bands
+        shut = bands.shut
+        return (
+            bool(entry.aside)
+            or bands.paused
+            or (bool(shut) and entry.lane.model in shut.get(entry.ticket.tenant, ()))
+        )
