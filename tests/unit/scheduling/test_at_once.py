@@ -87,6 +87,7 @@ def test_who_is_at_its_quota_puts_nobody_else_in_line():
     machine = Scheduler(POOL, replace(policy(seats=4), tenants=tenants))
     machine.submit(ticket("greedy-0"), 0)
 
+    assert machine.seat_at_once(ticket("beta-0"), 0)
     assert dispatched(machine.submit(ticket("acme-0", deadline_ms=10), 0)) == ["acme-0"]
     assert machine.next_due_ms() is None
     assert dispatched(machine.submit(ticket("greedy-1", deadline_ms=10), 0)) == []
