@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from scheduling.core.entry import Entry
 from scheduling.core.events import BoostEnded, Dispatched, Expired, Stranded
-from scheduling.core.hierarchy import Tree
 from scheduling.core.policy import TenantRule
 from scheduling.core.scheduler import Scheduler
-from scheduling.core.tags import StartTags
 from scheduling.core.usage import CostRule
-from tests.unit.scheduling.accounts import LANE
 from tests.unit.scheduling.footprint import levels
 from tests.unit.scheduling.histories import random_policy, random_step
 from tests.unit.scheduling.machines import CLASSES, POOL, backend, dispatched, policy, ticket
@@ -188,24 +183,3 @@ def test_a_request_that_runs_is_not_seated_a_second_time_though_there_is_room():
     assert machine.seat_at_once(ticket("acme-0"), 0) is None
     with pytest.raises(ValueError, match="acme-0 is already waiting or running"):
         machine.submit(ticket("acme-0"), 0)
-
-
-def test_a_third_name_is_charged_at_once_as_if_it_had_stood_in_line():
-    size = {"prompt_tokens": 100, "completion_tokens": 0, "kv_completion_tokens": 0}
-    known = []
-    for at_once in (False, True):
-        tree = Tree(StartTags, None, lambda tenant: 2)
-        for place, agent in enumerate(("writer", "reader", "writer"), 1):
-            one = SimpleNamespace(path=("acme", "ann", agent), **size)
-            entry = Entry(one, 100 * place, place, LANE)
-            if at_once:
-                tree.pass_through(entry)
-            else:
-                tree.join(entry)
-                tree.push(entry)
-                tree.serve(entry)
-        known.append([(share.name, share.key, share.held, share.wakes, share.left) for share in entry.shares])
-
-    assert known[0] == known[1]
-    assert [name for name, *_ in known[1]] == ["acme", "ann", "writer"]
-    assert known[1][-1][-1] == 2, "both of the writer's have left its line"

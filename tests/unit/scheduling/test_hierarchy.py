@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from zlib import crc32
 
 import pytest
@@ -277,24 +276,3 @@ def test_rivals_are_other_tenants_with_something_in_line():
     stand.tree.serve(runs)
 
     assert stand.tree.rivals(mine) == 1
-
-
-def test_a_third_name_has_a_line_and_a_place_of_its_own():
-    tree = Tree(StartTags, lambda entry: entry.cost, lambda tenant: 1)
-    agents = [("acme", "ann", "writer"), ("acme", "ann", "reader"), ("acme", "bob", "coder")]
-    size = {"prompt_tokens": 100, "completion_tokens": 0, "kv_completion_tokens": 0}
-    lines = {p: [Entry(SimpleNamespace(path=p, **size), 100, 0, LANE) for _ in range(4)] for p in agents}
-    for place in range(4):
-        for number, entry in enumerate(lines[path][place] for path in agents):
-            entry.place = 1 + 3 * place + number
-            tree.join(entry)
-            tree.push(entry)
-
-    assert [entry.shares[-1].waiting for entry in (lines[path][0] for path in agents)] == [4, 4, 4]
-    assert [tree.ahead(entry, 0) for entry in lines["acme", "bob", "coder"]] == [0, 2, 4, 6]
-    assert [tree.ahead(entry, 0) for entry in lines["acme", "ann", "writer"]] == [0, 4, 8, 10]
-    for _ in range(4):
-        tree.serve(tree.pick([LANE]))
-    left = {path: [one for one in lines[path] if one.place in one.shares[-1].lines[LANE]] for path in agents}
-
-    assert [[tree.ahead(one, 900) for one in left[path]] for path in agents] == [[0, 4, 6], [0, 4, 6], [0, 2]]

@@ -277,9 +277,9 @@ def test_days_and_months_are_the_calendars(days, second):
 
 
 def test_a_budget_ignores_what_belongs_to_another_period():
-    budgets = Budgets()
-    budgets.turn_to((70, 7))
-    budgets.add(5, 2, (70, 7))
+    budgets, day, month = Budgets(), 70, 7
+    budgets.turn_to((day, month))
+    budgets.add(5, 2, (day, month))  # an equal one, though not the same
     budgets.add(9, 4, (69, 6))
     budgets.add(30, 1, (69, 7))
     budgets.turn_to((69, 6))

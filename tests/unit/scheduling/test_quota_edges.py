@@ -62,6 +62,21 @@ def test_an_allowance_that_was_whole_for_a_microsecond_has_gained_nothing_by_it(
     assert allowance.wait_us(1, 6) == 1
 
 
+@pytest.mark.parametrize("used", [0, 5, 10, 90])
+@pytest.mark.parametrize("limit", [60, 10**9])
+def test_what_was_used_in_the_end_is_worth_what_it_would_have_been_from_the_first(used, limit):
+    quotas = Quotas()
+
+    quotas.settle(ask(quotas, {TPM: limit}, tokens=10), (used, 0), 0)
+
+    assert quotas._accounts[TENANT].tokens.whole_at_us == width_us(used, limit)
+
+
+@pytest.mark.parametrize("kinds", [(), (RPM,), (TPM,), (RPM, TPM)])
+def test_a_client_hears_of_the_minutes_that_it_has_limits_of(kinds):
+    assert tuple(ask(Quotas(), dict.fromkeys(kinds, 9)).left) == kinds
+
+
 @pytest.mark.parametrize("tokens", [7, 9])
 @pytest.mark.parametrize("spend", [20, 60, 90])
 def test_a_budget_of_money_holds_what_was_spent_and_not_what_was_thought(spend, tokens):

@@ -1,0 +1,56 @@
+"""A path may have more names than a tenant and a user: a third one is served by the same rules."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from scheduling.core.entry import Entry
+from scheduling.core.hierarchy import Tree
+from scheduling.core.tags import StartTags
+from tests.unit.scheduling.accounts import LANE
+
+
+def test_a_third_name_has_a_line_and_a_place_of_its_own():
+    tree = Tree(StartTags, lambda entry: entry.cost, lambda tenant: 1)
+    agents = [("acme", "ann", "writer"), ("acme", "ann", "reader"), ("acme", "bob", "coder")]
+    size = {"prompt_tokens": 100, "completion_tokens": 0, "kv_completion_tokens": 0}
+    lines = {p: [Entry(SimpleNamespace(path=p, **size), 100, 0, LANE) for _ in range(4)] for p in agents}
+    for place in range(4):
+        for number, entry in enumerate(lines[path][place] for path in agents):
+            entry.place = 1 + 3 * place + number
+            tree.join(entry)
+            tree.push(entry)
+
+    assert [entry.shares[-1].waiting for entry in (lines[path][0] for path in agents)] == [4, 4, 4]
+    assert [tree.ahead(entry, 0) for entry in lines["acme", "bob", "coder"]] == [0, 2, 4, 6]
+    assert [tree.ahead(entry, 0) for entry in lines["acme", "ann", "writer"]] == [0, 4, 8, 10]
+    for _ in range(4):
+        tree.serve(tree.pick([LANE]))
+    left = {path: [one for one in lines[path] if one.place in one.shares[-1].lines[LANE]] for path in agents}
+
+    assert [[tree.ahead(one, 900) for one in left[path]] for path in agents] == [[0, 4, 6], [0, 4, 6], [0, 2]]
+    gone = left["acme", "bob", "coder"][0]
+    costs = [share.cost_in_line() for share in gone.shares]
+    tree.step_out(gone)
+    assert [share.cost_in_line() for share in gone.shares] == [cost - 100 for cost in costs]
+
+
+def test_a_third_name_is_charged_at_once_as_if_it_had_stood_in_line():
+    size = {"prompt_tokens": 100, "completion_tokens": 0, "kv_completion_tokens": 0}
+    known = []
+    for at_once in (False, True):
+        tree = Tree(StartTags, None, lambda tenant: 2)
+        for place, agent in enumerate(("writer", "reader", "writer"), 1):
+            one = SimpleNamespace(path=("acme", "ann", agent), **size)
+            entry = Entry(one, 100 * place, place, LANE)
+            if at_once:
+                tree.pass_through(entry)
+            else:
+                tree.join(entry)
+                tree.push(entry)
+                tree.serve(entry)
+        known.append([(share.name, share.key, share.held, share.wakes, share.left) for share in entry.shares])
+
+    assert known[0] == known[1]
+    assert [name for name, *_ in known[1]] == ["acme", "ann", "writer"]
+    assert known[1][-1][-1] == 2, "both of the writer's have left its line"
