@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ ARGUMENTS = (
     "--disable-sync",
 )
 PUBLISH_EVERY_S = 0.5
+LATE_S = 10
 
 
 @pytest.fixture(scope="package")
@@ -73,6 +75,20 @@ def scene(transactional_db, valkey, quick_passwords) -> Iterator[None]:
     yield
     over.set()
     gateway.join()
+    _wait_for_late_requests()
+
+
+def _wait_for_late_requests() -> None:
+    """What a page asked last may still be read for it: the tables are emptied only after that."""
+    busy = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state <> 'idle'"
+    )
+    until_s = time.monotonic() + LATE_S
+    with connection.cursor() as cursor:
+        while cursor.execute(busy).fetchone()[0]:
+            assert time.monotonic() < until_s, "somebody still uses the tests' database"
+            time.sleep(0.01)
 
 
 @pytest.fixture

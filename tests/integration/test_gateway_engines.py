@@ -11,6 +11,7 @@ import httpx2 as httpx
 import pytest
 
 from scheduling.core.policy import PoolRule
+from scheduling.dispatchers.seat import Seat
 from scheduling.engines.endpoint import Endpoint
 from tests.fakes.engine import running_engine
 from tests.fakes.faulty import answer, faulty_engine, says
@@ -45,15 +46,13 @@ async def before(*engines, kind="vllm", policy=None, **options):
 
 def give_order(served, *orders):
     """Leases say these orders, as those of a pool do that sends its order on."""
-    lease, left = served.dispatcher.lease, iter(orders)
+    dispatcher, left = served.dispatcher, iter(orders)
 
-    @asynccontextmanager
-    async def ordered(ticket, usage):
-        async with lease(ticket, usage) as held:
-            held.engine_order = next(left)
-            yield held
+    class Ordered(Seat):
+        def take(self, backend, at_ms, engine_order):
+            super().take(backend, at_ms, next(left))
 
-    served.dispatcher.lease = ordered
+    dispatcher.lease = lambda ticket, usage: Ordered(dispatcher, ticket, usage)
 
 
 CLIENTS_OWN = [
