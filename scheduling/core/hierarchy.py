@@ -64,23 +64,8 @@ class Tree:
 
     def stand(self, entry: Entry) -> None:
         """It joins and stands in line."""
-        level: Level | None = self._tenants
-        path: list[Share] = []
-        entry.shares = path
-        for name in entry.ticket.path:
-            if level is None:
-                level = path[-1].inner = self._order()
-            share = level.shares.get(name)
-            if share is None:
-                share = self._open(level, name, len(path))
-            held = share.held
-            if not held:
-                level.idle -= 1
-            share.held = held + 1
-            share.waiting += 1
-            path.append(share)
-            level = share.inner
-        self._stand(entry, path)
+        self.join(entry)
+        self.push(entry)
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The first name of every level, then that name's oldest ticket."""
