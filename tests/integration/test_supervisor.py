@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import signal
 import threading
 import time
@@ -62,11 +63,16 @@ def lines(path: Path) -> list[str]:
     return path.read_text().split() if path.exists() else []
 
 
-def alive(pid: int) -> bool:
+def ends(pid: int) -> bool:
+    """Wait for it: a kill is sent at once, and takes effect when the kernel next runs the process."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([process], [], [], AT_MOST_S)[0])
+    finally:
+        os.close(process)
 
 
 def test_one_signal_ends_everything_and_the_databases_last(run, tmp_path):
@@ -102,7 +108,7 @@ def test_what_a_dead_child_started_dies_with_it(run, tmp_path):
 
     run(programs, ready=lambda: "jobs ended" in run.stream.getvalue())
 
-    assert not alive(int(pid_file.read_text()))
+    assert ends(int(pid_file.read_text()))
 
 
 def test_a_web_process_that_never_comes_up_ends_the_start(run):
