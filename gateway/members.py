@@ -136,7 +136,7 @@ def prompt_tokens(endpoint: Endpoint, members: Members) -> int:
         prompt = _prompt(endpoint, members)
     if not endpoint.computes:
         return 1
-    if not are_objects and (prompt[1:2].isdigit() or prompt[:2] == b"[["):
+    if not are_objects and prompt[:1] == b"[" and (prompt[1:2].isdigit() or prompt[:2] == b"[["):
         return prompt.count(b",") + 1
     size = len(prompt)
     for name in endpoint.also:

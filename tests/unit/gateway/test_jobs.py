@@ -187,6 +187,13 @@ def test_a_prompt_of_token_numbers_is_counted():
     assert job.prompt_tokens == 4
 
 
+@pytest.mark.parametrize(("endpoint", "name"), [(COMPLETIONS, "prompt"), (EMBEDDINGS, "input")])
+def test_a_text_that_begins_with_a_digit_costs_what_other_texts_cost(endpoint, name):
+    texts = ["2027 " + "x" * 4000, "year " + "x" * 4000]
+    costs = [parse({"model": MODEL, name: each}, endpoint=endpoint).prompt_tokens for each in texts]
+    assert costs[0] == costs[1] == pytest.approx(1000, abs=2)
+
+
 @pytest.mark.parametrize(
     ("members", "expected"),
     [({}, 256), ({"max_tokens": 10}, 10), ({"max_tokens": 9999}, 256), ({"max_completion_tokens": 5}, 5),
