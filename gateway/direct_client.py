@@ -245,8 +245,8 @@ class DirectClient(Client):
                 self._left = int(told or 0)
             else:
                 headers = [*headers, CHUNKED]
-        if not self.keep_alive:
-            headers = [*headers, CLOSE]
+        if not self.keep_alive and self._left is not None:
+            headers = [*headers, CLOSE]  # never in chunks: some clients would take an abort for their end
         return _begin(status, self._connection.default_headers) + _lines(headers)
 
     @property

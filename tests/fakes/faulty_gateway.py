@@ -51,18 +51,19 @@ async def post(served, body):
         return await client.post(CHAT, json=body)
 
 
-async def read_raw(served, body):
+async def read_raw(served, body, *headers):
     """All bytes of the response until the connection is closed."""
-    reader, writer = await send_raw(served, body)
+    reader, writer = await send_raw(served, body, *headers)
     async with asyncio.timeout(5):
         data = await reader.read()
     writer.close()
     return data
 
 
-async def send_raw(served, body):
+async def send_raw(served, body, *headers):
     raw = json.dumps(body).encode()
     head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\n"
+    head += "".join(f"{header}\r\n" for header in headers)
     head += f"content-length: {len(raw)}\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
     writer.write(head.encode() + raw)

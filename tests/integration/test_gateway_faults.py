@@ -79,14 +79,18 @@ async def test_a_request_that_breaks_two_engines_is_not_given_a_third():
     assert records[0].attempt == 2
 
 
-@pytest.mark.parametrize("end", ["reset", "close", "eof"])
-async def test_an_engine_that_dies_mid_stream_is_never_a_clean_end(end, caplog):
+@pytest.mark.parametrize(
+    ("end", "headers"),
+    [("reset", []), ("close", []), ("eof", []), ("reset", ["connection: close"])],
+    ids=["reset", "close", "eof", "its client closes anyway"],
+)
+async def test_an_engine_that_dies_mid_stream_is_never_a_clean_end(end, headers, caplog):
     if end == "eof":
         script = says(CHUNKED_HEAD + chunk(EVENT) + b"0\r\n\r\n")
     else:
         script = says(CHUNKED_HEAD + chunk(EVENT), then=end)
     async with gateway(script) as (served, _):
-        data = await read_raw(served, STREAM)
+        data = await read_raw(served, STREAM, *headers)
         records = await served.settled(1)
         await until(lambda: in_flight(served) == 0)
     assert EVENT in data
