@@ -12,6 +12,7 @@ import msgspec
 
 from gateway.endpoints import Endpoint
 from gateway.errors import Invalid, InvalidJson
+from gateway.input_errors import TooComplex
 from scheduling.core.prediction import CHARS_PER_TOKEN
 
 Members = dict[str, msgspec.Raw]
@@ -33,7 +34,7 @@ whole = msgspec.json.Decoder(int | None).decode
 
 
 def read_members(body: bytes) -> Members:
-    """The top-level members, undecoded; of a name that comes twice, the last. Raises InvalidJson."""
+    """The top-level members, undecoded; of a name that comes twice, the last. Raises Invalid."""
     try:
         if not body.isascii():
             body.decode()
@@ -41,7 +42,7 @@ def read_members(body: bytes) -> Members:
     except UnicodeDecodeError:
         raise InvalidJson("The body is not valid UTF-8.") from None
     except RecursionError:
-        raise InvalidJson("The body is nested too deeply.") from None
+        raise TooComplex("The body is nested too deeply.") from None
     except msgspec.ValidationError:
         raise InvalidJson("The body must be one JSON object.") from None
     except msgspec.DecodeError as error:
