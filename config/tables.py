@@ -11,7 +11,6 @@ from gateway.batches import errors as _batches  # noqa: F401 - its refusals are 
 from gateway.engine_errors import ENGINE_MESSAGES, EngineFailed, engine_failed
 from gateway.errors import Refused
 from gateway.own import errors as own_errors  # noqa: F401 - their classes are found by their base
-from scheduling.core.outcome import Outcome
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -32,10 +31,11 @@ ERRORS_HEAD = """# Errors of the data plane
 Every error has OpenAI's shape, `{"error": {"message", "type", "param", "code"}}`, but on the Messages API Anthropic's, whose
 types and statuses [endpoints.md](endpoints.md) has; every answer carries `x-request-id`. Where a retry can help there are
 `retry-after` (seconds, 1 to 75) and `retry-after-ms`, spread by a quarter; where it cannot, `x-should-retry: false`. A full
-line tells when a place in it will be free, at its pace of late. An engine's own 4xx answer, and a 501, keeps its words and is
-completed. After the first byte of a stream an error is a last event, and then the connection is aborted: a stream without its
-API's own last event (`data: [DONE]`, `response.completed`, `message_stop`) is never complete. This table is printed by
-`python -m config.tables`.
+line tells when a place in it will be free, at its pace of late. An engine's own 400, 404, 409, 413, 415, 422 or 501 keeps its
+words, and what it left out of the shape is put in: the code is `upstream_4xx` then. Its other 4xx answers are between it and
+the gateway, such as a wrong key for the engine, and are a 502. After the first byte of a stream an error is a last event, and
+then the connection is aborted: a stream without its API's own last event (`data: [DONE]`, `response.completed`,
+`message_stop`) is never complete. This table is printed by `python -m config.tables`.
 
 | status | code | type | retry | meaning |
 |---|---|---|---|---|
@@ -51,11 +51,7 @@ def settings_page() -> str:
 def errors_page() -> str:
     """docs/errors.md."""
     rows = [_row(kind, kind.code, " ".join((kind.__doc__ or "").split())) for kind in _leaves(Refused)]
-    rows += [
-        _row(engine_failed(outcome), outcome, message)
-        for outcome, message in ENGINE_MESSAGES.items()
-        if outcome is not Outcome.UPSTREAM_4XX  # passed on as the engine said it
-    ]
+    rows += [_row(engine_failed(outcome), outcome, message) for outcome, message in ENGINE_MESSAGES.items()]
     lines = sorted(set(rows))
     return ERRORS_HEAD + "\n".join(lines) + "\n"
 
