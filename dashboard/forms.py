@@ -165,7 +165,7 @@ class TokenForm(ConsoleForm, QuotaFields):
         label="Status line after",
         max_length=30,
         required=False,
-        help_text="Seconds until a stream in line gets 200 and comments. 0: at once, inf: never. "
+        help_text="Seconds until a stream in line gets 200; 0: at once, inf: never. "
         "Empty: FAIRLANE_HOLD_STATUS_S.",
     )
     field_order = ("tenant", "name", "life", "class_ceiling", "models", "hold_status_s", *policy.QUOTA_KINDS)

@@ -9,9 +9,7 @@ from django.core.exceptions import ValidationError
 HOLD = "hold_status_s"  # the field
 FOREVER = "inf"  # as the header x-hold-ms has it; JSON has no such number
 MEANING = "Seconds until a stream in line gets 200 and comments; inf: never; null: FAIRLANE_HOLD_STATUS_S."
-PROBLEM = (
-    "Write seconds from 0 (0: at once), or inf for never. Leave it out or empty for FAIRLANE_HOLD_STATUS_S."
-)
+PROBLEM = "Write seconds from 0, or inf for never. Leave it empty, or out, for FAIRLANE_HOLD_STATUS_S."
 
 WrittenHold = float | str | None
 
