@@ -109,7 +109,8 @@ KNOBS = (
     Knob(
         "FAIRLANE_HOLD_STATUS_S",
         5.0,
-        "How long a queued stream waits before 200 and comments are sent.",
+        "How long a queued stream waits before 200 and comments are sent, unless its API token (`hold_status_s`) "
+        "or `x-hold-ms` says otherwise. `inf`: never early.",
         0,
     ),
     Knob(

@@ -161,7 +161,14 @@ class TokenForm(ConsoleForm, QuotaFields):
         choices=lambda: [*_models(), *((row.name, row.name) for row in selectors.aliases())],
         help_text="What it may ask for. Choose none for all models.",
     )
-    field_order = ("tenant", "name", "life", "class_ceiling", "models", *policy.QUOTA_KINDS)
+    hold_status_s = forms.CharField(
+        label="Status line after",
+        max_length=30,
+        required=False,
+        help_text="Seconds until a stream in line gets 200; 0: at once, inf: never. "
+        "Empty: FAIRLANE_HOLD_STATUS_S.",
+    )
+    field_order = ("tenant", "name", "life", "class_ceiling", "models", "hold_status_s", *policy.QUOTA_KINDS)
 
     def values(self) -> dict[str, Any]:
         """The life as a moment, and quotas as one mapping."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 from scheduling.core.usage import CostRule
@@ -49,6 +50,13 @@ def milliseconds(value: float | None) -> str:
     if minutes < 60:
         return f"{minutes}{NBSP}m{NBSP}{rest:02d}{NBSP}s"
     return f"{minutes // 60}{NBSP}h{NBSP}{minutes % 60:02d}{NBSP}m"
+
+
+def held(hold_s: float) -> str:
+    """When the streams of an API token get their status line in line."""
+    if hold_s == math.inf:
+        return "status line never early"
+    return f"status line after {hold_s:g}{NBSP}s" if hold_s else "status line at once"
 
 
 def percent(share: float | None) -> str:

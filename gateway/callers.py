@@ -20,6 +20,7 @@ class Caller:
     quotas: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))  # its own, by kind
     models: frozenset[str] = frozenset()  # the models and aliases it may ask for; empty: all
     refusing: frozenset[str] = frozenset()  # the minute's kinds of them that do not let requests wait
+    hold_s: float | None = None  # for how long its status lines are held back; None: as the knob says
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,9 @@ class Client:
     the API it speaks. ``tell`` gives the comment for a stream that is silent,
     or nothing, and ``early`` the headers of one that is told to wait. ``blank``:
     it gets JSON, and blanks while it waits. ``hold_s`` is for how long its
-    status line is held back, when its client says. ``keep`` is given a complete
-    response. ``work`` is the task that serves it. ``record`` is what is written
-    down of it, once it is accepted.
+    status line is held back, when its client or its API token says. ``keep``
+    is given a complete response. ``work`` is the task that serves it.
+    ``record`` is what is written down of it, once it is accepted.
 
     A subclass knows by what way bytes come and go.
     """

@@ -82,7 +82,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     kv_completion_tokens: int = 0  # what the answer reserves of an engine's memory, over all choices
     headers: tuple[tuple[bytes, bytes], ...] = ()  # for the engine
     keep_alive: bool = False  # it is no stream, and its client wants to see blanks while it waits
-    hold_s: float | None = None  # for how long the client lets the status line be held back for that
+    hold_s: float | None = None  # for how long the status line may be held back; None: as the knob says
 
 
 class _Terms(msgspec.Struct, frozen=True, gc=False):
@@ -95,6 +95,7 @@ class _Terms(msgspec.Struct, frozen=True, gc=False):
     prices: Prices
     priority_class: str  # unless the request asks for another
     user: str  # unless the request names one
+    hold_s: float | None  # unless the request says another
 
 
 class Parser:
@@ -181,7 +182,7 @@ class Parser:
             kv_tokens,
             passed_headers(endpoint, headers) if endpoint.passes else (),
             not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
-            None if usual or HOLD not in headers else hold_s(headers),
+            terms.hold_s if usual or HOLD not in headers else hold_s(headers),
         )
 
     def _agree(self, caller: Caller, asked: str, model: str) -> _Terms:
@@ -203,6 +204,7 @@ class Parser:
             policy.prices.get(model, FREE),
             choose_class(None, {}, caller, policy),
             f"token-{caller.token_id}",
+            caller.hold_s,
         )
         # As long as the terms are kept, so is their caller, and no other object has its id.
         self._terms[(id(caller), asked, model)] = terms

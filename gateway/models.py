@@ -45,6 +45,11 @@ class ApiToken(models.Model):
         blank=True,
         help_text="The models and aliases it may ask for; none: all of them.",
     )
+    hold_status_s = models.FloatField(
+        null=True,
+        blank=True,
+        help_text="How long its waiting streams get no status line; inf: never early. Empty: the knob's.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -63,6 +68,7 @@ class ApiToken(models.Model):
                 condition=Q(revoked_at__isnull=True, tenant__isnull=False),
                 name="api_token_name_once_per_tenant",
             ),
+            models.CheckConstraint(condition=Q(hold_status_s__gte=0), name="api_token_holds_from_0"),
         ]
 
     def __str__(self) -> str:

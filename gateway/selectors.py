@@ -128,7 +128,7 @@ def _edited_since(old: int, new: int) -> set[int] | None:
 
 
 def _caller(row: tuple[Any, ...]) -> tuple[bytes, Caller]:
-    digest, token_id, tenant, name, ceiling, expires_at, scopes, quotas, models, _ = row
+    digest, token_id, tenant, name, ceiling, expires_at, scopes, quotas, models, hold_s, _ = row
     limits, refusing = limits_of(quotas) if quotas else (NO_QUOTAS, NOTHING)
     return bytes(digest), Caller(
         token_id=token_id,
@@ -140,6 +140,7 @@ def _caller(row: tuple[Any, ...]) -> tuple[bytes, Caller]:
         quotas=limits,
         models=frozenset(models),
         refusing=refusing,
+        hold_s=hold_s,
     )
 
 
@@ -155,5 +156,6 @@ def _caller_rows() -> QuerySet[ApiToken, tuple[Any, ...]]:
         "scopes",
         "quotas",
         "allowed_models",
+        "hold_status_s",
         "revoked_at",
     )

@@ -14,6 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from gateway import tokens
+from gateway.hold import WrittenHold, read_hold, written_hold
 from gateway.models import ApiToken
 from gateway.scopes import ADMIN_SCOPES, INFERENCE
 from scheduling.models import Alias, PriorityClass, ServedModel, Tenant
@@ -34,14 +35,16 @@ class TokenSettings(TypedDict, total=False):
 
     ``class_ceiling`` names the best class it may use, ``quotas`` bound what it
     may use (scheduling/quotas.py); its tenant's bound it besides. ``models`` are
-    the models and aliases it may ask for, all when there are none. ``secret``
-    brings a secret made elsewhere, in our format.
+    the models and aliases it may ask for, all when there are none.
+    ``hold_status_s`` is for how long its waiting streams get no status line
+    (gateway/hold.py). ``secret`` brings a secret made elsewhere, in our format.
     """
 
     expires_at: datetime | None
     class_ceiling: str | None
     quotas: Mapping[str, Written] | None
     models: Iterable[str] | None
+    hold_status_s: WrittenHold
     scopes: Iterable[str]
     secret: str | None
 
@@ -60,6 +63,7 @@ def issue_token(
                 class_ceiling=referred("class_ceiling", PriorityClass.objects, ceiling) if ceiling else None,
                 quotas=checked_quotas(settings.get("quotas") or {}),
                 allowed_models=_models(settings.get("models") or ()),
+                hold_status_s=read_hold(settings.get("hold_status_s")),
                 expires_at=_future(settings.get("expires_at")),
             ),
             settings.get("secret") or tokens.generate(tokens.INFERENCE),
@@ -181,4 +185,5 @@ def _whole(token: ApiToken) -> dict[str, Any]:
         "expires_at": token.expires_at.isoformat() if token.expires_at else None,
         **({"quotas": token.quotas} if token.quotas else {}),
         **({"models": token.allowed_models} if token.allowed_models else {}),
+        **({"hold_status_s": written_hold(hold_s)} if (hold_s := token.hold_status_s) is not None else {}),
     }

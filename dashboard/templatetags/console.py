@@ -13,6 +13,7 @@ from dashboard import sentences, words
 register = template.Library()
 
 register.filter("count", words.count)
+register.filter("held", words.held)
 register.filter("plain", sentences.plain)
 register.filter("sentence", sentences.sentence)
 register.filter("subject", sentences.subject)

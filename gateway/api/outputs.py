@@ -9,6 +9,7 @@ from django.utils import timezone
 from ninja import Schema
 from pydantic import Field
 
+from gateway.hold import MEANING, WrittenHold, written_hold
 from gateway.models import ApiToken
 from scheduling.models import Alias, Backend, Change, Pool, ServedModel, Tenant
 from scheduling.quotas import Written
@@ -76,6 +77,7 @@ class TokenOut(Schema):
     class_ceiling: str | None
     quotas: Quotas
     models: list[str] = Field(alias="allowed_models", description="What it may ask for; empty: everything.")
+    hold_status_s: WrittenHold = Field(description=MEANING)
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -100,6 +102,11 @@ class TokenOut(Schema):
     def resolve_class_ceiling(row: ApiToken) -> str | None:
         """The best class it may use."""
         return row.class_ceiling.name if row.class_ceiling else None
+
+    @staticmethod
+    def resolve_hold_status_s(row: ApiToken) -> WrittenHold:
+        """How long its waiting streams get no status line."""
+        return written_hold(row.hold_status_s)
 
 
 class IssuedTokenOut(Schema):

@@ -11,10 +11,11 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
 
 from gateway import services as gateway_services
-from gateway.declarative.current import current
+from gateway.declarative.current import current, token_fields
 from gateway.declarative.document import ENTRIES, BadFile, written_name
 from gateway.declarative.plan import Step, plan
 from gateway.declarative.wanted import Wanted
+from gateway.models import ApiToken
 from gateway.selectors import api_tokens
 from scheduling import selectors, services
 from scheduling.quotas import Written
@@ -143,37 +144,38 @@ def _set_policy(step: Step, errand: _Errand) -> None:
     services.set_policy(step.name, **step.after, **errand.stamp)
 
 
-def _issue_token(step: Step, errand: _Errand) -> None:
+def _create_token(step: Step, errand: _Errand) -> None:
+    _issue_token(step, errand, {name: value for name, value in step.after.items() if name != "digest"})
+
+
+def _issue_token(step: Step, errand: _Errand, settings: Mapping[str, Any]) -> None:
     tenant, _, name = step.name.partition("/")
     secret = errand.secrets.get(step.name)
     if secret is None:
         raise ValidationError({"secret_env": "missing. A new API token needs the variable of its secret."})
-    gateway_services.issue_token(
-        tenant=tenant,
-        name=name,
-        secret=secret,
-        class_ceiling=step.after.get("class_ceiling"),
-        quotas=step.after.get("quotas"),
-        models=step.after.get("models"),
-        expires_at=step.after.get("expires_at"),
-        **errand.stamp,
-    )
+    gateway_services.issue_token(tenant=tenant, name=name, secret=secret, **settings, **errand.stamp)
 
 
 def _replace_token(step: Step, errand: _Errand) -> None:
     fixed = [field for field in step.after if field != "digest"]
     if fixed:
         raise ValidationError(
-            dict.fromkeys(fixed, "An API token's class, quotas, models and end are fixed. Use another name.")
+            dict.fromkeys(
+                fixed, "An API token's class, quotas, models, hold time and end are fixed. Use another name."
+            )
         )
+    settings = token_fields(_token_of(step))
     _revoke_token(step, errand)
-    _issue_token(step, errand)
+    _issue_token(step, errand, settings)
 
 
 def _revoke_token(step: Step, errand: _Errand) -> None:
+    gateway_services.revoke_token(_token_of(step).pk, **errand.stamp)
+
+
+def _token_of(step: Step) -> ApiToken:
     tenant, _, name = step.name.partition("/")
-    token = api_tokens(tenant).get(name=name, revoked_at=None)
-    gateway_services.revoke_token(token.pk, **errand.stamp)
+    return api_tokens(tenant).get(name=name, revoked_at=None)
 
 
 _TENANT_WRITES: dict[str, Callable[[str, Any, _Errand, Any], object]] = {
@@ -215,7 +217,7 @@ _DOERS: dict[tuple[str, str], Callable[[Step, _Errand], object]] = {
     ("backends", "delete"): lambda step, errand: services.delete_backend(step.name, **errand.stamp),
     ("policies", "create"): _set_policy,
     ("policies", "change"): _set_policy,
-    ("tokens", "create"): _issue_token,
+    ("tokens", "create"): _create_token,
     ("tokens", "change"): _replace_token,
     ("tokens", "delete"): _revoke_token,
 }

@@ -11,6 +11,8 @@ from django.utils import timezone
 from gateway import selectors as gateway_selectors
 from gateway.declarative.document import ENTRIES, written_name
 from gateway.declarative.plan import LONG_FIELDS, SECRET_FIELDS
+from gateway.hold import written_hold
+from gateway.models import ApiToken
 from scheduling import selectors, services
 from scheduling.models import Alias, SchedulingPolicy, Tenant
 from scheduling.services.backends import PLAIN_FIELDS
@@ -27,6 +29,17 @@ class Export:
 
     document: dict[str, Any]
     left_out: tuple[str, ...]
+
+
+def token_fields(row: ApiToken) -> dict[str, Any]:
+    """What a file may say of an API token, besides its name and its secret."""
+    return {
+        "class_ceiling": row.class_ceiling.name if row.class_ceiling else None,
+        "quotas": row.quotas,
+        "models": row.allowed_models,
+        "hold_status_s": written_hold(row.hold_status_s),
+        "expires_at": row.expires_at,
+    }
 
 
 def current() -> dict[str, Rows]:
@@ -138,12 +151,5 @@ def _backends() -> Rows:
 def _tokens() -> Rows:
     rows = gateway_selectors.api_tokens().filter(revoked_at=None, tenant__isnull=False).order_by("id")
     return {
-        f"{row.tenant}/{row.name}": {
-            "digest": bytes(row.digest).hex(),
-            "class_ceiling": row.class_ceiling.name if row.class_ceiling else None,
-            "quotas": row.quotas,
-            "models": row.allowed_models,
-            "expires_at": row.expires_at,
-        }
-        for row in rows
+        f"{row.tenant}/{row.name}": {"digest": bytes(row.digest).hex(), **token_fields(row)} for row in rows
     }

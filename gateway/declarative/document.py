@@ -145,6 +145,7 @@ class TokenEntry(Entry):
     class_ceiling: str | None = Field(None, alias="class")
     quotas: Quotas | None = None
     models: list[str] | None = None
+    hold_status_s: float | str | None = None
     expires_at: AwareDatetime | None = Field(None, strict=False)
 
 

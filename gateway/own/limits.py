@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 
+from gateway.callers import Caller
 from gateway.classes import choose_class, classes_for
 from gateway.errors import NotFound
+from gateway.hold import written_hold
 from gateway.ledger import Ledger
 from gateway.records import Record
 from gateway.settings import Settings
@@ -37,7 +39,7 @@ async def answer(visit: Visit) -> None:
         "classes": classes_for(caller, policy),
         "default_class": choose_class(None, {}, caller, policy),
         "class_ceiling": caller.class_ceiling or None,
-        **_bounds(visit.gateway.settings),
+        **_bounds(visit.gateway.settings, caller),
     }
     await visit.say(msgspec.json.encode(body))
 
@@ -91,12 +93,13 @@ def _in_flight(scope: Scope, records: Iterable[Record]) -> int:
     return max(pools.values(), default=0)
 
 
-def _bounds(settings: Settings) -> dict[str, Any]:
-    """What holds for everybody here, from the knobs."""
+def _bounds(settings: Settings, caller: Caller) -> dict[str, Any]:
+    """What the knobs say, and of the time that an API token may have of its own, what that says."""
+    hold_s = settings.hold_status_s if caller.hold_s is None else caller.hold_s
     return {
         "max_body_bytes": settings.body_bytes,
         "queue_timeout_s": settings.queue_timeout_s,
-        "hold_status_s": settings.hold_status_s,
+        "hold_status_s": written_hold(hold_s),
         "comment_every_s": settings.comment_every_s,
         "slow_client_s": settings.slow_client_s,
         "status_per_s": settings.status_per_s,

@@ -48,6 +48,23 @@ def test_the_overview_says_how_things_stand_and_stays_live(open_page, valkey):
     expect(page.locator("#b-gpu-0-state")).to_have_text("open")
 
 
+def test_a_field_that_is_wrong_turns_red_and_says_what_to_do(open_page):
+    page = open_page("/tokens/", viewport={"width": 400, "height": 900})
+    page.get_by_label("Name", exact=True).fill("web")
+    field, problem = page.get_by_label("Status line after"), page.get_by_role("alert")
+    field.fill("-1")
+    page.get_by_role("button", name="Issue", exact=True).click()
+
+    expect(problem).to_contain_text("Write seconds from 0, or inf for never")
+    red = problem.evaluate("element => getComputedStyle(element).color")
+    expect(field).to_have_css("border-top-color", red)
+    assert problem.bounding_box()["x"] == problem.locator("li").bounding_box()["x"]
+    field.fill("0")
+    page.get_by_role("button", name="Issue", exact=True).click()
+    page.get_by_role("link", name="API tokens").click()
+    expect(page.get_by_text("status line at once")).to_be_visible()
+
+
 def test_a_tenant_is_created_found_and_suspended(open_page):
     page = open_page("/tenants/")
     page.get_by_role("link", name="New tenant").click()

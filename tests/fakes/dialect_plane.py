@@ -33,13 +33,13 @@ TEXT = "".join(WORDS)
 
 
 @asynccontextmanager
-async def product(policy=None, engine=None, **gateway):
+async def product(policy=None, engine=None, callers=None, **gateway):
     """An engine, a gateway before it, and an HTTP client that knows its API token."""
     async with (
         dialect_engine(**(engine or {})) as fake,
         running_gateway(
             policy or CAST.policy(),
-            CAST.callers(),
+            callers or CAST.callers(),
             {"gpu-0": Endpoint("gpu-0", fake.url, "vllm")},
             **gateway,
         ) as served,

@@ -168,6 +168,8 @@ def test_no_secret_is_kept_anywhere() -> None:
         pytest.param({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, "expires_at", "past", id="past"),
         pytest.param({"expires_at": datetime(2099, 1, 1)}, "expires_at", "time zone", id="naive"),  # noqa: DTZ001
         pytest.param({"name": ""}, "name", "blank", id="no name"),
+        pytest.param({"hold_status_s": -0.1}, "hold_status_s", "seconds from 0", id="hold below 0"),
+        pytest.param({"hold_status_s": float("nan")}, "hold_status_s", "inf for never", id="no hold"),
     ],
 )
 def test_bad_input_is_refused_by_field(settings, field, says) -> None:

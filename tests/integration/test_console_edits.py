@@ -232,6 +232,19 @@ def test_an_api_token_may_be_for_some_models_only(console):
     assert f"only {scenes.MODEL}" in text(console.get(reverse("tokens")))
 
 
+def test_an_api_token_may_have_a_time_of_its_own_until_the_status_line(console):
+    form = {"tenant": "greedy", "life": "90"}
+    refused = console.post(reverse("tokens"), {**form, "name": "bad", "hold_status_s": "-1"})
+    for name, hold in (("chat", "0"), ("ci", "inf"), ("app", "2.5"), ("plain", "")):
+        console.post(reverse("tokens"), {**form, "name": name, "hold_status_s": hold})
+
+    assert refused.status_code == 422
+    assert 'id="id_hold_status_s_error" role="alert"><li>Write seconds from 0' in text(refused)
+    for page in (reverse("tokens"), reverse("tenant", args=["greedy"])):
+        shown = re.findall(r">(status line [^<]+)<", text(console.get(page)))
+        assert shown == ["status line after 2.5\xa0s", "status line never early", "status line at once"]
+
+
 def test_a_revoked_api_token_leaves_the_list(console):
     issued = gateway_services.issue_token(tenant="greedy", name="ci", by="cli")
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from gateway import selectors, services, tokens
+from gateway.hold import written_hold
 from gateway.scopes import ADMIN_SCOPES
 from scheduling.core.policy import QUOTA_KINDS
 from scheduling.services import Conflict, Missing
@@ -80,6 +81,7 @@ class Command(BaseCommand):
                 "class": str(row.class_ceiling or ""),
                 "quotas": row.quotas,
                 "models": row.allowed_models,
+                "hold_status_s": written_hold(row.hold_status_s),
                 "expires_at": row.expires_at.isoformat() if row.expires_at else None,
             }
             for row in selectors.api_tokens(options["tenant"]).filter(revoked_at=None)
@@ -119,6 +121,12 @@ def _add_issue_arguments(issue: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="A model or alias it may ask for, repeatable. Default: all of them.",
     )
+    issue.add_argument(
+        "--hold",
+        metavar="SECONDS",
+        help="How long its waiting streams get no status line. 0: at once; inf: never. "
+        "Default: FAIRLANE_HOLD_STATUS_S.",
+    )
     issue.add_argument("--expires", type=_end, metavar="90d", help="A span (12h, 90d, 4w) or a moment.")
     issue.add_argument("--quiet", action="store_true", help="The secret alone on stdout, nothing else.")
     issue.add_argument("--json", action="store_true")
@@ -131,7 +139,7 @@ def _issued(options: dict[str, Any]) -> services.IssuedToken:
     if options["admin"]:
         if options["priority_class"]:
             raise CommandError("--class is for a tenant's API token; an admin's has none.")
-        for option in ("quota", "model"):
+        for option in ("quota", "model", "hold"):
             if options[option]:
                 raise CommandError(f"--{option} is for a tenant's API token; an admin's has none.")
         return services.issue_admin_token(
@@ -146,6 +154,7 @@ def _issued(options: dict[str, Any]) -> services.IssuedToken:
         class_ceiling=options["priority_class"],
         quotas=dict(options["quota"]),
         models=options["model"],
+        hold_status_s=options["hold"],
         expires_at=options["expires"],
     )
 

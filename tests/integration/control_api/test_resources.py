@@ -199,6 +199,23 @@ def test_an_api_token_is_issued_for_some_models_only(shop) -> None:
     assert is_problem(unknown, 422)["errors"][0]["field"] == "models"
 
 
+def test_an_api_token_has_a_time_of_its_own_until_the_status_line(shop) -> None:
+    for number, hold in enumerate((None, 0, 2.5, "inf")):
+        wanted = {"tenant": "chat", "name": f"app-{number}", "hold_status_s": hold}
+        made = shop("POST", "tokens", wanted).json()
+        assert made["token"]["hold_status_s"] == hold
+        assert shop("GET", f"tokens/{made['token']['id']}").json()["hold_status_s"] == hold
+        caller = gateway_selectors.callers().by_digest[tokens.digest(made["secret"])]
+        assert caller.hold_s == (None if hold is None else float(hold))
+    assert shop.items("changes")[0]["after"]["hold_status_s"] == "inf"
+    for bad in (-1, "never", "nan"):
+        refused = shop("POST", "tokens", {"tenant": "chat", "name": "bad", "hold_status_s": bad})
+        (error,) = is_problem(refused, 422)["errors"]
+        assert error["field"] == "hold_status_s"
+        assert "seconds from 0" in error["message"]
+    is_problem(shop("POST", "tokens", {"tenant": "chat", "name": "bad", "hold_status_s": True}), 422)
+
+
 def test_models_with_slashes_are_reached_by_name(shop) -> None:
     assert shop("GET", "models/org/llama").json()["pool"] == "main"
     assert shop("POST", "pools", {"name": "side"}).status_code == 201

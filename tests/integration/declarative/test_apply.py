@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import timedelta
+from math import inf
 
 import pytest
 import yaml
@@ -124,7 +126,8 @@ def test_an_api_tokens_own_quotas_are_made_by_the_file_and_then_fixed(file) -> N
     assert caller.quotas == {"tokens_per_day": 500}
     assert "Nothing to change" in run("apply", "-f", file(own))[1]
     with pytest.raises(
-        CommandError, match=r"tokens\[0\]\.quotas: An API token's class, quotas, models and end are fixed"
+        CommandError,
+        match=r"tokens\[0\]\.quotas: An API token's class, quotas, models, hold time and end are fixed",
     ):
         run("apply", "-f", file(own.replace("500", "600")))
 
@@ -138,6 +141,25 @@ def test_an_api_token_for_some_models_is_made_by_the_file_and_exported(file) -> 
     assert yaml.safe_load(run("export")[0])["tokens"][0]["models"] == [LLAMA]
     with pytest.raises(CommandError, match=r"tokens\[0\]\.models: An API token's class"):
         run("apply", "-f", file(own.replace(f"[{LLAMA}]", "[]")))
+
+
+@pytest.mark.parametrize(
+    ("written", "hold_s", "exported"),
+    [("0", 0, 0), ("2.5", 2.5, 2.5), ("inf", inf, "inf"), (".inf", inf, "inf"), ("null", None, None)],
+)
+def test_how_long_an_api_token_holds_its_status_line_goes_in_by_file_and_comes_out_the_same(
+    file, written, hold_s, exported
+) -> None:
+    own = FILE.replace("secret_env: CHAT_TOKEN", f"secret_env: CHAT_TOKEN, hold_status_s: {written}")
+    run("apply", "-f", file(own))
+
+    assert gateway_selectors.callers().by_digest[tokens.digest(SECRET)].hold_s == hold_s
+    assert "Nothing to change" in run("apply", "-f", file(own))[1]
+    out, _ = run("export")
+    assert yaml.safe_load(out)["tokens"][0].get("hold_status_s") == exported
+    assert "Nothing to change" in run("apply", "-f", file(out))[1]
+    with pytest.raises(CommandError, match=r"tokens\[0\]\.hold_status_s: An API token's class"):
+        run("apply", "-f", file(own.replace(f"hold_status_s: {written}", "hold_status_s: 9")))
 
 
 def test_a_tenant_is_suspended_and_resumed_by_the_file(file) -> None:
@@ -216,6 +238,19 @@ def test_another_secret_replaces_the_api_token(file, monkeypatch) -> None:
 
     assert out == "~ API token chat/ci: secret (set) → (changed)\n"
     assert list(gateway_selectors.callers().by_digest) == [tokens.digest(other)]
+
+
+def test_another_secret_takes_nothing_from_what_the_api_token_may(file, monkeypatch) -> None:
+    limits = f"class: batch, models: [{LLAMA}], quotas: {{queued: 5}}, hold_status_s: 0"
+    run("apply", "-f", file(FILE.replace("secret_env: CHAT_TOKEN", f"secret_env: CHAT_TOKEN, {limits}")))
+    (before,) = gateway_selectors.callers().by_digest.values()
+    monkeypatch.setenv("CHAT_TOKEN", tokens.generate("fl_"))
+
+    run("apply", "-f", file())
+
+    (after,) = gateway_selectors.callers().by_digest.values()
+    assert replace(after, token_id=before.token_id) == before
+    assert (after.class_ceiling, after.models, after.hold_s) == ("batch", {LLAMA}, 0)
 
 
 def test_what_is_exported_applies_to_the_same(file) -> None:

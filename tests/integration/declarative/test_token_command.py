@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -59,6 +60,19 @@ def test_a_token_is_issued_for_some_models_only() -> None:
         run("token", "issue", "chat", "--model", "huge")
     with pytest.raises(CommandError, match="--model is for a tenant's API token"):
         run("token", "issue", "--admin", "ada", "--scope", "usage:read", "--model", "small")
+
+
+@pytest.mark.parametrize(("said", "hold_s", "listed"), [("0", 0, 0), ("2.5", 2.5, 2.5), ("inf", inf, "inf")])
+def test_a_token_is_issued_with_a_time_of_its_own_until_the_status_line(said, hold_s, listed) -> None:
+    services.create_tenant("chat", by="cli")
+    secret, _ = run("token", "issue", "chat", "--hold", said, "--quiet")
+
+    assert gateway_selectors.callers().by_digest[tokens.digest(secret.strip())].hold_s == hold_s
+    assert json.loads(run("token", "list", "--json")[0])[0]["hold_status_s"] == listed
+    with pytest.raises(CommandError, match="hold_status_s: Write seconds from 0"):
+        run("token", "issue", "chat", "--name", "other", "--hold", "never")
+    with pytest.raises(CommandError, match="--hold is for a tenant's API token"):
+        run("token", "issue", "--admin", "ada", "--scope", "usage:read", "--hold", said)
 
 
 def test_an_admins_token_is_issued_with_scopes() -> None:

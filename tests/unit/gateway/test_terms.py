@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import inf
 from types import MappingProxyType
 
 import pytest
@@ -88,6 +89,14 @@ def test_what_an_admin_changes_of_an_api_token_holds_from_the_next_request_on():
     assert known.parse(CHAT, {}, BODY, capped, POLICY).priority_class == "batch"
     with pytest.raises(ModelNotAllowed):
         known.parse(CHAT, {}, BODY, replace(CALLER, models=frozenset({"another"})), POLICY)
+
+
+@pytest.mark.parametrize("hold_s", [None, 0.0, 2.5, inf])
+def test_a_status_line_is_held_back_as_the_token_says_unless_the_request_says_another(hold_s):
+    known, caller = parser(), replace(CALLER, hold_s=hold_s)
+    for headers in ({}, {b"x-request-timeout": b"5"}, {b"x-end-user-id": b"ann"}):
+        assert known.parse(CHAT, headers, BODY, caller, POLICY).hold_s == hold_s
+    assert known.parse(CHAT, {b"x-hold-ms": b"700"}, BODY, caller, POLICY).hold_s == 0.7
 
 
 def test_callers_are_remembered_up_to_a_bound(monkeypatch):
