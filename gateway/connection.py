@@ -11,7 +11,8 @@ import httptools
 
 from gateway.failures import Broken, Garbage
 from gateway.framing import HEAD_BYTES, LAST_CHUNK, at_once, plain_head, whole_chunks
-from gateway.reply import OK, PLAIN_JSON, Reply
+from gateway.reply import OK, Reply
+from gateway.reply_head import ReplyHead
 
 FRAMING = (b"content-length", b"transfer-encoding")  # without these an answer ends with its connection
 JOINED_BYTES = 64 * 1024  # a request up to this size is sent in one piece
@@ -53,6 +54,9 @@ class Connection(asyncio.Protocol):
         self._body: list[bytes] = []
         self._paused = False
         # Only an exchange that ended well is followed by another: it finds all of this as it is here.
+        self._headers: dict[bytes, bytes] = {}
+        self._head_done = self._complete = self._keep = self._framed = False
+        self._seen_bytes = 0
         # While the next chunk of an answer may be framed by hand: hands a whole one on, or refuses.
         self._passes: Callable[[bytes], bool] | None = None
         self._lacks = 0  # bytes until that is so again
@@ -65,9 +69,6 @@ class Connection(asyncio.Protocol):
     def send(self, reply: Reply, head: bytes, body: tuple[bytes, ...]) -> None:
         """Send a request whose answer goes to ``reply``."""
         self._reply = reply
-        self._headers: dict[bytes, bytes] = {}
-        self._head_done = self._complete = self._keep = self._framed = False
-        self._seen_bytes = 0
         loop = self._loop
         reply.on_sent(self, loop, loop.time())
         if len(body) == 1 and len(body[0]) <= JOINED_BYTES:
@@ -99,9 +100,9 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.abort()
 
-    def usable(self, now_s: float, max_age_s: float) -> bool:
+    def usable(self, max_age_s: float) -> bool:
         """May carry another request."""
-        return not self.lost and not self._transport.is_closing() and now_s - self.born_s < max_age_s
+        return self._loop.time() - self.born_s < max_age_s and not self._transport.is_closing()
 
     # -- asyncio.Protocol
 
@@ -122,20 +123,28 @@ class Connection(asyncio.Protocol):
         reply = self._reply
         if reply is None:  # nobody asked: the connection is out of step
             self._transport.abort()
-            return
-        reply.heard = True
-        if passes is not None:
+        elif passes is not None:
+            reply.heard = True
             self._take_chunks(reply, data)
-        elif self._lacks:
-            lacks = self._lacks
-            self._lacks = max(0, lacks - len(data))
-            self._parse(reply, data[:lacks])
-            if not self._lacks and self._reply is not None:
-                self._passes = reply.passes
-                if len(data) > lacks:
-                    self._take_chunks(reply, data[lacks:])
-        elif self._seen_bytes or self._head_done or not self._take_plain(reply, data):
+        elif self._seen_bytes or self._head_done:
+            reply.heard = True
+            self._take_rest(reply, data)
+        elif not self._take_plain(reply, data):
+            reply.heard = True
             self._parse(reply, data)
+
+    def _take_rest(self, reply: Reply, data: bytes) -> None:
+        """What follows bytes that the parser was shown: it is for the parser too, or until a chunk begins."""
+        lacks = self._lacks
+        if not lacks:
+            self._parse(reply, data)
+            return
+        self._lacks = max(0, lacks - len(data))
+        self._parse(reply, data[:lacks])
+        if not self._lacks and self._reply is not None:
+            self._passes = reply.passes
+            if len(data) > lacks:
+                self._take_chunks(reply, data[lacks:])
 
     def _take_plain(self, reply: Reply, data: bytes) -> bool:
         """Take an answer whose head is plain: one in chunks, or whole JSON. False: nothing is done."""
@@ -143,19 +152,21 @@ class Connection(asyncio.Protocol):
         if head is None:
             return False
         if head.length is None:
-            self._head_done = self._framed = True
+            self._head_done = self._framed = reply.heard = True
             self._unshown = data[: head.size]
-            reply.on_head(OK, head.headers)
+            reply.on_head(OK, head.head)
             self._passes = reply.passes
             if len(data) > head.size:
                 self._take_chunks(reply, data[head.size :])
             return True
-        whole = head.size + head.length == len(data) and head.length > 0
-        if not whole or head.headers.get(b"content-type") != PLAIN_JSON:
+        if head.json_size != len(data):
             return False
         self._reply = None
-        self._release(keep=True)
-        reply.on_whole(head.headers, data[head.size :])
+        if self._paused or self._transport.get_write_buffer_size():
+            self._release(keep=True)
+        else:
+            self._home.keep(self)
+        reply.on_whole(head.head, data[head.size :])
         return True
 
     def _take_chunks(self, reply: Reply, data: bytes) -> None:
@@ -170,10 +181,11 @@ class Connection(asyncio.Protocol):
             if self._reply is None:  # the answer was given up
                 return
         if is_last:
-            self._passes = None
+            self._passes = self._reply = None
             self._unshown = b""
-            self._complete = self._keep = True
-            self._finish(clean=True)
+            self._head_done = self._framed = False
+            self._release(keep=True)
+            reply.on_end()
         elif rest:
             self._passes = None
             self._lacks = lacks
@@ -245,7 +257,7 @@ class Connection(asyncio.Protocol):
             self._framed = False
             return
         self._head_done = True
-        self._reply.on_head(status, self._headers)
+        self._reply.on_head(status, ReplyHead(self._headers))
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
@@ -261,14 +273,19 @@ class Connection(asyncio.Protocol):
     def _finish(self, *, clean: bool) -> None:
         """The answer is whole: free the connection before the reader is done with the bytes."""
         reply, self._reply = self._reply, None
-        self._release(keep=clean and self._keep and not self._surplus)
+        keep = clean and self._keep and not self._surplus
+        self._headers = {}
+        self._head_done = self._complete = self._keep = self._framed = False
+        self._seen_bytes = 0
+        self._release(keep=keep)
         if reply is not None:
             reply.on_end()
 
     def _release(self, *, keep: bool) -> None:
         """The exchange is over: another may follow, if this request has left and nothing else is amiss."""
         if keep and not self._transport.get_write_buffer_size():
-            self.resume()
+            if self._paused:
+                self.resume()
             self._home.keep(self)
         else:
             self._transport.abort()

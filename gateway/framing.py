@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from gateway.reply_head import PLAIN_JSON, ReplyHead
+
 HEAD_BYTES = 64 * 1024  # of an engine's head; llhttp itself has no bound
 CRLF = b"\r\n"
 HEAD_END = b"\r\n\r\n"
@@ -39,12 +41,15 @@ _heads: dict[bytes, PlainHead] = {}
 class PlainHead:
     """The head of a 200 answer in which nothing is unusual. ``length`` is None when chunks follow."""
 
-    __slots__ = ("headers", "length", "size")
+    __slots__ = ("head", "headers", "json_size", "length", "size")
 
     def __init__(self, headers: dict[bytes, bytes], length: int | None, size: int) -> None:
         self.headers = headers  # by lower-case name; none comes twice
+        self.head = ReplyHead(headers)
         self.length = length
         self.size = size  # of the head itself
+        # Of all of an answer that is plain JSON; 0: it is none.
+        self.json_size = size + length if length and self.head.content_type == PLAIN_JSON else 0
 
 
 def plain_head(data: bytes) -> PlainHead | None:

@@ -10,6 +10,7 @@ from typing import Never
 from msgspec.structs import replace
 
 from gateway.calls import EngineCall, RelayOptions
+from gateway.connection import Connection
 from gateway.engine_order import with_order
 from gateway.failures import BackendFailure, Broken, ConnectFailed
 from gateway.reply import Reply
@@ -72,31 +73,35 @@ class Relay:
                 self._watch.add(reply)
                 connection.send(reply, head, call.body)
                 try:
-                    await reply.wait_for_head()
+                    while not reply.status:
+                        await reply.coming()
                     break
-                except Broken:
-                    # The engine closed the kept connection just as we used it:
-                    # it has not seen this request, so it is asked once more.
-                    if kept is None or not reply.untouched:
-                        raise
-                self.leave(reply)
-                kept, reply = None, reply.anew()
-            if reply.load:
-                self._on_load(backend, reply.load)
+                except Broken as failure:
+                    reply, kept = self._anew(reply, failure, kept), None
+            if load := reply.head.load:
+                self._on_load(backend, load)
             if not is_plain(reply):
                 await judge(reply)
-            reply.begin()
+            if not reply.streamed:  # it leaves the backend's window here
+                on_first_token()
         except BaseException as error:
             self.leave(reply)
-            if isinstance(error, BackendFailure):
-                error.backend = backend
+            _say_whose(error, backend)
             raise
         return reply
 
+    def _anew(self, reply: Reply, failure: Broken, kept: Connection | None) -> Reply:
+        """Ask once more, when the engine closed a kept connection just as we used it: it saw no request."""
+        if kept is None or not reply.untouched:
+            raise failure
+        self.leave(reply)
+        return reply.anew()
+
     def leave(self, reply: Reply) -> None:
         """No more is wanted of the answer. Before its end, the engine's connection is closed at once."""
-        self._watch.discard(reply)
-        reply.close()
+        self._watch.replies.discard(reply)
+        if reply.source is not None:
+            reply.close()
 
     @asynccontextmanager
     async def open(
@@ -118,6 +123,11 @@ class Relay:
         """End everything at once; for the time after the drain."""
         await asyncio.gather(*(pool.close() for pool in (*self._pools.values(), *self._retired)))
         self._watch.stop()
+
+
+def _say_whose(error: BaseException, backend: str) -> None:
+    if isinstance(error, BackendFailure):
+        error.backend = backend
 
 
 def _no_pool(backend: str) -> Never:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 
 from gateway.calls import EngineCall, RelayOptions
 from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
@@ -15,22 +15,38 @@ from gateway.sse import SseScanner
 from scheduling.core.usage import Usage
 
 EXCERPT_BYTES = 64 * 1024  # of an engine's error body
-EVENT_STREAM = b"text/event-stream"
-PLAIN_JSON = b"application/json"
 OK = 200
+NO_HEAD = ReplyHead({})
 
 
-class Reply(ReplyHead):
+class Reply:
     """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good one.
 
-    Iteration waits without a task or a timer.
+    ``status`` is 0 until the head came. Iteration waits without a task or a timer.
     """
 
-    __slots__ = (
-        "_began", "_chunks", "_counted", "_ended", "_events", "_failure", "_feed", "_loop",
-        "_on_first_token", "_options", "_paused", "_peeking", "_quiet_since", "_scanner",
-        "_sink", "_source", "_taken", "_unread", "_usage", "_waiter", "heard", "passes",
-    )  # fmt: skip
+    # Set where they differ: an answer that comes in one piece pays for few of them.
+    status = 0
+    head = NO_HEAD
+    streamed = False
+    heard = False  # bytes came since the watch last looked, beside what ``passes`` took
+    passes: Callable[[bytes], bool] = staticmethod(refuses)  # hands on one whole chunk as it came
+    _counted = 0  # tokens when the watch last looked
+    source: Source | None = None  # the connection, while there is more to come
+    _scanner: Scanner | None = None
+    _feed: Callable[[bytes], bytes] = staticmethod(bytes)
+    _unread = 0
+    _waiter: asyncio.Future[None] | None = None
+    _sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses
+    _events: SseScanner | None = None  # of a stream only
+    _failure: BackendFailure | None = None
+    _began = False  # a byte of the body came
+    _taken = False  # a byte of it was handed on
+    _ended = False
+    _paused = False
+    _peeking = False  # it is us who want more than lies unread
+    _loop: asyncio.AbstractEventLoop
+    _quiet_since: float
 
     def __init__(
         self,
@@ -40,28 +56,12 @@ class Reply(ReplyHead):
         on_first_token: Callable[[], None],
         options: RelayOptions,
     ) -> None:
-        super().__init__(backend, call)
-        self.heard = False  # bytes came since the watch last looked, beside what ``passes`` took
-        self.passes: Callable[[bytes], bool] = refuses  # hands on one whole chunk as it came
+        self.backend = backend
+        self.call = call
         self._usage = usage
-        self._counted = 0  # tokens when the watch last looked
         self._on_first_token = on_first_token
         self._options = options
-        self._source: Source | None = None
-        self._scanner: Scanner | None = None
-        self._feed: Callable[[bytes], bytes] = bytes
         self._chunks: list[bytes] = []
-        self._unread = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses
-        self._events: SseScanner | None = None  # of a stream only
-        self._failure: BackendFailure | None = None
-        self._began = False  # a byte of the body came
-        self._taken = False  # a byte of it was handed on
-        self._ended = False
-        self._paused = False
-        self._peeking = False  # it is us who want more than lies unread
-        self._quiet_since = 0.0
 
     # -- for whoever passes the answer on
 
@@ -84,9 +84,9 @@ class Reply(ReplyHead):
         self._chunks.clear()
         self._unread = 0
         self._taken = True
-        if self._paused and self._source is not None:
+        if self._paused and self.source is not None:
             self._paused = False
-            self._source.resume()
+            self.source.resume()
         return data
 
     async def pour(self, sink: Sink) -> None:
@@ -104,12 +104,11 @@ class Reply(ReplyHead):
 
     # -- for the relay
 
-    async def wait_for_head(self) -> None:
-        """Until the status is known. Raises what ended the exchange before that."""
-        while not self.status:
-            if self._failure is not None:
-                raise self._failure
-            await self._change()
+    def coming(self) -> asyncio.Future[None]:
+        """What to wait for until the status is known. Raises what ended the exchange before that."""
+        if self._failure is not None:
+            raise self._failure
+        return self._change()
 
     async def peek(self, size: int) -> bytes:
         """Wait for ``size`` bytes or the end, however it comes; the bytes stay unread."""
@@ -125,25 +124,22 @@ class Reply(ReplyHead):
         """What ``peek`` would give without waiting; None when it would wait."""
         if self._unread < size and not self._ended:
             return None
-        return b"".join(self._chunks)
+        chunks = self._chunks
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def at_once(self) -> bytes | None:
         """The whole body, if it has come and none of it was handed on; None: iterate."""
-        if self._taken or not self.whole:
+        if self._taken or not self._ended or self._failure is not None:
             return None
-        body = self.begun_with(0)
-        self._chunks, self._unread, self._taken = [], 0, True
-        return body
+        self._taken = True
+        self._unread = 0
+        chunks, self._chunks = self._chunks, []
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @property
     def whole(self) -> bool:
         """All of the answer has come."""
         return self._ended and self._failure is None
-
-    def begin(self) -> None:
-        """The answer is worth passing on. One that is no stream leaves the backend's window here."""
-        if not self.streamed:
-            self._on_first_token()
 
     def anew(self) -> Reply:
         """One for the same call, asked once more."""
@@ -156,7 +152,7 @@ class Reply(ReplyHead):
 
     def close(self) -> None:
         """No more is wanted. The engine is told at once if it has not finished."""
-        source, self._source = self._source, None
+        source, self.source = self.source, None
         self._ended = True
         if source is not None:
             source.abort()
@@ -165,38 +161,40 @@ class Reply(ReplyHead):
 
     def on_sent(self, source: Source, loop: asyncio.AbstractEventLoop, now: float) -> None:
         """The request goes out by this connection."""
-        self._source = source
+        self.source = source
         self._loop = loop
         self._quiet_since = now
 
-    def on_whole(self, headers: Mapping[bytes, bytes], body: bytes) -> None:
+    def on_whole(self, head: ReplyHead, body: bytes) -> None:
         """A JSON answer came at once and whole, with status 200, and its connection is free again."""
-        self._source = None
-        self._read_head(headers)
-        self._began = True
+        self.source = None
+        self.head = head
         if not note_answer(body, self._usage, measures_tokens=self.call.measures_tokens):
             self.fail(Truncated())
         self._ended = True
         self.status = OK
-        self._hold(body)
+        self._chunks.append(body)
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
-    def on_head(self, status: int, headers: Mapping[bytes, bytes]) -> None:
-        """The head is whole, its headers by lower-case name; 1xx heads do not come here."""
-        self._read_head(headers)
+    def on_head(self, status: int, head: ReplyHead) -> None:
+        """The head is whole; 1xx heads do not come here."""
+        self.head = head
         if 200 <= status < 300:
-            self._choose_scanner()
+            self._choose_scanner(head)
         self.status = status
         self._wake()
 
-    def _choose_scanner(self) -> None:
-        self.streamed = self.content_type.lower().startswith(EVENT_STREAM)
-        if self.streamed:
+    def _choose_scanner(self, head: ReplyHead) -> None:
+        if head.of_stream:
+            self.streamed = True
             events = stream_scanner(self.call, self._usage, self._on_first_token, self._options)
             self._scanner = self._events = events
             self.passes = events.passes
         else:
-            sized = self.content_length is not None
-            self._scanner = whole_scanner(self.call, self.content_type, self._usage, is_sized=sized)
+            sized = head.content_length is not None
+            self._scanner = whole_scanner(self.call, head.content_type, self._usage, is_sized=sized)
         self._feed = self._scanner.feed
 
     def on_body(self, data: bytes) -> None:
@@ -214,7 +212,7 @@ class Reply(ReplyHead):
 
     def on_end(self) -> None:
         """The framing says that this is all."""
-        self._source = None
+        self.source = None
         if self._scanner is not None:
             if rest := self._scanner.finish():
                 self._chunks.append(rest)
@@ -225,7 +223,7 @@ class Reply(ReplyHead):
 
     def on_lost(self, reason: str) -> None:
         """The connection is gone."""
-        self._source = None
+        self.source = None
         if self._said_all():
             self.on_end()
             return
@@ -236,8 +234,8 @@ class Reply(ReplyHead):
         if self._failure is None and not self._ended:
             failure.backend = self.backend
             self._failure = failure
-        if self._source is not None:
-            source, self._source = self._source, None
+        if self.source is not None:
+            source, self.source = self.source, None
             source.abort()
         self._wake()
 
@@ -258,7 +256,7 @@ class Reply(ReplyHead):
         if now - self._quiet_since < patience:
             return
         if self._said_all():
-            source = self._source
+            source = self.source
             self.on_end()
             if source is not None:
                 source.abort()
@@ -273,9 +271,9 @@ class Reply(ReplyHead):
         if self._events is not None:
             self._events.pour_into(None)  # what comes now has to wait for these
         self._unread += len(data)
-        if self._source is not None and self._unread > self._options.unread_bytes:
+        if self.source is not None and self._unread > self._options.unread_bytes:
             self._paused = True
-            self._source.pause()
+            self.source.pause()
         self._wake()
 
     def _said_all(self) -> bool:

@@ -4,42 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gateway.calls import EngineCall
-
 PASSED_HEADERS = frozenset({b"content-type", b"content-length", b"retry-after", b"content-disposition"})
+PLAIN_JSON = b"application/json"
+EVENT_STREAM = b"text/event-stream"
 
 
 class ReplyHead:
-    """What the head says. ``status`` is 0 until it came.
+    """What the head of an answer says. ``headers`` are by lower-case name.
 
-    ``load`` is the engine's ORCA report, empty when it sent none.
+    ``load`` is the engine's ORCA report, empty when it sent none. One head
+    may be that of many answers.
     """
 
-    __slots__ = (
-        "_head", "backend", "call", "coding", "content_length", "content_type", "load", "status", "streamed",
-    )  # fmt: skip
+    __slots__ = ("_headers", "coding", "content_length", "content_type", "is_plain", "load", "of_stream")
 
-    def __init__(self, backend: str, call: EngineCall) -> None:
-        self.backend = backend
-        self.call = call
-        self.status = 0
-        self.content_type = b""
-        self.content_length: int | None = None
-        self.coding = b""
-        self.load = b""
-        self.streamed = False
-        self._head: Mapping[bytes, bytes] = {}
-
-    @property
-    def headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """Those that a client may see."""
-        return [header for header in self._head.items() if header[0] in PASSED_HEADERS]
-
-    def _read_head(self, headers: Mapping[bytes, bytes]) -> None:
-        self._head = headers
+    def __init__(self, headers: Mapping[bytes, bytes]) -> None:
         found = headers.get
-        self.content_type = found(b"content-type", b"")
-        if (length := found(b"content-length")) is not None:
-            self.content_length = int(length)
+        self._headers = headers
+        self.content_type = kind = found(b"content-type", b"")
+        self.of_stream = kind.lower().startswith(EVENT_STREAM)
+        length = found(b"content-length")
+        self.content_length = None if length is None else int(length)
         self.coding = found(b"content-encoding", b"")
         self.load = found(b"endpoint-load-metrics", b"")
+        self.is_plain = not self.coding and (self.of_stream or kind == PLAIN_JSON)
+
+    @property
+    def passed(self) -> Sequence[tuple[bytes, bytes]]:
+        """The headers that a client may see."""
+        return [header for header in self._headers.items() if header[0] in PASSED_HEADERS]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -19,6 +19,8 @@ BYTES_PER_TOKEN = 4  # of English text, for an answer whose engine reports nothi
 # string every quote is escaped, so nothing the model wrote can match.
 USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]++|\{[^{}]*+\})*+\})')
 USAGE = b'"usage"'
+USAGE_IS = b'"usage":'
+LAST_CLOSED = b"}}"  # the figures and the answer
 CLOSED = (b"}", b"]")  # how a whole answer ends
 TRUNCATED = "truncated"  # how msgspec calls it, which says nothing else about it
 PLAIN_KEYS = {"prompt_tokens", "completion_tokens", "total_tokens"}
@@ -30,15 +32,21 @@ DETAIL_KEYS = ("prompt_tokens_details", "input_tokens_details")
 _event = msgspec.json.Decoder(Event).decode
 
 
-class Figures(msgspec.Struct):
-    """A usage object in the words of the Chat Completions API."""
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
 
-    prompt_tokens: int
-    completion_tokens: int
-    prompt_tokens_details: object = None
-    input_tokens: object = msgspec.UNSET
-    input_tokens_details: object = None
-    cache_read_input_tokens: object = None
+
+class Figures(msgspec.Struct, gc=False):
+    """A usage object in the words of the Chat Completions API, of which nothing was cached."""
+
+    prompt_tokens: Count
+    completion_tokens: Count
+    prompt_tokens_details: None = None
+    input_tokens_details: None = None
+    cache_read_input_tokens: None = None
+    cache_creation_input_tokens: None = None
+
+
+_figures = msgspec.json.Decoder(Figures).decode
 
 
 def note(found: object, usage: Usage, *, measures_tokens: bool, prompt_known: bool = False) -> bool:
@@ -104,35 +112,31 @@ def note_event(event: bytes, usage: Usage, *, measures_tokens: bool, prompt_know
 
 def note_answer(body: bytes, usage: Usage, *, measures_tokens: bool) -> bool:
     """Write down what a JSON answer reports that came in one piece of known length. Whether it is whole."""
-    if measures_tokens and body.endswith(CLOSED):
-        at = body.find(USAGE)
-        match = USAGE_OBJECT.match(body, at) if at >= 0 else None
-        if match and body.find(USAGE, match.end()) < 0 and _note_plain(match[1], usage):
-            return True
+    if measures_tokens and _note_last(body, usage):
+        return True
     scanner = JsonScanner(usage, measures_tokens=measures_tokens)
     scanner.feed(body)
     scanner.finish()
     return scanner.complete
 
 
-def _note_plain(said: bytes, usage: Usage) -> bool:
-    """As ``note``, of figures in the most usual words; False, and nothing written, of others."""
+def _note_last(body: bytes, usage: Usage) -> bool:
+    """As ``note``, of an answer whose last member are figures in the most usual words, as nearly always.
+
+    False, and nothing written, of others. No other object is in such figures,
+    and of several usage objects the last one counts: this one.
+    """
+    if body[-2:] != LAST_CLOSED:
+        return False
+    at = body.rfind(b"{")
+    if body[at - len(USAGE_IS) : at] != USAGE_IS:
+        return False
     try:
-        found = msgspec.json.decode(said, type=Figures)
+        found = _figures(body[at:-1])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
-    prompt, completion = found.prompt_tokens, found.completion_tokens
-    if not (0 <= prompt <= MAX_TOKENS and 0 <= completion <= MAX_TOKENS):
-        return False
-    if (
-        found.prompt_tokens_details is not None
-        or found.input_tokens is not msgspec.UNSET
-        or found.input_tokens_details is not None
-        or found.cache_read_input_tokens is not None
-    ):
-        return False
-    usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens = prompt, 0, completion
-    usage.estimated = False
+    usage.prompt_tokens, usage.cached_tokens = found.prompt_tokens, 0
+    usage.completion_tokens, usage.estimated = found.completion_tokens, False
     return True
 
 
@@ -189,7 +193,8 @@ class JsonScanner:
     after the text but before the prompt's log-probabilities. So every piece
     is searched, and only its last 2 KiB are kept of a long answer. One that
     speaks of usage twice, as a response may that repeats what its client
-    sent, is parsed if it is short, and estimated if it is not.
+    sent, and does not end with it, is parsed if it is short, and estimated
+    if it is not.
     """
 
     __slots__ = ("_carry", "_found", "_is_sized", "_measures_tokens", "_parts", "_several", "_size", "_usage")
@@ -240,6 +245,8 @@ class JsonScanner:
         return b""
 
     def _noted(self) -> bool:
+        if self._measures_tokens and _note_last(self._carry, self._usage):
+            return True
         if not self._found or (self._several and not self._parts):
             return False
         try:

@@ -45,10 +45,10 @@ class Pool:
 
     def take_idle(self) -> Connection | None:
         """A kept connection that is still good."""
-        now_s = asyncio.get_running_loop().time()
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable(now_s, MAX_AGE_S):
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if connection.usable(MAX_AGE_S):
                 return connection
             connection.abort()
         return None
@@ -93,13 +93,11 @@ class Pool:
             start = self._start_of_head(call.path)
             if len(self._heads) < HEADS_KEPT:
                 self._heads[call.path] = start
-        lines = [start]
-        for name, value in call.headers:
-            if name.lower() in FORBIDDEN or b"\n" in value or b"\r" in value or b"\n" in name:
-                raise ValueError(f"header {name!r} may not be passed to an engine")
-            lines.append(b"%s: %s\r\n" % (name, value))
-        lines.append(b"content-length: %d\r\n\r\n" % sum(map(len, call.body)))
-        return b"".join(lines)
+        if call.headers:
+            start += _lines(call.headers)
+        body = call.body
+        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
+        return b"%bcontent-length: %d\r\n\r\n" % (start, size)
 
     def _start_of_head(self, path: str) -> bytes:
         if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
@@ -158,6 +156,13 @@ class Pool:
             self._empty.set()
         if connection in self._idle:
             self._idle.remove(connection)
+
+
+def _lines(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    for name, value in headers:
+        if name.lower() in FORBIDDEN or b"\n" in value or b"\r" in value or b"\n" in name:
+            raise ValueError(f"header {name!r} may not be passed to an engine")
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
 def _said(fault: Exception | None) -> str:

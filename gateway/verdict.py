@@ -23,15 +23,12 @@ ERROR_BODY = re.compile(rb'\s*\{\s*"error"\s*:\s*[{"]')
 
 def is_plain(reply: Reply) -> bool:
     """Whether what has come by now says that ``judge`` would find nothing: so it is nearly always."""
-    if reply.status != OK or reply.coding or reply.streamed != reply.call.stream:
+    if reply.status != OK or not reply.head.is_plain or reply.streamed != reply.call.stream:
         return False
     if reply.streamed:
         return True
-    return (
-        reply.content_type == b"application/json"
-        and (begin := reply.begun_with(PEEK_BYTES)) is not None
-        and ERROR_BODY.match(begin) is None
-    )
+    begin = reply.begun_with(PEEK_BYTES)
+    return begin is not None and ERROR_BODY.match(begin) is None
 
 
 async def judge(reply: Reply) -> None:
@@ -46,9 +43,9 @@ async def judge(reply: Reply) -> None:
         raise _garbage(reply, f"It answered with status {reply.status}")
     if reply.status >= 400:
         return
-    if reply.coding.lower() not in (b"", b"identity"):
-        raise _garbage(reply, f"It compressed its answer ({reply.coding!r}) though asked not to")
-    if reply.streamed != reply.call.stream or reply.content_type.lower().startswith(HTML):
+    if reply.head.coding.lower() not in (b"", b"identity"):
+        raise _garbage(reply, f"It compressed its answer ({reply.head.coding!r}) though asked not to")
+    if reply.streamed != reply.call.stream or reply.head.content_type.lower().startswith(HTML):
         await _check_other_kind(reply)
     if not reply.streamed:
         await _check_whole(reply)
@@ -57,7 +54,7 @@ async def judge(reply: Reply) -> None:
 async def _raise_error(reply: Reply) -> None:
     body = (await reply.peek(EXCERPT_BYTES))[:EXCERPT_BYTES]
     if reply.status in BUSY:
-        raise Busy(status=reply.status, body=body, retry_after_s=retry_after_s(dict(reply.headers)))
+        raise Busy(status=reply.status, body=body, retry_after_s=retry_after_s(dict(reply.head.passed)))
     raise EngineErrored(
         f"{EngineErrored.__doc__} It answered {reply.status}.", status=reply.status, body=body, retryable=True
     )
@@ -65,11 +62,11 @@ async def _raise_error(reply: Reply) -> None:
 
 async def _check_other_kind(reply: Reply) -> None:
     """The answer is not of the kind that was asked for; JSON instead of a stream is let pass."""
-    if reply.call.stream and JSON.match(reply.content_type):
+    if reply.call.stream and JSON.match(reply.head.content_type):
         return
     asked = "an event stream" if reply.call.stream else "JSON"
     failure = _garbage(
-        reply, f"It sent {reply.content_type.decode(errors='replace') or 'no type'}, not {asked}"
+        reply, f"It sent {reply.head.content_type.decode(errors='replace') or 'no type'}, not {asked}"
     )
     failure.body = (await reply.peek(EXCERPT_BYTES))[:EXCERPT_BYTES] if not reply.streamed else b""
     raise failure

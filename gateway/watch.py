@@ -20,22 +20,18 @@ class Watch:
 
     def __init__(self, patience_s: float) -> None:
         self._every_s = min(MAX_EVERY_S, max(MIN_EVERY_S, patience_s / CHECKS))
-        self._replies: set[Reply] = set()
+        self.replies: set[Reply] = set()  # that it looks in on
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, reply: Reply) -> None:
-        """Guard an answer until ``discard``."""
-        self._replies.add(reply)
+        """Guard an answer, until it is none of ``replies`` any more."""
+        self.replies.add(reply)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._every_s, self._look)
 
-    def discard(self, reply: Reply) -> None:
-        """The answer has ended."""
-        self._replies.discard(reply)
-
     def stop(self) -> None:
         """Guard nothing any more."""
-        self._replies.clear()
+        self.replies.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -43,7 +39,7 @@ class Watch:
     def _look(self) -> None:
         self._timer = None
         loop = asyncio.get_running_loop()
-        for reply in tuple(self._replies):
+        for reply in tuple(self.replies):
             reply.check(loop.time())
-        if self._replies:
+        if self.replies:
             self._timer = loop.call_later(self._every_s, self._look)

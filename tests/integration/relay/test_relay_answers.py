@@ -19,7 +19,7 @@ async def test_a_stream_comes_through_without_its_usage_event(client: Client) ->
     assert client.got == TEXT + FINISH + DONE
     assert client.usage == Usage(12, 0, 34, estimated=False)
     assert client.first_tokens == 1
-    assert (reply.status, reply.streamed, reply.content_type) == (200, True, b"text/event-stream")
+    assert (reply.status, reply.streamed, reply.head.content_type) == (200, True, b"text/event-stream")
 
 
 async def test_the_engine_gets_its_own_key_and_nothing_of_the_clients(client: Client) -> None:
@@ -72,8 +72,8 @@ async def test_a_json_answer_is_passed_whole_and_its_usage_read(client: Client) 
     assert client.got == JSON
     assert client.usage == Usage(12, 0, 34, estimated=False)
     assert client.first_tokens == 1
-    assert reply.content_length == len(JSON)
-    assert dict(reply.headers).keys() == {b"content-type", b"content-length", b"retry-after"}
+    assert reply.head.content_length == len(JSON)
+    assert dict(reply.head.passed).keys() == {b"content-type", b"content-length", b"retry-after"}
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ async def play(call: EngineCall, pieces: list[bytes], rng: random.Random, *, los
     reader = asyncio.create_task(read(relay, call, came))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    (reply,) = relay._watch._replies
+    (reply,) = relay._watch.replies
     for piece in pieces:
         if home.wire.closed:
             break
