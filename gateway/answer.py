@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway.client import Client
 from gateway.engine_errors import EngineFailed, EngineRefused, engine_failed
-from gateway.headers import Headers, stream_headers
+from gateway.head_lines import Lines, headers_of, stream_lines, type_line
 from gateway.relay import Reply
 from gateway.verdict import NOT_SERVED
 from scheduling.core.outcome import Outcome
@@ -15,15 +15,15 @@ ERROR_BYTES = 64 * 1024  # of an engine's error are read
 CLIENT_FAULTS = frozenset({400, 404, 409, 413, 415, 422, NOT_SERVED})
 
 
-def pass_on_at_once(reply: Reply, client: Client, headers: Headers) -> bool:
+def pass_on_at_once(reply: Reply, client: Client, lines: Lines) -> bool:
     """Send a reply that is whole already and can be sent without waiting. False: it is for ``pass_on``."""
     if reply.streamed or reply.status >= 400 or not client.takes_whole or (body := reply.at_once()) is None:
         return False
-    client.send_whole(reply.status, [(b"content-type", reply.head.content_type), *headers], body)
+    client.send_whole(reply.status, type_line(reply.head.content_type) + lines, body)
     return True
 
 
-async def pass_on(reply: Reply, client: Client, headers: Headers, *, stream: bool) -> None:
+async def pass_on(reply: Reply, client: Client, lines: Lines, *, stream: bool) -> None:
     """Send the reply to its end.
 
     Raises EngineRefused when the engine says that the request is wrong, and
@@ -33,19 +33,19 @@ async def pass_on(reply: Reply, client: Client, headers: Headers, *, stream: boo
     if reply.status >= 400:
         raise await _refusal(reply)
     if reply.streamed:
-        await _stream(reply, client, headers)
+        await _stream(reply, client, lines)
     elif stream and client.began:
         raise engine_failed(Outcome.UPSTREAM_GARBAGE)  # JSON cannot follow comments
     else:
-        await _whole(reply, client, headers)
+        await _whole(reply, client, lines)
 
 
-async def _stream(reply: Reply, client: Client, headers: Headers) -> None:
-    headers = stream_headers(reply.head.content_type) + headers
+async def _stream(reply: Reply, client: Client, lines: Lines) -> None:
+    lines = stream_lines(reply.head.content_type) + lines
     async for data in reply:
         if not client.answered:
             # Only now: an engine that dies before its first byte is a real HTTP error, or another is asked.
-            await client.start(reply.status, headers, data, last=reply.whole)
+            await client.start(reply.status, lines, data, last=reply.whole)
         elif reply.whole:
             await client.end(data)
         else:
@@ -53,12 +53,12 @@ async def _stream(reply: Reply, client: Client, headers: Headers) -> None:
         if client.ended:
             return
         await reply.pour(client)
-    await client.begin(reply.status, headers)
+    await client.begin(reply.status, headers_of(lines))
     await client.finish()
 
 
-async def _whole(reply: Reply, client: Client, headers: Headers) -> None:
-    headers = [(b"content-type", reply.head.content_type), *headers]
+async def _whole(reply: Reply, client: Client, lines: Lines) -> None:
+    headers = headers_of(type_line(reply.head.content_type) + lines)
     if not client.began and (body := reply.at_once()) is not None:
         await client.whole(reply.status, headers, body)
         return

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.dialect import OPENAI
 from gateway.errors import Refused
+from gateway.head_lines import Lines, headers_of
 from gateway.headers import Headers, RequestId
 from gateway.records import Record
 from gateway.source import Way
@@ -95,7 +96,7 @@ class Client:
         """A complete response can be sent by ``send_whole``: nothing was sent yet, and none has to wait."""
         return False
 
-    def send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+    def send_whole(self, status: int, lines: Lines, body: bytes) -> None:
         """Send a complete response to a client that takes it."""
         raise NotImplementedError
 
@@ -171,9 +172,9 @@ class Client:
         self.last = data
         await self._send(data, more=True)
 
-    async def start(self, status: int, headers: Headers, data: bytes, *, last: bool) -> None:
+    async def start(self, status: int, lines: Lines, data: bytes, *, last: bool) -> None:
         """Begin, and send the first bytes; if they are the last too, the end."""
-        await self.begin(status, headers)
+        await self.begin(status, headers_of(lines))
         await (self.end(data) if last else self.write(data))
 
     async def end(self, data: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.errors import Refused
+from gateway.head_lines import Lines, quota_lines
 from gateway.headers import Headers, RequestId, quota_headers, refusal_headers, stream_headers
 from scheduling.core.quota import Left
 from scheduling.core.view import Explanation
@@ -38,9 +39,9 @@ class Dialect:
         """What a waiting stream is told: its place in line, and about how long it will take."""
         return place_in_line(position, wait_ms) + b"\n"
 
-    def answer_headers(self, left: Mapping[str, Left], request_id: RequestId) -> Headers:
-        """Those of an answer that differ between APIs."""
-        return self.quota_headers(left)
+    def answer_lines(self, left: Mapping[str, Left], request_id: RequestId) -> Lines:
+        """The headers of an answer that differ between APIs."""
+        return quota_lines(left)
 
     def quota_headers(self, left: Mapping[str, Left]) -> Headers:
         """What is left of the minute's allowances."""

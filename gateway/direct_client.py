@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from gateway.client import Client, Message
+from gateway.head_lines import Lines, lines_of
 from gateway.headers import Headers
 from gateway.source import ClientConnection, Way
 
@@ -20,6 +21,7 @@ BODILESS = (204, 304)
 CLOSE = (b"connection", b"close")
 CHUNKED = (b"transfer-encoding", b"chunked")
 LENGTH = b"content-length"
+END, CLOSE_END = "\r\n", "connection: close\r\n\r\n"  # of a head
 LEFT: Message = {"type": "http.disconnect"}
 
 
@@ -130,38 +132,37 @@ class DirectClient(Client):
         """A complete response can be sent by ``send_whole``, as nearly always."""
         return not self.began and self.keep is None and self._connection.writable
 
-    def send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+    def send_whole(self, status: int, lines: Lines, body: bytes) -> None:
         """Send a complete response, in one piece."""
         self.began = self.answered = self.ended = True
-        connection = self._connection
+        connection, keep_alive = self._connection, self.keep_alive
         transport = connection.transport
-        told = [*headers, (LENGTH, b"%d" % len(body)), *self.request_id.headers()]
-        if not self.keep_alive:
-            told.append(CLOSE)
-        head = _begin(status, connection.default_headers) + _lines(told)
+        end = f"content-length: {len(body)}\r\n{self.request_id.lines}{END if keep_alive else CLOSE_END}"
         self.response_complete = True
         if not transport.is_closing():  # uvloop raises where asyncio drops what nobody will read
-            transport.write(head + body)
-        if not self.keep_alive:
+            begin = _begin(status, connection.default_headers)
+            transport.write(b"".join((begin, lines, end.encode(), body)))
+        if not keep_alive:
             transport.close()
         connection.on_response_complete()
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete response."""
         if self.takes_whole:
-            self.send_whole(status, headers, body)
+            self.send_whole(status, lines_of(headers), body)
         else:
             await super().whole(status, headers, body)
 
-    async def start(self, status: int, headers: Headers, data: bytes, *, last: bool) -> None:
+    async def start(self, status: int, lines: Lines, data: bytes, *, last: bool) -> None:
         """Begin, and send the first bytes: nearly always in one piece, at once."""
-        if self.began or last or not self._connection.writable:
-            await super().start(status, headers, data, last=last)
+        if self.began or last or not self._connection.writable or status in BODILESS:
+            await super().start(status, lines, data, last=last)
             return
         self.began = self.answered = True
         self.last = data
-        head = self._head(status, headers + self.request_id.headers())
-        self._write(head + self._framed(data, more=True))
+        begin = _begin(status, self._connection.default_headers)
+        end = f"{self.request_id.lines}transfer-encoding: chunked\r\n\r\n"  # see ``_head`` about ``CLOSE``
+        self._write(b"".join((begin, lines, end.encode(), self._framed(data, more=True))))
 
     async def end(self, data: bytes) -> None:
         """Send the last bytes and the end."""
@@ -247,7 +248,7 @@ class DirectClient(Client):
                 headers = [*headers, CHUNKED]
         if not self.keep_alive and self._left is not None:
             headers = [*headers, CLOSE]  # never in chunks: some clients would take an abort for their end
-        return _begin(status, self._connection.default_headers) + _lines(headers)
+        return _begin(status, self._connection.default_headers) + lines_of(headers) + b"\r\n"
 
     @property
     def _transport(self) -> Any:
@@ -267,19 +268,11 @@ class _Begin:
         begin = self._begins.get(status)
         if begin is None:
             line = STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
-            begin = self._begins[status] = line + (_lines(headers)[:-2] if headers else b"")
+            begin = self._begins[status] = line + lines_of(headers)
         return begin
 
 
 _begin = _Begin()
-
-
-def _lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-    lines = b"\r\n".join(map(b": ".join, headers))
-    breaks = len(headers) - 1
-    if lines.count(b"\n") != breaks or lines.count(b"\r") != breaks:
-        raise ValueError("a header of the response holds a line break")
-    return lines + b"\r\n\r\n"
 
 
 def _resolve(waiter: Future[None] | None) -> None:

@@ -6,7 +6,6 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from time import time
 from zlib import crc32
 
@@ -28,7 +27,6 @@ QUOTA_NAMES = {
     kind: (noun, *(b"x-ratelimit-%b-%b" % (what, noun) for what in (b"limit", b"remaining", b"reset")))
     for kind, noun in ((REQUESTS_PER_MINUTE, b"requests"), (TOKENS_PER_MINUTE, b"tokens"))
 }
-STATES = b'"requests";r=%b;t=%d, "tokens";r=%b;t=%d'
 # Our own, and those that the SDKs in Python and in JavaScript send.
 PATIENCE = (b"x-request-timeout", b"x-stainless-read-timeout", b"x-stainless-timeout")
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
@@ -64,18 +62,27 @@ class RequestId:
     Ours begins with its time, by which its record is found among millions.
     """
 
-    clients = ""
+    __slots__ = ("clients", "own")
 
     def __init__(self, headers: Mapping[bytes, bytes]) -> None:
-        self.own = own = _next_id()
-        self.shown = self._own = own.encode()
-        if (theirs := headers.get(b"x-request-id")) and SANE_ID.fullmatch(theirs):
-            self.clients = theirs.decode()
-            self.shown = theirs
+        self.own = _next_id()
+        theirs = headers.get(b"x-request-id")
+        self.clients = theirs.decode() if theirs is not None and SANE_ID.fullmatch(theirs) else ""
+
+    @property
+    def shown(self) -> bytes:
+        """The client's if it has one, or else ours."""
+        return (self.clients or self.own).encode()
 
     def headers(self) -> Headers:
         """On every response, errors too."""
-        return [(b"x-request-id", self.shown), (b"x-fairlane-request-id", self._own)]
+        return [(b"x-request-id", self.shown), (b"x-fairlane-request-id", self.own.encode())]
+
+    @property
+    def lines(self) -> str:
+        """The same as lines of a head: neither id can hold a line break."""
+        own = self.own
+        return f"x-request-id: {self.clients or own}\r\nx-fairlane-request-id: {own}\r\n"
 
 
 def made_at(own_id: str) -> float | None:
@@ -93,13 +100,12 @@ def stream_headers(content_type: bytes = EVENT_STREAM) -> Headers:
     ]
 
 
-@lru_cache(maxsize=64)  # classes, of the revisions in use
-def scheduling_headers(priority_class: str, revision: int) -> tuple[tuple[bytes, bytes], ...]:
+def scheduling_headers(priority_class: str, revision: int) -> Headers:
     """Which rules the request ran under."""
-    return (
+    return [
         (b"x-priority-class", priority_class.encode()),
         (b"x-scheduler-policy", b"v%d" % revision),
-    )
+    ]
 
 
 def model_headers(model: str) -> Headers:
@@ -107,77 +113,23 @@ def model_headers(model: str) -> Headers:
     return [(b"x-fairlane-model", model.encode())]
 
 
-@lru_cache(maxsize=4096)  # short times, as most are that anybody counts the cost of
-def begin_headers(
-    priority_class: str, revision: int, queue_ms: int, upstream_ms: int
-) -> tuple[tuple[bytes, bytes], ...]:
-    """Which rules the request ran under, and where the time went until the answer began."""
-    return (
-        *scheduling_headers(priority_class, revision),
-        (b"x-queue-ms", b"%d" % queue_ms),
-        (b"openai-processing-ms", b"%d" % (queue_ms + upstream_ms)),
-        (b"server-timing", b"queue;dur=%d, upstream;dur=%d" % (queue_ms, upstream_ms)),
-    )
-
-
 def quota_headers(left: Mapping[str, Left]) -> Headers:
     """The minute's allowances in OpenAI's words and the IETF's; nothing without such a quota."""
-    if len(left) != len(QUOTA_NAMES):
-        return _of_some(left)
-    # All are bounded, as nearly always: the same as for some, without a list of them.
-    requests, tokens = left[REQUESTS_PER_MINUTE], left[TOKENS_PER_MINUTE]
-    requests_limit, tokens_limit, policies = _of_both(requests.limit, tokens.limit)
-    requests_left, tokens_left = b"%d" % requests.remaining, b"%d" % tokens.remaining
-    requests_span, requests_s = _of_span(requests.reset_ms)
-    tokens_span, tokens_s = _of_span(tokens.reset_ms)
-    states = STATES % (requests_left, requests_s, tokens_left, tokens_s)
-    return [
-        requests_limit,
-        (b"x-ratelimit-remaining-requests", requests_left),
-        (b"x-ratelimit-reset-requests", requests_span),
-        tokens_limit,
-        (b"x-ratelimit-remaining-tokens", tokens_left),
-        (b"x-ratelimit-reset-tokens", tokens_span),
-        policies,
-        (b"ratelimit", states),
-    ]
-
-
-def _of_some(left: Mapping[str, Left]) -> Headers:
     headers: Headers = []
     policies, states = [], []
     for kind, found in left.items():
-        limit, policy, name, reset, noun = _of_limit(kind, found.limit)
+        noun, limit, name, reset = QUOTA_NAMES[kind]
         remaining = b"%d" % found.remaining
-        span, seconds = _of_span(found.reset_ms)
-        headers += (limit, (name, remaining), (reset, span))
-        policies.append(policy)
-        states.append(b'"%b";r=%b;t=%d' % (noun, remaining, seconds))
+        headers += [
+            (limit, b"%d" % found.limit),
+            (name, remaining),
+            (reset, duration(found.reset_ms)),
+        ]
+        policies.append(b'"%b";q=%d;w=60' % (noun, found.limit))
+        states.append(b'"%b";r=%b;t=%d' % (noun, remaining, -(-found.reset_ms // 1000)))
     if policies:
-        headers += ((b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(states)))
+        headers += [(b"ratelimit-policy", b", ".join(policies)), (b"ratelimit", b", ".join(states))]
     return headers
-
-
-@lru_cache(maxsize=1024)  # limits in use
-def _of_both(requests: int, tokens: int) -> tuple[tuple[bytes, bytes], ...]:
-    """The headers of two limits that do not say what is left."""
-    (some, policy, *_), (other, other_policy, *_) = (
-        _of_limit(kind, limit) for kind, limit in zip(QUOTA_NAMES, (requests, tokens), strict=True)
-    )
-    return some, other, (b"ratelimit-policy", b"%b, %b" % (policy, other_policy))
-
-
-@lru_cache(maxsize=1024)  # limits in use
-def _of_limit(kind: str, limit: int) -> tuple[tuple[bytes, bytes], bytes, bytes, bytes, bytes]:
-    """What a minute's limit makes of its headers, and the names of those that say what is left of it."""
-    noun, name, remaining, reset = QUOTA_NAMES[kind]
-    return (name, b"%d" % limit), b'"%b";q=%d;w=60' % (noun, limit), remaining, reset, noun
-
-
-@lru_cache(maxsize=4096)  # short times, as most are where little of a quota is used
-def _of_span(span_ms: int) -> tuple[bytes, int]:
-    """A time until all is back, in OpenAI's style and in the IETF's whole seconds."""
-    return duration(span_ms), -(-span_ms // 1000)
 
 
 def refusal_headers(refused: Refused, request_id: RequestId) -> Headers:

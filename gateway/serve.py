@@ -171,9 +171,9 @@ class Gateway:
                     call = relay.ordered(lease.backend, call, order)
                 reply = await relay.ask(lease.backend, call, work.usage, work.started)
                 try:
-                    headers = work.replied(reply)
-                    if not pass_on_at_once(reply, client, headers):
-                        await pass_on(reply, client, headers, stream=job.stream)
+                    lines = work.replied(reply)
+                    if not pass_on_at_once(reply, client, lines):
+                        await pass_on(reply, client, lines, stream=job.stream)
                 finally:
                     relay.leave(reply)
             except BaseException as error:

@@ -15,7 +15,8 @@ from gateway.client import Client
 from gateway.engine_errors import EngineFailed, engine_failed, outcome_of
 from gateway.errors import Draining, Refused
 from gateway.failures import SERVER_ERROR, BackendFailure
-from gateway.headers import EVENT_STREAM, JSON, Headers, begin_headers, model_headers, scheduling_headers
+from gateway.head_lines import Lines, begin_lines, model_line
+from gateway.headers import EVENT_STREAM, JSON, scheduling_headers
 from gateway.jobs import Job
 from gateway.ledger import Reservation
 from gateway.new_record import new_call, new_record, note_estimates
@@ -160,18 +161,17 @@ class Work:
         elif isinstance(error, Refused):
             lease.refund = True
 
-    def replied(self, reply: Reply) -> Headers:
-        """The engine has begun to answer: the headers that say how the request went so far."""
+    def replied(self, reply: Reply) -> Lines:
+        """The engine has begun to answer: the lines that say how the request went so far."""
         self._reply = reply
         job, client, dispatched_s = self.job, self._client, self._dispatched_s
         queue_ms = int((dispatched_s - self._began_s) * 1000)
         upstream_ms = int((monotonic() - dispatched_s) * 1000)
-        headers = [*begin_headers(job.priority_class, job.revision, queue_ms, upstream_ms)]
+        lines = begin_lines(job.priority_class, job.revision, queue_ms, upstream_ms)
         if job.model != job.asked:
-            headers += model_headers(job.model)
+            lines += model_line(job.model)
         granted = self._granted
-        headers += client.dialect.answer_headers(granted.left if granted else {}, client.request_id)
-        return headers
+        return lines + client.dialect.answer_lines(granted.left if granted else {}, client.request_id)
 
     def try_again(self, failure: BackendFailure) -> float:
         """Seconds to wait before the request stands in line again, at its head.

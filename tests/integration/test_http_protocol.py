@@ -260,7 +260,7 @@ async def test_an_answer_shorter_than_it_said_ends_its_connection():
 async def test_a_stream_begins_and_ends_with_one_write_each():
     line = Line()
     client = client_of(line)
-    await client.start(200, [], b"data: a\n\n", last=False)
+    await client.start(200, b"x-a: b\r\n", b"data: a\n\n", last=False)
     assert (line.writes, client.answered, client.ended) == (1, True, False)
     await client.end(b"data: b\n\n")
     assert (line.writes, client.ended) == (2, True)

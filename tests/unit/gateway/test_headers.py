@@ -1,22 +1,70 @@
-"""Headers that are made by a shorter way than others."""
+"""Heads that are made by a shorter way than others."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.headers import _of_some, quota_headers
+from gateway.head_lines import (
+    begin_lines,
+    headers_of,
+    lines_of,
+    model_line,
+    quota_lines,
+    stream_lines,
+    type_line,
+)
+from gateway.headers import RequestId, quota_headers, scheduling_headers, stream_headers
 from scheduling.core.policy import MINUTE_KINDS
 from scheduling.core.quota import Left
 
 LEFT = st.builds(Left, st.integers(1, 10**9), st.integers(0, 10**9), st.integers(0, 10**7))
+VALUE = st.binary(max_size=20).filter(lambda value: not {*value} & {*b"\r\n"})
+SMUGGLED = ("json\r\nx-other: 1", "json\rx-other: 1", "json\nx-other: 1", "json\n")
 
 
 @given(LEFT, LEFT)
-def test_who_has_both_quotas_of_a_minute_is_told_of_each_as_who_has_one(requests, tokens) -> None:
+def test_lines_say_of_both_quotas_of_a_minute_what_headers_say(requests, tokens) -> None:
     left = dict(zip(MINUTE_KINDS, (requests, tokens), strict=True))
 
-    assert quota_headers(left) == _of_some(left)
+    assert sorted(headers_of(quota_lines(left))) == sorted(quota_headers(left))
     for kind, found in left.items():
         alone = quota_headers({kind: found})
+        assert headers_of(quota_lines({kind: found})) == alone
         assert set(alone[:3]) <= set(quota_headers(left))
+    assert quota_lines({}) == b""
+
+
+@given(st.lists(st.tuples(st.sampled_from([b"x-a", b"x-b"]), VALUE)))
+def test_lines_are_the_headers_they_were_made_of(headers) -> None:
+    assert headers_of(lines_of(headers)) == headers
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**7), st.sampled_from(["", "trace-1"]))
+def test_the_lines_of_a_request_say_what_its_headers_say(queue_ms, upstream_ms, clients) -> None:
+    lines = begin_lines("batch", 7, queue_ms, upstream_ms)
+    assert headers_of(lines) == [
+        *scheduling_headers("batch", 7),
+        (b"x-queue-ms", b"%d" % queue_ms),
+        (b"openai-processing-ms", b"%d" % (queue_ms + upstream_ms)),
+        (b"server-timing", b"queue;dur=%d, upstream;dur=%d" % (queue_ms, upstream_ms)),
+    ]
+    request_id = RequestId({b"x-request-id": clients.encode()})
+    assert headers_of(request_id.lines.encode()) == request_id.headers()
+    assert headers_of(stream_lines(b"text/event-stream")) == stream_headers(b"text/event-stream")
+
+
+@pytest.mark.parametrize("value", SMUGGLED)
+def test_no_value_that_comes_from_elsewhere_can_smuggle_a_header(value) -> None:
+    for _ in range(2):  # it is not remembered either
+        for make in (type_line, stream_lines):
+            with pytest.raises(ValueError, match="line break"):
+                make(value.encode())
+        with pytest.raises(ValueError, match="line break"):
+            model_line(value)
+        with pytest.raises(ValueError, match="line break"):
+            begin_lines(value, 1, 0, 0)
+        with pytest.raises(ValueError, match="line break"):
+            lines_of([(b"x-a", value.encode())])
+        assert RequestId({b"x-request-id": value.encode()}).clients == ""

@@ -1,0 +1,104 @@
+"""The head of an answer as lines that are ready to be sent.
+
+Nearly every request's answer has the same headers with other figures in them,
+so they are made as bytes and not as pairs. What comes from elsewhere (the
+engine's content type, names of classes and models) is looked at when its line
+is made, and that is remembered: no value can smuggle another header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+from gateway.headers import (
+    Headers,
+    duration,
+    model_headers,
+    quota_headers,
+    scheduling_headers,
+    stream_headers,
+)
+from scheduling.core.policy import MINUTE_KINDS, REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
+from scheduling.core.quota import Left
+
+Lines = bytes  # of headers, each ``name: value`` with a line break at its end and nowhere else
+
+
+def lines_of(headers: Sequence[tuple[bytes, bytes]]) -> Lines:
+    """The lines of any headers. Raises ValueError on one that could smuggle another."""
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    breaks = len(headers)
+    if lines.count(b"\n") != breaks or lines.count(b"\r") != breaks:
+        raise ValueError("a header of the response holds a line break")
+    return lines
+
+
+def headers_of(lines: Lines) -> Headers:
+    """The headers of such lines, for whom they have to be told one by one."""
+    found = [line.partition(b": ") for line in lines.split(b"\r\n")[:-1]]
+    return [(name, value) for name, _, value in found]
+
+
+@lru_cache(maxsize=256)  # types that engines name
+def type_line(content_type: bytes) -> Lines:
+    """What the engine says its answer is. Raises ValueError."""
+    return lines_of([(b"content-type", content_type)])
+
+
+@lru_cache(maxsize=256)  # types that engines name
+def stream_lines(content_type: bytes) -> Lines:
+    """``stream_headers``. Raises ValueError."""
+    return lines_of(stream_headers(content_type))
+
+
+@lru_cache(maxsize=256)  # models that requests are led to
+def model_line(model: str) -> Lines:
+    """``model_headers``. Raises ValueError."""
+    return lines_of(model_headers(model))
+
+
+def begin_lines(priority_class: str, revision: int, queue_ms: int, upstream_ms: int) -> Lines:
+    """Which rules the request ran under, and where the time went until the answer began."""
+    times = (
+        f"x-queue-ms: {queue_ms}\r\n"
+        f"openai-processing-ms: {queue_ms + upstream_ms}\r\n"
+        f"server-timing: queue;dur={queue_ms}, upstream;dur={upstream_ms}\r\n"
+    )
+    return _scheduling_lines(priority_class, revision) + times.encode()
+
+
+@lru_cache(maxsize=64)  # classes, of the revisions in use
+def _scheduling_lines(priority_class: str, revision: int) -> Lines:
+    return lines_of(scheduling_headers(priority_class, revision))
+
+
+def quota_lines(left: Mapping[str, Left]) -> Lines:
+    """``quota_headers``, in another order when all are bounded, as nearly always."""
+    if len(left) != len(MINUTE_KINDS):
+        return lines_of(quota_headers(left))
+    requests, tokens = left[REQUESTS_PER_MINUTE], left[TOKENS_PER_MINUTE]
+    requests_left, requests_ms = requests.remaining, requests.reset_ms
+    tokens_left, tokens_ms = tokens.remaining, tokens.reset_ms
+    remaining = (
+        f"x-ratelimit-remaining-requests: {requests_left}\r\n"
+        f"x-ratelimit-reset-requests: {_span(requests_ms)}\r\n"
+        f"x-ratelimit-remaining-tokens: {tokens_left}\r\n"
+        f"x-ratelimit-reset-tokens: {_span(tokens_ms)}\r\n"
+        f'ratelimit: "requests";r={requests_left};t={-(-requests_ms // 1000)},'
+        f' "tokens";r={tokens_left};t={-(-tokens_ms // 1000)}\r\n'
+    )
+    return _limit_lines(requests.limit, tokens.limit) + remaining.encode()
+
+
+@lru_cache(maxsize=1024)  # limits in use
+def _limit_lines(requests: int, tokens: int) -> Lines:
+    """The lines of two limits that do not say what is left."""
+    whole = {REQUESTS_PER_MINUTE: Left(requests, requests, 0), TOKENS_PER_MINUTE: Left(tokens, tokens, 0)}
+    told = (b"x-ratelimit-limit-requests", b"x-ratelimit-limit-tokens", b"ratelimit-policy")
+    return lines_of([header for header in quota_headers(whole) if header[0] in told])
+
+
+@lru_cache(maxsize=4096)  # short times, as most are where little of a quota is used
+def _span(span_ms: int) -> str:
+    return duration(span_ms).decode()
