@@ -7,7 +7,7 @@ from typing import Any, Literal
 from ninja import Schema
 from pydantic import AwareDatetime, ConfigDict, Field
 
-from gateway.hold import MEANING, WrittenHold
+from gateway.hold import MEANING, HoldField
 
 NOT_WRITTEN: Any = None  # never read: only fields that the caller wrote are used, and null is refused
 
@@ -85,7 +85,7 @@ class TokenIn(Input):
     class_ceiling: str | None = None
     quotas: Quotas = {}
     models: list[str] = []
-    hold_status_s: WrittenHold = Field(None, description=MEANING)
+    hold_status_s: HoldField = Field(None, description=MEANING)
     expires_at: AwareDatetime | None = Field(None, strict=False)
 
 

@@ -10,6 +10,8 @@ import yaml
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.hold import HoldField
+
 
 class BadFile(Exception):
     """The file cannot be used. Every problem names its place, like ``tenants[0].weight``."""
@@ -145,7 +147,7 @@ class TokenEntry(Entry):
     class_ceiling: str | None = Field(None, alias="class")
     quotas: Quotas | None = None
     models: list[str] | None = None
-    hold_status_s: float | str | None = None
+    hold_status_s: HoldField = None
     expires_at: AwareDatetime | None = Field(None, strict=False)
 
 

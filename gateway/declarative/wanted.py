@@ -8,8 +8,6 @@ from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-from django.core.exceptions import ValidationError
-
 from gateway import tokens
 from gateway.declarative.document import (
     ENTRIES,
@@ -23,7 +21,6 @@ from gateway.declarative.document import (
     Quotas,
     TokenEntry,
 )
-from gateway.hold import HOLD, WrittenHold, read_hold, written_hold
 from scheduling.core.policy import MINUTE_KINDS
 from scheduling.quotas import WAIT, Written
 
@@ -72,13 +69,6 @@ class _Reader:
         except (OSError, UnicodeDecodeError) as error:
             self.problems.append(f"{place}: {name} cannot be read ({error}). Give the path of a PEM file.")
             return ""
-
-    def hold(self, written: WrittenHold, place: str) -> WrittenHold:
-        try:
-            return written_hold(read_hold(written))
-        except ValidationError as error:
-            self.problems.append(f"{place}: {' '.join(error.messages)}")
-            return None
 
     def put(self, rows: Rows, section: str, name: str, fields: dict[str, Any], place: str) -> None:
         if earlier := self.places.get((section, name)):
@@ -186,8 +176,6 @@ def _token(reader: _Reader, fields: dict[str, Any], place: str) -> tuple[str, di
         reader.secrets[name] = secret
     if names := fields.get("models"):
         fields["models"] = sorted(set(names))
-    if HOLD in fields:
-        fields[HOLD] = reader.hold(fields[HOLD], f"{place}.{HOLD}")
     return name, fields
 
 

@@ -208,12 +208,11 @@ def test_an_api_token_has_a_time_of_its_own_until_the_status_line(shop) -> None:
         caller = gateway_selectors.callers().by_digest[tokens.digest(made["secret"])]
         assert caller.hold_s == (None if hold is None else float(hold))
     assert shop.items("changes")[0]["after"]["hold_status_s"] == "inf"
-    for bad in (-1, "never", "nan"):
+    for bad in (-1, "never", "nan", True, [0]):
         refused = shop("POST", "tokens", {"tenant": "chat", "name": "bad", "hold_status_s": bad})
         (error,) = is_problem(refused, 422)["errors"]
         assert error["field"] == "hold_status_s"
         assert "seconds from 0" in error["message"]
-    is_problem(shop("POST", "tokens", {"tenant": "chat", "name": "bad", "hold_status_s": True}), 422)
 
 
 def test_models_with_slashes_are_reached_by_name(shop) -> None:

@@ -54,6 +54,16 @@ BAD = {
     "variable": ("CHAT_TOKEN", "NO_SUCH", r"tokens\[0\]\.secret_env: .*NO_SUCH is not set"),
     "secret": ("CHAT_TOKEN", "GPU_KEY", r"tokens\[0\]\.secret_env: GPU_KEY holds no API token"),
     "no secret": (", secret_env: CHAT_TOKEN", "", r"tokens\[0\]\.secret_env: missing"),
+    "hold": (
+        "secret_env: CHAT_TOKEN",
+        "secret_env: CHAT_TOKEN, hold_status_s: -1",
+        r"tokens\[0\]\.hold_status_s: Write seconds from 0, or inf for never, not -1\.",
+    ),
+    "no hold": (
+        "secret_env: CHAT_TOKEN",
+        "secret_env: CHAT_TOKEN, hold_status_s: soon",
+        r"tokens\[0\]\.hold_status_s: Write seconds from 0",
+    ),
     "twice": ("slug: chat", "slug: research", r"tenants\[1\]: research is in tenants\[0\]"),
     "key twice": ("weight: 3", "weight: 3, weight: 4", "'weight' is written twice"),
     "syntax": ("tenants:", "tenants: [", "not YAML"),
