@@ -135,7 +135,7 @@ KNOBS = (
     ),
     Knob(
         "FAIRLANE_SLOW_CLIENT_S",
-        60.0,
+        30.0,
         "How long a client may leave sent bytes unread before it is cut off.",
         1,
     ),

@@ -54,7 +54,8 @@ def _protocol(bounds: HeadBounds, config: uvicorn.Config, **options: Any) -> asy
     serve = _application(config).serve
     if serve is None:
         return BoundedHttp(bounds, config=config, **options)
-    return BoundedGatewayHttp(bounds, serve, config=config, **options)
+    slow_client_s = settings.KNOBS["FAIRLANE_SLOW_CLIENT_S"]
+    return BoundedGatewayHttp(bounds, serve, slow_client_s, config=config, **options)
 
 
 def main() -> None:

@@ -39,9 +39,9 @@ class GatewayProtocol(WritableHttp):
     cycle: Any  # uvicorn's, or a DirectClient
     pipeline: deque[Any]
 
-    def __init__(self, serve: Serve, **options: Any) -> None:
+    def __init__(self, serve: Serve, slow_client_s: float = 0.0, **options: Any) -> None:
         super().__init__(**options)
-        self._serve = serve
+        self._serve, self._slow_client_s = serve, slow_client_s
         self._running: DirectClient | None = None
         self._asgi_cycle: Any = None  # uvicorn's that was started last
         self._is_offer = False  # the request that is read offers a protocol that is not spoken here
@@ -55,7 +55,7 @@ class GatewayProtocol(WritableHttp):
     def connection_made(self, transport: Any) -> None:
         """A client connected: it has until the end of the keep-alive time for its first request."""
         super().connection_made(transport)
-        notice_vanishing(transport)
+        notice_vanishing(transport, self._slow_client_s)
         self._watch(self.timeout_keep_alive)
 
     def data_received(self, data: bytes) -> None:

@@ -16,7 +16,7 @@ class Settings:
     hold_status_s: float = 5.0
     comment_every_s: float = 10.0
     queue_timeout_s: float = 600.0
-    slow_client_s: float = 60.0
+    slow_client_s: float = 30.0
     policy_stale_s: float = 3600.0
     max_requests: int = 10_000
     passed_paths: str = ""

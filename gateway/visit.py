@@ -43,7 +43,7 @@ class Visit:
             raise PostOnly
 
     def asked(self, *names: str) -> dict[str, str]:
-        """The query's fields by name, those that are given. Raises Invalid for another name, or one twice."""
+        """The fields of the query that are given. Raises Invalid for another name, one twice, or NUL."""
         if len(self.query) > MAX_QUERY_BYTES:
             raise Invalid(f"The query may have at most {MAX_QUERY_BYTES} bytes.")
         try:
@@ -58,6 +58,8 @@ class Visit:
                 )
             if len(values) > 1:
                 raise Invalid(f"{name} is given twice.", param=name)
+            if "\0" in values[0]:  # no text of Postgres may hold one
+                raise Invalid(f"{name} may not hold the character U+0000.", param=name)
         return {name: values[0] for name, values in fields.items()}
 
     @property

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from config.protocol import BoundedGatewayHttp, HeadBounds
 from gateway import direct_client
+from gateway.client import notice_vanishing
 from tests.fakes.faulty import CHUNKED_HEAD, chunk, says
 from tests.fakes.faulty_gateway import BODY, CHAT, EVENT, SECRET, STREAM, WHOLE, gateway, in_flight, queued
 from tests.fakes.waiting import until
@@ -238,3 +241,15 @@ async def test_an_offer_with_a_bad_address_is_a_400():
         data = await asyncio.wait_for(read_all(reader), 5)
         writer.close()
     assert data.startswith(b"HTTP/1.1 400")
+
+
+async def test_the_kernel_gives_a_slow_reader_more_time_than_the_gateway_does():
+    patient = partial(BoundedGatewayHttp, BOUNDS, slow_client_s=300.0)
+    async with gateway(says(WHOLE), protocol=patient) as (served, _):
+        _, writer = await connect(served)
+        await until(lambda: served.server.server_state.connections)
+        (connection,) = served.server.server_state.connections
+        notice_vanishing(connection.transport)  # as the way through ASGI does once more
+        sock = connection.transport.get_extra_info("socket")
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 305_000
+        writer.close()

@@ -266,6 +266,7 @@ WRONG = [
     ("GET", "/v1/usage?since=1700000000&until=1600000000", 400, "invalid_request"),
     ("GET", "/v1/usage?since=1600000000&until=1700000000&grain=minute", 400, "invalid_request"),
     ("GET", "/v1/usage?since=%ff", 400, "invalid_request"),
+    ("GET", "/v1/usage?model=a%00b", 400, "invalid_request"),
     ("GET", "/v1/usage?" + "x" * 3000, 400, "invalid_request"),
 ]  # fmt: skip
 
