@@ -125,14 +125,6 @@ def test_seats_of_a_model_are_counted_from_when_they_are_asked_for_and_kept_up()
     assert hall.roster.models_of("acme") == {"qwen": 1, "llama": 2, "gemma": 1}
 
 
-def test_those_who_stand_in_line_are_counted_over_the_tenants_named():
-    hall = Hall()
-    for name in ("acme-0", "acme-1", "beta-0", "gamma-0"):
-        hall.join(name).roster.in_line += 1
-
-    assert hall.roster.in_line_of(["acme", "gamma", "ghost"]) == 3
-
-
 def test_a_boost_multiplies_the_weight_of_its_tenant_only():
     hall = Hall()
     hall.roster.boosts["acme"] = (5, 900)
