@@ -69,8 +69,7 @@ class Connection(asyncio.Protocol):
     def send(self, reply: Reply, head: bytes, body: tuple[bytes, ...]) -> None:
         """Send a request whose answer goes to ``reply``."""
         self._reply = reply
-        loop = self._loop
-        reply.on_sent(self, loop, loop.time())
+        reply.on_sent(self, self._loop)
         if len(body) == 1 and len(body[0]) <= JOINED_BYTES:
             self._transport.write(head + body[0])
         else:
