@@ -27,9 +27,9 @@ class Reply:
 
     # By slots: what has a default in its class takes ten times as long to read or to set.
     __slots__ = (
-        "_began", "_chunks", "_counted", "_ended", "_events", "_failure", "_feed", "_loop",
+        "_began", "_chunks", "_counted", "_ended", "_failure", "_feed", "_loop",
         "_on_first_token", "_options", "_paused", "_peeking", "_quiet_since", "_scanner", "_sink",
-        "_taken", "_unread", "_usage", "_waiter", "backend", "call", "head", "heard", "passes",
+        "_taken", "_unread", "_usage", "_waiter", "backend", "call", "events", "head", "heard", "passes",
         "source", "status", "streamed",
     )  # fmt: skip
 
@@ -59,7 +59,7 @@ class Reply:
         self._unread = 0
         self._waiter: asyncio.Future[None] | None = None
         self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses
-        self._events: SseScanner | None = None  # of a stream only
+        self.events: SseScanner | None = None  # of a stream only
         self._failure: BackendFailure | None = None
         self._began = self._taken = False  # a byte of the body came, and was handed on
         self._ended = False
@@ -93,7 +93,7 @@ class Reply:
 
     async def pour(self, sink: Sink) -> None:
         """Hand bytes on as they come, until ``sink`` refuses some: those come next in the iteration."""
-        self._sink, events = sink.push, self._events
+        self._sink, events = sink.push, self.events
         if events is not None:
             events.pour_into(sink)
         try:
@@ -192,17 +192,17 @@ class Reply:
         if head.of_stream:
             self.streamed = True
             events = stream_scanner(self.call, self._usage, self._on_first_token, self._options)
-            self._scanner = self._events = events
+            self._scanner = self.events = events
             self.passes = events.passes
         else:
             sized = head.content_length is not None
             self._scanner = whole_scanner(self.call, head.content_type, self._usage, is_sized=sized)
         self._feed = self._scanner.feed
 
-    def on_body(self, data: bytes) -> None:
-        """The next bytes of the body, without their framing."""
+    def on_body(self, data: bytes, read: bytes = b"") -> None:
+        """The next bytes of the body, without their framing, after those that are read already."""
         self._began = True
-        out = self._feed(data)
+        out = read + self._feed(data) if data else read
         if out and not (self._sink is not None and not self._chunks and self._sink(out)):
             self._hold(out)
         if self._scanner is not None and self._scanner.errored and self._failure is None:
@@ -270,8 +270,8 @@ class Reply:
     def _hold(self, data: bytes) -> None:
         """Keep bytes until whoever reads comes for them; if those are many, the engine has to wait."""
         self._chunks.append(data)
-        if self._events is not None:
-            self._events.pour_into(None)  # what comes now has to wait for these
+        if self.events is not None:
+            self.events.pour_into(None)  # what comes now has to wait for these
         self._unread += len(data)
         if self.source is not None and self._unread > self._options.unread_bytes:
             self._paused = True
