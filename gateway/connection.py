@@ -13,6 +13,7 @@ from gateway.failures import Broken, Garbage
 from gateway.framing import HEAD_BYTES, LAST_CHUNK, at_once, plain_head, whole_chunks
 from gateway.reply import OK, Reply
 from gateway.reply_head import ReplyHead
+from gateway.runs import RUN_BYTES, begin_of
 
 FRAMING = (b"content-length", b"transfer-encoding")  # without these an answer ends with its connection
 JOINED_BYTES = 64 * 1024  # a request up to this size is sent in one piece
@@ -69,8 +70,7 @@ class Connection(asyncio.Protocol):
     def send(self, reply: Reply, head: bytes, body: tuple[bytes, ...]) -> None:
         """Send a request whose answer goes to ``reply``."""
         self._reply = reply
-        loop = self._loop
-        reply.on_sent(self, loop, loop.time())
+        reply.on_sent(self, self._loop)
         if len(body) == 1 and len(body[0]) <= JOINED_BYTES:
             self._transport.write(head + body[0])
         else:
@@ -171,13 +171,17 @@ class Connection(asyncio.Protocol):
 
     def _take_chunks(self, reply: Reply, data: bytes) -> None:
         """Several chunks, the last, a part of one, or anything else."""
+        read = b""
+        if len(data) > RUN_BYTES and reply.events is not None:
+            read, begin = begin_of(reply.events, data)
+            data = data[begin:]
         pieces, end, lacks = at_once(data) or whole_chunks(data)
         rest = data[end:]
         is_last = rest == LAST_CHUNK and bool(self._unshown)
         if is_last:
             reply.end_together()
-        if pieces:
-            reply.on_body(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        if pieces or read:
+            reply.on_body(b"".join(pieces), read)
             if self._reply is None:  # the answer was given up
                 return
         if is_last:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from gateway.framing import CRLF, FIRST_LINES, SHORT
 from gateway.source import Sink, Way
 from gateway.sse_events import DATA, NEXT_DATA, TOKEN_TEXT
 from scheduling.core.usage import Usage
 
 BARREN = 8  # after so many vain attempts, no more is learned of a stream's shape
+# Texts with quotes in them, one in a line.
+TEXTS = re.compile(rb'(?:[^"\\\n]|\\[^\n])*+(?:\n(?:[^"\\\n]|\\[^\n])*+)*+')
 SIZES_KEPT = 64  # of chunks, of which it is remembered how they begin
 
 
@@ -70,6 +74,33 @@ class Repeats:
         self._sink.last = chunk  # type: ignore[union-attr] # there is one wherever there is a way
         way.transport.write(chunk)
         return True
+
+    @property
+    def knows(self) -> bool:
+        """An event like the last one would be known; or no more is learned."""
+        return self._begin != b"" or self._barren >= BARREN
+
+    def run(self, data: bytes) -> tuple[bytes, int]:
+        """The events in whole chunks of HTTP at the beginning, if all are such, and where those end.
+
+        Each counts. What is looked for in one event is looked for in all at once.
+        """
+        if not self._begin or self._open:
+            return b"", 0
+        *chunks, rest = data.split(self._end_framed)
+        size = len(self._end_framed)
+        framed = self._framed
+        begins = [framed.get(len(chunk) + size) or self._begin_framed(len(chunk) + size) for chunk in chunks]
+        if not (chunks and all(begins) and all(map(bytes.startswith, chunks, begins))):
+            return b"", 0
+        texts = list(map(bytes.removeprefix, chunks, begins))
+        together = b"".join(texts)
+        odd = together.partition(b'"')[1] or together.partition(b"\n")[1]
+        if odd and not TEXTS.fullmatch(b"\n".join(texts)):
+            return b"", 0
+        self._usage.completion_tokens += len(texts)
+        between = self._end + self._begin
+        return b"%b%b%b" % (self._begin, between.join(texts), self._end), len(data) - len(rest)
 
     def _is_between(self, data: bytes, start: int, end: bytes) -> bool:
         """Whether what is left of ``data`` is a text and this end; it is counted then."""

@@ -25,28 +25,13 @@ class Reply:
     ``status`` is 0 until the head came. Iteration waits without a task or a timer.
     """
 
-    # Set where they differ: an answer that comes in one piece pays for few of them.
-    status = 0
-    head = NO_HEAD
-    streamed = False
-    heard = False  # bytes came since the watch last looked, beside what ``passes`` took
-    passes: Callable[[bytes], bool] = staticmethod(refuses)  # hands on one whole chunk as it came
-    _counted = 0  # tokens when the watch last looked
-    source: Source | None = None  # the connection, while there is more to come
-    _scanner: Scanner | None = None
-    _feed: Callable[[bytes], bytes] = staticmethod(bytes)
-    _unread = 0
-    _waiter: asyncio.Future[None] | None = None
-    _sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses
-    _events: SseScanner | None = None  # of a stream only
-    _failure: BackendFailure | None = None
-    _began = False  # a byte of the body came
-    _taken = False  # a byte of it was handed on
-    _ended = False
-    _paused = False
-    _peeking = False  # it is us who want more than lies unread
-    _loop: asyncio.AbstractEventLoop
-    _quiet_since: float
+    # By slots: what has a default in its class takes ten times as long to read or to set.
+    __slots__ = (
+        "_began", "_chunks", "_counted", "_ended", "_failure", "_feed", "_loop",
+        "_on_first_token", "_options", "_paused", "_peeking", "_quiet_since", "_scanner", "_sink",
+        "_taken", "_unread", "_usage", "_waiter", "backend", "call", "events", "head", "heard", "passes",
+        "source", "status", "streamed",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -58,10 +43,27 @@ class Reply:
     ) -> None:
         self.backend = backend
         self.call = call
+        self.status = 0
+        self.head = NO_HEAD
+        self.streamed = False
+        self.heard = False  # bytes came since the watch last looked, beside what ``passes`` took
+        self.passes: Callable[[bytes], bool] = refuses  # hands on one whole chunk as it came
+        self.source: Source | None = None  # the connection, while there is more to come
         self._usage = usage
+        self._counted = 0  # tokens when the watch last looked
         self._on_first_token = on_first_token
         self._options = options
+        self._scanner: Scanner | None = None
+        self._feed: Callable[[bytes], bytes] = bytes
         self._chunks: list[bytes] = []
+        self._unread = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses
+        self.events: SseScanner | None = None  # of a stream only
+        self._failure: BackendFailure | None = None
+        self._began = self._taken = False  # a byte of the body came, and was handed on
+        self._ended = False
+        self._paused = self._peeking = False  # the latter: it is us who want more than lies unread
 
     # -- for whoever passes the answer on
 
@@ -91,7 +93,7 @@ class Reply:
 
     async def pour(self, sink: Sink) -> None:
         """Hand bytes on as they come, until ``sink`` refuses some: those come next in the iteration."""
-        self._sink, events = sink.push, self._events
+        self._sink, events = sink.push, self.events
         if events is not None:
             events.pour_into(sink)
         try:
@@ -159,11 +161,11 @@ class Reply:
 
     # -- for the connection
 
-    def on_sent(self, source: Source, loop: asyncio.AbstractEventLoop, now: float) -> None:
+    def on_sent(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
         """The request goes out by this connection."""
         self.source = source
         self._loop = loop
-        self._quiet_since = now
+        self._quiet_since = loop.time()
 
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
         """A JSON answer came at once and whole, with status 200, and its connection is free again."""
@@ -190,17 +192,17 @@ class Reply:
         if head.of_stream:
             self.streamed = True
             events = stream_scanner(self.call, self._usage, self._on_first_token, self._options)
-            self._scanner = self._events = events
+            self._scanner = self.events = events
             self.passes = events.passes
         else:
             sized = head.content_length is not None
             self._scanner = whole_scanner(self.call, head.content_type, self._usage, is_sized=sized)
         self._feed = self._scanner.feed
 
-    def on_body(self, data: bytes) -> None:
-        """The next bytes of the body, without their framing."""
+    def on_body(self, data: bytes, read: bytes = b"") -> None:
+        """The next bytes of the body, without their framing, after those that are read already."""
         self._began = True
-        out = self._feed(data)
+        out = read + self._feed(data) if data else read
         if out and not (self._sink is not None and not self._chunks and self._sink(out)):
             self._hold(out)
         if self._scanner is not None and self._scanner.errored and self._failure is None:
@@ -268,8 +270,8 @@ class Reply:
     def _hold(self, data: bytes) -> None:
         """Keep bytes until whoever reads comes for them; if those are many, the engine has to wait."""
         self._chunks.append(data)
-        if self._events is not None:
-            self._events.pour_into(None)  # what comes now has to wait for these
+        if self.events is not None:
+            self.events.pour_into(None)  # what comes now has to wait for these
         self._unread += len(data)
         if self.source is not None and self._unread > self._options.unread_bytes:
             self._paused = True

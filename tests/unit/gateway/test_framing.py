@@ -15,6 +15,7 @@ from gateway.failures import BackendFailure
 from gateway.framing import at_once, plain_head, whole_chunks
 from gateway.reply import Reply
 from gateway.reported import JsonScanner, note_answer
+from gateway.sse import SseScanner
 from scheduling.core.usage import Usage
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -141,7 +142,7 @@ def stream(rng: random.Random) -> list[bytes]:
         return [raw[a:b] for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
     pieces = []
     while parts:
-        count = rng.choice((1, 1, 1, 3))
+        count = rng.choice((1, 1, 1, 3, 16))
         pieces.append(b"".join(parts[:count]))
         del parts[:count]
     return pieces
@@ -166,6 +167,30 @@ def test_a_stream_comes_out_as_if_the_parser_had_framed_all_of_it(monkeypatch) -
         monkeypatch.setattr(connections, "plain_head", lambda data: None)
         for seed, came in enumerate(by_hand):
             assert came == run(seed), seed
+
+
+@pytest.mark.parametrize("odd", [b"", b'\\"quoted\\"', b"\\", b'"', b"a\nb", b"x" * 5000])
+def test_chunks_that_come_at_once_are_read_as_those_that_come_one_by_one(odd, monkeypatch) -> None:
+    runs = []
+
+    def begin_of(scanner: SseScanner, data: bytes) -> tuple[bytes, int]:
+        runs.append(read := scanned(scanner, data))
+        return read
+
+    scanned = connections.begin_of
+    monkeypatch.setattr(connections, "begin_of", begin_of)
+    with asyncio.Runner() as runner:
+        for seed in range(60):
+            rng = random.Random(seed)
+            events = [EVENT % rng.choice(TEXTS[:5]) for _ in range(30)]
+            if odd:
+                events[rng.randrange(30)] = EVENT % odd
+            chunks = [b"%x\r\n%b\r\n" % (len(event), event) for event in [*events, LAST]]
+            alone = runner.run(play([HEAD, *chunks, ENDS[0]]))
+            at = rng.randrange(25)
+            together = [HEAD + b"".join(chunks[:at]), b"".join(chunks[at:]) + ENDS[0]]
+            assert runner.run(play(together)) == alone, seed
+    assert sum(end for _, end in runs) > 60 * 1000
 
 
 def test_a_client_that_takes_nothing_at_times_gets_all_of_it_in_order() -> None:
