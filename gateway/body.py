@@ -15,13 +15,10 @@ class ClientLeft(Exception):
     """The client left before its request was whole. There is nobody to answer."""
 
 
-def body_at_hand(headers: Mapping[bytes, bytes], client: Client, settings: Settings) -> bytes | None:
-    """What ``read_body`` would give without waiting, as nearly always; None when it has more to do."""
-    if b"content-encoding" in headers or (body := client.at_hand()) is None:
-        return None
+def check_size(body: bytes, settings: Settings) -> None:
+    """Raises TooLarge for a body that is here."""
     if len(body) > settings.body_bytes:
         raise _too_large(settings.body_bytes)
-    return body
 
 
 async def read_body(headers: Mapping[bytes, bytes], client: Client, settings: Settings) -> bytes:

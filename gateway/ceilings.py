@@ -6,7 +6,7 @@ a few brackets. Only what may be too much is looked at more closely.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -19,7 +19,8 @@ from gateway.settings import Settings
 UNCOUNTED_BYTES = 512 * 1024  # a body of this size holds no more values than can be read at once
 SHORT_BYTES = 1024  # of these all brackets are counted; in longer ones they are searched for
 NESTED = b'[{,"'
-LENGTHS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+USUAL_LENGTHS = ("max_tokens", "max_completion_tokens")
+LENGTHS = (*USUAL_LENGTHS, "max_output_tokens")
 CHOICES = ("n", "best_of")
 LOGPROBS = ("logprobs", "top_logprobs")
 MESSAGES = "messages"
@@ -60,15 +61,41 @@ class Ceilings:
                 return
         raise TooComplex(f"The body may hold at most {most:,} values.")
 
-    def check(self, body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
-        """Look at a body that is read. Raises TooComplex or Invalid, which names the member."""
-        counts, levels, messages = self.counts, self.json_levels, self.most_messages
-        for name in members:
-            if name in counts:
-                _check_count(name, members[name], counts[name])
+    def length(self, names: Sequence[str], members: Mapping[str, msgspec.Raw]) -> int | None:
+        """The length that is asked for under one of these names, if nothing can be said against it.
+
+        As nearly always. None: there is none, or ``check`` has to look at the counts.
+        """
+        name = USUAL_LENGTHS[0]
+        if name not in members:
+            name = USUAL_LENGTHS[1]
+            if name not in members:
+                return None
+        elif USUAL_LENGTHS[1] in members:
+            return None
+        try:
+            length = whole(members[name])
+        except (msgspec.DecodeError, RecursionError):
+            return None
+        return length if length is not None and 0 < length <= self.counts[name] and name in names else None
+
+    def check(self, body: bytes, members: Mapping[str, msgspec.Raw], *, counts: bool = True) -> None:
+        """Look at a body that is read. Raises TooComplex or Invalid, which names the member.
+
+        ``counts``: whether members that are numbers have to be looked at.
+        """
+        if counts:
+            most = self.counts
+            for name in members:
+                if name in most:
+                    _check_count(name, members[name], most[name])
+        levels, messages = self.json_levels, self.most_messages
         least = levels if levels < messages else messages
-        is_short = len(body) <= SHORT_BYTES
-        if body.count(b"[") + body.count(b"{") > least if is_short else _holds_more(body, least):
+        if len(body) <= SHORT_BYTES:  # to take out what is there a few times is quicker than to count it
+            may_be_deep = 2 * len(body) - len(body.replace(b"[", b"")) - len(body.replace(b"{", b"")) > least
+        else:
+            may_be_deep = _holds_more(body, least)
+        if may_be_deep:
             self._check_messages(members)
             self._check_levels(members)
 

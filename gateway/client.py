@@ -13,6 +13,7 @@ from gateway.dialect import OPENAI
 from gateway.errors import Refused
 from gateway.head_lines import Lines, headers_of
 from gateway.headers import Headers, RequestId
+from gateway.known_head import KnownHead
 from gateway.records import Record
 from gateway.source import Way
 
@@ -46,7 +47,8 @@ class Client:
     it gets JSON, and blanks while it waits. ``hold_s`` is for how long its
     status line is held back, when its client or its API token says. ``keep``
     is given a complete response. ``work`` is the task that serves it.
-    ``record`` is what is written down of it, once it is accepted.
+    ``record`` is what is written down of it, once it is accepted. ``known`` is
+    its head, if it is remembered.
 
     A subclass knows by what way bytes come and go.
     """
@@ -63,6 +65,7 @@ class Client:
     hold_s: float | None = None
     keep: Callable[[int, Headers, bytes], None] | None = None
     record: Record | None = None
+    known: KnownHead | None = None
     _aside: Task[None] | None = None
     last = ENDS[0]  # the last bytes of the answer; at first one is between two events
     _seen = last  # those when somebody last looked

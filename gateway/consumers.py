@@ -14,13 +14,13 @@ from typing import Any
 
 from gateway import asides
 from gateway.asgi_client import AsgiClient, Receive, Send
-from gateway.body import ClientLeft, body_at_hand, read_body
+from gateway.body import ClientLeft, check_size, read_body
 from gateway.callers import Caller
 from gateway.client import FLUSH_S, Client
 from gateway.endpoints import Endpoint, dialect_of, relayed
-from gateway.errors import Internal, PostOnly, Refused
-from gateway.heads import check_heads
-from gateway.own.idempotency import HEADER as IDEMPOTENCY
+from gateway.errors import Internal, Refused
+from gateway.headers import IDEMPOTENCY
+from gateway.heads import Head, check_heads
 from gateway.own.idempotency import Keyed
 from gateway.serve import Gateway, Request
 from gateway.visit import Visit
@@ -65,21 +65,26 @@ class GatewayConsumer:
 
     def _serving(self, scope: Mapping[str, Any], client: Client) -> Awaitable[None]:
         """What is to be awaited for the answer. What can be done without waiting is done, or refused."""
-        headers, gateway = client.headers, self._gateway
-        endpoint = self._endpoints.get(scope["path"])
-        if endpoint is None:
-            return self._aside(scope, client)
-        client.dialect = endpoint.dialect
-        check_heads(scope, headers)
-        if scope["method"] != "POST":
-            raise PostOnly
-        policy, caller = gateway.check_in(headers)  # before the body: a stranger's is not read
-        gateway.own.retries.check(caller.tenant, headers)
-        body = body_at_hand(headers, client, gateway.settings)
-        if body is None or IDEMPOTENCY in headers:
-            return self._serve_slowly(client, caller, endpoint, body)
+        gateway, known = self._gateway, client.known
+        head = known.head if known is not None else None
+        if head is None:
+            endpoint = self._endpoints.get(scope["path"])
+            if endpoint is None:
+                return self._aside(scope, client)
+            client.dialect = endpoint.dialect
+            head = Head.of(scope, client.headers, endpoint)
+            if known is not None:
+                known.head = head
+        client.dialect = head.endpoint.dialect
+        policy, caller = gateway.check_in(client.headers)  # before the body: a stranger's is not read
+        gateway.own.retries.check(caller.tenant, head.tries)
+        body = client.at_hand() if head.is_plain else None
+        if body is None:
+            return self._serve_slowly(client, caller, head.endpoint)
+        check_size(body, gateway.settings)
         gateway.pulse.listen(client)
-        return gateway.serve(Request(caller, endpoint, headers, body), client, policy)
+        request = Request(caller, head.endpoint, client.headers, body, head.said)
+        return gateway.serve(request, client, policy)
 
     def _aside(self, scope: Mapping[str, Any], client: Client) -> Awaitable[None]:
         path, headers, gateway = scope["path"], client.headers, self._gateway
@@ -90,13 +95,10 @@ class GatewayConsumer:
         query = scope["query_string"]
         return aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
 
-    async def _serve_slowly(
-        self, client: Client, caller: Caller, endpoint: Endpoint, body: bytes | None
-    ) -> None:
+    async def _serve_slowly(self, client: Client, caller: Caller, endpoint: Endpoint) -> None:
         """The rest for a request whose body is still to be read, or that is to run once only."""
         gateway, headers = self._gateway, client.headers
-        if body is None:
-            body = await read_body(headers, client, gateway.settings)
+        body = await read_body(headers, client, gateway.settings)
         gateway.pulse.listen(client)
         request = Request(caller, endpoint, headers, body)
         if (key := headers.get(IDEMPOTENCY)) is None:

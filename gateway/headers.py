@@ -22,6 +22,7 @@ RANDOM_BYTES = 4096  # a multiple of what an id takes
 OUR_ID = re.compile(r"req_([0-9a-f]{11})[0-9a-f]{16}")
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 HOLD = b"x-hold-ms"
+IDEMPOTENCY = b"idempotency-key"
 KEEP_ALIVE, BLANKS = b"x-keepalive", b"whitespace"
 QUOTA_NAMES = {
     kind: (noun, *(b"x-ratelimit-%b-%b" % (what, noun) for what in (b"limit", b"remaining", b"reset")))

@@ -1,4 +1,4 @@
-"""Headers that contradict each other: a client means one thing, and somebody else may read another."""
+"""What follows from the head of a request alone: whether it may be served, and what it asks for."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.input_errors import Contradictory
+import msgspec
 
+from gateway.classes import HEADER as CLASS
+from gateway.endpoints import Endpoint
+from gateway.errors import PostOnly
+from gateway.headers import HOLD, IDEMPOTENCY, KEEP_ALIVE, PATIENCE, patience_ms
+from gateway.input_errors import Contradictory
+from gateway.own.retries import retry_count
+
+# Two of these contradict each other: a client means one thing, and somebody else may read another.
 ONCE = frozenset(
     {
         b"authorization",
@@ -23,6 +31,42 @@ ONCE = frozenset(
         b"x-request-timeout",
     }
 )
+TIMEOUTS = frozenset(PATIENCE)  # some SDKs say theirs in each request
+SELDOM = TIMEOUTS | {b"x-end-user-id", CLASS, KEEP_ALIVE, HOLD}
+
+
+class Said(msgspec.Struct, frozen=True, gc=False):
+    """What the headers of few requests ask the parser of the body for."""
+
+    patience_ms: int | None  # the client's own deadline
+    more: bool  # there is something beside that
+
+    @classmethod
+    def by(cls, headers: Mapping[bytes, bytes]) -> Said:
+        """By these headers."""
+        found = SELDOM.intersection(headers)
+        return cls(patience_ms(headers), not found <= TIMEOUTS) if found else NOTHING_SAID
+
+
+NOTHING_SAID = Said(None, more=False)
+
+
+class Head(msgspec.Struct, frozen=True, gc=False):
+    """A head that may be served. It says the same of every request that has this head."""
+
+    endpoint: Endpoint
+    said: Said
+    tries: int  # how often the client has tried before
+    is_plain: bool  # the body is JSON as it comes, and to be answered however often it comes
+
+    @classmethod
+    def of(cls, scope: Mapping[str, Any], headers: Mapping[bytes, bytes], endpoint: Endpoint) -> Head:
+        """Raises Contradictory or PostOnly."""
+        check_heads(scope, headers)
+        if scope["method"] != "POST":
+            raise PostOnly
+        is_plain = b"content-encoding" not in headers and IDEMPOTENCY not in headers
+        return cls(endpoint, Said.by(headers), retry_count(headers), is_plain)
 
 
 def check_heads(scope: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> None:

@@ -262,6 +262,7 @@ class GatewayProtocol(WritableHttp):
         self._misses = 0
         self._free_since_s = None
         self.cycle = self._running = client = DirectClient(self, *known.read(body))
+        client.known = known
         client.took(body)
         self._start(client)
         return True
@@ -270,7 +271,7 @@ class GatewayProtocol(WritableHttp):
         """Remember the head of a request that came whole and alone."""
         if (body := client.whole_body) is not None:
             self._misses += 1
-            self._known = KnownHead.of(data, body, client.scope)
+            client.known = self._known = KnownHead.of(data, body, client.scope)
 
     def _start(self, client: DirectClient) -> None:
         client.work = task = self.loop.create_task(self._serve(client.scope, client))

@@ -14,12 +14,13 @@ from hashlib import blake2b
 import msgspec
 
 from gateway.callers import Caller
-from gateway.ceilings import UNCOUNTED_BYTES, USUAL, Ceilings
+from gateway.ceilings import CHOICES, LENGTHS, LOGPROBS, UNCOUNTED_BYTES, USUAL, USUAL_LENGTHS, Ceilings
 from gateway.classes import HEADER as CLASS
 from gateway.classes import choose_class
 from gateway.endpoints import Endpoint
 from gateway.errors import Invalid, ModelNotAllowed, ModelNotFound
-from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, PATIENCE, hold_s, patience_ms
+from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, hold_s
+from gateway.heads import Said
 from gateway.members import (
     Members,
     ask_for_usage,
@@ -44,9 +45,8 @@ from scheduling.core.prediction import Estimates
 from scheduling.core.usage import DEFAULT_COST, CostRule
 
 # What few requests have, and the parser reads: a request without any of them needs no look for each.
-SELDOM = frozenset({"user", "metadata", "timeout_ms", "service_tier", "priority"})
-TIMEOUTS = frozenset(PATIENCE)  # though some SDKs say theirs in each request
-SELDOM_HEADERS = TIMEOUTS | {b"x-end-user-id", CLASS, KEEP_ALIVE, HOLD}
+SELDOM = frozenset({"user", "metadata", "timeout_ms", "service_tier", "priority", *CHOICES, *LOGPROBS})
+SELDOM |= set(LENGTHS) - set(USUAL_LENGTHS)
 MAX_TERMS = 10_000  # remembered: callers x models that they ask for
 MAX_USER_CHARS = 512
 MAX_PATIENCE_MS = 24 * 3_600_000
@@ -113,16 +113,27 @@ class Parser:
         self._terms: dict[tuple[int, str, str], _Terms] = {}
 
     def parse(
-        self, endpoint: Endpoint, headers: Mapping[bytes, bytes], body: bytes, caller: Caller, policy: Policy
+        self,
+        endpoint: Endpoint,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        caller: Caller,
+        policy: Policy,
+        said: Said | None = None,
     ) -> Job:
-        """The job. Raises Invalid (naming the field) or ModelNotFound."""
+        """The job. Raises Invalid (naming the field) or ModelNotFound. ``said``: by the headers, if known."""
         if len(body) > UNCOUNTED_BYTES:
             self._ceilings.count(body)
-        members = read_members(body)
-        self._ceilings.check(body, members)
+        members, ceilings = read_members(body), self._ceilings
+        is_usual = SELDOM.isdisjoint(members)
+        length = ceilings.length(endpoint.lengths, members) if is_usual else None
+        ceilings.check(body, members, counts=length is None)
         if policy is not self._policy:
             self._policy, self._terms = policy, {}
-        return self._job(endpoint, headers, members, caller)
+        said = said or Said.by(headers)
+        if not (is_usual or said.more):
+            said = Said(said.patience_ms, more=True)
+        return self._job(endpoint, headers, members, caller, said, length)
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
         """The same request for the first of its fallbacks, under that model's rules."""
@@ -131,7 +142,7 @@ class Parser:
         rule = policy.pools.get(pool) or PoolRule(pool)
         members, endpoint = read_members(job.body), job.endpoint
         members["model"] = msgspec.Raw(msgspec.json.encode(model))
-        _, kv_tokens = self._forecasts(endpoint, members, tenant, model, pool)
+        _, kv_tokens = self._forecasts(endpoint, members, tenant, model, pool, None)
         return msgspec.structs.replace(
             job,
             model=model,
@@ -145,20 +156,25 @@ class Parser:
         )
 
     def _job(
-        self, endpoint: Endpoint, headers: Mapping[bytes, bytes], members: Members, caller: Caller
+        self,
+        endpoint: Endpoint,
+        headers: Mapping[bytes, bytes],
+        members: Members,
+        caller: Caller,
+        said: Said,
+        length: int | None,
     ) -> Job:
-        policy = self._policy
+        """``said.more``: by headers or members. ``length``: that of its answer, if it was read already."""
+        policy, tenant, usual = self._policy, caller.tenant, not said.more
         asked = read_model(members)
         if endpoint.needs or endpoint.forbids:
             check(endpoint, members)
-        said = SELDOM_HEADERS.intersection(headers)
-        usual = said <= TIMEOUTS and SELDOM.isdisjoint(members)
-        user = "" if usual else self._user(endpoint, headers, members, caller.tenant)
+        user = "" if usual else self._user(endpoint, headers, members, tenant)
         model, fallbacks = self._routed(members, asked, user) if asked in policy.routes else (asked, ())
         terms = self._terms.get((id(caller), asked, model)) or self._agree(caller, asked, model)
         stream = endpoint.generates and "stream" in members and bool(read_flag(members, "stream"))
-        patience = None if usual and not said else _patience_ms(headers, members)
-        completion_tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, model, terms.pool)
+        patience = said.patience_ms if usual else _patience_ms(said, members)
+        completion, kv_tokens = self._forecasts(endpoint, members, tenant, model, terms.pool, length)
         return Job(  # in the order of its members: named, they cost six times as much
             endpoint,
             model,
@@ -166,7 +182,7 @@ class Parser:
             user or terms.user,
             terms.priority_class if usual else _class_of(members, headers, terms, policy),
             prompt_tokens(endpoint, members),
-            completion_tokens,
+            completion,
             stream,
             stream and endpoint.asks_usage and ask_for_usage(members),
             for_the_engine(endpoint, members),
@@ -178,7 +194,7 @@ class Parser:
             patience,
             asked,
             fallbacks,
-            self._prefixes(endpoint, members, caller.tenant, model, terms.rule) if terms.is_steered else (),
+            self._prefixes(endpoint, members, tenant, model, terms.rule) if terms.is_steered else (),
             kv_tokens,
             passed_headers(endpoint, headers) if endpoint.passes else (),
             not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
@@ -228,12 +244,12 @@ class Parser:
         return prefixes(self._salt, tenant, model, prompt)
 
     def _forecasts(
-        self, endpoint: Endpoint, members: Members, tenant: str, model: str, pool: str
+        self, endpoint: Endpoint, members: Members, tenant: str, model: str, pool: str, length: int | None
     ) -> tuple[int, int]:
         """How long the answer is thought to be: for the flow's charge, and for the engine's memory."""
         if not endpoint.generates:
             return 0, 0
-        most, tried = read_length(endpoint, members)
+        most, tried = read_length(endpoint, members) if length is None else (length, 1)
         mean, median = self._estimates.forecast(tenant, model, pool)
         if most is not None:
             mean, median = most if most < mean else mean, most if most < median else median
@@ -250,14 +266,14 @@ class Parser:
         return blake2b(known_as, digest_size=USER_DIGEST_BYTES, key=self._salt).hexdigest()
 
 
-def _patience_ms(headers: Mapping[bytes, bytes], members: Members) -> int | None:
+def _patience_ms(said: Said, members: Members) -> int | None:
     """The client's own deadline; its member of the body is ours, and no engine sees it."""
-    said = patience_ms(headers)
+    known = said.patience_ms
     if "timeout_ms" not in members:
-        return said
+        return known
     asked = read_count(members, "timeout_ms", MAX_PATIENCE_MS)
     del members["timeout_ms"]
-    return min(asked or said or 0, said or asked or 0) or None
+    return min(asked or known or 0, known or asked or 0) or None
 
 
 def _class_of(members: Members, headers: Mapping[bytes, bytes], terms: _Terms, policy: Policy) -> str:

@@ -11,15 +11,20 @@ import re
 from collections.abc import Mapping
 from typing import Any, Self
 
+from gateway.heads import Head
+
 LENGTH_LINE = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,8})[ \t]*\r\n", re.IGNORECASE)
 LENGTH = b"content-length"
 END = b"\r\n\r\n"
 
 
 class KnownHead:
-    """The head around its length, and what was read from it."""
+    """The head around its length, and what was read from it.
 
-    __slots__ = ("_after", "_before", "_begin", "_end", "_headers", "_length", "_scope", "_size")
+    ``head`` is what follows from it, once somebody has worked that out.
+    """
+
+    __slots__ = ("_after", "_before", "_begin", "_end", "_headers", "_length", "_scope", "_size", "head")
 
     def __init__(self, head: bytes, begin: int, end: int, scope: Mapping[str, Any]) -> None:
         self._before, self._after = head[:begin], head[end:]
@@ -27,6 +32,7 @@ class KnownHead:
         self._scope = scope
         self._headers: Mapping[bytes, bytes] = dict(scope["headers"])
         self._length: int | None = None  # of the body for which these are
+        self.head: Head | None = None
 
     @classmethod
     def of(cls, data: bytes, body: bytes, scope: Mapping[str, Any]) -> Self | None:
@@ -56,8 +62,12 @@ class KnownHead:
         return None
 
     def read(self, body: bytes) -> tuple[Mapping[str, Any], Mapping[bytes, bytes]]:
-        """The scope and the headers by name of a request with this body."""
-        if len(body) != self._length:
+        """The scope and the headers by name of a request with this body.
+
+        Of one that is plain they may tell another's length: it is here, and nobody asks.
+        """
+        head = self.head
+        if (head is None or not head.is_plain) and len(body) != self._length:
             self._length = len(body)
             length = b"%d" % len(body)
             lines = [(name, length if name == LENGTH else value) for name, value in self._scope["headers"]]

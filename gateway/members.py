@@ -132,13 +132,13 @@ def prompt_tokens(endpoint: Endpoint, members: Members) -> int:
         return 1 + sum(len(bytes(raw)) for raw in members.values()) // CHARS_PER_TOKEN
     raw = members.get(endpoint.prompt)
     prompt = b"" if raw is None else bytes(raw)
-    are_objects = prompt[:2] == LIST_OF_OBJECTS
-    if not are_objects:
+    if prompt[:2] != LIST_OF_OBJECTS:
         prompt = _prompt(endpoint, members)
+        is_numbers = prompt[:1] == b"[" and (prompt[1:2].isdigit() or prompt[1:2] == b"[")
+        if endpoint.computes and is_numbers:
+            return prompt.count(b",") + 1
     if not endpoint.computes:
         return 1
-    if not are_objects and prompt[:1] == b"[" and (prompt[1:2].isdigit() or prompt[:2] == b"[["):
-        return prompt.count(b",") + 1
     size = len(prompt)
     for name in endpoint.also:
         if name in members:

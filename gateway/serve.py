@@ -28,6 +28,7 @@ from gateway.errors import (
     RateLimited,
 )
 from gateway.failures import BackendFailure
+from gateway.heads import Said
 from gateway.jobs import Job, Parser
 from gateway.journal import Journal
 from gateway.ledger import Ledger, Reservation
@@ -52,6 +53,7 @@ class Request(msgspec.Struct, gc=False):
     endpoint: Endpoint
     headers: Mapping[bytes, bytes]
     body: bytes
+    said: Said | None = None  # by the headers, if it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,9 @@ class Gateway:
         model whose backends all fail is followed by the job's fallbacks.
         """
         policy, caller = policy or self._in_force(), request.caller
-        job = self._parser.parse(request.endpoint, request.headers, request.body, caller, policy)
+        job = self._parser.parse(
+            request.endpoint, request.headers, request.body, caller, policy, request.said
+        )
         if job.fallbacks and not self.dispatcher.serves(job.pool, job.model):
             job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
         tenant = policy.tenants.get(caller.tenant) or TenantRule(caller.tenant)

@@ -19,7 +19,6 @@ from gateway.errors import Invalid
 from gateway.headers import Headers
 from gateway.own.errors import IdempotencyBusy, IdempotencyMismatch, IdempotencySpent
 
-HEADER = b"idempotency-key"
 KEY = re.compile(rb"[\x21-\x7e][\x20-\x7e]{0,254}")
 KEPT_HEADERS = frozenset({b"content-type", b"x-priority-class", b"x-fairlane-model"})
 ENTRY_BYTES = 1024  # about what an entry takes beside its answer's body

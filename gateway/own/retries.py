@@ -65,15 +65,17 @@ class Retries:
         self._windows: dict[str, _Window] = {}
         self.verdicts: Counter[str] = Counter()  # "admitted" and "refused", of retries
 
-    def check(self, tenant: str, headers: Mapping[bytes, bytes]) -> None:
-        """Count a request, and raise RetryBudgetExhausted when it is one retry too many."""
+    def check(self, tenant: str, tries: int) -> None:
+        """Count a request that was tried so often before.
+
+        Raises RetryBudgetExhausted when it is one retry too many.
+        """
         now_s = self._now_s()
         window = self._windows.get(tenant)
         if window is None:
             window = self._windows[tenant] = _Window(int(now_s / SLOT_S))
         elif now_s >= window.ends_s:
             window.move_to(int(now_s / SLOT_S))
-        tries = _retry_count(headers[HEADER]) if HEADER in headers else 0
         if not tries:
             window.firsts += 1
             return
@@ -85,6 +87,7 @@ class Retries:
         window.retries += 1
 
 
-def _retry_count(text: bytes) -> int:
+def retry_count(headers: Mapping[bytes, bytes]) -> int:
     """How often the client has tried before: 0 for a first try, and for what is no number."""
+    text = headers.get(HEADER, b"")
     return int(text) if text.isdigit() and len(text) < MAX_DIGITS else 0

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.headers import RequestId, refusal_headers
 from gateway.own.errors import RetryBudgetExhausted
-from gateway.own.retries import LONGEST_MS, WINDOW_S, Retries
+from gateway.own.retries import LONGEST_MS, WINDOW_S, Retries, retry_count
 
 FIRST: dict[bytes, bytes] = {}
 BEGIN_S = 1000.0
@@ -42,7 +42,7 @@ def let_in(budget, tenant, headers, times):
     count = 0
     for _ in range(times):
         try:
-            budget.check(tenant, headers)
+            budget.check(tenant, retry_count(headers))
         except RetryBudgetExhausted:
             continue
         count += 1
@@ -103,7 +103,7 @@ def test_the_more_often_it_was_tried_the_longer_it_is_to_wait_and_no_sdk_finds_i
     budget, _ = settled(floor=0)
 
     with pytest.raises(RetryBudgetExhausted) as refused:
-        budget.check("chat", retry(count))
+        budget.check("chat", retry_count(retry(count)))
 
     assert refused.value.retry_after_ms == wait_ms
     told = dict(refusal_headers(refused.value, RequestId({})))
@@ -161,7 +161,7 @@ class Storm:
 
     def read(self, client: int, tries: int) -> None:
         try:
-            self.budget.check("chat", retry(tries) if tries else FIRST)
+            self.budget.check("chat", retry_count(retry(tries) if tries else FIRST))
         except RetryBudgetExhausted:
             self.spend(GLANCE_S)
             self.again(client, tries)
