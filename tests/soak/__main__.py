@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -44,13 +45,17 @@ def main() -> int:
     options.add_argument("--away-s", type=float, default=60.0, help="how long PostgreSQL hangs")
     options.add_argument("--seed", type=int, default=1)
     chosen = options.parse_args()
-    with tempfile.TemporaryDirectory(prefix="fl-soak-", ignore_cleanup_errors=True) as folder:
-        product = Product(Path(folder))
-        try:
-            product.start()
-            report = asyncio.run(soak(product, chosen))
-        finally:
-            product.stop()
+    folder = Path(tempfile.mkdtemp(prefix="fl-soak-"))
+    product = Product(folder)
+    try:
+        product.start()
+        report = asyncio.run(soak(product, chosen))
+    except BaseException:
+        print(f"The product's data and its serve.log stay in {folder}", file=sys.stderr)
+        raise
+    finally:
+        product.stop()
+    shutil.rmtree(folder, ignore_errors=True)
     print(json.dumps(report))
     return int(bool(report["lost"] or report["doubled"] or report["stopped_while_away"]))
 
