@@ -45,6 +45,7 @@ class Endpoint:
     computes: bool = True  # False: only the tokenizer works, and the request costs one token
     lengths: tuple[str, ...] = ("max_completion_tokens", "max_tokens")  # the first that is there counts
     chooses: bool = True  # n and best_of ask for more than one answer
+    several: bool = False  # the prompt may be a list of prompts, of which each is answered
     asks_usage: bool = True  # a stream reports usage only when asked to
     user_in: str = ""  # the object whose user_id names the user; empty: the member ``user`` does
     passes: tuple[bytes, ...] = ()  # headers that engines get as the client sent them
@@ -79,7 +80,7 @@ ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType(
         endpoint.path: endpoint
         for endpoint in (
             Endpoint("/v1/chat/completions", "messages"),
-            Endpoint("/v1/completions", "prompt"),
+            Endpoint("/v1/completions", "prompt", several=True),
             Endpoint("/v1/embeddings", "input", generates=False),
             Endpoint(
                 "/v1/responses",

@@ -28,6 +28,7 @@ from gateway.members import (
     for_the_engine,
     passed_headers,
     prompt_tokens,
+    prompts,
     read,
     read_count,
     read_flag,
@@ -246,14 +247,18 @@ class Parser:
     def _forecasts(
         self, endpoint: Endpoint, members: Members, tenant: str, model: str, pool: str, length: int | None
     ) -> tuple[int, int]:
-        """How long the answer is thought to be: for the flow's charge, and for the engine's memory."""
+        """How long the answer is thought to be: for the flow's charge, and for the engine's memory.
+
+        Of many prompts in a list an engine may let some wait, so memory is reserved for one.
+        """
         if not endpoint.generates:
             return 0, 0
         most, tried = read_length(endpoint, members) if length is None else (length, 1)
         mean, median = self._estimates.forecast(tenant, model, pool)
         if most is not None:
             mean, median = most if most < mean else mean, most if most < median else median
-        return mean * tried, median * tried
+        asked = prompts(members) if endpoint.several else 1
+        return mean * tried * asked, median * tried
 
     def _user(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:
         field, user = read_user(endpoint, members)

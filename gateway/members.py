@@ -5,6 +5,7 @@ Only what matters here is decoded; every other value stays the bytes it was.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,11 +23,13 @@ MAX_MODEL_CHARS = 200  # what a usage record holds
 MAX_COUNT = 1_000_000_000  # more is nobody's wish; the knobs of gateway/ceilings.py bound it
 ASK_USAGE = msgspec.Raw(b'{"include_usage":true}')
 UNSET = (b"null", b"false")
+LISTED = re.compile(rb'\[\s*["[]')
 LIST_OF_OBJECTS = b"[{"  # what messages are, which is a prompt on every path
 UNREADABLE = (msgspec.DecodeError, RecursionError)
 
 _encode = msgspec.json.encode
 _members: Callable[[bytes], Members] = msgspec.json.Decoder(Members).decode
+_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _object = msgspec.json.Decoder(Members | None).decode
 text = msgspec.json.Decoder(str | None).decode
 flag = msgspec.json.Decoder(bool | None).decode
@@ -144,6 +147,12 @@ def prompt_tokens(endpoint: Endpoint, members: Members) -> int:
         if name in members:
             size += len(bytes(members[name]))
     return 1 + size // CHARS_PER_TOKEN
+
+
+def prompts(members: Members) -> int:
+    """How many there are in the member ``prompt``: a text is one, and so is a list of token numbers."""
+    raw = bytes(members.get("prompt", b""))
+    return len(_list(raw)) if LISTED.match(raw) else 1
 
 
 def _prompt(endpoint: Endpoint, members: Members) -> bytes:

@@ -9,7 +9,7 @@ from gateway.calls import EngineCall, RelayOptions
 from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
 from gateway.reply_head import ReplyHead
 from gateway.reported import note_answer
-from gateway.scanners import Scanner, refuses, stream_scanner, whole_scanner
+from gateway.scanners import Scanner, refuses, stream_scanner, whole_scanner, without_end
 from gateway.source import Sink, Source
 from gateway.sse import SseScanner
 from scheduling.core.usage import Usage
@@ -203,10 +203,10 @@ class Reply:
         """The next bytes of the body, without their framing, after those that are read already."""
         self._began = True
         out = read + self._feed(data) if data else read
+        if self._scanner is not None and self._scanner.errored and self._failure is None:
+            out = self._fail_in_band(data, out)
         if out and not (self._sink is not None and not self._chunks and self._sink(out)):
             self._hold(out)
-        if self._scanner is not None and self._scanner.errored and self._failure is None:
-            self._fail_in_band(data)
 
     def end_together(self) -> None:
         """The end comes with the next bytes: they go on in one piece, by whoever waits."""
@@ -282,12 +282,12 @@ class Reply:
         """The stream's own end was seen; only the connection's is missing."""
         return self._scanner is not None and self._scanner.done
 
-    def _fail_in_band(self, data: bytes) -> None:
+    def _fail_in_band(self, data: bytes, out: bytes) -> bytes:
         """The engine sent an error event. A client that got nothing yet can be given a real HTTP error."""
         if not self._taken:
-            self._chunks.clear()
-            self._unread = 0
+            self._chunks, self._unread, out = [], 0, b""
         self.fail(EngineErrored.in_band(data[:EXCERPT_BYTES], told=self._taken))
+        return without_end(out)
 
     def _wake(self) -> None:
         waiter = self._waiter

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from gateway.calls import EngineCall, RelayOptions
 from gateway.reported import JsonScanner, OpaqueScanner
 from gateway.sse import SseScanner
+from gateway.sse_events import ENDS, LAST
 from scheduling.core.usage import Usage
 
 JSON = b"json"
+NEXT_END = ENDS[0] + LAST
 
 Scanner = SseScanner | JsonScanner | OpaqueScanner
 
@@ -39,3 +41,9 @@ def whole_scanner(
 def refuses(chunk: bytes) -> bool:
     """Of what is no stream, no chunk passes as it came."""
     return False
+
+
+def without_end(events: bytes) -> bytes:
+    """Up to ``[DONE]``: vLLM sends it behind an error too, as if the answer were whole."""
+    said, marked, _ = events.partition(NEXT_END)
+    return said + ENDS[0] if marked else said

@@ -162,7 +162,7 @@ async def _parts(client: Client, within_s: float) -> AsyncIterator[bytes]:
 def _parser(headers: Mapping[bytes, bytes], settings: Settings) -> PushMultipartParser:
     """A parser with every bound. Raises NotMultipart, Encoded or TooLarge before anything is read."""
     if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
-        raise Encoded
+        raise Encoded("A file is read as it comes: send it without Content-Encoding.")
     kind, options = parse_options_header(headers.get(b"content-type", b"").decode("latin-1"))
     if kind != FORM or not options.get("boundary"):
         raise NotMultipart("Send the file as multipart/form-data with a boundary, in a part called file.")

@@ -34,7 +34,7 @@ TEXTS = {
     "moved_to_front": "an admin moved the request before all others",
     "better_class": "requests of better classes wait",
     "share": "it is other tenants' turn first",
-    "own_line": "your own earlier requests wait",
+    "own_line": "your tenant has other requests in line too",
 }
 
 

@@ -235,12 +235,13 @@ async def test_an_error_dressed_as_an_answer_never_reaches_the_client(
     assert client.got == b""
 
 
-async def test_an_error_event_in_the_middle_is_passed_on_once(client: Client) -> None:
+@pytest.mark.parametrize("behind", [b"", DONE], ids=["nothing behind it", "and no end behind it"])
+async def test_an_error_event_in_the_middle_is_passed_on_once(client: Client, behind: bytes) -> None:
     async def errs(peer: Peer) -> None:
         await peer.request()
         await peer.send(CHUNKED_HEAD, chunk(TEXT))
         await asyncio.sleep(0.02)
-        await peer.send(chunk(ERROR))
+        await peer.send(chunk(ERROR + behind))
         await peer.closed()
 
     async with faulty_engine(errs) as engine:

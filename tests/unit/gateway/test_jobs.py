@@ -217,6 +217,15 @@ def test_an_answer_is_as_long_as_expected_or_allowed(members, expected):
 
 
 @pytest.mark.parametrize(
+    ("prompt", "answers"),
+    [("one, two", 1), ([11, 12, 13], 1), (["one", "two, three"], 2), ([[1, 2], [3], [4]], 3), ([], 1)],
+)
+def test_each_prompt_of_a_list_is_charged_an_answer(prompt, answers):
+    job = parse({"model": MODEL, "prompt": prompt, "max_tokens": 10, "n": 2}, endpoint=COMPLETIONS)
+    assert (job.completion_tokens, job.kv_completion_tokens) == (20 * answers, 20)
+
+
+@pytest.mark.parametrize(
     ("members", "charged", "reserved"),
     [({}, 3_200, 300), ({"max_tokens": 100}, 100, 100), ({"max_tokens": 400, "n": 3}, 1_200, 900)],
 )
