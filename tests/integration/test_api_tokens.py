@@ -170,6 +170,7 @@ def test_no_secret_is_kept_anywhere() -> None:
         pytest.param({"name": ""}, "name", "blank", id="no name"),
         pytest.param({"hold_status_s": -0.1}, "hold_status_s", "seconds from 0", id="hold below 0"),
         pytest.param({"hold_status_s": float("nan")}, "hold_status_s", "inf for never", id="no hold"),
+        pytest.param({"quotas": {"in_flight": 0}}, "quotas", "revoke the API token", id="no seats"),
     ],
 )
 def test_bad_input_is_refused_by_field(settings, field, says) -> None:

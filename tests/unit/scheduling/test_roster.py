@@ -66,7 +66,7 @@ def test_a_tenant_is_known_as_long_as_it_has_anything_here():
     assert list(hall.roster) == []
 
 
-@pytest.mark.parametrize(("most", "closed"), [(0, EVERYTHING), (1, EVERYTHING), (2, EVERYTHING), (3, None)])
+@pytest.mark.parametrize(("most", "closed"), [(1, EVERYTHING), (2, EVERYTHING), (3, None)])
 def test_a_tenant_is_closed_while_it_has_as_many_seats_as_it_may(most, closed):
     hall = Hall()
     for n in range(2):
@@ -88,7 +88,7 @@ def test_other_quotas_close_nobody():
 
 def test_a_tenant_that_has_nothing_here_is_closed_by_its_pause_alone():
     hall = Hall()
-    rule = TenantRule("acme", quotas={"in_flight": 0})
+    rule = TenantRule("acme", quotas={"in_flight": 1})
     assert hall.roster.closed("acme", rule) is None
 
     hall.roster.paused.add("acme")
@@ -102,7 +102,8 @@ def test_a_tenant_is_closed_for_the_models_of_which_it_has_as_many_seats_as_it_m
     for n in range(2):
         hall.seat(f"acme-{n}", model="qwen")
     hall.seat("acme-2")
-    quotas = {"qwen": {"in_flight": 2}, "llama": {"in_flight": 2}, "gemma": {"in_flight": 0}}
+    hall.seat("acme-3", model="gemma")
+    quotas = {"qwen": {"in_flight": 2}, "llama": {"in_flight": 2}, "gemma": {"in_flight": 1}}
     rule = TenantRule("acme", quotas={"in_flight": 9}, model_quotas=quotas)
 
     assert hall.roster.closed("acme", rule) == {"qwen", "gemma"}
