@@ -34,8 +34,3 @@ def whole_scanner(
     if content_type and not call.measures_tokens and JSON not in content_type.lower():
         return OpaqueScanner()
     return JsonScanner(usage, measures_tokens=call.measures_tokens, is_sized=is_sized)
-
-
-def refuses(chunk: bytes) -> bool:
-    """Of what is no stream, no chunk passes as it came."""
-    return False
