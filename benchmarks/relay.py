@@ -87,6 +87,9 @@ class NoSocket(asyncio.Transport):
     def abort(self) -> None:
         """Nothing to close."""
 
+    def set_protocol(self, protocol: object) -> None:
+        """Nobody calls it."""
+
 
 class Nowhere:
     """The pool of a connection that has none."""

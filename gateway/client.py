@@ -15,7 +15,7 @@ from gateway.head_lines import Lines, headers_of
 from gateway.headers import Headers, RequestId
 from gateway.known_head import KnownHead
 from gateway.records import Record
-from gateway.source import Way
+from gateway.source import Passing, Way
 
 Message = MutableMapping[str, Any]
 
@@ -68,6 +68,7 @@ class Client:
     known: KnownHead | None = None
     _aside: Task[None] | None = None
     last = ENDS[0]  # the last bytes of the answer; at first one is between two events
+    passing: Passing | None = None  # who writes past it, and what it wrote last
     _seen = last  # those when somebody last looked
 
     def __init__(self, headers: Mapping[bytes, bytes], loop: AbstractEventLoop) -> None:
@@ -151,6 +152,8 @@ class Client:
 
     def idle_s(self, now_s: float) -> float:
         """For how long nothing was sent, for whoever looks from time to time: sending looks at no clock."""
+        if self.passing is not None and self.passing.last:
+            self.last = self.passing.last
         if self.last is not self._seen:
             self._seen = self.last
             self.idle_since_s = now_s

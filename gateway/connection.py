@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
 from typing import Protocol, cast
 
 import httptools
@@ -41,9 +40,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body", "_complete", "_framed", "_head_done", "_headers", "_home", "_keep", "_lacks", "_loop",
-        "_parser", "_passes", "_paused", "_reply", "_seen_bytes", "_surplus", "_transport", "_unshown",
-        "born_s", "lost",
+        "_body", "_by_chunks", "_complete", "_framed", "_head_done", "_headers", "_home", "_keep", "_lacks",
+        "_loop", "_parser", "_paused", "_reply", "_seen_bytes", "_surplus", "_transport", "_unshown",
+        "born_s", "data_received", "lost",
     )  # fmt: skip
 
     def __init__(self, home: Home, born_s: float) -> None:
@@ -58,8 +57,8 @@ class Connection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._head_done = self._complete = self._keep = self._framed = False
         self._seen_bytes = 0
-        # While the next chunk of an answer may be framed by hand: hands a whole one on, or refuses.
-        self._passes: Callable[[bytes], bool] | None = None
+        self._by_chunks = False  # the next chunk of an answer may be framed by hand
+        self.data_received = self._hear  # type: ignore[method-assign]
         self._lacks = 0  # bytes until that is so again
         self._unshown = b""  # the head of an answer that the parser was not shown
         self._surplus = False
@@ -90,7 +89,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Close at once, without a word: the engine sees that nobody wants its answer."""
-        self._reply = self._passes = None
+        self._reply = None
         self._transport.abort()
 
     def break_off(self) -> None:
@@ -115,19 +114,15 @@ class Connection(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
-    def data_received(self, data: bytes) -> None:
+    def _hear(self, data: bytes) -> None:
         """Frame the bytes; hand the body on in one piece per call."""
-        passes = self._passes
-        if passes is not None and passes(data):
-            return
         reply = self._reply
         if reply is None:  # nobody asked: the connection is out of step
             self._transport.abort()
-        elif passes is not None:
+        elif self._by_chunks:
             reply.heard = True
             self._take_chunks(reply, data)
         elif self._seen_bytes or self._head_done:
-            reply.heard = True
             self._take_rest(reply, data)
         elif not self._take_plain(reply, data):
             reply.heard = True
@@ -135,14 +130,14 @@ class Connection(asyncio.Protocol):
 
     def _take_rest(self, reply: Reply, data: bytes) -> None:
         """What follows bytes that the parser was shown: it is for the parser too, or until a chunk begins."""
-        lacks = self._lacks
-        if not lacks:
+        reply.heard = True
+        if not (lacks := self._lacks):
             self._parse(reply, data)
             return
         self._lacks = max(0, lacks - len(data))
         self._parse(reply, data[:lacks])
         if not self._lacks and self._reply is not None:
-            self._passes = reply.passes
+            self._begin_chunks(reply)
             if len(data) > lacks:
                 self._take_chunks(reply, data[lacks:])
 
@@ -155,7 +150,7 @@ class Connection(asyncio.Protocol):
             self._head_done = self._framed = reply.heard = True
             self._unshown = data[: head.size]
             reply.on_head(OK, head.head)
-            self._passes = reply.passes
+            self._begin_chunks(reply)
             if len(data) > head.size:
                 self._take_chunks(reply, data[head.size :])
             return True
@@ -185,20 +180,38 @@ class Connection(asyncio.Protocol):
             if self._reply is None:  # the answer was given up
                 return
         if is_last:
-            self._passes = self._reply = None
+            self._reply = None
+            self._end_chunks()
             self._unshown = b""
             self._head_done = self._framed = False
             self._release(keep=True)
             reply.on_end()
         elif rest:
-            self._passes = None
+            self._end_chunks()
             self._lacks = lacks
             shown, self._unshown = self._unshown + rest, b""
             self._parse(reply, shown)
 
+    def _begin_chunks(self, reply: Reply) -> None:
+        """A stream's chunks go straight to its scanner, which hands back what it cannot pass."""
+        self._by_chunks = True
+        if (events := reply.events) is not None:
+            events.otherwise = self._hear
+            self.data_received = events.passes  # type: ignore[method-assign, assignment]
+            self._transport.set_protocol(self)  # uvloop looks up what it calls only now
+
+    def _end_chunks(self) -> None:
+        self._by_chunks = False
+        self.data_received = self._hear  # type: ignore[method-assign]
+        self._transport.set_protocol(self)
+
     def _parse(self, reply: Reply, data: bytes) -> None:
-        """Have llhttp frame the bytes."""
-        fault = self._frame(data)
+        """Have llhttp frame the bytes: it calls the methods below."""
+        fault = ""
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            fault = str(error) or type(error).__name__
         body = self._body
         if body:
             reply.on_body(body[0] if len(body) == 1 else b"".join(body))
@@ -213,14 +226,6 @@ class Connection(asyncio.Protocol):
             self._seen_bytes += len(data)
             if self._seen_bytes > HEAD_BYTES:
                 reply.fail(Garbage(f"{Garbage.__doc__} Its head is larger than {HEAD_BYTES} bytes."))
-
-    def _frame(self, data: bytes) -> str:
-        """Let llhttp call the methods below; what is wrong with the bytes, if anything."""
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            return str(error) or type(error).__name__
-        return ""
 
     def eof_received(self) -> None:
         """Nothing to do: the transport closes itself, and ``connection_lost`` follows."""

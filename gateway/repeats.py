@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+from gateway.event_shape import BOUNDS, Match, never, shape_of
 from gateway.framing import CRLF, FIRST_LINES, SHORT
-from gateway.source import Sink, Way
+from gateway.source import NO_WAY, Sink, Way
 from gateway.sse_events import DATA, NEXT_DATA, TOKEN_TEXT
 from scheduling.core.usage import Usage
 
@@ -22,8 +24,9 @@ class Repeats:
     """
 
     __slots__ = (
-        "_barren", "_begin", "_end", "_end_framed", "_event_bytes", "_framed", "_from",
-        "_learned_at", "_measures_tokens", "_open", "_sink", "_to", "_usage", "_way",
+        "_barren", "_begin", "_end", "_end_framed", "_event_bytes", "_framed", "_from", "_learned_at",
+        "_match", "_measures_tokens", "_open", "_shape", "_sink", "_usage", "_way", "_write", "last",
+        "otherwise",
     )  # fmt: skip
 
     def __init__(self, usage: Usage, event_bytes: int, *, measures_tokens: bool) -> None:
@@ -38,13 +41,25 @@ class Repeats:
         self._end = b""
         self._framed: dict[int, bytes] = {}  # how a chunk of HTTP begins, by its bytes in all
         self._end_framed = b""
-        self._to = 0  # where that begins, counted from behind
+        self._shape: Match = never  # what tells a chunk of such an event
+        self._match: Match = never  # the same while no event is open
         self._sink: Sink | None = None
-        self._way: Way | None = None  # nothing but events is on it, and none waits to go first
+        self._way: Way = NO_WAY  # nothing but events is on it, and none waits to go first
+        self._write: Callable[[bytes], None]
+        self.last = b""  # what passed, unless it is told to who takes it
+        self.otherwise: Callable[[bytes], object] = never  # takes what does not pass
 
     def pour_into(self, sink: Sink | None) -> None:
         """Send on what ``passes`` knows from now on; None: no more."""
-        self._sink, self._way = (None, None) if sink is None else (sink, sink.way())
+        self._tell_last()
+        if self._sink is not None:
+            self._sink.passing = None
+        self._sink = sink
+        way = None if sink is None else sink.way()
+        if sink is None or way is None:
+            self._way = NO_WAY
+        else:
+            sink.passing, self._way, self._write = self, way, way.transport.write
 
     def repeats(self, data: bytes) -> bool:
         """Whether this is one event like the last plain one but for its text; it is counted then."""
@@ -55,25 +70,30 @@ class Repeats:
             and self._is_between(data, self._from, self._end)
         )
 
-    def passes(self, chunk: bytes) -> bool:
+    def passes(self, chunk: bytes) -> None:
         """Send a whole chunk of HTTP on as it came, if it is such an event, plainly framed as nearly all are.
 
-        False: nothing is done. All that an event costs is here in one place.
+        Any other is for ``otherwise``. All that an event costs is here in one
+        place: caches are cold between two events, so what counts is how many
+        different things are touched.
         """
-        way = self._way
-        if way is None or self._open or not way.writable:
-            return False
-        begin = self._framed.get(len(chunk)) or self._begin_framed(len(chunk))
-        start, to = len(begin), self._to
-        if not start or chunk[:start] != begin or chunk[to:] != self._end_framed:
-            return False
-        text = chunk[start:to]
-        if text.partition(b'"')[1] or text.partition(b"\n")[1]:
-            return False
-        self._usage.completion_tokens += 1
-        self._sink.last = chunk  # type: ignore[union-attr] # there is one wherever there is a way
-        way.transport.write(chunk)
-        return True
+        if self._way.writable and self._match(chunk):
+            try:
+                low, high = BOUNDS[len(chunk)]
+            except IndexError:
+                low = high = chunk
+            if low < chunk < high:
+                self._usage.completion_tokens += 1
+                self.last = chunk
+                self._write(chunk)
+                return
+        self._tell_last()
+        self.otherwise(chunk)
+
+    def _tell_last(self) -> None:
+        if self.last and self._sink is not None:
+            self._sink.last = self.last
+        self.last = b""
 
     @property
     def knows(self) -> bool:
@@ -143,9 +163,10 @@ class Repeats:
         self._begin, self._from, self._end = begin, len(begin), end
         self._framed = {}
         self._end_framed = end + CRLF
-        self._to = -len(self._end_framed)
+        self._shape = self._match = shape_of(begin, end) if self._event_bytes >= SHORT else never
 
     def _forget(self) -> None:
         """The engine counts by itself from now on."""
         self._begin = b""
         self._framed = {}
+        self._shape = self._match = never

@@ -9,7 +9,7 @@ from gateway.calls import EngineCall, RelayOptions
 from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
 from gateway.reply_head import ReplyHead
 from gateway.reported import note_answer
-from gateway.scanners import Scanner, refuses, stream_scanner, whole_scanner, without_end
+from gateway.scanners import Scanner, stream_scanner, whole_scanner, without_end
 from gateway.source import Sink, Source
 from gateway.sse import SseScanner
 from scheduling.core.usage import Usage
@@ -29,7 +29,7 @@ class Reply:
     __slots__ = (
         "_began", "_chunks", "_counted", "_ended", "_failure", "_feed", "_loop",
         "_on_first_token", "_options", "_paused", "_peeking", "_quiet_since", "_scanner", "_sink",
-        "_taken", "_unread", "_usage", "_waiter", "backend", "call", "events", "head", "heard", "passes",
+        "_taken", "_unread", "_usage", "_waiter", "backend", "call", "events", "head", "heard",
         "source", "status", "streamed",
     )  # fmt: skip
 
@@ -46,8 +46,7 @@ class Reply:
         self.status = 0
         self.head = NO_HEAD
         self.streamed = False
-        self.heard = False  # bytes came since the watch last looked, beside what ``passes`` took
-        self.passes: Callable[[bytes], bool] = refuses  # hands on one whole chunk as it came
+        self.heard = False  # bytes came since the watch last looked, beside what passed
         self.source: Source | None = None  # the connection, while there is more to come
         self._usage = usage
         self._counted = 0  # tokens when the watch last looked
@@ -193,7 +192,6 @@ class Reply:
             self.streamed = True
             events = stream_scanner(self.call, self._usage, self._on_first_token, self._options)
             self._scanner = self.events = events
-            self.passes = events.passes
         else:
             sized = head.content_length is not None
             self._scanner = whole_scanner(self.call, head.content_type, self._usage, is_sized=sized)

@@ -38,11 +38,6 @@ def whole_scanner(
     return JsonScanner(usage, measures_tokens=call.measures_tokens, is_sized=is_sized)
 
 
-def refuses(chunk: bytes) -> bool:
-    """Of what is no stream, no chunk passes as it came."""
-    return False
-
-
 def without_end(events: bytes) -> bytes:
     """Up to ``[DONE]``: vLLM sends it behind an error too, as if the answer were whole."""
     said, marked, _ = events.partition(NEXT_END)

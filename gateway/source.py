@@ -27,10 +27,27 @@ class Way(Protocol):
     writable: bool  # what was written so far has left, but for a little, and the connection stands
 
 
+class NoWay:
+    """Nothing can be written."""
+
+    transport: Any = None
+    writable = False
+
+
+NO_WAY = NoWay()
+
+
+class Passing(Protocol):
+    """Who writes to a way."""
+
+    last: bytes  # what it wrote; b"" if nothing since it told
+
+
 class Sink(Protocol):
     """Who may be given bytes as they come."""
 
     last: bytes  # what it was given last
+    passing: Passing | None  # who writes to its way now
 
     def push(self, data: bytes) -> bool:
         """Take bytes; False when that cannot be done now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.event_shape import never
 from gateway.repeats import Repeats
 from gateway.reported import note_event
 from gateway.sse_events import (
@@ -145,6 +146,11 @@ class SseScanner(Repeats):
         )
 
     def _feed_pieces(self, data: bytes) -> bytes:
+        out = self._join(data)
+        self._match = never if self._open else self._shape
+        return out
+
+    def _join(self, data: bytes) -> bytes:
         """Join the event that is under way; read those that are whole now."""
         known = len(self._open)
         self._open += data

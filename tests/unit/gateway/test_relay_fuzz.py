@@ -65,6 +65,8 @@ class Wire:
     def abort(self) -> None:
         self.closed = True
 
+    def set_protocol(self, protocol: object) -> None: ...
+
     def pause_reading(self) -> None:
         self.paused = True
 

@@ -1,0 +1,155 @@
+"""Chunks that go on as they came: each is one event that says no more than a text, and nothing else is."""
+
+from __future__ import annotations
+
+import random
+
+from gateway import event_shape
+from gateway.event_shape import never, shape_of
+from gateway.framing import SHORT, whole_chunks
+from gateway.sse import SseScanner
+from scheduling.core.usage import Usage
+
+EVENT = (
+    b'data: {"id":"chatcmpl-%b","object":"chat.completion.chunk","created":%d,"model":"m",'
+    b'"choices":[{"index":0,"delta":{"content":"%b"},"logprobs":null,"finish_reason":null}]}\n\n'
+)
+FRESH = b'\x00\n\r"\\{}[]:,09afAF gz\x7f\xff'
+
+
+class Sink:
+    """A client whose connection takes what passes."""
+
+    last = b""
+    passing = None
+    writable = True
+
+    def __init__(self) -> None:
+        self.passed: list[bytes] = []
+        self.transport = self
+
+    def way(self) -> Sink:
+        return self
+
+    def push(self, data: bytes) -> bool:
+        return True
+
+    def write(self, chunk: bytes) -> None:
+        self.passed.append(chunk)
+
+
+def chunk_of(event: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(event), event)
+
+
+def scanner_in(event: bytes, event_bytes: int = 1 << 20) -> SseScanner:
+    """In the middle of a stream whose last event was this."""
+    scanner = SseScanner(Usage(), lambda: None, strip_usage=False, event_bytes=event_bytes)
+    scanner.feed(event)
+    return scanner
+
+
+def pouring(event: bytes = EVENT % (b"0", 7, b"Hi"), **limits: int) -> tuple[SseScanner, Sink, list[bytes]]:
+    """As ``scanner_in``, of an engine that is known, with a client; and what did not pass."""
+    scanner_in(event)
+    scanner, sink, others = scanner_in(event, **limits), Sink(), []
+    scanner.pour_into(sink)
+    scanner.otherwise = others.append
+    return scanner, sink, others
+
+
+def test_a_chunk_that_differs_by_its_text_passes_whatever_the_stream_is_called() -> None:
+    scanner, sink, others = pouring()
+    for name, made, text in (
+        (b"0", 7, b" you"),
+        (b"f-9", 1_790_000_000, b""),
+        (b"", 0, b'\\"\\n\xc3\xa9' * 40),
+    ):
+        chunk = chunk_of(EVENT % (name, made, text))
+        scanner.passes(chunk)
+        assert sink.passed[-1] is chunk
+        assert scanner.last is chunk
+    assert (others, scanner._usage.completion_tokens) == ([], 4)
+
+
+def test_no_damaged_chunk_passes_unless_it_is_still_one_plain_event_and_nothing_more() -> None:
+    scanner, sink, others = pouring()
+    rng = random.Random(5)
+    whole = chunk_of(EVENT % (b"a1", 1_790_000_000, b" and"))
+    for at in range(len(whole)):
+        for _ in range(30):
+            cut = rng.choice((0, 0, 1, 2))
+            put = bytes(rng.choices(FRESH, k=rng.choice((0, 1, 1, 2))))
+            scanner.passes(whole[:at] + put + whole[at + cut :])
+    assert len(others) > 4000
+    assert len(sink.passed) > 200
+    for chunk in sink.passed:
+        parts, end, _ = whole_chunks(chunk)
+        assert (len(parts), end) == (1, len(chunk))
+        reader = scanner_in(EVENT % (b"0", 7, b"Hi"))
+        assert reader.feed(parts[0]) == parts[0]
+        assert reader._usage.completion_tokens == 2
+        assert not any((reader.done, reader.finished, reader.errored, reader._open))
+
+
+def test_a_chunk_of_another_size_than_it_says_does_not_pass() -> None:
+    scanner, sink, others = pouring()
+    event = EVENT % (b"0", 7, b"x" * 20)
+    odd = [
+        b"%x\r\n%b\r\n" % (len(event) + 1, event),
+        b"%x\r\n%b\r\n" % (len(event) - 1, event),
+        b"0%x\r\n%b\r\n" % (len(event), event),
+        b"%X\r\n%b\r\n" % (0xAB, EVENT % (b"0", 7, b"x" * (0xAB - len(EVENT % (b"0", 7, b""))))),
+        b"%x;a=b\r\n%b\r\n" % (len(event), event),
+        chunk_of(event) * 2,
+        chunk_of(event)[:-1],
+        chunk_of(EVENT % (b"0", 7, b"x" * SHORT)),
+        b"fff\r\n" + (EVENT % (b"0", 7, b"x" * SHORT)) + b"\r\n",
+    ]
+    for chunk in odd:
+        scanner.passes(chunk)
+    assert (sink.passed, others) == ([], odd)
+
+
+def test_nothing_passes_in_the_middle_of_an_event_or_when_events_must_be_small() -> None:
+    event = EVENT % (b"0", 7, b"Hi")
+    scanner, sink, others = pouring()
+    scanner.feed(event[:40])
+    scanner.passes(chunk_of(event))
+    assert (sink.passed, len(others)) == ([], 1)
+    scanner.feed(event[40:])
+    scanner.passes(chunk_of(event))
+    assert len(sink.passed) == 1
+
+    scanner, sink, others = pouring(event_bytes=SHORT - 1)
+    scanner.passes(chunk_of(event))
+    assert (sink.passed, len(others)) == ([], 1)
+
+
+def test_whoever_wrote_last_is_known_to_the_client() -> None:
+    scanner, sink, _ = pouring()
+    chunk = chunk_of(EVENT % (b"0", 7, b"a"))
+    scanner.passes(chunk)
+    assert (sink.passing, sink.last) == (scanner, b"")
+    scanner.passes(b"another")
+    assert sink.last is chunk
+    sink.last = b"what was made of it"
+    scanner.pour_into(None)
+    assert (sink.passing, sink.last) == (None, b"what was made of it")
+    scanner.pour_into(sink)
+    scanner.passes(chunk)
+    scanner.pour_into(None)
+    assert sink.last is chunk
+
+
+def test_a_shape_is_worth_its_expression_when_it_comes_twice_and_few_are_kept(monkeypatch) -> None:
+    monkeypatch.setattr(event_shape, "_shapes", {})
+    monkeypatch.setattr(event_shape, "_seen", set())
+    for turn in range(3 * event_shape.SEEN_KEPT):
+        assert shape_of(b'data: {"seq":%d,"text":"' % turn, b'"}\n\n') is never
+    assert len(event_shape._seen) <= event_shape.SEEN_KEPT
+    for turn in range(2 * event_shape.SHAPES_KEPT):
+        for _ in range(2):
+            match = shape_of(b'data: {"model":"%d","text":"' % turn, b'"}\n\n')
+        assert match is not never
+    assert len(event_shape._shapes) <= event_shape.SHAPES_KEPT
