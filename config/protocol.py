@@ -188,7 +188,7 @@ class BoundedHttp(HttpToolsProtocol):
             return
         path = getattr(self, "url", b"").partition(b"?")[0].decode("latin-1")
         dialect = ENDPOINTS[path].dialect if path in ENDPOINTS else OPENAI
-        request_id = RequestId({})
+        request_id = RequestId.of({})
         headers, body = dialect.refusal(refused, request_id)
         ours = [(b"content-length", b"%d" % len(body)), (b"connection", b"close")]
         lines = [b"%b: %b\r\n" % header for header in (*headers, *request_id.headers(), *ours)]
@@ -203,6 +203,13 @@ class BoundedGatewayHttp(BoundedHttp, GatewayProtocol):
         """Bytes came. A request with the head of the one before needs no bounds, and nearly all are that."""
         if not self.repeats(data):
             super().data_received(data)  # which asks again, the few times that it is called
+
+    def on_response_complete(self) -> None:
+        """The answer is sent; nearly always to a request that was read to its end."""
+        if self._in_body:
+            super().on_response_complete()
+        else:
+            GatewayProtocol.on_response_complete(self)
 
 
 def _has_begun(cycle: Any) -> bool:

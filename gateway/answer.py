@@ -17,7 +17,7 @@ CLIENT_FAULTS = frozenset({400, 404, 409, 413, 415, 422, NOT_SERVED})
 
 def pass_on_at_once(reply: Reply, client: Client, lines: Lines) -> bool:
     """Send a reply that is whole already and can be sent without waiting. False: it is for ``pass_on``."""
-    if reply.streamed or reply.status >= 400 or not client.takes_whole or (body := reply.at_once()) is None:
+    if reply.streamed or reply.status >= 400 or not client.takes_whole() or (body := reply.at_once()) is None:
         return False
     client.send_whole(reply.status, type_line(reply.head.content_type) + lines, body)
     return True

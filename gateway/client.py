@@ -53,19 +53,14 @@ class Client:
     A subclass knows by what way bytes come and go.
     """
 
-    # Set where they differ: a request pays for none of the others.
-    work: Task[None] | None = None
-    dialect = OPENAI
-    began = answered = ended = gone = slow = late = blank = False
+    # Set where they differ: a request pays for none of them. What every request looks at is set
+    # when it begins: to look at the class for it takes ten times as long.
+    gone = slow = late = blank = False
     evicted: Refused | None = None
     writing_since_s: float | None = None
     reading_until_s: float | None = None
-    tell: Callable[[], bytes] | None = None
     early: Sequence[tuple[bytes, bytes]] = ()
     hold_s: float | None = None
-    keep: Callable[[int, Headers, bytes], None] | None = None
-    record: Record | None = None
-    known: KnownHead | None = None
     _aside: Task[None] | None = None
     last = ENDS[0]  # the last bytes of the answer; at first one is between two events
     passing: Passing | None = None  # who writes past it, and what it wrote last
@@ -74,8 +69,15 @@ class Client:
     def __init__(self, headers: Mapping[bytes, bytes], loop: AbstractEventLoop) -> None:
         self._loop = loop
         self.headers = headers
-        self.request_id = RequestId(headers)
+        self.request_id = RequestId.of(headers)
         self.idle_since_s = loop.time()
+        self.work: Task[None] | None = None
+        self.dialect = OPENAI
+        self.began = self.answered = self.ended = False
+        self.tell: Callable[[], bytes] | None = None
+        self.keep: Callable[[int, Headers, bytes], None] | None = None
+        self.record: Record | None = None
+        self.known: KnownHead | None = None
 
     # What a subclass does
 
@@ -98,7 +100,6 @@ class Client:
         """Where to write what is framed as chunks of HTTP already; any other way than ours has none."""
         return None
 
-    @property
     def takes_whole(self) -> bool:
         """A complete response can be sent by ``send_whole``: nothing was sent yet, and none has to wait."""
         return False

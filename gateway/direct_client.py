@@ -33,10 +33,7 @@ class DirectClient(Client):
     """
 
     needs_ears = False
-    keep_alive = True
-    disconnected = response_complete = _listening = False
     _unread = 0
-    _more = True
     _waiter: Future[None] | None = None
     _closed: Future[None] | None = None
     _left: int | None = None  # bytes of an answer whose length was told
@@ -48,6 +45,8 @@ class DirectClient(Client):
         self._connection = connection
         self.scope = scope
         self._body: list[bytes] = []
+        self._more = self.keep_alive = True
+        self.disconnected = self.response_complete = self._listening = False
 
     # -- for the connection
 
@@ -127,7 +126,6 @@ class DirectClient(Client):
         self._write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
         self.idle_since_s = self._loop.time()
 
-    @property
     def takes_whole(self) -> bool:
         """A complete response can be sent by ``send_whole``, as nearly always."""
         return not self.began and self.keep is None and self._connection.writable
@@ -137,10 +135,10 @@ class DirectClient(Client):
         self.began = self.answered = self.ended = True
         connection, keep_alive = self._connection, self.keep_alive
         transport = connection.transport
-        end = f"content-length: {len(body)}\r\n{self.request_id.lines}{END if keep_alive else CLOSE_END}"
+        end = f"content-length: {len(body)}\r\n{self.request_id.lines()}{END if keep_alive else CLOSE_END}"
         self.response_complete = True
         if not transport.is_closing():  # uvloop raises where asyncio drops what nobody will read
-            begin = _begin(status, connection.default_headers)
+            begin = _begin(status, connection.default_headers())
             transport.write(b"".join((begin, lines, end.encode(), body)))
         if not keep_alive:
             transport.close()
@@ -148,7 +146,7 @@ class DirectClient(Client):
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete response."""
-        if self.takes_whole:
+        if self.takes_whole():
             self.send_whole(status, lines_of(headers), body)
         else:
             await super().whole(status, headers, body)
@@ -160,8 +158,8 @@ class DirectClient(Client):
             return
         self.began = self.answered = True
         self.last = data
-        begin = _begin(status, self._connection.default_headers)
-        end = f"{self.request_id.lines}transfer-encoding: chunked\r\n\r\n"  # see ``_head`` about ``CLOSE``
+        begin = _begin(status, self._connection.default_headers())
+        end = f"{self.request_id.lines()}transfer-encoding: chunked\r\n\r\n"  # see ``_head`` about ``CLOSE``
         self._write(b"".join((begin, lines, end.encode(), self._framed(data, more=True))))
 
     async def end(self, data: bytes) -> None:
@@ -248,7 +246,7 @@ class DirectClient(Client):
                 headers = [*headers, CHUNKED]
         if not self.keep_alive and self._left is not None:
             headers = [*headers, CLOSE]  # never in chunks: some clients would take an abort for their end
-        return _begin(status, self._connection.default_headers) + lines_of(headers) + b"\r\n"
+        return _begin(status, self._connection.default_headers()) + lines_of(headers) + b"\r\n"
 
     @property
     def _transport(self) -> Any:
@@ -262,7 +260,8 @@ class _Begin:
         self._headers: Sequence[tuple[bytes, bytes]] = ()
         self._begins: dict[int, bytes] = {}
 
-    def __call__(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+    def of(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """That of a response with this status, and with these headers of the server's."""
         if headers is not self._headers:
             self._headers, self._begins = headers, {}
         begin = self._begins.get(status)
@@ -272,7 +271,7 @@ class _Begin:
         return begin
 
 
-_begin = _Begin()
+_begin = _Begin().of
 
 
 def _resolve(waiter: Future[None] | None) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from time import time
 from zlib import crc32
 
+import msgspec
+
 from gateway.errors import Invalid, Refused
 from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 from scheduling.core.quota import Left
@@ -41,7 +43,7 @@ class _Ids:
         self._now_ms = 0
         self._begin = ""
 
-    def __call__(self) -> str:
+    def next(self) -> str:
         """The next one."""
         now_ms = int(time() * 1000)
         if now_ms != self._now_ms:
@@ -52,10 +54,10 @@ class _Ids:
         return self._begin + self._chances.pop()
 
 
-_next_id = _Ids()
+_next_id = _Ids().next
 
 
-class RequestId:
+class RequestId(msgspec.Struct, frozen=True, gc=False):
     """What one request is called: ``own`` by us, and ``clients`` by the client, "" if it says nothing.
 
     A client may use one id twice; usage records and the line in the queue may
@@ -63,12 +65,16 @@ class RequestId:
     Ours begins with its time, by which its record is found among millions.
     """
 
-    __slots__ = ("clients", "own")
+    own: str
+    clients: str = ""
 
-    def __init__(self, headers: Mapping[bytes, bytes]) -> None:
-        self.own = _next_id()
+    @classmethod
+    def of(cls, headers: Mapping[bytes, bytes]) -> RequestId:
+        """A new one for a request with these headers."""
         theirs = headers.get(b"x-request-id")
-        self.clients = theirs.decode() if theirs is not None and SANE_ID.fullmatch(theirs) else ""
+        if theirs is None or not SANE_ID.fullmatch(theirs):
+            return cls(_next_id())
+        return cls(_next_id(), theirs.decode())
 
     @property
     def shown(self) -> bytes:
@@ -79,7 +85,6 @@ class RequestId:
         """On every response, errors too."""
         return [(b"x-request-id", self.shown), (b"x-fairlane-request-id", self.own.encode())]
 
-    @property
     def lines(self) -> str:
         """The same as lines of a head: neither id can hold a line break."""
         own = self.own

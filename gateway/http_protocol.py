@@ -149,7 +149,6 @@ class GatewayProtocol(WritableHttp):
 
     # -- for its requests
 
-    @property
     def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
         """The server's own, on every response."""
         return self.server_state.default_headers
@@ -261,7 +260,8 @@ class GatewayProtocol(WritableHttp):
             return False
         self._misses = 0
         self._free_since_s = None
-        self.cycle = self._running = client = DirectClient(self, *known.read(body))
+        scope, headers = known.read(body)
+        self.cycle = self._running = client = DirectClient(self, scope, headers)
         client.known = known
         client.took(body)
         self._start(client)

@@ -48,7 +48,6 @@ class Reservation(msgspec.Struct, eq=False, gc=False):
     _record: Record
     not_before_ms: int | None = None  # its allowance comes then; None: it is here
 
-    @property
     def left(self) -> Mapping[str, Left]:
         """What the request left of the minute's allowances when it came."""
         return self._granted.left

@@ -15,6 +15,7 @@ from scheduling.core.ticket import Ticket
 def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Record:
     """The record of a request that is accepted now. ``clients_id`` is what the client calls it, or ""."""
     now_s = time()
+    prompt, completion, prices = ticket.prompt_tokens, ticket.completion_tokens, job.prices
     record = Record(  # in the order of its columns: a name costs as much as a value
         ticket.request_id,
         now_s,
@@ -28,10 +29,11 @@ def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Rec
         "" if job.user_is_token else job.user,
         caller.token_id,
         job.revision,
-        0,
+        job.cost.of(prompt, completion),
         now_s,
     )
-    note_estimates(record, ticket, job)
+    if prices is not FREE:
+        record.spend = prices.spend(prompt, 0, completion)
     return record
 
 

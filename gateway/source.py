@@ -61,7 +61,6 @@ class ClientConnection(Way, Protocol):
 
     loop: asyncio.AbstractEventLoop
 
-    @property
     def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
         """The server's own, on every response."""
 

@@ -101,7 +101,7 @@ class Work:
         else:
             outcome, record.status = self._ended(error)
             record.outcome = outcome.value
-        if not record.cost:
+        if record.spend and not record.cost:
             record.spend = 0  # it was only held
         record.ended_at = time()
         books.end(record)
@@ -147,7 +147,8 @@ class Work:
         record.estimated = usage.estimated
         record.cost = 0 if lease.refund else usage.cost_tokens
         prices = self.job.prices
-        record.spend = 0 if prices is FREE else prices.spend(prompt, cached, completion)
+        if prices is not FREE or record.spend:
+            record.spend = prices.spend(prompt, cached, completion)
 
     def _blame(self, lease: Lease, error: BaseException) -> None:
         """What the seat ended with says of its backend, and of what is to be charged."""
@@ -171,7 +172,7 @@ class Work:
         if job.model != job.asked:
             lines += model_line(job.model)
         granted = self._granted
-        return lines + client.dialect.answer_lines(granted.left if granted else {}, client.request_id)
+        return lines + client.dialect.answer_lines(granted.left() if granted else {}, client.request_id)
 
     def try_again(self, failure: BackendFailure) -> float:
         """Seconds to wait before the request stands in line again, at its head.

@@ -61,7 +61,7 @@ class SocketConsumer:
             check_heads(scope, dict(scope["headers"]))
             self._gateway.check_in(headers)
         except Refused as refused:
-            await _deny(refused, RequestId(headers), send)
+            await _deny(refused, RequestId.of(headers), send)
             await _hung_up(receive)
             return
         chosen = PROTOCOL if PROTOCOL in offered else None  # never the one that holds the API token
@@ -97,7 +97,7 @@ class Talk:
             else:
                 await self._start(frame)
         except Refused as refused:
-            await self._say(error_frame(refused, RequestId({})))
+            await self._say(error_frame(refused, RequestId.of({})))
 
     async def end(self) -> None:
         """The connection is closed: what runs is cancelled."""

@@ -38,7 +38,7 @@ def as_json() -> bytes:
 
 async def serve_document(scope: Mapping[str, Any], receive: Any, send: Any) -> None:
     """An ASGI application that answers with the document, to anybody: it tells nothing of any tenant."""
-    request_id = RequestId(dict(scope["headers"]))
+    request_id = RequestId.of(dict(scope["headers"]))
     status, headers = 200, [(b"content-type", JSON)]
     if scope["method"] in READ:
         body = await asyncio.to_thread(as_json)

@@ -212,7 +212,9 @@ async def test_a_connection_without_requests_is_closed_and_a_busy_one_is_not(mon
 class Line:
     """A connection that keeps what is written to it."""
 
-    default_headers = ()
+    def default_headers(self):
+        return ()
+
     writable = True
 
     def __init__(self):

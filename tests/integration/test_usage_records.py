@@ -48,7 +48,7 @@ def test_one_batch_may_hold_a_request_twice():
 
 def test_one_record_is_found_by_its_owner_by_our_id_and_by_the_clients():
     now = time.time()
-    ours = [RequestId({b"x-request-id": b"mine"}).own for _ in range(2)]
+    ours = [RequestId.of({b"x-request-id": b"mine"}).own for _ in range(2)]
     for age_s, name in enumerate(ours):
         store([record(name, accepted_at=now - age_s, client_request_id="mine")])
     assert record_of(ours[1], "research").request_id == ours[1]

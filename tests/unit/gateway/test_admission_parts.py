@@ -157,7 +157,7 @@ def test_every_refusal_says_all_that_openai_clients_read(kind):
     assert error["message"]
     assert 400 <= refused.status < 600
     assert outcome_of(refused) in Outcome
-    headers = dict(refusal_headers(refused, RequestId({})))
+    headers = dict(refusal_headers(refused, RequestId.of({})))
     if refused.retry_after_ms is None:
         assert headers[b"x-should-retry"] == b"false"
         assert b"retry-after" not in headers
@@ -172,7 +172,7 @@ def test_no_one_is_told_to_wait_longer_than_a_minute():
 
 
 def test_retries_are_spread():
-    waits = {dict(refusal_headers(QueueFull(), RequestId({})))[b"retry-after-ms"] for _ in range(20)}
+    waits = {dict(refusal_headers(QueueFull(), RequestId.of({})))[b"retry-after-ms"] for _ in range(20)}
     assert len(waits) > 1
 
 
@@ -213,7 +213,7 @@ def test_an_engines_silence_is_a_504_and_its_failure_a_502(outcome, status):
 
 
 def test_a_clients_request_id_is_shown_back_and_never_used_as_the_key():
-    first, second = (RequestId({b"x-request-id": b"trace-1"}) for _ in range(2))
+    first, second = (RequestId.of({b"x-request-id": b"trace-1"}) for _ in range(2))
     assert first.shown == second.shown == b"trace-1"
     assert first.clients == second.clients == "trace-1"
     assert "trace-1" not in first.own
@@ -228,7 +228,7 @@ def test_only_our_own_ids_say_when_they_were_made(name):
 
 @pytest.mark.parametrize("value", [b"", b"a b", b"x" * 129, b"a\nb", "é".encode(), b"<script>"])
 def test_an_unfit_request_id_is_replaced(value):
-    made = RequestId({b"x-request-id": value})
+    made = RequestId.of({b"x-request-id": value})
     assert made.shown == made.own.encode()
     assert made.clients == ""
 

@@ -32,7 +32,7 @@ from gateway.headers import RequestId
 from scheduling.core.outcome import Outcome
 from scheduling.core.quota import Left
 
-ID = RequestId({b"x-request-id": b"trace-1"})
+ID = RequestId.of({b"x-request-id": b"trace-1"})
 ANTHROPICS = {
     "invalid_request_error", "authentication_error", "permission_error", "not_found_error",
     "request_too_large", "rate_limit_error", "api_error", "overloaded_error", "timeout_error",

@@ -50,8 +50,8 @@ def test_the_lines_of_a_request_say_what_its_headers_say(queue_ms, upstream_ms, 
         (b"openai-processing-ms", b"%d" % (queue_ms + upstream_ms)),
         (b"server-timing", b"queue;dur=%d, upstream;dur=%d" % (queue_ms, upstream_ms)),
     ]
-    request_id = RequestId({b"x-request-id": clients.encode()})
-    assert headers_of(request_id.lines.encode()) == request_id.headers()
+    request_id = RequestId.of({b"x-request-id": clients.encode()})
+    assert headers_of(request_id.lines().encode()) == request_id.headers()
     assert headers_of(stream_lines(b"text/event-stream")) == stream_headers(b"text/event-stream")
 
 
@@ -67,4 +67,4 @@ def test_no_value_that_comes_from_elsewhere_can_smuggle_a_header(value) -> None:
             begin_lines(value, 1, 0, 0)
         with pytest.raises(ValueError, match="line break"):
             lines_of([(b"x-a", value.encode())])
-        assert RequestId({b"x-request-id": value.encode()}).clients == ""
+        assert RequestId.of({b"x-request-id": value.encode()}).clients == ""

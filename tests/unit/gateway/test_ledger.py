@@ -86,7 +86,7 @@ def test_a_request_whose_engine_did_nothing_takes_nothing():
 def test_what_was_served_takes_what_it_used_and_not_what_was_thought():
     doors = door(refusing=["tokens_per_minute"], tokens_per_minute=100)
     doors.serve(15, 5)
-    assert doors.reserve().left["tokens_per_minute"].remaining == 100 - 20 - 30
+    assert doors.reserve().left()["tokens_per_minute"].remaining == 100 - 20 - 30
 
 
 def test_a_minutes_quota_lets_a_request_wait_as_long_as_it_is_patient():

@@ -34,7 +34,7 @@ class Clock:
 
 def client(**headers):
     named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-    return SimpleNamespace(request_id=RequestId(named), ended=False, keep=None, evict=lambda why: True)
+    return SimpleNamespace(request_id=RequestId.of(named), ended=False, keep=None, evict=lambda why: True)
 
 
 def record(name, tenant="chat"):

@@ -106,7 +106,7 @@ def test_the_more_often_it_was_tried_the_longer_it_is_to_wait_and_no_sdk_finds_i
         budget.check("chat", retry_count(retry(count)))
 
     assert refused.value.retry_after_ms == wait_ms
-    told = dict(refusal_headers(refused.value, RequestId({})))
+    told = dict(refusal_headers(refused.value, RequestId.of({})))
     assert wait_ms <= int(told[b"retry-after-ms"]) <= 60_000
     assert told[b"x-should-retry"] == b"true"
 

@@ -40,7 +40,7 @@ def work(max_tokens=50, cost=DEFAULT_COST):
     body = json.dumps({"model": MODEL, "messages": [{}], "max_tokens": max_tokens}).encode()
     job = Parser(b"", Estimates(), 60).parse(ENDPOINTS["/v1/chat/completions"], {}, body, CALLER, policy)
     client = SimpleNamespace(
-        request_id=RequestId({}), tell=None, gone=True, slow=False, began=False, answered=False
+        request_id=RequestId.of({}), tell=None, gone=True, slow=False, began=False, answered=False
     )
     return Work(job, CALLER, client, Books(Written()), SimpleNamespace(serves=lambda _pool, _model: True))
 
