@@ -14,6 +14,7 @@ from scheduling.core.policy import Policy
 BEARER = b"bearer "
 SCOPE = "inference"
 MAX_CACHED = 50_000  # headers seen since the last swap of the table
+MAX_HEADER_BYTES = 512  # of one, which is kept as it came: blanks around an API token make another of it
 
 
 class Doorman:
@@ -62,7 +63,7 @@ class Doorman:
         self._welcome = {}
 
     def _look_up(self, header: bytes) -> Caller:
-        if header[: len(BEARER)].lower() != BEARER:
+        if header[: len(BEARER)].lower() != BEARER or len(header) > MAX_HEADER_BYTES:
             raise Unauthenticated
         secret = header[len(BEARER) :].strip().decode("ascii", "replace")
         caller = self._owner(secret)

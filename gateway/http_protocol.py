@@ -74,9 +74,7 @@ class GatewayProtocol(WritableHttp):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed, by whomever."""
-        self.cycle = (
-            self._asgi_cycle
-        )  # uvicorn tells the one that came last, which may not be the one that runs
+        self.cycle = self._asgi_cycle  # uvicorn tells the one that came last: it may not be what runs
         super().connection_lost(exc)
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
@@ -102,6 +100,8 @@ class GatewayProtocol(WritableHttp):
         self._free_since_s = None
         headers = self.headers
         if self.parser.should_upgrade() and not self._should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError("no tunnels here")  # read once more it would be the same again, for ever
             self._is_offer = True
             return
         by_name = dict(headers)

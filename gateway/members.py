@@ -99,7 +99,7 @@ def read_count(members: Members, name: str, most: int) -> int | None:
     except UNREADABLE:
         raise _is_no("a whole number", name) from None
     if value is not None and not 1 <= value <= most:
-        raise Invalid(f"{name} must be from 1 to {most}.", param=name)
+        raise Invalid(f"{name} must be {'1 or more' if value < 1 else f'at most {most:,}'}.", param=name)
     return value
 
 

@@ -14,6 +14,14 @@ class WritableHttp(HttpToolsProtocol):
         super().__init__(*args, **options)
         self.writable = True
 
+    def _should_upgrade(self) -> bool:
+        """Whether a WebSocket begins. There a handshake of another form would stay without an answer."""
+        bodiless = not any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self.headers
+        )
+        return bodiless and self.parser.get_method() == b"GET" and super()._should_upgrade()
+
     def pause_writing(self) -> None:
         """The client reads more slowly than it is written to."""
         self.writable = False

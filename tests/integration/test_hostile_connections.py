@@ -253,3 +253,29 @@ async def test_the_kernel_gives_a_slow_reader_more_time_than_the_gateway_does():
         sock = connection.transport.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 305_000
         writer.close()
+
+
+async def test_a_tunnel_is_refused_and_others_are_served():
+    async with gateway(says(WHOLE), protocol=protocol) as (served, _):
+        reader, writer = await connect(served)
+        writer.write(b"CONNECT x:80 HTTP/1.1\r\nhost: x\r\n\r\n")
+        refused = await asyncio.wait_for(read_all(reader), 5)
+        writer.close()
+        reader, writer = await connect(served)
+        writer.write(asks(CHAT, BODY))
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        writer.close()
+    assert refused.startswith(b"HTTP/1.1 400 ")
+    assert b"malformed_request" in refused
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(("method", "status"), [("GET", 405), ("POST", 200)])
+async def test_a_handshake_with_a_body_is_answered_as_if_it_offered_no_websocket(method, status):
+    offer = UPGRADE.decode().split("\r\n")[3:-2]
+    async with gateway(says(WHOLE), protocol=protocol, ws="websockets-sansio") as (served, _):
+        reader, writer = await connect(served)
+        writer.write(asks(CHAT, BODY, *offer).replace(b"POST", method.encode(), 1))
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        writer.close()
+    assert head.startswith(b"HTTP/1.1 %d " % status)

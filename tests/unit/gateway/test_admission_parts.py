@@ -62,6 +62,13 @@ def test_whoever_is_not_known_is_refused(headers):
         doorman().admit(headers)
 
 
+def test_blanks_around_one_api_token_do_not_fill_the_memory_with_headers():
+    door = doorman()
+    assert door.admit(bearer(f" {SECRET} ")).tenant == "research"
+    with pytest.raises(Unauthenticated):
+        door.admit(bearer(" " * 512 + SECRET))
+
+
 def test_a_mistyped_secret_is_refused_without_a_lookup():
     class Untouchable(dict):
         def get(self, *_):
