@@ -38,6 +38,15 @@ class JsonLine(logging.Formatter):
         return escaped(json.dumps(line))
 
 
+class WithoutTraceback(logging.Filter):
+    """For what a stranger can cause at will: the line alone, as a traceback of ours says no more."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every line through, without its traceback."""
+        record.exc_info = record.exc_text = None
+        return True
+
+
 def escaped(text: str) -> str:
     """The text with its control characters as ``\\uXXXX``."""
     return CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -9,7 +9,7 @@ from pathlib import Path
 import dj_database_url
 
 from config import embedded, knobs
-from config.log_format import JsonLine, TextLine
+from config.log_format import JsonLine, TextLine, WithoutTraceback
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = embedded.data_dir()
@@ -153,6 +153,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": JsonLine if KNOBS["FAIRLANE_LOG_FORMAT"] == "json" else TextLine}},
+    "filters": {"line alone": {"()": WithoutTraceback}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
@@ -161,5 +162,6 @@ LOGGING = {
         "gateway": {"level": "INFO"},
         "dashboard": {"level": "INFO"},
         "config": {"level": "INFO"},
+        "django.security.DisallowedHost": {"filters": ["line alone"]},
     },
 }

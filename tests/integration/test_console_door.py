@@ -77,3 +77,11 @@ def test_a_page_that_there_is_not_says_so_in_words(nobody):
 
     assert answer.status_code == 404
     assert "There is no such page." in answer.content.decode()
+
+
+def test_a_foreign_host_is_one_line_in_the_log_that_names_it(admin, nobody, caplog):
+    assert nobody.get(reverse("sign-in"), headers={"host": "evil.example"}).status_code == 400
+
+    (said,) = [record for record in caplog.records if record.name == "django.security.DisallowedHost"]
+    assert "evil.example" in said.getMessage()
+    assert said.exc_info is None
