@@ -12,6 +12,7 @@ from dashboard import laws
 from dashboard.forms import Choices, ConsoleForm, spoken
 from scheduling import selectors
 from scheduling.core import policy
+from scheduling.services import NO_SEATS
 
 PRICES = ("prompt", "cached", "completion")
 TARGET = re.compile(r"^(?P<model>.+?)(?:\s*=\s*|\s+)(?P<weight>\d+)$")
@@ -51,6 +52,7 @@ class BackendForm(ConsoleForm):
     max_in_flight = forms.IntegerField(
         required=False,
         min_value=1,
+        error_messages={"min_value": NO_SEATS},
         label="Most in flight",
         help_text=f"Empty: as the engine says, {policy.DEFAULT_MAX_IN_FLIGHT} until it does.",
     )

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from scheduling import selectors
 from scheduling.core import policy
-from scheduling.quotas import REFUSE, WAIT, written_quota
+from scheduling.quotas import FOR_NOBODY, LEAST_QUOTA, REFUSE, WAIT, written_quota
 from scheduling.services import MOST_BOOST_MINUTES, Conflict, Missing
 
 Choices = list[tuple[str, str]]
@@ -66,9 +66,16 @@ class ConsoleForm(forms.Form):
                 self.add_error(name if name in self.fields else None, text)
 
 
+QUOTA_RANGE: dict[str, Any] = {
+    "min_value": LEAST_QUOTA,
+    "max_value": policy.MAX_QUOTA,
+    "error_messages": {"min_value": f"Give at least {LEAST_QUOTA}. {FOR_NOBODY}"},
+}
+
+
 def _limit(help_text: str = "") -> forms.IntegerField:
     text = f"{help_text} Empty: no limit.".strip()
-    return forms.IntegerField(required=False, min_value=1, max_value=policy.MAX_QUOTA, help_text=text)
+    return forms.IntegerField(required=False, help_text=text, **QUOTA_RANGE)
 
 
 class QuotaFields(forms.Form):
@@ -128,7 +135,7 @@ class QuotaForm(ConsoleForm):
 
     kind = forms.ChoiceField(choices=spoken(policy.QUOTA_KINDS))
     model = forms.ChoiceField(required=False, choices=lambda: [("", "all models"), *_models()])
-    limit = forms.IntegerField(min_value=1, max_value=policy.MAX_QUOTA)
+    limit = forms.IntegerField(**QUOTA_RANGE)
     when_exhausted = forms.ChoiceField(
         required=False,
         label="When used up",

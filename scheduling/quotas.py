@@ -16,6 +16,8 @@ from scheduling.core.policy import MAX_QUOTA, MINUTE_KINDS, QUOTA_KINDS
 Written = int | Mapping[str, Any]
 
 WAIT, REFUSE = "wait", "refuse"
+LEAST_QUOTA = 1
+FOR_NOBODY = "To let nobody in, suspend the tenant or revoke the API token; for no limit, leave it out."
 
 
 def read_quota(kind: str, written: Any) -> tuple[int, bool]:
@@ -26,8 +28,9 @@ def read_quota(kind: str, written: Any) -> tuple[int, bool]:
     limit, then = fields.pop("limit", None), fields.pop("when_exhausted", WAIT)
     if fields or then not in (WAIT, REFUSE):
         raise _problem(f"{kind} takes limit, and when_exhausted with {WAIT} or {REFUSE}.")
-    if type(limit) is not int or limit > MAX_QUOTA:
-        raise _problem(f"The limit of {kind} is a whole number up to {MAX_QUOTA}, not {limit!r}.")
+    if type(limit) is not int or not LEAST_QUOTA <= limit <= MAX_QUOTA:
+        numbers = f"a whole number from {LEAST_QUOTA} to {MAX_QUOTA}"
+        raise _problem(f"The limit of {kind} is {numbers}, not {limit!r}. {FOR_NOBODY}")
     if "when_exhausted" in (written if isinstance(written, Mapping) else ()) and kind not in MINUTE_KINDS:
         raise _problem(f"when_exhausted is for {' and '.join(MINUTE_KINDS)}; {kind} has no choice.")
     return limit, then == WAIT
@@ -43,8 +46,6 @@ def checked_quotas(quotas: Mapping[str, Any]) -> dict[str, Written]:
     checked = {}
     for kind, written in quotas.items():
         limit, waits = read_quota(kind, written)
-        if limit < 1:
-            raise _problem(f"The limit of {kind} is at least 1. Leave it out for no limit.")
         checked[kind] = written_quota(limit, waits=waits)
     return checked
 

@@ -127,6 +127,13 @@ class Bands:
         peers = min(band.waiting, band.fairness.newcomer(tenant, now_ms))  # its table may be of a while ago
         return sum(map(len, self._front.values())) + better + peers
 
+    def wait_in(self, lane: Lane) -> bool:
+        """Whether a ticket of this lane waits for nothing but a backend."""
+        shut, moved = self.shut, self._front.get(lane)
+        if moved and any(lane.model not in shut.get(entry.ticket.tenant, ()) for entry in moved.values()):
+            return True
+        return any(band.fairness.first(lane) for band in self._bands if lane in band.lanes)
+
     @property
     def in_line(self) -> int:
         """How many tickets stand in line."""

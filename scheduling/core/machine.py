@@ -29,7 +29,7 @@ class Machine:
     """
 
     _rule: PoolRule  # in force
-    _all_blocked: bool  # every gate is marked as blocked already
+    _all_blocked: bool  # every gate of a lane is marked as blocked already
     _sends_order: bool  # on to the engines
     on_seat: Callable[[Entry, int], None] | None = None
     """Told who has got a seat, and when, in the place of a ``Dispatched``."""
@@ -157,6 +157,7 @@ class Machine:
         if lane is None:
             lane = self._lanes[key] = Lane(key)
             route(lane, self._gates)
+            self._all_blocked = False
         return lane
 
     def _forget(self, lane: Lane) -> None:
@@ -187,7 +188,6 @@ class Machine:
         self._gates.obey(policy)
         self._look_at_meters()
         self.roster.obey(policy.tenants)
-        self._all_blocked = False
         self._route_all()
         for tenant in self.roster:
             self._mark(tenant)
@@ -214,6 +214,7 @@ class Machine:
 
     def _route_all(self, *, avoiding: bool = False) -> None:
         """Give the lanes their backends anew: all, or those that avoid some."""
+        self._all_blocked = False
         for lane in self._lanes.values():
             if lane.avoid or not avoiding:
                 route(lane, self._gates)
@@ -225,12 +226,11 @@ class Machine:
 
     def _mark_blocked(self, now_ms: int) -> None:
         bands = self.bands
-        shut = bands.shut
-        if bands.paused or (shut and bands.in_line == self.roster.in_line_of(shut)):
+        if bands.paused:
             return  # nobody waits for a backend
         all_blocked = True
         for lane in self._lanes.values():
-            waited_for = any(lane in band.lanes for band in bands)
+            waited_for = bands.wait_in(lane)
             for gate in lane.gates:
                 if waited_for and not gate.blocked and not gate.is_open(0, now_ms):
                     gate.blocked = True

@@ -63,7 +63,8 @@ class TenantRule:
 
     ``in_flight`` is obeyed by the scheduler: a tenant that holds so many
     seats in the pool is passed over until one is free. The other kinds are
-    the gateway's, asked before a ticket is made. ``model_quotas`` bound the
+    the gateway's, asked before a ticket is made. An ``in_flight`` below 1
+    raises ValueError: nobody would go, and nobody be told. ``model_quotas`` bound the
     tenant's requests for one model in the same ways. A minute's quota lets
     requests wait for it, unless its kind is in ``refusing`` (the tenant's
     under ``""``, else under the model). Of a paused tenant nothing is seated;
@@ -81,6 +82,11 @@ class TenantRule:
     paused: bool = False
     boost: int = 1
     boost_until_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for quotas in (self.quotas, *self.model_quotas.values()):
+            if IN_FLIGHT in quotas and (most := quotas[IN_FLIGHT]) < 1:
+                raise ValueError(f"{IN_FLIGHT} of tenant {self.slug} is {most}; suspend it to let nobody in")
 
     def boost_at(self, now_s: float) -> int:
         """How many times the weight counts at that Unix time; 1 once the boost has ended."""

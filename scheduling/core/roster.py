@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from scheduling.core.entry import Entry
 from scheduling.core.policy import DEFAULT_WEIGHT, IN_FLIGHT, MAX_QUOTA, TenantRule
@@ -137,10 +137,6 @@ class Roster:
                 if entry.roster is line and not entry.waiting:
                     line.models[entry.ticket.model] = line.models.get(entry.ticket.model, 0) + 1
         return line.models
-
-    def in_line_of(self, tenants: Iterable[str]) -> int:
-        """How many tickets of these tenants stand in line."""
-        return sum(line.in_line for name in tenants if (line := self.lines.get(name)))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.lines)

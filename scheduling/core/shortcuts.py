@@ -64,7 +64,6 @@ class Shortcuts(Machine):
             lane.waiting == self.waiting == band.waiting
             and not band.overdue
             and not bands.paused
-            and not gate.is_choosy
             and gate in lane.gates
         ):  # all who wait are in one line, and it is for this gate
             self._seat_from(lane, band, gate, now_ms, events)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from scheduling.services.addresses import checked_url
 from scheduling.services.backends import (
+    NO_SEATS,
     change_backend,
     create_backend,
     delete_backend,
@@ -75,6 +76,7 @@ from scheduling.services.undo import reversible, undo
 __all__ = [
     "COMMAND_CHANNEL",
     "MOST_BOOST_MINUTES",
+    "NO_SEATS",
     "REVISION_CHANNEL",
     "Conflict",
     "Missing",

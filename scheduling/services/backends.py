@@ -27,6 +27,7 @@ from scheduling.services.engine_order import refuse_outside_order
 KEY_SET = "(set)"  # all the audit says of an engine's API key
 KEY_CHANGED = "(changed)"
 PLAIN_FIELDS = ("engine", "max_in_flight", "kv_tokens", "poll_every_ms", "priority_order")
+NO_SEATS = "Give at least 1, or none for what the engine says. To send it nothing, drain the backend."
 CHECKED = ("url",)  # by checked_url: Django's own rule refuses host names without a dot
 
 
@@ -125,6 +126,8 @@ def _columns(fields: Mapping[str, Any]) -> dict[str, Any]:
         columns["api_key_encrypted"] = secrets.seal(fields["api_key"])
     if "pool" in fields:
         columns["pool"] = referred("pool", Pool.objects, fields["pool"])
+    if (most := fields.get("max_in_flight")) is not None and most < 1:
+        raise ValidationError({"max_in_flight": NO_SEATS})
     if "url" in fields:
         columns["url"] = checked_url(fields["url"])
     return columns

@@ -168,6 +168,7 @@ def test_no_secret_is_kept_anywhere() -> None:
         pytest.param({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, "expires_at", "past", id="past"),
         pytest.param({"expires_at": datetime(2099, 1, 1)}, "expires_at", "time zone", id="naive"),  # noqa: DTZ001
         pytest.param({"name": ""}, "name", "blank", id="no name"),
+        pytest.param({"quotas": {"in_flight": 0}}, "quotas", "revoke the API token", id="no seats"),
     ],
 )
 def test_bad_input_is_refused_by_field(settings, field, says) -> None:

@@ -198,11 +198,13 @@ def test_a_quota_is_set_changed_and_removed_on_the_tenants_page(console):
     assert not selectors.policy().tenants["greedy"].quotas
 
 
-def test_a_quota_without_a_limit_is_refused_at_its_field(console):
-    answer = console.post(reverse("tenant-quota", args=["greedy"]), {"kind": "queued", "limit": "0"})
+@pytest.mark.parametrize("kind", ["queued", "in_flight"])
+def test_a_quota_of_0_is_refused_at_its_field_and_the_mend_is_named(console, kind):
+    answer = console.post(reverse("tenant-quota", args=["greedy"]), {"kind": kind, "limit": "0"})
 
     assert answer.status_code == 422
     assert 'id="id_limit_error"' in text(answer)
+    assert "To let nobody in, suspend the tenant" in text(answer)
 
 
 def test_a_tenants_page_says_what_was_used_of_a_budget(console):

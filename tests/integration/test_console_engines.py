@@ -125,6 +125,8 @@ def test_a_backend_without_a_cap_learns_it_and_says_so(console, valkey):
     assert 'name="poll_every_ms" value="250"' in page
     too_often = console.post(reverse("new-backend"), {**form, "poll_every_ms": "5"})
     assert 'id="id_poll_every_ms_error"' in text(too_often)
+    no_seats = console.post(reverse("new-backend"), {**form, "max_in_flight": "0"})
+    assert "To send it nothing, drain the backend" in text(no_seats)
 
 
 def test_the_connect_test_shows_each_step_with_its_mend_and_fills_the_engine_in(console, looked_at):

@@ -130,6 +130,8 @@ def test_a_change_of_several_fields_is_all_or_nothing(shop) -> None:
         ({"weight": "3"}, "weight", "integer"),
         ({"weight": None}, "weight", "integer"),
         ({"weight": 0}, "weight", "greater than or equal to 1"),
+        ({"quotas": {"in_flight": 0}}, "quotas", "To let nobody in, suspend the tenant"),
+        ({"model_quotas": {"org/llama": {"in_flight": 0}}}, "quotas", "To let nobody in"),
         ({"priority_class": "vip"}, "priority_class", "interactive"),
         ({"id": 7}, "id", "not permitted"),
     ],

@@ -21,6 +21,7 @@ BAD = {
     "too heavy": ("weight: 3", "weight: 2000", r"tenants\[0\]\.weight: .*less than"),
     "class": ("class: interactive", "class: vip", r"tenants\[1\]\.class: .*interactive"),
     "quota kind": ("in_flight: 64}", "gold: 64}", r"tenants\[0\]\.quotas: 'gold'.*in_flight"),
+    "quota of 0": ("in_flight: 64}", "in_flight: 0}", r"tenants\[0\]\.quotas: .*suspend the tenant"),
     "quota form": ("in_flight: 64}", "queued: {limt: 4}}", r"quotas\.queued\.limt: .*mean limit"),
     "quota text": ("in_flight: 64}", "queued: many}", r"quotas\.queued\.limit: .*integer, not 'many'"),
     "quota that cannot refuse": (
@@ -49,6 +50,7 @@ BAD = {
     "discount": ("tpot_target_ms: 150", "cached_discount_percent: 101", r"cached_discount_percent: .*100"),
     "alias": ("engine_queue_target: 3", "engine_queue_target: -1", r"policies\[0\]\.engine_queue_target"),
     "fairness": ("fairness: token_fair", "fairness: lifo", r"policies\[0\]\.fairness: .*fifo"),
+    "no seats": ("max_in_flight: 64", "max_in_flight: 0", r"backends\[0\]\.max_in_flight: .*drain"),
     "url": ("http://10.0.0.5:8000", "ftp://h", r"backends\[0\]\.url: .*http://"),
     "missing": (', url: "http://10.0.0.5:8000"', "", r"backends\[0\]\.url: missing"),
     "variable": ("CHAT_TOKEN", "NO_SUCH", r"tokens\[0\]\.secret_env: .*NO_SUCH is not set"),

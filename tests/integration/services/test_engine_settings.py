@@ -68,6 +68,7 @@ def test_every_engine_can_be_chosen(shop, engine) -> None:
 
 BACKEND_REFUSED = {
     "cap": ({"max_in_flight": 0}, "max_in_flight"),
+    "negative cap": ({"max_in_flight": -1}, "max_in_flight"),
     "kv": ({"kv_tokens": 0}, "kv_tokens"),
     "too often": ({"poll_every_ms": 99}, "poll_every_ms"),
     "too seldom": ({"poll_every_ms": 60_001}, "poll_every_ms"),

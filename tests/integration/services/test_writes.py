@@ -88,6 +88,10 @@ def cost(**fields):
     return lambda: services.set_policy("main", by=BY, **fields)
 
 
+def quota(kind, limit):
+    return lambda: services.set_quota("chat", kind, limit, by=BY)
+
+
 def backend(**fields):
     return lambda: services.change_backend("gpu-0", by=BY, **fields)
 
@@ -128,13 +132,9 @@ def backend(**fields):
             "batch, interactive",
             id="class",
         ),
-        pytest.param(
-            lambda: services.set_quota("chat", "gold", 1, by=BY),
-            "quotas",
-            "requests_per_minute",
-            id="quota kind",
-        ),
-        pytest.param(lambda: services.set_quota("chat", "queued", 0, by=BY), "limit", "1", id="quota 0"),
+        pytest.param(quota("gold", 1), "quotas", "requests_per_minute", id="quota kind"),
+        pytest.param(quota("in_flight", 0), "quotas", "not 0. To let nobody in, suspend", id="quota 0"),
+        pytest.param(quota("queued", 10**16), "quotas", f"from 1 to {10**15}, not", id="quota too large"),
         pytest.param(
             lambda: services.set_quota("chat", "queued", {"limit": 5, "when_exhausted": "refuse"}, by=BY),
             "quotas",

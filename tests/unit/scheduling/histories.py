@@ -131,7 +131,9 @@ def _touch_running(referee: Referee, rng: random.Random, running: list[str]) -> 
 def _touch_backend(referee: Referee, rng: random.Random, number: int) -> None:
     name = rng.choice(sorted(referee.policy.backends))
     choice = rng.random()
-    if choice < 0.5:
+    if choice < 0.1:
+        referee.begin_period()
+    elif choice < 0.5:
         referee.limit(random_limit(rng, name, number), max(0, referee.now - rng.choice((0, 50, 2_000))))
     elif choice < 0.6:
         referee.throttle(name)

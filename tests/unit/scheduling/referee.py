@@ -48,6 +48,8 @@ class Referee(Steering, Foretelling):
         self.needs: dict[str, int] = {}  # of memory, in tokens, by who runs
         self.boosts: dict[str, tuple[int, int]] = {}
         self.seats_ms: list[int] = []
+        self.wanted: set[str] = set()
+        self.perhaps_wanted: set[str] = set()
 
     # inputs
 
@@ -118,8 +120,9 @@ class Referee(Steering, Foretelling):
     def obey(self, rules: Policy) -> None:
         self.policy = rules
         self.orders.obey(rules)
-        for engine in self.engines.values():
-            engine.grant = engine.grant if self._counts_sent() else None
+        for name, engine in self.engines.items():
+            if name in rules.backends and not self._counts_sent():
+                engine.grant = None
         self._check(self.machine.set_policy(rules, self.now))
 
     def progress(self, request_id: str, tokens: int) -> None:
@@ -127,6 +130,12 @@ class Referee(Steering, Foretelling):
             ahead = self.running[request_id][0].prompt_tokens + tokens + 16
             self.needs[request_id] = max(self.needs[request_id], ahead)
         self._check(self.machine.progress(request_id, tokens, self.now))
+
+    def begin_period(self) -> None:
+        self.machine.begin_period(self.now)
+        self.wanted.clear()
+        self.perhaps_wanted.clear()
+        self._check([])
 
     def drain(self) -> None:
         """End everything, and see that nothing is left behind."""
@@ -167,14 +176,9 @@ class Referee(Steering, Foretelling):
         self.view = self.machine.view(self.now)
         self.gates = {gate.backend: gate for gate in self.view.backends}
         known = self.gates.keys()
-        for name in self.limits.keys() - known:
-            del self.limits[name]  # a backend that left and was empty begins anew
-        for name in self.paused_until.keys() - known:
-            del self.paused_until[name]
-        for name in self.in_order.keys() - known:
-            del self.in_order[name]
-        for name in self.engines.keys() - known:
-            del self.engines[name]
+        for table in (self.limits, self.paused_until, self.in_order, self.engines):
+            for name in table.keys() - known:
+                del table[name]  # a backend that left and was empty begins anew
         self._settle_in()
         for event in events:
             self._take(event)
@@ -183,6 +187,7 @@ class Referee(Steering, Foretelling):
         self._check_memory()
         self._check_nobody_is_late()
         self._check_no_seat_is_idle()
+        self._check_who_is_blocked()
         self._check_explanations()
 
     def _take(self, event: Event) -> None:

@@ -30,8 +30,14 @@ class Rules:
     needs: dict[str, int]
     boosts: dict[str, tuple[int, int]]
     paused_until: dict[str, int]
+    wanted: set[str]
+    perhaps_wanted: set[str]
 
     def _has_room(self, one: Ticket, name: str, hold: int) -> bool:
+        return self._takes(name, hold) and self._fits(one, name)
+
+    def _takes(self, name: str, hold: int) -> bool:
+        """Whether it has a seat, whoever comes."""
         gate = self.gates[name]
         here = self._at(name)
         pending = self.pending.intersection(here)
@@ -39,7 +45,7 @@ class Rules:
             return False
         if self._alone():
             return True
-        if not self._fits(one, name) or self.engines[name].grant == 0:
+        if self.engines[name].grant == 0:
             return False
         if self._windowed() and len(pending) >= (max(1, gate.window - hold) if gate.window else 0):
             return False
@@ -57,10 +63,26 @@ class Rules:
             <= limit.kv_tokens
         )
 
+    def _check_who_is_blocked(self) -> None:
+        """Those that were shut, since the period began, while somebody waited for nothing else."""
+        for names in (self.wanted, self.perhaps_wanted):
+            names.intersection_update(self.gates)
+        shut = {name for name in self.gates if not self._is_open(name) or not self._takes(name, 0)}
+        for one in self.waiting.values() if shut - self.wanted else ():
+            if self.desk.may_go(one, self.policy, self.running, self.now):
+                names = shut.intersection(self._usable(one))
+                self.perhaps_wanted |= names
+                if names - self.wanted and self._goes(one):
+                    self.wanted |= names
+        blocked = {name for name, gate in self.gates.items() if gate.blocked}
+        assert self.wanted <= blocked <= self.perhaps_wanted, "not those that somebody waited for"
+
     def _is_kept(self, name: str) -> bool:
         """Whether somebody waits for memory there: who is next in line holds it."""
         return any(
-            name in self._usable(other) and self._goes(other) and not self._fits(other, name)
+            name in self._usable(other)
+            and self.desk.may_go(other, self.policy, self.running, self.now)
+            and not self._fits(other, name)
             for other in self.waiting.values()
         )
 
@@ -100,9 +122,10 @@ class Rules:
             assert gate.circuit == engine.state(self.now)
             assert gate.reserved_kv_tokens == sum(self.needs[each] for each in self._at(name))
             read = limit is not None and limit.running is not None
-            if engine.slow and self._windowed():
+            obeys = name in self.policy.backends  # one that left goes by the rules that it had last
+            if obeys and engine.slow and self._windowed():
                 assert gate.window <= engine.slow
-            if engine.slow and not (self._windowed() and read):
+            if obeys and engine.slow and not (self._windowed() and read):
                 assert gate.cap <= engine.slow
             if gate.circuit == "open":
                 due_ms = self.machine.next_due_ms()
@@ -136,7 +159,8 @@ class Rules:
         return -longest, len(self.pending.intersection(here)), len(here) * 1_000_000 // capacity, name
 
     def _is_open(self, name: str) -> bool:
-        return not self.policy.backends[name].draining and self.paused_until.get(name, 0) <= self.now
+        rule = self.policy.backends.get(name)
+        return rule is not None and not rule.draining and self.paused_until.get(name, 0) <= self.now
 
     def _held_back(self, one: Ticket) -> int:
         """Seats that better classes have reserved, less what they lend while none stands in line."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from scheduling.core.policy import ClassRule
+from dataclasses import replace
+
+from scheduling.core.limits import Limit
+from scheduling.core.policy import ClassRule, TenantRule
 from scheduling.core.scheduler import Scheduler
 from tests.unit.scheduling.machines import POOL, backend, dispatched, policy, ticket
 
@@ -73,6 +76,34 @@ def test_a_gate_is_not_blocked_by_a_paused_tenant_but_by_any_other():
     assert blocked(machine) == ["gpu-0"]
 
 
+def test_a_gate_is_not_blocked_by_a_tenant_at_its_quota_while_others_wait_elsewhere():
+    tenants = {"acme": TenantRule("acme", quotas={"in_flight": 1})}
+    backends = [backend("gpu-0"), backend("gpu-1", models=["qwen"])]
+    machine = Scheduler(POOL, replace(policy(backends=backends), tenants=tenants))
+    for name, model in (("acme-0", "llama"), ("beta-0", "llama"), ("gamma-0", "qwen"), ("acme-1", "qwen")):
+        machine.submit(ticket(name, model=model), 0)
+    machine.begin_period(0)
+    assert blocked(machine) == ["gpu-0"]
+
+    machine.submit(ticket("gamma-1", model="qwen"), 0)
+
+    assert blocked(machine) == ["gpu-0", "gpu-1"]
+
+
+def test_a_gate_is_blocked_by_those_whom_an_admin_moved_to_the_front_but_not_while_they_are_paused():
+    machine = Scheduler(POOL, policy())
+    machine.submit(ticket("plug-0"), 0)
+    machine.submit(ticket("acme-0"), 0)
+    machine.move_to_front("acme-0", 0)
+    machine.begin_period(0)
+    assert blocked(machine) == ["gpu-0"]
+
+    machine.pause("acme", 0)
+    machine.begin_period(0)
+
+    assert blocked(machine) == []
+
+
 def test_a_paused_pool_blocks_no_gate():
     machine = Scheduler(POOL, policy())
     machine.submit(ticket("plug-0"), 0)
@@ -106,5 +137,39 @@ def test_a_backend_that_joins_while_all_are_blocked_is_blocked_in_its_turn():
     for n in range(3):
         machine.submit(ticket(f"acme-{n}"), 0)
     machine.set_policy(policy(backends=[backend("gpu-0"), backend("gpu-1")], revision=2), 0)
+
+    assert blocked(machine) == ["gpu-0", "gpu-1"]
+
+
+def test_a_model_that_nobody_asked_for_yet_finds_its_gate_blocked_though_all_others_are():
+    machine = Scheduler(POOL, policy(backends=[backend("gpu-0"), backend("gpu-1", models=["qwen"])]))
+    for n in range(2):
+        machine.submit(ticket(f"acme-{n}"), 0)
+    assert blocked(machine) == ["gpu-0"]
+    for n in range(2):
+        machine.submit(ticket(f"beta-{n}", model="qwen"), 0)
+
+    assert blocked(machine) == ["gpu-0", "gpu-1"]
+
+
+def test_a_period_that_began_before_the_first_request_sees_who_is_blocked():
+    machine = Scheduler(POOL, policy())
+    machine.begin_period(0)
+
+    for n in range(2):
+        machine.submit(ticket(f"acme-{n}"), 0)
+
+    assert blocked(machine) == ["gpu-0"]
+
+
+def test_a_retry_that_finds_its_other_backend_gone_is_blocked_by_the_one_it_avoided():
+    machine = Scheduler(POOL, policy(backends=[backend("gpu-0"), backend("gpu-1")]))
+    machine.set_limit(Limit("gpu-0", 0, 0, "test"), 0)
+    for n in range(2):
+        machine.submit(ticket(f"acme-{n}", attempt=2, avoid=frozenset({"gpu-0"})), 0)
+    assert blocked(machine) == ["gpu-1"]
+
+    for _ in range(3):
+        machine.fail("gpu-1", 0)
 
     assert blocked(machine) == ["gpu-0", "gpu-1"]

@@ -45,13 +45,13 @@ def test_quotas_of_seats_are_named_when_they_are_used_up_and_not_before():
     tenants = {
         "acme": TenantRule("acme", quotas={"in_flight": 2}, model_quotas={"llama": {"in_flight": 3}}),
         "beta": TenantRule("beta", model_quotas={"llama": {"in_flight": 1}, "qwen": {"in_flight": 1}}),
-        "gamma": TenantRule("gamma", quotas={"in_flight": 2}, model_quotas={"qwen": {"in_flight": 0}}),
+        "gamma": TenantRule("gamma", quotas={"in_flight": 2}, model_quotas={"qwen": {"in_flight": 1}}),
     }
     rules = policy(backends=[backend("gpu-0", 4, ("llama", "qwen"))])
     machine = Scheduler(POOL, replace(rules, tenants=tenants))
     for name in ("acme-0", "acme-1", "acme-2", "beta-0", "beta-1"):
         machine.submit(ticket(name), 0)
-    for name in ("plug-0", "beta-2", "gamma-0"):
+    for name in ("gamma-2", "beta-2", "gamma-0"):
         machine.submit(ticket(name, model="qwen"), 0)
     machine.submit(ticket("gamma-1"), 0)
 
@@ -59,7 +59,7 @@ def test_quotas_of_seats_are_named_when_they_are_used_up_and_not_before():
     assert not any("llama" in text for text in texts(machine, "acme-2"))
     assert texts(machine, "beta-1")[0] == "tenant beta has 1 requests for llama in flight, as many as it may"
     assert not any("qwen" in text for text in texts(machine, "beta-2"))
-    assert texts(machine, "gamma-0")[0] == "tenant gamma has 0 requests for qwen in flight, as many as it may"
+    assert texts(machine, "gamma-0")[0] == "tenant gamma has 1 requests for qwen in flight, as many as it may"
     assert not any("gamma has" in text and "in flight" in text for text in texts(machine, "gamma-1"))
 
 

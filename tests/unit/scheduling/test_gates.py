@@ -215,6 +215,19 @@ def test_a_backend_that_left_keeps_its_seats_counted_until_they_are_free():
     assert [gate.backend for gate in machine.view(0).backends] == ["gpu-1"]
 
 
+def test_a_backend_that_left_goes_by_the_rules_that_it_had_last():
+    machine = Scheduler(POOL, policy(seats=8, window=3, **WINDOWED))
+    submit_all(machine, names(1))
+    machine.set_limit(Limit("gpu-0", 3, 6, "read", epoch=0, read_at_s=1.0), 0)
+    machine.set_limit(Limit("gpu-0", 3, 6, "restarted", epoch=1, read_at_s=1.0, running=0), 0)
+    left = machine.view(0).backends[0]
+    assert (left.window, left.cap, left.slow_start) == (1, 6, True)  # the window alone starts slowly
+
+    machine.set_policy(policy(backends=[backend("gpu-1")], revision=2), 0)
+
+    assert replace(machine.view(0).backends[0], draining=False) == left
+
+
 def test_a_gate_says_that_work_waited_for_it_until_a_new_period_begins():
     machine = Scheduler(POOL, policy(seats=1))
     submit_all(machine, names(2))

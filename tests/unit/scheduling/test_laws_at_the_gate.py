@@ -9,7 +9,7 @@ import pytest
 from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
-from tests.unit.scheduling.machines import POOL, dispatched, policy, ticket
+from tests.unit.scheduling.machines import POOL, backend, dispatched, policy, ticket
 
 
 def rules(admission: str, *, seats: int = 4, revision: int = 1, learns: bool = False, **pool) -> Policy:
@@ -82,6 +82,15 @@ def test_a_grant_holds_no_longer_than_its_law(law, counts_sent):
     assert len(dispatched(machine.set_policy(rules(law, counts_sent=counts_sent, revision=2), 0))) == 3
     machine, seated = flooded(rules(law, counts_sent=counts_sent), read(9, grant=1))
     assert seated == 4
+
+
+def test_a_backend_that_was_away_has_what_is_left_of_its_grant_whatever_law_held_meanwhile():
+    granting = rules("queue_target", seats=9, counts_sent=True)
+    machine, _ = flooded(granting, read(9, grant=2), requests=1)
+    machine.set_policy(policy(backends=[backend("gpu-1")], revision=2), 0)
+    machine.set_policy(replace(granting, revision=3), 0)
+
+    assert [dispatched(machine.submit(ticket(f"beta-{n}"), 0)) for n in range(2)] == [["beta-0"], []]
 
 
 def test_a_window_needs_no_grant():

@@ -107,6 +107,10 @@ class Histories(RuleBasedStateMachine):
         limit = Limit(name, window, cap, "test", read_at_s=at_s, running=running, running_at_s=at_s, **more)
         self.referee.limit(limit, self.referee.now - age_ms)
 
+    @rule()
+    def begin_a_period(self):
+        self.referee.begin_period()
+
     @rule(tenant=st.none() | TENANTS)
     def pause_and_pause_again(self, tenant):
         self.referee.pause(tenant)

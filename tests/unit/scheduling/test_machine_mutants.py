@@ -58,6 +58,8 @@ MUTANTS = [
         id="start is idle",
     ),
     pytest.param(machine, "Machine._pass_time", "self._give_up(entry)", "pass", id="expired ticket kept"),
+    pytest.param(machine, "Machine._mark_blocked", "bands.wait_in(lane)", "True", id="blocked by nobody"),
+    pytest.param(machine, "Machine._lane", "self._all_blocked = False", "pass", id="blocked and not marked"),
     pytest.param(shortcuts, "Shortcuts._seat_from", "entry.waiting = False", "pass", id="seated twice"),
     pytest.param(machine, "Machine._no_longer_waiting", "lane.avoid", "False", id="retry lanes leak"),
     pytest.param(machine, "route", "others or serving", "serving", id="failed backends not avoided"),

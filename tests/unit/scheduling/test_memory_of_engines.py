@@ -114,6 +114,15 @@ def test_a_worse_class_does_not_pass_it_and_a_better_one_does():
     assert ask(made, "vip-0", 10, priority_class="interactive") == ["vip-0"]
 
 
+def test_nobody_passes_it_although_others_of_its_api_token_wait_to_go_instead():
+    made, of_ci = machine(), {"api_token": "ci", "api_token_in_flight": 2}
+    ask(made, "acme-0", 400, **of_ci)
+    assert ask(made, "acme-1", 900, **of_ci) == []
+    assert ask(made, "beta-0", 50) == []
+
+    assert ask(made, "acme-2", 1, **of_ci) == []
+
+
 def test_an_aged_request_without_memory_keeps_its_backend_from_better_classes():
     classes = {**CLASSES, "batch": replace(CLASSES["batch"], max_wait_ms=50)}
     made = machine(classes=classes)

@@ -71,7 +71,7 @@ def test_a_tenant_is_known_as_long_as_it_has_anything_here():
     assert list(hall.roster) == []
 
 
-@pytest.mark.parametrize(("most", "closed"), [(0, EVERYTHING), (1, EVERYTHING), (2, EVERYTHING), (3, None)])
+@pytest.mark.parametrize(("most", "closed"), [(1, EVERYTHING), (2, EVERYTHING), (3, None)])
 def test_a_tenant_is_closed_while_it_has_as_many_seats_as_it_may(most, closed):
     hall = Hall()
     for n in range(2):
@@ -93,7 +93,7 @@ def test_other_quotas_close_nobody():
 
 def test_a_tenant_that_has_nothing_here_is_closed_by_its_pause_alone():
     hall = Hall()
-    rule = TenantRule("acme", quotas={"in_flight": 0})
+    rule = TenantRule("acme", quotas={"in_flight": 1})
     assert hall.roster.closed("acme", rule) is None
 
     hall.roster.paused.add("acme")
@@ -107,7 +107,8 @@ def test_a_tenant_is_closed_for_the_models_of_which_it_has_as_many_seats_as_it_m
     for n in range(2):
         hall.seat(f"acme-{n}", model="qwen")
     hall.seat("acme-2")
-    quotas = {"qwen": {"in_flight": 2}, "llama": {"in_flight": 2}, "gemma": {"in_flight": 0}}
+    hall.seat("acme-3", model="gemma")
+    quotas = {"qwen": {"in_flight": 2}, "llama": {"in_flight": 2}, "gemma": {"in_flight": 1}}
     rule = TenantRule("acme", quotas={"in_flight": 9}, model_quotas=quotas)
 
     assert hall.roster.closed("acme", rule) == {"qwen", "gemma"}
@@ -128,14 +129,6 @@ def test_seats_of_a_model_are_counted_from_when_they_are_asked_for_and_kept_up()
     hall.finish(first)
 
     assert hall.roster.models_of("acme") == {"qwen": 1, "llama": 2, "gemma": 1}
-
-
-def test_those_who_stand_in_line_are_counted_over_the_tenants_named():
-    hall = Hall()
-    for name in ("acme-0", "acme-1", "beta-0", "gamma-0"):
-        hall.join(name).roster.in_line += 1
-
-    assert hall.roster.in_line_of(["acme", "gamma", "ghost"]) == 3
 
 
 def test_a_boost_multiplies_the_weight_of_its_tenant_only():

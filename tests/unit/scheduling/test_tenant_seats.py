@@ -18,6 +18,14 @@ def rules(in_flight: int | None = 1, fairness: str = "token_fair", **fields):
     return replace(policy(fairness, **fields), tenants={"acme": TenantRule("acme", quotas=quotas)})
 
 
+@pytest.mark.parametrize(
+    "quotas", [{"quotas": {"in_flight": 0}}, {"model_quotas": {"qwen": {"in_flight": 0}}}]
+)
+def test_a_rule_under_which_nobody_would_ever_go_is_refused_and_names_the_mend(quotas):
+    with pytest.raises(ValueError, match="in_flight of tenant acme is 0; suspend it to let nobody in"):
+        TenantRule("acme", **quotas)
+
+
 def submit_all(machine, *names, **fields) -> list[str]:
     return [seated for name in names for seated in dispatched(machine.submit(ticket(name, **fields), 0))]
 
