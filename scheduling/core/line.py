@@ -31,7 +31,9 @@ class Line:
             band.waiting += 1
             lane, lanes = entry.lane, band.lanes
             lanes[lane] = count = lanes.get(lane, 0) + 1
-            band.fairness.stand(entry)
+            fairness = band.fairness
+            fairness.join(entry)
+            fairness.push(entry)
             return count
         band.fairness.join(entry)
         self.stand(entry, now_ms)
