@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from gateway.sse_events import CHOICE, Event, data_of
+from gateway.sse_events import CHOICE, OBJECT, Event, data_of
 from scheduling.core.usage import Usage
 
 MAX_TOKENS = 10**8  # a larger figure is a fault of the engine, not a count: no context is a tenth of this
@@ -20,6 +20,7 @@ BYTES_PER_TOKEN = 4  # of English text, for an answer whose engine reports nothi
 USAGE_OBJECT = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]++|\{[^{}]*+\})*+\})')
 USAGE = b'"usage"'
 USAGE_IS = b'"usage":'
+NO_CHOICE_USAGE = b'"choices":[],"usage":{'
 LAST_CLOSED = b"}}"  # the figures and the answer
 CLOSED = (b"}", b"]")  # how a whole answer ends
 TRUNCATED = "truncated"  # how msgspec calls it, which says nothing else about it
@@ -110,6 +111,17 @@ def note_event(event: bytes, usage: Usage, *, measures_tokens: bool, prompt_know
     return prompt_known, found.choices == [] and not CHOICE.search(event)
 
 
+def note_bare(event: bytes, usage: Usage) -> bool:
+    """As ``note_event``, of a line that ends with no choice and with figures in the most usual words.
+
+    False, and nothing written, of others.
+    """
+    before, _, said = event.partition(NO_CHOICE_USAGE)
+    if said[-2:] != LAST_CLOSED or before.partition(b"[")[1] or before[len(OBJECT) :].partition(b"{")[1]:
+        return False
+    return _note_figures(b"{" + said[:-1], usage)
+
+
 def note_answer(body: bytes, usage: Usage, *, measures_tokens: bool) -> bool:
     """Write down what a JSON answer reports that came in one piece of known length. Whether it is whole."""
     if measures_tokens and _note_last(body, usage):
@@ -129,10 +141,12 @@ def _note_last(body: bytes, usage: Usage) -> bool:
     if body[-2:] != LAST_CLOSED:
         return False
     at = body.rfind(b"{")
-    if body[at - len(USAGE_IS) : at] != USAGE_IS:
-        return False
+    return body[at - len(USAGE_IS) : at] == USAGE_IS and _note_figures(body[at:-1], usage)
+
+
+def _note_figures(said: bytes, usage: Usage) -> bool:
     try:
-        found = _figures(body[at:-1])
+        found = _figures(said)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     usage.prompt_tokens, usage.cached_tokens = found.prompt_tokens, 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gateway.event_shape import never
 from gateway.repeats import Repeats
-from gateway.reported import note_event
+from gateway.reported import note_bare, note_event
 from gateway.sse_events import (
     BOUNDARY,
     CHOICE,
@@ -284,9 +284,11 @@ class SseScanner(Repeats):
 
     def _read_usage(self, event: bytes) -> bool:
         """Note the engine's figures; True if the event says nothing else."""
-        self._prompt_known, bare = note_event(
-            event, self._usage, measures_tokens=self._measures_tokens, prompt_known=self._prompt_known
-        )
+        bare = self._measures_tokens and note_bare(event, self._usage)
+        if not bare:
+            self._prompt_known, bare = note_event(
+                event, self._usage, measures_tokens=self._measures_tokens, prompt_known=self._prompt_known
+            )
         if not self._usage.estimated:
             self._forget()
         return bare

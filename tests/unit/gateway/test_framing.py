@@ -14,7 +14,6 @@ from gateway.connection import Connection
 from gateway.failures import BackendFailure
 from gateway.framing import at_once, plain_head, whole_chunks
 from gateway.reply import Reply
-from gateway.reported import JsonScanner, note_answer
 from gateway.sse import SseScanner
 from scheduling.core.usage import Usage
 
@@ -276,35 +275,3 @@ def test_a_head_that_is_plain_says_the_same_to_the_parser() -> None:
 )
 def test_a_head_of_another_kind_is_left_to_the_parser(start) -> None:
     assert plain_head(start + b"\r\ncontent-length: 2\r\n\r\n{}") is None
-
-
-FIGURES = (b"1", b"0", b"-1", b"1.0", b"true", b"null", b'"1"', b"100000001", b"9" * 30)
-MORE = (
-    b"", b',"total_tokens":3', b',"prompt_tokens_details":null',
-    b',"prompt_tokens_details":{"cached_tokens":1}',
-    b',"input_tokens":4', b',"input_tokens":null', b',"output_tokens":4', b',"prompt_tokens":7',
-    b',"cache_read_input_tokens":1', b',"input_tokens_details":{"cached_tokens":1}',
-    b',"bad":\xff', b',"x":NaN',
-)  # fmt: skip
-AROUND = (
-    b'{"choices":[],"usage":%b}', b'{"usage":%b,"usage":{"prompt_tokens":9,"completion_tokens":9}}', b"[%b]",
-    b'{"usage":null,"more":{"usage":%b}}', b'{"text":"\\"usage\\"","usage": %b}', b'{"usage":%b',
-    b'{"usage":%b}\n ',
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("measures_tokens", [True, False])
-def test_an_answer_in_one_piece_reports_what_one_in_pieces_does(measures_tokens) -> None:
-    for around in AROUND:
-        for prompt in FIGURES:
-            for completion in FIGURES:
-                for more in MORE:
-                    said = b'{"prompt_tokens":%b,"completion_tokens":%b%b}' % (prompt, completion, more)
-                    body = around % said
-                    at_once, pieces = Usage(prompt_tokens=5), Usage(prompt_tokens=5)
-                    whole = note_answer(body, at_once, measures_tokens=measures_tokens)
-                    scanner = JsonScanner(pieces, measures_tokens=measures_tokens)
-                    for at in range(0, len(body), 16):
-                        scanner.feed(body[at : at + 16])
-                    scanner.finish()
-                    assert (whole, at_once) == (scanner.complete, pieces), body

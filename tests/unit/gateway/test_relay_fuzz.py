@@ -126,9 +126,7 @@ async def play(call: EngineCall, pieces: list[bytes], rng: random.Random, *, los
             await asyncio.sleep(0)
         assert not home.wire.paused or reader.done(), "a reader that reads leaves nothing paused"
         home.connection.data_received(piece)
-        assert reply._unread <= OPTIONS.unread_bytes + 2 * PIECE_BYTES
-        if (held := getattr(reply._scanner, "_open", None)) is not None:
-            assert len(held) <= OPTIONS.event_bytes + PIECE_BYTES
+        assert_bounded(reply)
         if random.random() < 0.3:
             await asyncio.sleep(0)
     if lost or home.wire.closed:
