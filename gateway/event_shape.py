@@ -9,14 +9,15 @@ from gateway.framing import FIRST_LINES
 
 Match = Callable[[bytes], object]
 
-VARIES = rb'"(?:id|created)":(?:"[^"\\\n]*+"|[0-9]++)'  # none of it says what kind of event it is
-VARYING = re.compile(VARIES)
-TEXT = rb'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+'
+ID, CREATED = rb'"id":"[^"\\\n]*+"', rb'"created":[0-9]++'  # neither says what kind of event it is
+VARYING = re.compile(b"(%b)|(%b)" % (ID, CREATED))
+TEXT = rb'[^"\n]*+'  # one with a quote in it is looked at more closely
 SIZE = rb"[1-9a-f][0-9a-f]{0,2}+\r\n"
 SHAPES_KEPT = 64  # that are looked for: about one for each model of an engine
 SEEN_KEPT = 1024  # of those that came once: what comes in one stream only is not worth its expression
 # Between which two a chunk of so many bytes stands that begins with its size.
 BOUNDS = [(line, line[:-1] + b"\x0b") for line in FIRST_LINES]
+NAMED, MADE = b"\1", b"\2"  # control characters are in no JSON, and mean nothing in an expression
 
 _shapes: dict[bytes, Match] = {}
 _seen: set[bytes] = set()
@@ -28,8 +29,7 @@ def never(chunk: bytes) -> None:
 
 def shape_of(begin: bytes, end: bytes) -> Match:
     """Tells a chunk whose event has a text between these two, but perhaps not its right size (``BOUNDS``)."""
-    parts = VARYING.split(begin)
-    key = b"\0".join((*parts, end))
+    key = VARYING.sub(_kind, begin) + b"\0" + end
     match = _shapes.get(key)
     if match is not None:
         return match
@@ -40,6 +40,10 @@ def shape_of(begin: bytes, end: bytes) -> Match:
         return never
     if len(_shapes) >= SHAPES_KEPT:
         _shapes.clear()
-    around = VARIES.join(map(re.escape, parts))
+    around = re.escape(VARYING.sub(_kind, begin)).replace(NAMED, ID).replace(MADE, CREATED)
     match = _shapes[key] = re.compile(SIZE + around + TEXT + re.escape(end) + b"\r\n").fullmatch
     return match
+
+
+def _kind(found: re.Match[bytes]) -> bytes:
+    return NAMED if found[1] else MADE

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from gateway.framing import CRLF, SIZE_DIGITS, SIZES
 from gateway.sse import SseScanner
-from gateway.sse_events import ENDS, ERROR
+from gateway.sse_events import ENDS
 
 RUN_BYTES = 1024  # shorter pieces are of so few chunks that it gains nothing
+FAULT = b"error"  # the word; an event that may be one is read with those beside it
 LED_BY = 2  # chunks before events are known by the last one: one names the role, and one has the first token
 
 
@@ -34,6 +35,6 @@ def _first(data: bytes, at: int) -> tuple[bytes, int]:
     begin = at + len(line) + len(CRLF)
     end = begin + SIZES.get(line, 0)
     event = data[begin:end]
-    if event[-len(ENDS[0]) :] != ENDS[0] or data[end : end + len(CRLF)] != CRLF or ERROR in event:
+    if event[-len(ENDS[0]) :] != ENDS[0] or data[end : end + len(CRLF)] != CRLF or FAULT in event:
         return b"", at
     return event, end + len(CRLF)

@@ -63,7 +63,7 @@ def test_a_chunk_that_differs_by_its_text_passes_whatever_the_stream_is_called()
     for name, made, text in (
         (b"0", 7, b" you"),
         (b"f-9", 1_790_000_000, b""),
-        (b"", 0, b'\\"\\n\xc3\xa9' * 40),
+        (b"", 0, b"\\n\xc3\xa9" * 40),
     ):
         chunk = chunk_of(EVENT % (name, made, text))
         scanner.passes(chunk)
