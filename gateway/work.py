@@ -46,8 +46,6 @@ class Work:
     # Set where they differ: a request pays for none of the others.
     failure: EngineFailed | None = None
     _busy = _failed = 0
-    _granted: Reservation | None = None
-    _reply: Reply | None = None
     _lease: Lease
 
     def __init__(
@@ -57,6 +55,8 @@ class Work:
         self._client = client
         self._books = books
         self._dispatcher = dispatcher
+        self._granted: Reservation | None = None
+        self._reply: Reply | None = None
         self._began_s = self._dispatched_s = monotonic()
         self.usage = Usage(0, 0, 0, True, job.cost)
         request_id = client.request_id.own
