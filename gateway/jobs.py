@@ -18,7 +18,7 @@ from gateway.ceilings import CHOICES, LENGTHS, LOGPROBS, UNCOUNTED_BYTES, USUAL,
 from gateway.classes import HEADER as CLASS
 from gateway.classes import choose_class
 from gateway.endpoints import Endpoint
-from gateway.errors import Invalid, ModelNotAllowed, ModelNotFound
+from gateway.errors import Invalid
 from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, hold_s
 from gateway.heads import Said
 from gateway.members import (
@@ -41,6 +41,7 @@ from gateway.members import (
 )
 from gateway.model_routes import Spread, place_of, resolve
 from gateway.prefixes import prefixes
+from gateway.terms import Terms, terms_of
 from scheduling.core.policy import FREE, Policy, PoolRule, Prices
 from scheduling.core.prediction import Estimates
 from scheduling.core.usage import DEFAULT_COST, CostRule
@@ -61,6 +62,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     ``fallbacks`` may serve it, in order, when no backend of ``model`` can.
     """
 
+    terms: Terms  # of the model that was asked for first
     endpoint: Endpoint
     model: str
     pool: str
@@ -86,19 +88,6 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     hold_s: float | None = None  # for how long the status line may be held back; None: as the knob says
 
 
-class _Terms(msgspec.Struct, frozen=True, gc=False):
-    """What one caller's requests for one model have in common, as long as nothing is changed."""
-
-    caller: Caller
-    pool: str
-    rule: PoolRule
-    is_steered: bool  # by the beginnings of prompts
-    prices: Prices
-    priority_class: str  # unless the request asks for another
-    user: str  # unless the request names one
-    hold_s: float | None  # unless the request says another
-
-
 class Parser:
     """Body bytes to Job. ``salt`` keys the digest of user ids."""
 
@@ -111,7 +100,8 @@ class Parser:
         self._spread = Spread()
         self._ceilings = ceilings
         self._policy = Policy(revision=0)  # of the terms
-        self._terms: dict[tuple[int, str, str], _Terms] = {}
+        # By caller, name, and model where the name leads to one.
+        self._terms: dict[tuple[int, str, str], Terms] = {}
 
     def parse(
         self,
@@ -171,60 +161,41 @@ class Parser:
         if endpoint.needs or endpoint.forbids:
             check(endpoint, members)
         user = "" if usual else self._user(endpoint, headers, members, tenant)
-        model, fallbacks = self._routed(members, asked, user) if asked in policy.routes else (asked, ())
-        terms = self._terms.get((id(caller), asked, model)) or self._agree(caller, asked, model)
+        known = self._terms.get((id(caller), asked, ""))
+        terms, fallbacks = (known, ()) if known else self._led(members, caller, asked, user)
         stream = endpoint.generates and "stream" in members and bool(read_flag(members, "stream"))
         patience = said.patience_ms if usual else _patience_ms(said, members)
-        completion, kv_tokens = self._forecasts(endpoint, members, tenant, model, terms.pool, length)
+        most_ms = self._queue_timeout_ms
+        completion, kv_tokens = self._forecasts(endpoint, members, tenant, terms.model, terms.pool, length)
         return Job(  # in the order of its members: named, they cost six times as much
-            endpoint,
-            model,
-            terms.pool,
-            user or terms.user,
+            terms, endpoint, terms.model, terms.pool, user or terms.user,
             terms.priority_class if usual else _class_of(members, headers, terms, policy),
-            prompt_tokens(endpoint, members),
-            completion,
-            stream,
-            stream and endpoint.asks_usage and ask_for_usage(members),
+            prompt_tokens(endpoint, members), completion,
+            stream, stream and endpoint.asks_usage and ask_for_usage(members),
             for_the_engine(endpoint, members),
-            patience if patience and patience < self._queue_timeout_ms else self._queue_timeout_ms,
-            not user,
-            policy.revision,
-            terms.prices,
-            terms.rule.cost,
-            patience,
-            asked,
-            fallbacks,
-            self._prefixes(endpoint, members, tenant, model, terms.rule) if terms.is_steered else (),
+            patience if patience and patience < most_ms else most_ms,
+            not user, policy.revision, terms.prices, terms.rule.cost, patience, asked, fallbacks,
+            self._prefixes(endpoint, members, tenant, terms.model, terms.rule) if terms.is_steered else (),
             kv_tokens,
             passed_headers(endpoint, headers) if endpoint.passes else (),
             not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
             terms.hold_s if usual or HOLD not in headers else hold_s(headers),
-        )
+        )  # fmt: skip
 
-    def _agree(self, caller: Caller, asked: str, model: str) -> _Terms:
+    def _led(self, members: Members, caller: Caller, asked: str, user: str) -> tuple[Terms, tuple[str, ...]]:
+        """The terms under a name that leads to a model, or is new, and the models to fall back on."""
+        if asked not in self._policy.routes:
+            return self._agree(caller, asked, asked), ()
+        model, fallbacks = self._routed(members, asked, user)
+        return self._terms.get((id(caller), asked, model)) or self._agree(caller, asked, model), fallbacks
+
+    def _agree(self, caller: Caller, asked: str, model: str) -> Terms:
         """The caller's terms for a model under that name. Raises ModelNotFound or ModelNotAllowed."""
-        policy = self._policy
-        pool = policy.models.get(model)
-        if pool is None:
-            raise ModelNotFound(f"There is no model {asked!r}. GET /v1/models lists them.", param="model")
-        if caller.models and asked not in caller.models:
-            raise ModelNotAllowed(param="model")
+        terms = terms_of(caller, asked, model, self._policy)
         if len(self._terms) >= MAX_TERMS:
             self._terms = {}
-        rule = policy.pools.get(pool) or PoolRule(pool)
-        terms = _Terms(
-            caller,
-            pool,
-            rule,
-            rule.prefix_slack_requests is not None,
-            policy.prices.get(model, FREE),
-            choose_class(None, {}, caller, policy),
-            f"token-{caller.token_id}",
-            caller.hold_s,
-        )
         # As long as the terms are kept, so is their caller, and no other object has its id.
-        self._terms[(id(caller), asked, model)] = terms
+        self._terms[(id(caller), asked, model if asked in self._policy.routes else "")] = terms
         return terms
 
     def _routed(self, members: Members, asked: str, user: str) -> tuple[str, tuple[str, ...]]:
@@ -281,7 +252,7 @@ def _patience_ms(said: Said, members: Members) -> int | None:
     return min(asked or known or 0, known or asked or 0) or None
 
 
-def _class_of(members: Members, headers: Mapping[bytes, bytes], terms: _Terms, policy: Policy) -> str:
+def _class_of(members: Members, headers: Mapping[bytes, bytes], terms: Terms, policy: Policy) -> str:
     if "service_tier" not in members and "priority" not in members and CLASS not in headers:
         return terms.priority_class
     tier = read(members, "service_tier", text, "a text")

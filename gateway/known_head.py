@@ -54,7 +54,7 @@ class KnownHead:
         """The body, if the bytes are one whole request with this head, of a length of as many digits."""
         begin, end, size = self._begin, self._end, self._size
         if (
-            data[begin:end] == b"%d" % (len(data) - size)
+            data[begin:end] == str(len(data) - size).encode()
             and data[:begin] == self._before
             and data[end:size] == self._after
         ):

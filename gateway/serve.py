@@ -37,7 +37,7 @@ from gateway.pulse import Pulse
 from gateway.relay import Relay
 from gateway.settings import Settings
 from gateway.work import Work
-from scheduling.core.policy import Policy, TenantRule
+from scheduling.core.policy import Policy
 from scheduling.core.quota import Scope
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Dispatcher, NoBackend
 
@@ -108,7 +108,7 @@ class Gateway:
         )
         if job.fallbacks and not self.dispatcher.serves(job.pool, job.model):
             job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
-        tenant = policy.tenants.get(caller.tenant) or TenantRule(caller.tenant)
+        tenant = job.terms.tenant
         scopes = self._ledger.scopes_at_hand(tenant, caller, job.model)
         if scopes is None:
             scopes = await self._ledger.scopes(tenant, caller, job.model)

@@ -22,7 +22,7 @@ from gateway.ledger import Reservation
 from gateway.new_record import new_call, new_record, note_estimates
 from gateway.relay import Reply
 from scheduling.core.outcome import Outcome
-from scheduling.core.policy import FREE, IN_FLIGHT
+from scheduling.core.policy import FREE
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import Dispatcher, Lease
@@ -46,8 +46,6 @@ class Work:
     # Set where they differ: a request pays for none of the others.
     failure: EngineFailed | None = None
     _busy = _failed = 0
-    _granted: Reservation | None = None
-    _reply: Reply | None = None
     _lease: Lease
 
     def __init__(
@@ -57,10 +55,12 @@ class Work:
         self._client = client
         self._books = books
         self._dispatcher = dispatcher
+        self._granted: Reservation | None = None
+        self._reply: Reply | None = None
         self._began_s = self._dispatched_s = monotonic()
         self.usage = Usage(0, 0, 0, True, job.cost)
         request_id = client.request_id.own
-        now_ms = int(self._began_s * 1000)
+        now_ms, terms = int(self._began_s * 1000), job.terms
         self.ticket = Ticket(  # by place: by name it takes three times as long, and every request has one
             request_id,
             job.pool,
@@ -73,8 +73,8 @@ class Work:
             now_ms,
             now_ms + job.wait_ms,
             job.stream,
-            str(caller.token_id),
-            caller.quotas.get(IN_FLIGHT),
+            terms.api_token,
+            terms.in_flight,
             job.prefixes,
             job.kv_completion_tokens,
         )

@@ -7,6 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.endpoints import ENDPOINTS
+from gateway.errors import PostOnly
+from gateway.heads import NOTHING_SAID, Head, Said
+from gateway.input_errors import Contradictory
 from gateway.known_head import KnownHead
 
 HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: %b\r\nx-a: b\r\n\r\n"
@@ -51,6 +55,48 @@ def test_the_same_head_with_another_body_of_as_many_digits_is_known():
     parsed = Parsed(request(other))
     assert scope["headers"] == parsed.headers
     assert headers == dict(parsed.headers)
+
+
+def test_what_follows_from_a_head_is_worked_out_once_and_its_body_is_always_its_own():
+    known_head, endpoint = known(), ENDPOINTS["/v1/completions"]
+    scope, headers = known_head.read(BODY)
+    known_head.head = Head.of({**scope, "method": "POST"}, headers, endpoint)
+    other = b"x" * 99
+    assert known_head.body_of(request(other)) == other
+    assert known_head.read(other) == (scope, headers)  # nobody asks for the length of what is here
+    known_head.head = Head.of({**scope, "method": "POST"}, {**headers, b"idempotency-key": b"1"}, endpoint)
+    assert known_head.read(other)[1][b"content-length"] == b"99"  # such a body is read
+
+
+@pytest.mark.parametrize(
+    ("header", "head"),
+    [
+        ((b"x-a", b"b"), (NOTHING_SAID, 0, True)),
+        ((b"x-stainless-retry-count", b"2"), (NOTHING_SAID, 2, True)),
+        ((b"x-stainless-retry-count", b"-2"), (NOTHING_SAID, 0, True)),
+        ((b"x-request-timeout", b"5"), (Said(5000, more=False), 0, True)),
+        ((b"x-priority-class", b"batch"), (Said(None, more=True), 0, True)),
+        ((b"idempotency-key", b"1"), (NOTHING_SAID, 0, False)),
+        ((b"content-encoding", b"gzip"), (NOTHING_SAID, 0, False)),
+    ],
+)
+def test_a_head_says_what_it_asks_for(header, head):
+    endpoint, headers = ENDPOINTS["/v1/completions"], [(b"host", b"x"), header]
+    scope = {"method": "POST", "headers": headers, "http_version": "1.1"}
+    assert Head.of(scope, dict(headers), endpoint) == Head(endpoint, *head)
+
+
+@pytest.mark.parametrize(
+    ("scope", "refused"),
+    [
+        ({"method": "GET", "headers": [(b"host", b"x")]}, PostOnly),
+        ({"method": "POST", "headers": []}, Contradictory),
+        ({"method": "POST", "headers": [(b"host", b"x"), (b"host", b"x")]}, Contradictory),
+    ],
+)
+def test_a_head_that_may_not_be_served_is_refused(scope, refused):
+    with pytest.raises(refused):
+        Head.of(scope, dict(scope["headers"]), ENDPOINTS["/v1/completions"])
 
 
 @pytest.mark.parametrize(

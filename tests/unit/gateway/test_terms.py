@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway import jobs
 from gateway.callers import Caller
+from gateway.ceilings import LENGTHS
 from gateway.endpoints import ENDPOINTS
 from gateway.errors import ModelNotAllowed, ModelNotFound, Refused
 from gateway.jobs import Parser
@@ -36,14 +37,15 @@ def parser():
     path=st.sampled_from(sorted(ENDPOINTS)),
     headers=st.sampled_from(({}, {b"x-stainless-read-timeout": b"5", b"accept": b"*/*"})),
     members=st.dictionaries(
-        st.sampled_from(("model", "messages", "prompt", "input", "stream", "max_tokens", "n", "tools", "x")),
+        st.sampled_from(("model", "messages", "prompt", "input", "stream", *LENGTHS, "n", "tools", "x")),
         st.sampled_from(
-            (MODEL, HELLO, "once", [1, 2], [[1], [2]], True, False, None, 7, 10**30, 1.5, [], {})
+            (MODEL, HELLO, "once", [1, 2], [[1], [2]], True, False, None, 7, 0, 10**7, 10**30, 1.5, [], {})
         ),
     ),
+    length=st.sampled_from(({}, {"max_tokens": 9}, {"max_completion_tokens": 9})),
 )
-def test_the_short_way_reads_what_the_long_way_reads(path, headers, members):
-    body = {"model": MODEL, "messages": HELLO, "prompt": "once", "input": "once", "max_tokens": 9} | members
+def test_the_short_way_reads_what_the_long_way_reads(path, headers, members, length):
+    body = {"model": MODEL, "messages": HELLO, "prompt": "once", "input": "once"} | length | members
 
     short = outcome(body, headers, ENDPOINTS[path])
     with pytest.MonkeyPatch.context() as patch:

@@ -1,0 +1,51 @@
+"""What one caller's requests for one model have in common."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.callers import Caller
+from gateway.classes import choose_class
+from gateway.errors import ModelNotAllowed, ModelNotFound
+from scheduling.core.policy import FREE, IN_FLIGHT, Policy, PoolRule, Prices, TenantRule
+
+
+class Terms(msgspec.Struct, frozen=True, gc=False):
+    """What one caller's requests for one model have in common, as long as nothing is changed."""
+
+    caller: Caller
+    tenant: TenantRule
+    api_token: str  # its number
+    in_flight: int | None  # how many requests the API token may have at engines
+    model: str
+    pool: str
+    rule: PoolRule
+    is_steered: bool  # by the beginnings of prompts
+    prices: Prices
+    priority_class: str  # unless the request asks for another
+    user: str  # unless the request names one
+    hold_s: float | None  # unless the request says another
+
+
+def terms_of(caller: Caller, asked: str, model: str, policy: Policy) -> Terms:
+    """The caller's terms for a model under that name. Raises ModelNotFound or ModelNotAllowed."""
+    pool = policy.models.get(model)
+    if pool is None:
+        raise ModelNotFound(f"There is no model {asked!r}. GET /v1/models lists them.", param="model")
+    if caller.models and asked not in caller.models:
+        raise ModelNotAllowed(param="model")
+    rule = policy.pools.get(pool) or PoolRule(pool)
+    return Terms(
+        caller,
+        policy.tenants.get(caller.tenant) or TenantRule(caller.tenant),
+        str(caller.token_id),
+        caller.quotas.get(IN_FLIGHT),
+        model,
+        pool,
+        rule,
+        rule.prefix_slack_requests is not None,
+        policy.prices.get(model, FREE),
+        choose_class(None, {}, caller, policy),
+        f"token-{caller.token_id}",
+        caller.hold_s,
+    )
