@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,24 +32,44 @@ ONCE = frozenset(
         b"x-request-timeout",
     }
 )
+# W3C Trace Context, 3.2.2: version, trace id, parent id, flags; a later version may say more behind them.
+TRACE, TRACE_STATE = b"traceparent", b"tracestate"
+TRACEPARENT = re.compile(
+    rb"(?:00(?!.*-.*-.*-.*-)|(?!00|ff)[0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+    rb"(?:-[\x21-\x7e]*)?"
+)
+TRACE_STATE_BYTES = 512  # what everybody has to pass on (3.3.1.5)
 TIMEOUTS = frozenset(PATIENCE)  # some SDKs say theirs in each request
-SELDOM = TIMEOUTS | {b"x-end-user-id", CLASS, KEEP_ALIVE, HOLD}
+SELDOM = TIMEOUTS | {b"x-end-user-id", CLASS, KEEP_ALIVE, HOLD, TRACE}
+HANDED_ON = TIMEOUTS | {TRACE}  # nothing else follows from these
 
 
 class Said(msgspec.Struct, frozen=True, gc=False):
     """What the headers of few requests ask the parser of the body for."""
 
     patience_ms: int | None  # the client's own deadline
-    more: bool  # there is something beside that
+    more: bool  # there is something beside these two
+    trace: tuple[tuple[bytes, bytes], ...] = ()  # headers of a trace, for the engine
 
     @classmethod
     def by(cls, headers: Mapping[bytes, bytes]) -> Said:
         """By these headers."""
         found = SELDOM.intersection(headers)
-        return cls(patience_ms(headers), not found <= TIMEOUTS) if found else NOTHING_SAID
+        if not found:
+            return NOTHING_SAID
+        return cls(patience_ms(headers), not found <= HANDED_ON, trace_of(headers) if TRACE in found else ())
 
 
 NOTHING_SAID = Said(None, more=False)
+
+
+def trace_of(headers: Mapping[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:
+    """The trace that the request is a part of, as an engine is told it; nothing of one that is malformed."""
+    parent, state = headers[TRACE], headers.get(TRACE_STATE, b"")
+    if not TRACEPARENT.fullmatch(parent):
+        return ()
+    kept = state and len(state) <= TRACE_STATE_BYTES and state.isascii()
+    return ((TRACE, parent), (TRACE_STATE, state)) if kept else ((TRACE, parent),)
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):

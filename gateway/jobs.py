@@ -123,7 +123,7 @@ class Parser:
             self._policy, self._terms = policy, {}
         said = said or Said.by(headers)
         if not (is_usual or said.more):
-            said = Said(said.patience_ms, more=True)
+            said = Said(said.patience_ms, more=True, trace=said.trace)
         return self._job(endpoint, headers, members, caller, said, length)
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
@@ -177,7 +177,7 @@ class Parser:
             not user, policy.revision, terms.prices, terms.rule.cost, patience, asked, fallbacks,
             self._prefixes(endpoint, members, tenant, terms.model, terms.rule) if terms.is_steered else (),
             kv_tokens,
-            passed_headers(endpoint, headers) if endpoint.passes else (),
+            passed_headers(endpoint, headers) + said.trace if endpoint.passes else said.trace,
             not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
             terms.hold_s if usual or HOLD not in headers else hold_s(headers),
         )  # fmt: skip
