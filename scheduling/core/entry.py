@@ -73,6 +73,7 @@ class Entry:
         "overdue",
         "pending",
         "place",
+        "retry",
         "roster",
         "seated_ms",
         "shares",
@@ -98,6 +99,7 @@ class Entry:
         self.ticket = ticket
         self.cost = cost
         self.place = place
+        self.retry = place < 0
         self.lane = lane
         self.waiting = True
         self.first = False  # an admin wants it before all others
@@ -108,8 +110,3 @@ class Entry:
         self.kv_tokens = ticket.prompt_tokens + (ticket.kv_completion_tokens or ticket.completion_tokens)
         self.gate: Gate | None = None
         self.told_ms: int | None = None
-
-    @property
-    def retry(self) -> bool:
-        """It has waited already."""
-        return self.place < 0

@@ -24,6 +24,9 @@ class Fairness(Protocol):
     def push(self, entry: Entry) -> None:
         """It stands in line."""
 
+    def stand(self, entry: Entry) -> None:
+        """It joins and stands in line: as ``join`` and ``push``."""
+
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The next ticket among those whose lane is open."""
 
@@ -123,6 +126,10 @@ class Fifo:
             self._aside.setdefault(ticket.tenant, {})[entry.place] = entry
         else:
             self._stand(entry)
+
+    def stand(self, entry: Entry) -> None:
+        """There is nothing to join but the line."""
+        self.push(entry)
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The oldest."""

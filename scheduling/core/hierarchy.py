@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Container, Iterable
 from zlib import crc32
 
-from scheduling.core.entry import Entry, Lane
+from scheduling.core.entry import Entry, Lane, Stamp
 from scheduling.core.fairness import arrival, head, index_of
 from scheduling.core.levels import MILLI, Level, Share
 
@@ -49,32 +49,23 @@ class Tree:
             share = level.shares.get(name)
             if share is None:
                 share = self._open(level, name, len(path))
-            held = share.held
-            if not held:
+            if not share.held:
                 level.idle -= 1
-            share.held = held + 1
+            share.held += 1
             path.append(share)
             level = share.inner
 
     def push(self, entry: Entry) -> None:
         """Stand in the line of the last name; names that had none in this lane begin to wait."""
         path = entry.shares
-        last, lane, place = path[-1], entry.lane, entry.place
-        entry.ordinal = last.left + last.waiting
-        last.waiting += 1
-        last.waiting_cost += entry.cost
-        line = last.lines.get(lane)
-        if line is not None:
-            line[place] = entry
-            if place < 0:  # a retry: it has waited already
-                line.move_to_end(place, last=False)
-            return
-        line = OrderedDict({place: entry})
-        if last.lines:
-            last.lines[lane] = line
-        else:
-            last.lines = {lane: line}
-        self._enter(path, lane, place)
+        for share in path:
+            share.waiting += 1
+        self._stand(entry, path)
+
+    def stand(self, entry: Entry) -> None:
+        """It joins and stands in line."""
+        self.join(entry)
+        self.push(entry)
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The first name of every level, then that name's oldest ticket."""
@@ -92,33 +83,66 @@ class Tree:
 
     def first(self, lane: Lane) -> Entry | None:
         """The same of one lane."""
-        level: Level | None = self._tenants
-        share: Share | None = None
-        while level is not None:
+        level = self._tenants
+        while True:
             found = level.lanes.get(lane)
             share = found if type(found) is Share else level.first(lane)
             if share is None:
                 return None
+            if share.inner is None:
+                return head(share.lines[lane])
             level = share.inner
-        return None if share is None else head(share.lines[lane])
 
     def serve(self, entry: Entry) -> None:
         """It has a seat: charge every name on its path."""
-        price = (entry.cost if self._price is None else self._price(entry)) * MILLI
-        entry.shares[-1].left += 1
-        self._out_of_line(entry)
-        entry.stamps = [level.charge(share, price) for level, share in self._levels(entry)]
+        path, cost = entry.shares, entry.cost
+        price = (cost if self._price is None else self._price(entry)) * MILLI
+        last = path[-1]
+        last.left += 1
+        last.waiting_cost -= cost
+        line = last.lines[entry.lane]
+        if len(line) > 1:
+            del line[entry.place]
+        else:
+            self._out_of_line(entry, path)
+        level: Level | None = self._tenants
+        entry.stamps = stamps = []
+        for share in path:
+            share.waiting -= 1
+            if level is not None:
+                stamps.append(level.charge(share, price))
+            level = share.inner
 
     def pass_through(self, entry: Entry) -> None:
         """It has a seat at once: all names on its path begin to wait, and are charged in the same instant."""
-        self.join(entry)
-        place, price = entry.place, (entry.cost if self._price is None else self._price(entry)) * MILLI
-        entry.stamps = [level.pass_through(share, place, price) for level, share in self._levels(entry)]
-        entry.shares[-1].left += 1
+        price = (entry.cost if self._price is None else self._price(entry)) * MILLI
+        place = entry.place
+        level: Level | None = self._tenants
+        path: list[Share] = []
+        stamps: list[Stamp] = []
+        entry.shares, entry.stamps = path, stamps
+        for name in entry.ticket.path:
+            if level is None:
+                level = path[-1].inner = self._order()
+            share = level.shares.get(name)
+            if share is None:
+                share = self._open(level, name, len(path))
+            held = share.held
+            if not held:
+                level.idle -= 1
+            share.held = held + 1
+            path.append(share)
+            stamps.append(level.pass_through(share, place, price))
+            level = share.inner
+        path[-1].left += 1
 
     def step_out(self, entry: Entry) -> None:
         """It leaves the line; its accounts stay open."""
-        self._out_of_line(entry)
+        path = entry.shares
+        for share in path:
+            share.waiting -= 1
+        path[-1].waiting_cost -= entry.cost
+        self._out_of_line(entry, path)
 
     def leave(self, entry: Entry) -> None:
         """It is gone for good, unserved and out of line: nothing was charged."""
@@ -185,17 +209,16 @@ class Tree:
         """Behind the tenant's own line, or one ticket of each who has one, or more when it owes more."""
         level = self._tenants
         mine = level.shares.get(tenant)
-        waiting = mine.in_line() if mine else 0
-        least = waiting or len(level.waiting_shares())
+        least = mine.waiting if mine and mine.waiting else len(level.waiting_shares())
         if mine is None:
             return least
         line = level.drain(mine)
-        return max(least, level.curve(now_ms).before(line.start + line.step * waiting))
+        return max(least, level.curve(now_ms).before(line.start + line.step * mine.waiting))
 
     def rivals(self, entry: Entry) -> int:
         """How many other tenants have tickets in line."""
         mine = entry.shares[0]
-        return sum(1 for share in self._tenants.waiting_shares() if share is not mine)
+        return sum(1 for share in self._tenants.shares.values() if share.waiting and share is not mine)
 
     def _levels(self, entry: Entry) -> Iterable[tuple[Level, Share]]:
         level: Level | None = self._tenants
@@ -214,12 +237,25 @@ class Tree:
             name = f"{SHARED_PREFIX}{line}"
         return level.shares.get(name) or level.add(name, 1)
 
-    def _out_of_line(self, entry: Entry) -> None:
-        path, lane = entry.shares, entry.lane
-        last = path[-1]
-        last.waiting -= 1
-        last.waiting_cost -= entry.cost
-        lines = last.lines
+    def _stand(self, entry: Entry, path: list[Share]) -> None:
+        last, lane, place = path[-1], entry.lane, entry.place
+        entry.ordinal = last.left + last.waiting - 1
+        last.waiting_cost += entry.cost
+        line = last.lines.get(lane)
+        if line is not None:
+            line[place] = entry
+            if place < 0:  # a retry: it has waited already
+                line.move_to_end(place, last=False)
+            return
+        line = OrderedDict({place: entry})
+        if last.lines:
+            last.lines[lane] = line
+        else:
+            last.lines = {lane: line}
+        self._enter(path, lane, place)
+
+    def _out_of_line(self, entry: Entry, path: list[Share]) -> None:
+        lines, lane = path[-1].lines, entry.lane
         line = lines[lane]
         del line[entry.place]
         if not line:

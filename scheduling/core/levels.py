@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Container, Iterable
+from heapq import heapify, heappop, heappush, heapreplace
 
 from scheduling.core.entry import Entry, Lane, Stamp
 from scheduling.core.position import Curve, Drain
 
 MILLI = 1000  # milli-tokens per cost token: weight 1000 still moves the key by whole steps
 TABLE_FOR_MS = 500  # how long a table of places is good enough for people
-SLACK = 64  # idle names that may be there before it is worth sweeping
+SLACK = 64  # stale entries that may be there before it is worth sweeping
+
 
 _NO_LINES: dict[Lane, OrderedDict[int, Entry]] = {}  # of names with others inside
 
@@ -19,7 +20,7 @@ _NO_LINES: dict[Lane, OrderedDict[int, Entry]] = {}  # of names with others insi
 class Share:
     """One name's account. ``key`` orders it: the waiting name with the smallest is next.
 
-    ``keys`` holds the key under which each lane's index knows the name; being
+    ``keys`` holds the key under which each lane's heap knows the name; being
     there means that it has tickets waiting in that lane. ``aside`` has the
     lanes in which it waits but must not be served (``shut`` says for which
     models). ``held`` counts tickets that wait or run. ``wakes`` counts how
@@ -59,31 +60,31 @@ class Share:
         self.keys: dict[Lane, int] = {}
         self.inner: Level | None = None  # the names inside this one; None for the last level
         self.lines: dict[Lane, OrderedDict[int, Entry]] = _NO_LINES  # of the last level: tickets by place
-        self.waiting = 0  # of the last level: tickets in line
-        self.waiting_cost = 0  # of the last level: what those cost
+        self.waiting = 0
+        self.waiting_cost = 0  # of the last level
         self.left = 0  # of the last level: tickets that ever left the line for a seat
 
     @property
     def mean_cost(self) -> int:
-        """The same for one of them, on average."""
-        return self.cost_in_line() // max(1, self.in_line())
-
-    def in_line(self) -> int:
-        """How many tickets wait; summed up when somebody asks."""
-        inner = self.inner
-        return self.waiting if inner is None else sum(each.in_line() for each in inner.shares.values())
+        """The same for one of them, on average; summed up when somebody asks."""
+        return self.cost_in_line() // max(1, self.waiting)
 
     def cost_in_line(self) -> int:
-        """Of the tickets that wait, in cost tokens; summed up when somebody asks."""
+        """Of the tickets that wait, in cost tokens."""
         inner = self.inner
         return (
             self.waiting_cost if inner is None else sum(each.cost_in_line() for each in inner.shares.values())
         )
 
 
-Index = list[tuple[int, str, Share]]
-"""Several names with work in one lane, in order of key and name. A name's key may have risen since it was put
-in its place, and never has fallen: who comes to the front is looked at again."""
+class _Index:
+    """Several names with work in one lane, by key; entries that no longer hold are swept lazily."""
+
+    __slots__ = ("active", "heap")
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[int, str]] = []
+        self.active = 1  # who had the lane alone
 
 
 class Level:
@@ -94,8 +95,7 @@ class Level:
     ticket and whose key is not above ``now`` has nothing worth remembering;
     such names are swept when there are many. When nobody holds a
     ticket, all is forgotten and ``now`` starts again. Cost: O(log names) per
-    step, amortised; and a name that moves in an index moves the pointers
-    behind it, which is nothing to 1,000 names, and a microsecond to 10,000.
+    step, amortised.
     """
 
     __slots__ = ("_sweep_at", "idle", "lanes", "now", "shares", "table")
@@ -107,7 +107,7 @@ class Level:
         self.table: tuple[int, Curve] | None = None  # places in line, and when they were reckoned
         self.shares: dict[str, Share] = {}
         # Who waits where. Alone in its lane a name needs no index: most tenants have one user.
-        self.lanes: dict[Lane, Index | Share] = {}
+        self.lanes: dict[Lane, _Index | Share] = {}
         self._sweep_at = SLACK
         self.idle = 0  # names that hold none
 
@@ -192,10 +192,11 @@ class Level:
             self.lanes[lane] = share
             return
         if isinstance(index, Share):
-            sole, index = index, []
+            sole, index = index, _Index()
             self.lanes[lane] = index
-            _put(index, sole, lane)
-        _put(index, share, lane)
+            self._push(index, sole, lane)
+        index.active += 1
+        self._push(index, share, lane)
 
     def pass_through(self, share: Share, place: int, price: int) -> Stamp:
         """The name's ticket is served while nobody waits: it begins to wait, and is charged."""
@@ -205,16 +206,16 @@ class Level:
 
     def leave(self, share: Share, lane: Lane) -> None:
         """The name has no waiting ticket in this lane any more."""
-        known = share.keys.pop(lane, None)
-        if known is None:
+        if share.keys.pop(lane, None) is None:
             share.aside = (share.aside or set()) - {lane}
             return
         index = self.lanes[lane]
-        if not isinstance(index, Share):
-            del index[bisect_left(index, (known, share.name))]
-            if index:
-                return
-        del self.lanes[lane]
+        if isinstance(index, Share):
+            del self.lanes[lane]
+            return
+        index.active -= 1
+        if not index.active:
+            del self.lanes[lane]
 
     def set_shut(self, share: Share, shut: Container[str] | None) -> None:
         """Serve the name for no model in ``shut``, as if it waited for nothing there."""
@@ -234,14 +235,17 @@ class Level:
         index = self.lanes.get(lane)
         if index is None or isinstance(index, Share):
             return index
+        heap, shares = index.heap, self.shares
         while True:
-            known, name, share = index[0]
-            key = share.key
-            if key <= known:
+            known, name = heap[0]
+            share = shares.get(name)
+            if share is None or (keys := share.keys).get(lane) != known:
+                heappop(heap)
+            elif (key := share.key) > known:
+                keys[lane] = key
+                heapreplace(heap, (key, name))
+            else:
                 return share
-            del index[0]
-            share.keys[lane] = key
-            insort(index, (key, name, share))
 
     def earliest(self, lanes: Iterable[Lane]) -> Share | None:
         """The name to serve next in any of these lanes."""
@@ -259,7 +263,7 @@ class Level:
 
     def waiting_shares(self) -> list[Share]:
         """Every name with tickets in line."""
-        return [share for share in self.shares.values() if share.in_line()]
+        return [share for share in self.shares.values() if share.waiting]
 
     def curve(self, now_ms: int) -> Curve:
         """How the lines of all who wait will be served, as of a moment ago."""
@@ -267,16 +271,24 @@ class Level:
             self.table = (now_ms, Curve(self.drain(share) for share in self.waiting_shares()))
         return self.table[1]
 
-    def set_key(self, share: Share, key: int) -> None:
-        """The name's key is another one from now on, also where it waits."""
+    def _set(self, share: Share, key: int) -> None:
         share.key = key
         lanes = self.lanes
         for lane, known in share.keys.items():
-            if key < known and type(index := lanes[lane]) is list:
-                del index[bisect_left(index, (known, share.name))]
-                _put(index, share, lane)
+            if key < known and type(index := lanes[lane]) is _Index:
+                self._push(index, share, lane)
 
-
-def _put(index: Index, share: Share, lane: Lane) -> None:
-    share.keys[lane] = key = share.key
-    insort(index, (key, share.name, share))
+    def _push(self, index: _Index, share: Share, lane: Lane) -> None:
+        heap = index.heap
+        share.keys[lane] = key = share.key
+        heappush(heap, (key, share.name))
+        if len(heap) > 2 * index.active + SLACK:
+            shares = self.shares
+            index.heap = list(
+                {
+                    (key, name)
+                    for key, name in index.heap
+                    if (known := shares.get(name)) and known.keys.get(lane) == key
+                }
+            )
+            heapify(index.heap)

@@ -31,9 +31,7 @@ class Line:
             band.waiting += 1
             lane, lanes = entry.lane, band.lanes
             lanes[lane] = count = lanes.get(lane, 0) + 1
-            fairness = band.fairness
-            fairness.join(entry)
-            fairness.push(entry)
+            band.fairness.stand(entry)
             return count
         band.fairness.join(entry)
         self.stand(entry, now_ms)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from scheduling.core.admission import Gate
-from scheduling.core.band import Band
 from scheduling.core.classes import Bands
 from scheduling.core.engine_order import RANK, EngineOrder
 from scheduling.core.entry import Aside, Entry, Lane, LaneKey
@@ -14,7 +13,7 @@ from scheduling.core.gates import Gates
 from scheduling.core.line import Line
 from scheduling.core.pace import Pace
 from scheduling.core.policy import Policy, PoolRule
-from scheduling.core.roster import Roster, TenantLine
+from scheduling.core.roster import Roster
 from scheduling.core.routing import route
 from scheduling.core.ticket import Ticket
 from scheduling.core.timers import Due, Timers
@@ -93,18 +92,15 @@ class Machine:
                 self.bands.reweigh([tenant])
                 yield BoostEnded(tenant, now_ms)
 
-    def _entry(self, ticket: Ticket, lane: Lane, band: Band, line: TenantLine) -> Entry:
+    def _entry(self, ticket: Ticket, lane: Lane) -> Entry:
         self._arrivals = place = self._arrivals + 1
         rule = self._rule.cost
         cost = rule.prompt_weight * ticket.prompt_tokens + rule.completion_weight * ticket.completion_tokens
         # A ticket that costs nothing would be next for ever.
-        entry = Entry(ticket, cost or 1, place if ticket.attempt <= 1 else -place, lane)
-        entry.band, entry.roster = band, line
-        self._entries[ticket.request_id] = entry
-        return entry
+        return Entry(ticket, cost or 1, place if ticket.attempt <= 1 else -place, lane)
 
     def _seat(self, entry: Entry, gate: Gate, now_ms: int, events: list[Event]) -> None:
-        entry.roster.waiting -= 1
+        self.roster.seat(entry)
         self._seated(entry, gate, now_ms)
         if self.on_seat is None:
             events.append(Dispatched(entry.ticket, now_ms, entry.backend, entry.engine_order))
@@ -112,12 +108,12 @@ class Machine:
             self.on_seat(entry, now_ms)
 
     def _seated(self, entry: Entry, gate: Gate, now_ms: int) -> None:
-        line = entry.roster
-        line.in_flight = in_flight = line.in_flight + 1
-        if line.models is not None:
-            line.count(entry)
-        if in_flight >= line.most or self.bands.shut:
-            self._mark(entry.ticket.tenant)
+        tenant = entry.ticket.tenant
+        most = self.roster.most.get(tenant)
+        if most is None:
+            most = self.roster.most_of(tenant, self.policy.tenants.get(tenant))
+        if entry.roster.in_flight >= most or self.bands.shut:
+            self._mark(tenant)
         entry.gate = gate
         entry.backend = gate.name
         gate.seat(entry, now_ms)
@@ -187,7 +183,7 @@ class Machine:
         self.bands.reweigh()
         self._gates.obey(policy)
         self._look_at_meters()
-        self.roster.obey(policy.tenants)
+        self.roster.most.clear()
         self._route_all()
         for tenant in self.roster:
             self._mark(tenant)

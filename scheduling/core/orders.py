@@ -10,7 +10,6 @@ from scheduling.core.fairness import Fairness, Fifo
 from scheduling.core.hierarchy import Tree
 from scheduling.core.levels import Level
 from scheduling.core.policy import FAIRNESS
-from scheduling.core.tag_tree import TagTree
 from scheduling.core.tags import Counters, EqualTags, StartTags
 from scheduling.core.turns import Loads, Rounds, Turns
 from scheduling.core.usage import CostRule
@@ -34,8 +33,6 @@ def make(fairness: str, cost: CostRule, weight_of: Callable[[str], int]) -> Fair
     level = LEVELS.get(fairness)
     if level is None:
         raise ValueError(f"fairness is {fairness!r}; it must be one of {', '.join(FAIRNESS)}")
-    if level is StartTags:
-        return TagTree(weight_of)
     if level is not Counters:
         return Tree(level, None, weight_of)
 

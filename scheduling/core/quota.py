@@ -171,13 +171,8 @@ class Quotas:
                 elif more_us > 0:
                     account.owe(more_us, now_ms * US_PER_MS)
             del account.places[place]
-            budgets = account.budgets
-            if budgets.period is period:  # as nearly always
-                budgets.day_tokens += more
-                budgets.month_tokens += more
-                budgets.month_spend += more_spend
-            else:
-                budgets.add(more, more_spend, period)
+            if more or more_spend:
+                account.budgets.add(more, more_spend, period)
 
     def give_back(self, granted: Granted) -> None:
         """The request did not run, or its engine did nothing: all returns."""

@@ -17,19 +17,14 @@ class _Everything:
 
 
 EVERYTHING: Container[str] = _Everything()
-SUSPENDED = -1  # in the place of a number of requests in flight
 
 
 class TenantLine:
-    """One tenant's tickets in this pool. ``in_line`` leaves out those that stand aside.
+    """One tenant's tickets in this pool. ``in_line`` leaves out those that stand aside."""
 
-    ``most``: as ``Roster.most_of`` has it.
-    """
+    __slots__ = ("in_flight", "in_line", "models", "waiting")
 
-    __slots__ = ("in_flight", "in_line", "models", "most", "waiting")
-
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self) -> None:
         self.waiting = 0
         self.in_line = 0
         self.in_flight = 0
@@ -47,40 +42,42 @@ class Roster:
 
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries
-        self._rules: Mapping[str, TenantRule] = {}
-        self._most: dict[str, int] = {}
-        self.lines: dict[str, TenantLine] = {}
-        """Whoever is in here has work, or has just been asked for and may get it."""
+        self._lines: dict[str, TenantLine] = {}
         self.paused: set[str] = set()
         """Tenants that an admin has paused."""
         self.boosts: dict[str, tuple[int, int]] = {}
         """Tenants whose weight counts a number of times as much, and until when (ms)."""
+        self.most: dict[str, int] = {}
+        """``most_of`` tenants of the policy, as it was asked for; empty it with another policy."""
 
-    def obey(self, tenants: Mapping[str, TenantRule]) -> None:
-        """Follow the rules of these tenants."""
-        self._rules = tenants
-        self._most.clear()
-        for name, line in self.lines.items():
-            line.most = self.most_of(name)
+    def join(self, entry: Entry) -> None:
+        """The ticket waits."""
+        tenant = entry.ticket.tenant
+        entry.roster = line = self._lines.get(tenant) or self._open(tenant)
+        line.waiting += 1
 
-    def line(self, tenant: str) -> TenantLine:
-        """The tenant's; who has no work for it must ``forget`` it."""
-        line = self.lines.get(tenant)
-        if line is None:
-            most = self._most.get(tenant)
-            line = self.lines[tenant] = TenantLine(self.most_of(tenant) if most is None else most)
-        return line
+    def join_running(self, entry: Entry) -> None:
+        """The ticket runs, and never waited."""
+        tenant = entry.ticket.tenant
+        entry.roster = line = self._lines.get(tenant) or self._open(tenant)
+        line.in_flight += 1
+        if line.models is not None:
+            line.count(entry)
 
-    def forget(self, tenant: str) -> None:
-        """Leave nothing behind of a tenant without work."""
-        line = self.lines[tenant]
-        if not line.waiting and not line.in_flight:
-            del self.lines[tenant]
+    def seat(self, entry: Entry) -> None:
+        """The ticket runs."""
+        line = entry.roster
+        line.waiting -= 1
+        line.in_flight += 1
+        if line.models is not None:
+            line.count(entry)
 
     def give_up(self, entry: Entry) -> None:
         """The ticket leaves the line unserved."""
-        entry.roster.waiting -= 1
-        self.forget(entry.ticket.tenant)
+        line = entry.roster
+        line.waiting -= 1
+        if not line.waiting and not line.in_flight:
+            del self._lines[entry.ticket.tenant]
 
     def finish(self, entry: Entry) -> None:
         """The ticket ended."""
@@ -89,7 +86,11 @@ class Roster:
         if line.models is not None:
             line.models[entry.ticket.model] -= 1
         if not line.waiting and not line.in_flight:
-            del self.lines[entry.ticket.tenant]
+            del self._lines[entry.ticket.tenant]
+
+    def _open(self, tenant: str) -> TenantLine:
+        line = self._lines[tenant] = TenantLine()
+        return line
 
     def closed(self, tenant: str, rule: TenantRule | None) -> Container[str] | None:
         """For which models the tenant may have no more seats now; None when it may have any."""
@@ -97,7 +98,7 @@ class Roster:
             return EVERYTHING
         if rule is None or not (rule.quotas or rule.model_quotas):
             return None
-        line = self.lines.get(tenant)
+        line = self._lines.get(tenant)
         if line is None:
             return None
         most = rule.most(IN_FLIGHT)
@@ -113,24 +114,16 @@ class Roster:
         }
         return full or None
 
-    def most_of(self, tenant: str) -> int:
-        """How many the tenant may have in flight before ``closed`` can be anything but None for a quota.
-
-        Below 0 when it is suspended.
-        """
-        rule = self._rules.get(tenant)
+    def most_of(self, tenant: str, rule: TenantRule | None) -> int:
+        """How many the tenant may have in flight before ``closed`` can be anything but None for a quota."""
         if rule is None:
             return MAX_QUOTA
-        if rule.suspended:
-            most = SUSPENDED
-        else:
-            most = 0 if rule.model_quotas else rule.quotas.get(IN_FLIGHT, MAX_QUOTA)
-        self._most[tenant] = most
+        self.most[tenant] = most = 0 if rule.model_quotas else rule.quotas.get(IN_FLIGHT, MAX_QUOTA)
         return most
 
     def models_of(self, tenant: str) -> Mapping[str, int]:
         """The tenant's requests in flight by model; counted from the first time that somebody asks."""
-        line = self.lines[tenant]
+        line = self._lines[tenant]
         if line.models is None:
             line.models = {}
             for entry in self._entries.values():
@@ -139,7 +132,7 @@ class Roster:
         return line.models
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.lines)
+        return iter(self._lines)
 
     def view(self, tenants: Mapping[str, TenantRule], now_ms: int) -> tuple[TenantView, ...]:
         """Every tenant with work, by name. ``entitled`` is its weight among theirs, boosts counted.
@@ -156,12 +149,12 @@ class Roster:
             if entry.waiting:
                 oldest[ticket.tenant] = min(ticket.queued_ms, oldest.get(ticket.tenant, now_ms))
                 costs[ticket.tenant] = costs.get(ticket.tenant, 0) + entry.cost
-        weights = {name: self.weight_of(name, tenants) for name in sorted(self.lines)}
+        weights = {name: self.weight_of(name, tenants) for name in sorted(self._lines)}
         total = sum(weights.values())
         return tuple(
             TenantView(
                 tenant=name,
-                queued=(line := self.lines[name]).waiting,
+                queued=(line := self._lines[name]).waiting,
                 queued_tokens=costs.get(name, 0),
                 oldest_wait_ms=now_ms - oldest[name] if name in oldest else None,
                 in_flight=line.in_flight,

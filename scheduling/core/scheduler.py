@@ -50,18 +50,16 @@ class Scheduler(Steered):
         if ticket.request_id in self._entries:
             raise ValueError(f"request {ticket.request_id} is already waiting or running in pool {self.pool}")
         lane = self._lanes.get((ticket.model, ticket.avoid)) or self._lane(ticket)
-        roster, tenant = self.roster, ticket.tenant
-        line = roster.lines.get(tenant) or roster.line(tenant)
-        if not lane.gates or line.most < 0:
+        rule = self.policy.tenants.get(ticket.tenant)
+        if not lane.gates or (rule is not None and rule.suspended):
             self._forget(lane)
-            roster.forget(tenant)
             return [Stranded(ticket, now_ms)]
-        bands, timers = self.bands, self.timers
-        band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
-        entry = self._entry(ticket, lane, band, line)
+        entry = self._entries[ticket.request_id] = self._entry(ticket, lane)
         self.waiting += 1
         lane.waiting += 1
-        line.waiting += 1
+        self.roster.join(entry)
+        bands, timers = self.bands, self.timers
+        entry.band = band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
         timers.watch(entry, band.rule.max_wait_ms)
         peers = self._line.join(entry, now_ms)
         if peers > 1 and timers.due_ms > now_ms and not bands.shut and not self._gates.reserve:

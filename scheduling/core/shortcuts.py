@@ -17,6 +17,7 @@ class Shortcuts(Machine):
     def seat_at_once(self, ticket: Ticket, now_ms: int) -> Entry | None:
         """The seat of a ticket that finds nobody waiting and nothing in its way; None: ``submit`` it."""
         bands, tenant = self.bands, ticket.tenant
+        rule = self.policy.tenants.get(tenant)
         if (
             self.waiting
             or self.timers.due_ms <= now_ms
@@ -26,6 +27,7 @@ class Shortcuts(Machine):
             or bands.paused
             or (bands.shut and ticket.model in bands.shut.get(tenant, ()))
             or ticket.request_id in self._entries
+            or (rule is not None and rule.suspended)
         ):
             return None
         lane = self._lanes.get((ticket.model, ticket.avoid)) or self._lane(ticket)
@@ -38,18 +40,17 @@ class Shortcuts(Machine):
                 return None
         elif (gate := choose(lane, hold, now_ms, 0, ())) is None:
             return None
-        line = self.roster.lines.get(tenant) or self.roster.line(tenant)
-        if line.most < 0:
-            return None
-        entry = self._entry(ticket, lane, band, line)
+        entry = self._entry(ticket, lane)
         if gate.is_choosy and (gate := choose_for(entry, hold, now_ms, 0, ())) is None:
-            del self._entries[ticket.request_id]
             return None
+        self._entries[ticket.request_id] = entry
+        entry.band = band
         entry.waiting = False
         if lane.avoid:
             self._forget(lane)
         band.fairness.pass_through(entry)
         gate.since_promoted += 1
+        self.roster.join_running(entry)
         self._seated(entry, gate, now_ms)
         return entry
 

@@ -34,10 +34,24 @@ class StartTags(Level):
         share.key = start + charge
         return (charge, weight, share.wakes)
 
+    def pass_through(self, share: Share, place: int, price: int) -> Stamp:
+        """As ``_woken`` and ``charge``, which nobody else's key has a part in while nobody waits."""
+        share.wakes = wakes = share.wakes + 1
+        start, now, weight = share.key, self.now, share.weight
+        if start > now:
+            share.lead = start - now
+            self.now = start
+        else:
+            share.lead = 0
+            start = now
+        charge = price // weight or 1
+        share.key = start + charge
+        return (charge, weight, wakes)
+
     def adopt(self, share: Share, price: int) -> Stamp:
         """The lead grows; time stands still."""
         charge = price // share.weight
-        self.set_key(share, share.key + charge)
+        self._set(share, share.key + charge)
         return (charge, share.weight, share.wakes)
 
     def settle(self, share: Share, stamp: Stamp, price: int) -> None:
@@ -61,17 +75,17 @@ class StartTags(Level):
             share.lead = lead + moved
         share.key += moved
         if share.keys:
-            self.set_key(share, share.key)  # it may be next now
+            self._set(share, share.key)  # it may be next now
 
     def reweigh(self, share: Share, weight: int) -> None:
         """Scale the lead, so that the next pick already obeys the new weight."""
         old, share.weight = share.weight, weight
         share.lead = share.lead * old // weight
-        self.set_key(share, self.now + (share.key - self.now) * old // weight)
+        self._set(share, self.now + (share.key - self.now) * old // weight)
 
     def drain(self, share: Share) -> Drain:
         """One ticket every mean price over the weight."""
-        return Drain(share.key, max(1, share.mean_cost * MILLI // share.weight), share.in_line())
+        return Drain(share.key, max(1, share.mean_cost * MILLI // share.weight), share.waiting)
 
     def _woken(self, share: Share, place: int) -> None:
         if share.key <= self.now:
@@ -93,6 +107,10 @@ class EqualTags(StartTags):
         """One turn, whatever the ticket costs."""
         return super().charge(share, TURN)
 
+    def pass_through(self, share: Share, place: int, price: int) -> Stamp:
+        """One turn, whatever the ticket costs."""
+        return super().pass_through(share, place, TURN)
+
     def adopt(self, share: Share, price: int) -> Stamp:
         """One turn."""
         return super().adopt(share, TURN)
@@ -103,7 +121,7 @@ class EqualTags(StartTags):
 
     def drain(self, share: Share) -> Drain:
         """One ticket a turn."""
-        return Drain(share.key, TURN // share.weight, share.in_line())
+        return Drain(share.key, TURN // share.weight, share.waiting)
 
 
 TURN = 1000 * MILLI  # weight 1000 still moves the key by whole steps

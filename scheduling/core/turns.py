@@ -53,11 +53,11 @@ class Turns(Ring):
         """The turn of a ticket that was given back comes back too."""
         turn, charged, wakes = stamp
         if charged and not price and wakes == share.wakes and turn < share.key:
-            self.set_key(share, turn)
+            self._set(share, turn)
 
     def drain(self, share: Share) -> Drain:
         """One ticket a round."""
-        return Drain(0, 1, share.in_line())
+        return Drain(0, 1, share.waiting)
 
     def _woken(self, share: Share, place: int) -> None:
         # A retry has had its turn already and lost it to a broken backend.
@@ -114,8 +114,9 @@ class Rounds(Ring):
     def drain(self, share: Share) -> Drain:
         """Tickets per round, in thousandths of a round."""
         start = ((share.key >> TURN_BITS) - (self.now >> TURN_BITS)) * MILLI
-        step = share.mean_cost * MILLI * MILLI // (QUANTUM * share.weight)
-        return Drain(max(0, start), max(1, step), share.in_line())
+        return Drain(
+            max(0, start), max(1, share.mean_cost * MILLI * MILLI // (QUANTUM * share.weight)), share.waiting
+        )
 
     def _place(self, share: Share, *, away: bool = False) -> None:
         """Rounds to sit out while the deficit is not positive, or to win back when it is too large."""
@@ -132,7 +133,7 @@ class Rounds(Ring):
             rounds = 0
         if rounds:
             share.tally += rounds * quantum
-            self.set_key(share, (here + rounds) << TURN_BITS | self._next_turn())
+            self._set(share, (here + rounds) << TURN_BITS | self._next_turn())
 
     def _woken(self, share: Share, place: int) -> None:
         behind = (self.now >> TURN_BITS) + 1
@@ -161,22 +162,22 @@ class Loads(Ring):
     def adopt(self, share: Share, price: int) -> Stamp:
         """One more in flight."""
         share.tally += 1
-        self.set_key(share, self._key(share, share.key & ((1 << TURN_BITS) - 1)))
+        self._set(share, self._key(share, share.key & ((1 << TURN_BITS) - 1)))
         return NOTHING
 
     def settle(self, share: Share, stamp: Stamp, price: int) -> None:
         """One less in flight."""
         share.tally -= 1
-        self.set_key(share, self._key(share, share.key & ((1 << TURN_BITS) - 1)))
+        self._set(share, self._key(share, share.key & ((1 << TURN_BITS) - 1)))
 
     def reweigh(self, share: Share, weight: int) -> None:
         """The same requests are another load."""
         share.weight = weight
-        self.set_key(share, self._key(share, share.key & ((1 << TURN_BITS) - 1)))
+        self._set(share, self._key(share, share.key & ((1 << TURN_BITS) - 1)))
 
     def drain(self, share: Share) -> Drain:
         """Tickets per round, a round being one for each unit of weight."""
-        return Drain(0, max(1, MILLI // share.weight), share.in_line())
+        return Drain(0, max(1, MILLI // share.weight), share.waiting)
 
     def _woken(self, share: Share, place: int) -> None:
         share.key = self._key(share, 0 if place < 0 else self._next_turn())

@@ -35,7 +35,6 @@ DECISIONS = {
     "scheduler.py",
     "shortcuts.py",
     "steered.py",
-    "tag_tree.py",
     "tags.py",
     "turns.py",
 }

@@ -152,11 +152,11 @@ def test_a_tenant_knows_how_much_waits_in_it():
     stand.push("acme", cost=300)
     stand.push("acme", "bob", cost=500)
     acme = stand.tenant("acme")
-    assert (acme.in_line(), acme.mean_cost) == (2, 400)
+    assert (acme.waiting, acme.mean_cost) == (2, 400)
 
     stand.serve()
 
-    assert (acme.in_line(), acme.mean_cost) == (1, 500)
+    assert (acme.waiting, acme.mean_cost) == (1, 500)
 
 
 def test_weights_hold_between_tenants_and_not_between_users():

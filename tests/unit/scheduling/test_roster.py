@@ -21,18 +21,13 @@ class Hall:
     def join(self, name: str, cost: int = 100, **fields) -> Entry:
         entry = Entry(ticket(name, cost=cost, **fields), cost, len(self.entries) + 1, LANE)
         self.entries[name] = entry
-        entry.roster = self.roster.line(entry.ticket.tenant)
-        entry.roster.waiting += 1
+        self.roster.join(entry)
         return entry
 
     def seat(self, name: str, **fields) -> Entry:
         entry = self.join(name, **fields)
         entry.waiting = False
-        line = entry.roster
-        line.waiting -= 1
-        line.in_flight += 1
-        if line.models is not None:
-            line.count(entry)
+        self.roster.seat(entry)
         return entry
 
     def finish(self, entry: Entry) -> None:
