@@ -84,7 +84,9 @@ MUTANTS = [
     pytest.param(
         line, "Line.stand", "not self._caps.admit(entry)", "False", id="caps of API tokens forgotten"
     ),
-    pytest.param(line, "Line.stand", "> now_ms", "< now_ms", id="parked when it may go"),
+    pytest.param(
+        line, "Line.stand", "entry, ticket.not_before_ms", "entry, now_ms + 10**6", id="parked too long"
+    ),
     pytest.param(line, "Line.take_out", "self._bands.not_first(entry)", "pass", id="front leaks"),
     pytest.param(own_caps, "OwnCaps.leave", "token.going -= 1", "pass", id="caps leak"),
     pytest.param(classes, "Band.forgive", "_less(self.overdue, entry.lane)", "pass", id="overdue leaks"),
