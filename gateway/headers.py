@@ -181,9 +181,9 @@ def patience_ms(headers: Mapping[bytes, bytes]) -> int | None:
     for name in PATIENCE:
         if text := headers.get(name):
             try:
-                seconds = float(text)
+                span_ms = float(text) * 1000  # this may be infinite where the seconds are not
             except ValueError:
                 continue
-            if math.isfinite(seconds) and seconds > 0:
-                found.append(max(1, int(seconds * 1000)))
+            if math.isfinite(span_ms) and span_ms > 0:
+                found.append(max(1, int(span_ms)))
     return min(found, default=None)

@@ -37,6 +37,7 @@ def job(body=(), **headers):
     ({"x_request_timeout": "0"}, None, 60_000),
     ({"x_request_timeout": "-1"}, None, 60_000),
     ({"x_request_timeout": "inf"}, None, 60_000),
+    ({"x_request_timeout": "3e307"}, None, 60_000),
     ({"x_request_timeout": "0.0001"}, 1, 1),
     ({"body": {"timeout_ms": 700}}, 700, 700),
     ({"body": {"timeout_ms": 700}, "x_request_timeout": "0.5"}, 500, 500),
