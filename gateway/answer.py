@@ -19,7 +19,7 @@ def pass_on_at_once(reply: Reply, client: Client, lines: Lines) -> bool:
     """Send a reply that is whole already and can be sent without waiting. False: it is for ``pass_on``."""
     if reply.streamed or reply.status >= 400 or not client.takes_whole() or (body := reply.at_once()) is None:
         return False
-    client.send_whole(reply.status, type_line(reply.content_type) + lines, body)
+    client.send_whole(reply.status, type_line(reply.head.content_type) + lines, body)
     return True
 
 
@@ -41,7 +41,7 @@ async def pass_on(reply: Reply, client: Client, lines: Lines, *, stream: bool) -
 
 
 async def _stream(reply: Reply, client: Client, lines: Lines) -> None:
-    lines = stream_lines(reply.content_type) + lines
+    lines = stream_lines(reply.head.content_type) + lines
     async for data in reply:
         if not client.answered:
             # Only now: an engine that dies before its first byte is a real HTTP error, or another is asked.
@@ -58,7 +58,7 @@ async def _stream(reply: Reply, client: Client, lines: Lines) -> None:
 
 
 async def _whole(reply: Reply, client: Client, lines: Lines) -> None:
-    headers = headers_of(type_line(reply.content_type) + lines)
+    headers = headers_of(type_line(reply.head.content_type) + lines)
     if not client.began and (body := reply.at_once()) is not None:
         await client.whole(reply.status, headers, body)
         return

@@ -157,10 +157,7 @@ class Connection(asyncio.Protocol):
         if head.json_size != len(data):
             return False
         self._reply = None
-        if self._paused or self._transport.get_write_buffer_size():
-            self._release(keep=True)
-        else:
-            self._home.keep(self)
+        self._release(keep=True)
         reply.on_whole(head.head, data[head.size :])
         return True
 

@@ -17,7 +17,7 @@ from gateway.asgi_client import AsgiClient, Receive, Send
 from gateway.body import ClientLeft, check_size, read_body
 from gateway.callers import Caller
 from gateway.client import FLUSH_S, Client
-from gateway.endpoints import Endpoint, dialect_of, relayed
+from gateway.endpoints import dialect_of, relayed
 from gateway.errors import Internal, Refused
 from gateway.headers import IDEMPOTENCY
 from gateway.heads import Head, check_heads
@@ -80,7 +80,7 @@ class GatewayConsumer:
         gateway.own.retries.check(caller.tenant, head.tries)
         body = client.at_hand() if head.is_plain else None
         if body is None:
-            return self._serve_slowly(client, caller, head.endpoint)
+            return self._serve_slowly(client, caller, head)
         check_size(body, gateway.settings)
         gateway.pulse.listen(client)
         request = Request(caller, head.endpoint, client.headers, body, head.said)
@@ -95,16 +95,16 @@ class GatewayConsumer:
         query = scope["query_string"]
         return aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
 
-    async def _serve_slowly(self, client: Client, caller: Caller, endpoint: Endpoint) -> None:
+    async def _serve_slowly(self, client: Client, caller: Caller, head: Head) -> None:
         """The rest for a request whose body is still to be read, or that is to run once only."""
         gateway, headers = self._gateway, client.headers
         body = await read_body(headers, client, gateway.settings)
         gateway.pulse.listen(client)
-        request = Request(caller, endpoint, headers, body)
+        request = Request(caller, head.endpoint, headers, body, head.said)
         if (key := headers.get(IDEMPOTENCY)) is None:
             await gateway.serve(request, client)
             return
-        keyed = Keyed(caller.tenant, caller.token_id, key, endpoint.path, body)
+        keyed = Keyed(caller.tenant, caller.token_id, key, head.endpoint.path, body)
         await gateway.own.idempotency.once(keyed, client, lambda: gateway.serve(request, client))
 
 

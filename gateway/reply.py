@@ -29,7 +29,7 @@ class Reply:
     __slots__ = (
         "_began", "_chunks", "_counted", "_ended", "_failure", "_feed", "_loop",
         "_on_first_token", "_options", "_paused", "_peeking", "_quiet_since", "_scanner", "_sink",
-        "_taken", "_unread", "_usage", "_waiter", "backend", "call", "content_type", "events", "head",
+        "_taken", "_unread", "_usage", "_waiter", "backend", "call", "events", "head",
         "heard", "source", "status", "streamed",
     )  # fmt: skip
 
@@ -44,7 +44,7 @@ class Reply:
         self.backend = backend
         self.call = call
         self.status = 0
-        self.head, self.content_type = NO_HEAD, b""
+        self.head = NO_HEAD
         self.streamed = False
         self.heard = False  # bytes came since the watch last looked, beside what passed
         self.source: Source | None = None  # the connection, while there is more to come
@@ -169,7 +169,7 @@ class Reply:
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
         """A JSON answer came at once and whole, with status 200, and its connection is free again."""
         self.source = None
-        self.head, self.content_type = head, head.content_type
+        self.head = head
         if not note_answer(body, self._usage, measures_tokens=self.call.measures_tokens):
             self.fail(Truncated())
         self._ended = True
@@ -181,7 +181,7 @@ class Reply:
 
     def on_head(self, status: int, head: ReplyHead) -> None:
         """The head is whole; 1xx heads do not come here."""
-        self.head, self.content_type = head, head.content_type
+        self.head = head
         if 200 <= status < 300:
             self._choose_scanner(head)
         self.status = status
