@@ -81,6 +81,12 @@ KNOBS = (
         0,
     ),
     Knob("FAIRLANE_BODY_BYTES", 10 * MIB, "The largest request body, inflated if it is compressed.", 1024),
+    Knob(
+        "FAIRLANE_KEPT_MEMORY_BYTES",
+        64 * MIB,
+        "Freed memory that a web process keeps for the next large prompts. 0: the C library decides.",
+        0,
+    ),
     Knob("FAIRLANE_BODY_READ_S", 30.0, "How long a client may take to send its body.", 1),
     Knob("FAIRLANE_HEADERS_BYTES", 32 * 1024, "The largest request line and headers together.", 1024),
     Knob(
