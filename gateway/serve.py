@@ -31,14 +31,14 @@ from gateway.failures import BackendFailure
 from gateway.heads import Said
 from gateway.jobs import Job, Parser
 from gateway.journal import Journal
-from gateway.ledger import Ledger, Reservation
+from gateway.ledger import Ledger
 from gateway.own.state import Own
 from gateway.pulse import Pulse
 from gateway.relay import Relay
 from gateway.settings import Settings
 from gateway.work import Work
 from scheduling.core.policy import Policy
-from scheduling.core.quota import Scope
+from scheduling.core.quota import Granted, Holder
 from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Dispatcher, NoBackend
 
 LAST_WORDS_S = 1.0  # for a request that is cut off to say so
@@ -108,14 +108,14 @@ class Gateway:
         )
         if job.fallbacks and not self.dispatcher.serves(job.pool, job.model):
             job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
-        tenant = job.terms.tenant
-        scopes = self._ledger.scopes_at_hand(tenant, caller, job.model)
-        if scopes is None:
-            scopes = await self._ledger.scopes(tenant, caller, job.model)
+        terms = job.terms
+        holders = terms.holders if job.model is terms.model else None
+        if holders is None:
+            holders = await self._ledger.holders(terms, job.model)
         with Work(job, caller, client, self.books, self.dispatcher) as work:
             while True:
                 try:
-                    return await self._serve_by(work, scopes, client)
+                    return await self._serve_by(work, holders, client)
                 except EngineRefused:
                     raise  # another model would be asked the same wrong thing
                 except (EngineFailed, NoBackendNow):
@@ -124,7 +124,7 @@ class Gateway:
                         raise
                 work.fall_back(other)
                 self.books.metrics.retries[work.ticket.attempt] += 1
-                scopes = await self._ledger.scopes(tenant, caller, other.model)
+                holders = await self._ledger.holders(terms, other.model)
 
     def check_in(self, headers: Mapping[bytes, bytes], *, aside: bool = False) -> tuple[Policy, Caller]:
         """The rules in force and who is calling. Raises Refused.
@@ -137,9 +137,9 @@ class Gateway:
             raise Overloaded
         return policy, self._doorman.admit(headers)
 
-    async def _serve_by(self, work: Work, scopes: Sequence[Scope], client: Client) -> None:
+    async def _serve_by(self, work: Work, holders: Sequence[Holder], client: Client) -> None:
         """Have the work's model answer, by as many of its backends as it takes."""
-        reservation = self._reserve(work, scopes)
+        reservation = self._reserve(work, holders)
         try:
             work.hold(reservation)
             while True:
@@ -157,9 +157,9 @@ class Gateway:
                 self.books.metrics.retries[work.ticket.attempt] += 1
                 await asyncio.sleep(pause_s)
         finally:
-            reservation.settle()
+            self._ledger.settle(reservation, work.record)
 
-    async def _ask(self, work: Work, reservation: Reservation, client: Client) -> None:
+    async def _ask(self, work: Work, reservation: Granted, client: Client) -> None:
         """Wait for a seat, and have the engine there answer."""
         job, relay = work.job, self._relay
         lease = self.dispatcher.lease(work.ticket, work.usage)
@@ -187,9 +187,9 @@ class Gateway:
         finally:
             lease.leave()
 
-    def _reserve(self, work: Work, scopes: Sequence[Scope]) -> Reservation:
+    def _reserve(self, work: Work, holders: Sequence[Holder]) -> Granted:
         try:
-            return self._ledger.reserve(scopes, work.ticket, work.record)
+            return self._ledger.reserve(holders, work.ticket, work.record)
         except (RateLimited, BudgetExhausted, QueueFull):
             if work.ticket.attempt == 1:
                 raise

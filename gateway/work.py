@@ -18,11 +18,11 @@ from gateway.failures import SERVER_ERROR, BackendFailure
 from gateway.head_lines import Lines, begin_lines, model_line
 from gateway.headers import EVENT_STREAM, JSON, scheduling_headers
 from gateway.jobs import Job
-from gateway.ledger import Reservation
 from gateway.new_record import new_call, new_record, note_estimates
 from gateway.relay import Reply
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import FREE
+from scheduling.core.quota import Granted
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import Dispatcher, Lease
@@ -55,7 +55,7 @@ class Work:
         self._client = client
         self._books = books
         self._dispatcher = dispatcher
-        self._granted: Reservation | None = None
+        self._granted: Granted | None = None
         self._reply: Reply | None = None
         self._began_s = self._dispatched_s = monotonic()
         self.usage = Usage(0, 0, 0, True, job.cost)
@@ -106,21 +106,21 @@ class Work:
         record.ended_at = time()
         books.end(record)
 
-    def hold(self, reservation: Reservation) -> None:
+    def hold(self, reservation: Granted) -> None:
         """The request has its part of the quotas, or a time at which that comes."""
         self._granted = reservation
         if reservation.not_before_ms is not None:
             self.ticket = replace(self.ticket, not_before_ms=reservation.not_before_ms)
 
-    def seat(self, lease: Lease, reservation: Reservation) -> None:
+    def seat(self, lease: Lease, reservation: Granted) -> None:
         """Hold the seat until ``unseat``: then ``usage`` says what the flow is to be charged.
 
         An engine that did nothing is not charged for. What a client got
         before it left is, and so is a prompt that an engine has read, unless
         another model is to be charged for it.
         """
-        reservation.seated()
-        self._dispatched_s = monotonic()
+        self._dispatched_s = now_s = monotonic()
+        reservation.seated(int(now_s * 1000))
         record = self.record
         record.dispatched_at = time()
         record.backend = lease.backend
@@ -172,7 +172,7 @@ class Work:
         if job.model != job.asked:
             lines += model_line(job.model)
         granted = self._granted
-        return lines + client.dialect.answer_lines(granted.left() if granted else {}, client.request_id)
+        return lines + client.dialect.answer_lines(granted.left if granted else {}, client.request_id)
 
     def try_again(self, failure: BackendFailure) -> float:
         """Seconds to wait before the request stands in line again, at its head.

@@ -52,10 +52,11 @@ def month_begins_s(month: int) -> int:
 class Budgets:
     """How much of one day's and one month's budgets is used, held estimates included."""
 
-    __slots__ = ("day_tokens", "month_spend", "month_tokens", "period")
+    __slots__ = ("day_tokens", "ends_s", "month_spend", "month_tokens", "period")
 
     def __init__(self) -> None:
         self.period: Period = (0, 0)
+        self.ends_s = 0  # the day, in Unix time
         self.day_tokens = self.month_tokens = self.month_spend = 0
 
     def turn_to(self, period: Period) -> None:
@@ -66,6 +67,7 @@ class Budgets:
             if period[1] > month:
                 self.month_tokens = self.month_spend = 0
             self.period = period
+            self.ends_s = (period[0] + 1) * DAY_S
 
     def add(self, tokens: int, spend: int, period: Period) -> None:
         """Use so much more, or, below zero, so much less, of the day and month in which it was reserved.

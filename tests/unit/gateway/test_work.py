@@ -22,6 +22,7 @@ from scheduling.core.prediction import Estimates
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import DEFAULT_COST, CostRule, Usage
 from tests.fakes.gateway import MODEL, Cast
+from tests.fakes.held import Held
 
 CALLER = Caller(7, "research", "ci", quotas={"in_flight": 2})
 PRICES = Prices(prompt=1_000_000, cached=100_000, completion=2_000_000)
@@ -49,19 +50,19 @@ def reserve(ledger, one, **quotas):
     scopes = asyncio.run(
         ledger.scopes(TenantRule("research", quotas=quotas), replace(CALLER, quotas={}), MODEL)
     )
-    return ledger.reserve(scopes, one.ticket, one.record)
+    return Held(ledger, ledger.reserve(ledger.quotas.holders(scopes), one.ticket, one.record), one.record)
 
 
 def sit(one, reservation):
     lease = SimpleNamespace(backend="gpu-0", refund=False)
-    one.seat(lease, reservation)
+    one.seat(lease, reservation.granted)
     one.unseat(lease, None)
 
 
 def serve(ledger, usage, **quotas):
     """A request whose engine answered this."""
     with work() as one, reserve(ledger, one, **quotas) as reservation:
-        one.hold(reservation)
+        one.hold(reservation.granted)
         one.usage = usage
         sit(one, reservation)
     return one.record
@@ -69,7 +70,7 @@ def serve(ledger, usage, **quotas):
 
 def test_a_ticket_says_whose_it_is_and_has_no_start_when_its_allowance_is_here():
     one = work()
-    one.hold(reserve(Ledger(), one, requests_per_minute=2))
+    one.hold(reserve(Ledger(), one, requests_per_minute=2).granted)
     assert (one.ticket.api_token, one.ticket.api_token_in_flight) == ("7", 2)
     assert one.ticket.not_before_ms is None
 
@@ -101,7 +102,7 @@ def test_a_parked_ticket_starts_before_its_deadline():
     ledger = Ledger()
     serve(ledger, Usage(10, 0, 40, estimated=False), tokens_per_minute=100)
     one = work(max_tokens=95)
-    one.hold(reserve(ledger, one, tokens_per_minute=100))
+    one.hold(reserve(ledger, one, tokens_per_minute=100).granted)
     assert one.ticket.queued_ms < one.ticket.not_before_ms < one.ticket.deadline_ms
 
 
@@ -118,7 +119,7 @@ def test_a_pool_with_a_discount_charges_cached_prompt_tokens_less():
     charged = []
     for one in (dear, discounted):
         with one, reserve(Ledger(), one) as reservation:
-            one.hold(reservation)
+            one.hold(reservation.granted)
             for name, value in answered.items():
                 setattr(one.usage, name, value)
             sit(one, reservation)
