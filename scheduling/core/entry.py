@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LaneKey = tuple[str, frozenset[str]]
 Stamp = tuple[int, int, int]  # what an order charged, at which weight and wake: settling undoes exactly that
+Charges = tuple["Share", Stamp, "Charges | None"]  # of a ticket: from one name on its path to the next
 
 
 class Aside(IntEnum):
@@ -49,7 +50,7 @@ class Entry:
 
     ``place`` orders tickets by arrival; a retry has a negative one, so it
     stands before all first attempts. ``shares`` are the accounts on its path,
-    ``stamps`` what each was charged. ``pending`` says that it is in its
+    from the outermost in, and ``charges`` what each was charged. ``pending`` says that it is in its
     gate's window, ``answered`` that it has begun to be answered, ``heard``
     that its gate's slow start has counted it.
     ``kv_tokens`` is what it reserves of the engine's KV memory. ``told_ms``
@@ -62,6 +63,7 @@ class Entry:
         "aside",
         "backend",
         "band",
+        "charges",
         "cost",
         "engine_order",
         "first",
@@ -77,7 +79,6 @@ class Entry:
         "roster",
         "seated_ms",
         "shares",
-        "stamps",
         "ticket",
         "told_at_ms",
         "told_ms",
@@ -87,8 +88,8 @@ class Entry:
     band: Band
     aside: Aside  # while it waits
     roster: TenantLine
-    shares: list[Share]  # this and the next, while an order keeps accounts
-    stamps: list[Stamp]
+    shares: tuple[Share, ...]  # this and the next, while an order keeps accounts
+    charges: Charges | None
     ordinal: int
     seated_ms: int  # this and the next two, once it has a seat
     backend: str

@@ -37,8 +37,10 @@ class Share:
         "keys",
         "lead",
         "left",
+        "level",
         "lines",
         "name",
+        "path",
         "shut",
         "tally",
         "waiting",
@@ -47,7 +49,11 @@ class Share:
         "weight",
     )
 
-    def __init__(self, name: str, weight: int, key: int) -> None:
+    path: tuple[Share, ...]
+    """Those that it is inside of, from the outermost in, and itself, once a tree says so."""
+
+    def __init__(self, level: Level, name: str, weight: int, key: int) -> None:
+        self.level = level
         self.name = name
         self.weight = weight
         self.key = key
@@ -63,6 +69,12 @@ class Share:
         self.waiting = 0
         self.waiting_cost = 0  # of the last level
         self.left = 0  # of the last level: tickets that ever left the line for a seat
+
+    def begin_anew(self, weight: int, key: int) -> None:
+        """Nothing is remembered of it: as a new account, with what it had inside."""
+        self.weight = weight
+        self.key = key
+        self.lead = self.tally = 0
 
     @property
     def mean_cost(self) -> int:
@@ -98,7 +110,7 @@ class Level:
     step, amortised.
     """
 
-    __slots__ = ("_sweep_at", "idle", "lanes", "now", "shares", "table")
+    __slots__ = ("_shelf", "_sweep_at", "idle", "lanes", "now", "shares", "table")
 
     START = 0  # what ``now`` starts at
 
@@ -106,6 +118,7 @@ class Level:
         self.now = self.START
         self.table: tuple[int, Curve] | None = None  # places in line, and when they were reckoned
         self.shares: dict[str, Share] = {}
+        self._shelf: dict[str, Share] = {}  # objects of names that were forgotten, to be used again
         # Who waits where. Alone in its lane a name needs no index: most tenants have one user.
         self.lanes: dict[Lane, _Index | Share] = {}
         self._sweep_at = SLACK
@@ -145,7 +158,12 @@ class Level:
 
     def add(self, name: str, weight: int) -> Share:
         """Begin an account."""
-        share = self.shares[name] = Share(name, weight, self.now)
+        share = self._shelf.pop(name, None)
+        if share is None:
+            share = Share(self, name, weight, self.now)
+        else:
+            share.begin_anew(weight, self.now)
+        self.shares[name] = share
         self.idle += 1
         return share
 
@@ -160,10 +178,10 @@ class Level:
     def _begin_anew(self, last: Share) -> None:
         """Nobody waits or runs. An only name stays, as new: it is most likely to come back."""
         if len(self.shares) > 1:
+            self._shelf = self.shares if len(self.shares) <= SLACK else {}
             self.shares = {}
         else:
-            last.key = self.START
-            last.tally = last.lead = 0
+            last.begin_anew(last.weight, self.START)
         self.idle = len(self.shares)
         self._sweep_at = SLACK
         self.now = self.START

@@ -34,20 +34,6 @@ class StartTags(Level):
         share.key = start + charge
         return (charge, weight, share.wakes)
 
-    def pass_through(self, share: Share, place: int, price: int) -> Stamp:
-        """As ``_woken`` and ``charge``, which nobody else's key has a part in while nobody waits."""
-        share.wakes = wakes = share.wakes + 1
-        start, now, weight = share.key, self.now, share.weight
-        if start > now:
-            share.lead = start - now
-            self.now = start
-        else:
-            share.lead = 0
-            start = now
-        charge = price // weight or 1
-        share.key = start + charge
-        return (charge, weight, wakes)
-
     def adopt(self, share: Share, price: int) -> Stamp:
         """The lead grows; time stands still."""
         charge = price // share.weight
@@ -106,10 +92,6 @@ class EqualTags(StartTags):
     def charge(self, share: Share, price: int) -> Stamp:
         """One turn, whatever the ticket costs."""
         return super().charge(share, TURN)
-
-    def pass_through(self, share: Share, place: int, price: int) -> Stamp:
-        """One turn, whatever the ticket costs."""
-        return super().pass_through(share, place, TURN)
 
     def adopt(self, share: Share, price: int) -> Stamp:
         """One turn."""
