@@ -1,0 +1,68 @@
+"""Waiting for the next thing to come: in a task by a future, and without a task by a pause."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
+from types import coroutine
+from typing import Any, Protocol
+
+PAUSED = object()  # whoever yields it is woken by ``go_on`` or ``go_on_soon``
+
+
+class Runner(Protocol):
+    """Whoever may wait without a task, as an ``EagerClient`` does. It has one if ``work`` is set."""
+
+    work: asyncio.Task[None] | None
+
+    def go_on(self) -> None:
+        """Go on here and now."""
+
+    def go_on_soon(self) -> None:
+        """Go on in the next turn of the loop."""
+
+    def in_task(self) -> Awaitable[None]:
+        """Go on in a task."""
+
+
+class Awaited:
+    """What one waits for, again and again. ``_runner`` is whoever does, if that is not known to be a task."""
+
+    __slots__ = ("_loop", "_runner", "_wake_up")
+
+    _loop: asyncio.AbstractEventLoop
+    _runner: Runner | None
+    _wake_up: Callable[[], None] | None  # whoever waits
+
+    def _wake(self) -> None:
+        if self._wake_up is not None:
+            self._wake_up()
+
+    def _wake_now(self) -> None:
+        """As ``_wake``, at once if that can be."""
+        runner = self._runner
+        if runner is None or runner.work is not None:
+            self._wake()
+        elif self._wake_up is not None:
+            runner.go_on()
+
+    @coroutine
+    def _change(self) -> Generator[Any, None, None]:
+        """Wait until something came; whoever waits looks again."""
+        runner = self._runner
+        try:
+            if runner is None or runner.work is not None:
+                future = self._loop.create_future()
+                self._wake_up = partial(_resolve, future)
+                yield from future
+            else:
+                self._wake_up = runner.go_on_soon
+                yield PAUSED
+        finally:
+            self._wake_up = None
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
