@@ -43,6 +43,7 @@ class Reply(Awaited):
         options: RelayOptions,
         runner: Runner | None = None,
     ) -> None:
+        Awaited.__init__(self, runner)
         self.backend = backend
         self.call = call
         self.status = 0
@@ -58,8 +59,6 @@ class Reply(Awaited):
         self._feed: Callable[[bytes], bytes] = bytes
         self._chunks: list[bytes] = []
         self._unread = 0
-        self._runner = runner
-        self._wake_up = None
         self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses
         self.events: SseScanner | None = None  # of a stream only
         self._failure: BackendFailure | None = None

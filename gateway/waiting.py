@@ -29,18 +29,35 @@ class Runner(Protocol):
 class Awaited:
     """What one waits for, again and again. ``_runner`` is whoever does, if that is not known to be a task."""
 
-    __slots__ = ("_loop", "_runner", "_wake_up")
+    __slots__ = ("_is_held", "_is_woken", "_loop", "_runner", "_wake_up")
 
-    _loop: asyncio.AbstractEventLoop
-    _runner: Runner | None
-    _wake_up: Callable[[], None] | None  # whoever waits
+    def __init__(self, runner: Runner | None) -> None:
+        self._loop: asyncio.AbstractEventLoop
+        self._runner = runner
+        self._wake_up: Callable[[], None] | None = None  # whoever waits
+        self._is_held = self._is_woken = False
+
+    def hold(self) -> None:
+        """Wake nobody until ``let_go``: more may come, and whoever goes on may end all of this."""
+        self._is_held = True
+
+    def let_go(self) -> None:
+        """Whoever was to be woken goes on, at once if that can be."""
+        self._is_held = False
+        if self._is_woken:
+            self._is_woken = False
+            self._wake_now()
 
     def _wake(self) -> None:
-        if self._wake_up is not None:
+        if self._wake_up is None:
+            return
+        if self._is_held:
+            self._is_woken = True
+        else:
             self._wake_up()
 
     def _wake_now(self) -> None:
-        """As ``_wake``, at once if that can be."""
+        """As ``_wake``, at once if that can be. Not for callers in whose midst somebody would go on."""
         runner = self._runner
         if runner is None or runner.work is not None:
             self._wake()

@@ -14,9 +14,8 @@ class Engine(Awaited):
     """Something that one waits for."""
 
     def __init__(self, client):
+        super().__init__(client)
         self._loop = asyncio.get_running_loop()
-        self._runner = client
-        self._wake_up = None
 
     async def change(self):
         await self._change()
