@@ -7,8 +7,9 @@ from asyncio import Task
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from gateway.client import Client, Message, notice_vanishing
+from gateway.client import Client, Message
 from gateway.headers import Headers
+from gateway.vanishing import notice_vanishing
 
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]

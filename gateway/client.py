@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from gateway.dialect import OPENAI
@@ -19,17 +17,6 @@ from gateway.source import Passing, Way
 
 Message = MutableMapping[str, Any]
 
-# A client that vanishes without a word (no FIN, no RST) is noticed after about 35 s, in line or mid-stream.
-VANISHED = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),  # seconds
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),  # seconds
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
-)
-VANISHED_S = 35.0
-# To the kernel bytes that a client does not read are unanswered too; it is to leave slow clients to us.
-AFTER_SLOW_S = 5.0
-LONGEST_MS = 2**31 - 1
 ENDS = (b"\n\n", b"\n\r\n")  # of an event
 FLUSH_S = 5.0  # how long a connection that is broken off may take to deliver its last bytes
 
@@ -147,9 +134,9 @@ class Client:
 
     def stop_reading(self) -> None:
         """The body has taken too long."""
-        if self.work is not None and not self.late:
+        if not self.late:
             self.late = True
-            self.work.cancel()
+            self.cancel()
 
     def idle_s(self, now_s: float) -> float:
         """For how long nothing was sent, for whoever looks from time to time: sending looks at no clock."""
@@ -251,11 +238,27 @@ class Client:
 
     def evict(self, why: Refused) -> bool:
         """There will be no more of this answer. False when it ends already."""
-        if self.work is None or self.evicted or self.gone:
+        if self.evicted or self.gone:
             return False
         self.evicted = why
-        self.work.cancel()
+        self.cancel()
         return True
+
+    def cancel(self) -> None:
+        """Raise CancelledError where the request waits."""
+        if self.work is not None:
+            self.work.cancel()
+
+    async def in_task(self) -> None:
+        """Go on in a task, if it does not yet."""
+
+    def go_on(self) -> None:
+        """What the request waited for without a task is here."""
+        raise NotImplementedError
+
+    def go_on_soon(self) -> None:
+        """As ``go_on``, in the next turn of the loop."""
+        raise NotImplementedError
 
     def cut(self) -> None:
         """Give up on a client that does not read."""
@@ -266,9 +269,9 @@ class Client:
         self._leave()
 
     def _leave(self) -> None:
-        if self.work is not None and not self.gone:
+        if not self.gone:
             self.gone = True
-            self.work.cancel()
+            self.cancel()
 
     async def _remark(self, text: bytes) -> None:
         try:
@@ -278,21 +281,3 @@ class Client:
             await self._send(text, more=True)
         finally:
             self._aside = None
-
-
-def notice_vanishing(transport: Any, slow_client_s: float = 0.0) -> None:
-    """Have the kernel watch whether the peer is still there, unless it does already.
-
-    One that is there and does not read is let be for ``slow_client_s``.
-    """
-    sock = transport.get_extra_info("socket") if transport is not None else None
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    # It may have left already, and that is heard another way; uvloop says ValueError for a closed socket.
-    with suppress(OSError, ValueError):
-        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE):
-            return
-        for level, option, value in VANISHED:
-            sock.setsockopt(level, option, value)
-        unanswered_ms = int(max(VANISHED_S, slow_client_s + AFTER_SLOW_S) * 1000)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, min(unanswered_ms, LONGEST_MS))

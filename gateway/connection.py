@@ -9,7 +9,7 @@ from typing import Protocol, cast
 import httptools
 
 from gateway.failures import Broken, Garbage
-from gateway.framing import HEAD_BYTES, LAST_CHUNK, at_once, plain_head, whole_chunks
+from gateway.framing import HEAD_BYTES, LAST_CHUNK, PlainHead, at_once, plain_head, whole_chunks
 from gateway.reply import OK, Reply
 from gateway.reply_head import ReplyHead
 from gateway.runs import RUN_BYTES, begin_of
@@ -40,9 +40,9 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body", "_by_chunks", "_complete", "_framed", "_head_done", "_headers", "_home", "_keep", "_lacks",
-        "_loop", "_parser", "_paused", "_reply", "_seen_bytes", "_surplus", "_transport", "_unshown",
-        "born_s", "data_received", "lost",
+        "_body", "_by_chunks", "_complete", "_framed", "_head_done", "_headers", "_home", "_is_fresh",
+        "_keep", "_lacks", "_loop", "_parser", "_paused", "_reply", "_seen_bytes", "_surplus", "_transport",
+        "_unshown", "born_s", "data_received", "lost",
     )  # fmt: skip
 
     def __init__(self, home: Home, born_s: float) -> None:
@@ -55,6 +55,7 @@ class Connection(asyncio.Protocol):
         self._paused = False
         # Only an exchange that ended well is followed by another: it finds all of this as it is here.
         self._headers: dict[bytes, bytes] = {}
+        self._is_fresh = True  # no byte of an answer came
         self._head_done = self._complete = self._keep = self._framed = False
         self._seen_bytes = 0
         self._by_chunks = False  # the next chunk of an answer may be framed by hand
@@ -119,47 +120,44 @@ class Connection(asyncio.Protocol):
         reply = self._reply
         if reply is None:  # nobody asked: the connection is out of step
             self._transport.abort()
+            return
+        head = plain_head(data) if self._is_fresh else None
+        if head is not None and head.json_size == len(data):
+            self._reply = None
+            self._release(keep=True)
+            reply.on_whole(head.head, data[head.size :])
+            return
+        reply.hold()
+        try:
+            self._take(reply, data, head)
+        finally:
+            reply.let_go()
+
+    def _take(self, reply: Reply, data: bytes, head: PlainHead | None) -> None:
+        """Take any bytes. ``head`` is the one with which they begin, if it is plain."""
+        self._is_fresh, reply.heard = False, True
+        if head is not None and head.length is None:
+            self._head_done = self._framed = True
+            self._unshown = data[: head.size]
+            reply.on_head(OK, head.head)
+            self._begin_chunks(reply)
+            if len(data) > head.size:
+                self._take_chunks(reply, data[head.size :])
         elif self._by_chunks:
-            reply.heard = True
             self._take_chunks(reply, data)
-        elif self._seen_bytes or self._head_done:
-            self._take_rest(reply, data)
-        elif not self._take_plain(reply, data):
-            reply.heard = True
+        elif self._lacks:
+            self._take_rest(reply, data, self._lacks)
+        else:
             self._parse(reply, data)
 
-    def _take_rest(self, reply: Reply, data: bytes) -> None:
-        """What follows bytes that the parser was shown: it is for the parser too, or until a chunk begins."""
-        reply.heard = True
-        if not (lacks := self._lacks):
-            self._parse(reply, data)
-            return
+    def _take_rest(self, reply: Reply, data: bytes, lacks: int) -> None:
+        """What follows bytes that the parser was shown is for the parser too until a chunk begins."""
         self._lacks = max(0, lacks - len(data))
         self._parse(reply, data[:lacks])
         if not self._lacks and self._reply is not None:
             self._begin_chunks(reply)
             if len(data) > lacks:
                 self._take_chunks(reply, data[lacks:])
-
-    def _take_plain(self, reply: Reply, data: bytes) -> bool:
-        """Take an answer whose head is plain: one in chunks, or whole JSON. False: nothing is done."""
-        head = plain_head(data)
-        if head is None:
-            return False
-        if head.length is None:
-            self._head_done = self._framed = reply.heard = True
-            self._unshown = data[: head.size]
-            reply.on_head(OK, head.head)
-            self._begin_chunks(reply)
-            if len(data) > head.size:
-                self._take_chunks(reply, data[head.size :])
-            return True
-        if head.json_size != len(data):
-            return False
-        self._reply = None
-        self._release(keep=True)
-        reply.on_whole(head.head, data[head.size :])
-        return True
 
     def _take_chunks(self, reply: Reply, data: bytes) -> None:
         """Several chunks, the last, a part of one, or anything else."""
@@ -180,6 +178,7 @@ class Connection(asyncio.Protocol):
             self._reply = None
             self._end_chunks()
             self._unshown = b""
+            self._is_fresh = True
             self._head_done = self._framed = False
             self._release(keep=True)
             reply.on_end()
@@ -281,6 +280,7 @@ class Connection(asyncio.Protocol):
         reply, self._reply = self._reply, None
         keep = clean and self._keep and not self._surplus
         self._headers = {}
+        self._is_fresh = True
         self._head_done = self._complete = self._keep = self._framed = False
         self._seen_bytes = 0
         self._release(keep=keep)

@@ -86,14 +86,15 @@ class GatewayConsumer:
         request = Request(caller, head.endpoint, client.headers, body, head.said)
         return gateway.serve(request, client, policy)
 
-    def _aside(self, scope: Mapping[str, Any], client: Client) -> Awaitable[None]:
+    async def _aside(self, scope: Mapping[str, Any], client: Client) -> None:
+        await client.in_task()
         path, headers, gateway = scope["path"], client.headers, self._gateway
         client.dialect = dialect_of(path)
         check_heads(scope, headers)
         aside, rest = asides.find(path)
         policy, caller = gateway.check_in(headers, aside=True)
         query = scope["query_string"]
-        return aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
+        await aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
 
     async def _serve_slowly(self, client: Client, caller: Caller, head: Head) -> None:
         """The rest for a request whose body is still to be read, or that is to run once only."""

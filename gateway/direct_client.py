@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from gateway.client import Client, Message
+from gateway.eager_client import EagerClient
 from gateway.head_lines import Lines, lines_of
 from gateway.headers import Headers
 from gateway.source import ClientConnection, Way
@@ -25,7 +26,7 @@ END, CLOSE_END = "\r\n", "connection: close\r\n\r\n"  # of a head
 LEFT: Message = {"type": "http.disconnect"}
 
 
-class DirectClient(Client):
+class DirectClient(EagerClient):
     """One request on an HTTP/1.1 connection.
 
     ``scope`` says of the request what an ASGI scope does. Unless a

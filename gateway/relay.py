@@ -16,6 +16,7 @@ from gateway.failures import BackendFailure, Broken, ConnectFailed
 from gateway.reply import Reply
 from gateway.upstream import Pool
 from gateway.verdict import is_plain, judge
+from gateway.waiting import Runner
 from gateway.watch import Watch
 from scheduling.core.usage import Usage
 from scheduling.engines.endpoint import Endpoint
@@ -54,22 +55,26 @@ class Relay:
                 self._retired.append(pool)
 
     async def ask(
-        self, backend: str, call: EngineCall, usage: Usage, on_first_token: Callable[[], None]
+        self,
+        backend: str,
+        call: EngineCall,
+        usage: Usage,
+        on_first_token: Callable[[], None],
+        runner: Runner | None = None,
     ) -> Reply:
         """Send a request and wait for its answer's head. What is returned is to be given to ``leave``.
 
         Raises a BackendFailure when there is no answer worth passing on.
-        ``usage`` is written as bytes pass. ``on_first_token`` is called once,
-        at the first token of a stream or when an answer that is not a stream
-        begins.
+        ``usage`` is written as bytes pass. ``on_first_token`` is called once, at the first token of a
+        stream or when another answer begins. ``runner`` is whoever asks, if it may wait without a task.
         """
-        reply = Reply(backend, call, usage, on_first_token, self._options)
+        reply = Reply(backend, call, usage, on_first_token, self._options, runner)
         pool = self._pools.get(backend) or _no_pool(backend)
         try:
             head = pool.head_for(call)
             kept = pool.take_idle()
             while True:
-                connection = kept or await pool.connect()
+                connection = kept or await _connect(pool, runner)
                 self._watch.add(reply)
                 connection.send(reply, head, call.body)
                 try:
@@ -123,6 +128,12 @@ class Relay:
         """End everything at once; for the time after the drain."""
         await asyncio.gather(*(pool.close() for pool in (*self._pools.values(), *self._retired)))
         self._watch.stop()
+
+
+async def _connect(pool: Pool, runner: Runner | None) -> Connection:
+    if runner is not None:
+        await runner.in_task()
+    return await pool.connect()
 
 
 def _say_whose(error: BaseException, backend: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from gateway.calls import EngineCall, RelayOptions
 from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
@@ -12,6 +12,7 @@ from gateway.reported import note_answer
 from gateway.scanners import Scanner, stream_scanner, whole_scanner, without_end
 from gateway.source import Sink, Source
 from gateway.sse import SseScanner
+from gateway.waiting import Awaited, Runner
 from scheduling.core.usage import Usage
 
 EXCERPT_BYTES = 64 * 1024  # of an engine's error body
@@ -19,7 +20,7 @@ OK = 200
 NO_HEAD = ReplyHead({})
 
 
-class Reply:
+class Reply(Awaited):
     """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good one.
 
     ``status`` is 0 until the head came. Iteration waits without a task or a timer.
@@ -27,9 +28,9 @@ class Reply:
 
     # By slots: what has a default in its class takes ten times as long to read or to set.
     __slots__ = (
-        "_began", "_chunks", "_counted", "_ended", "_failure", "_feed", "_loop",
+        "_began", "_chunks", "_counted", "_ended", "_failure", "_feed",
         "_on_first_token", "_options", "_paused", "_peeking", "_quiet_since", "_scanner", "_sink",
-        "_taken", "_unread", "_usage", "_waiter", "backend", "call", "events", "head",
+        "_taken", "_unread", "_usage", "backend", "call", "events", "head",
         "heard", "source", "status", "streamed",
     )  # fmt: skip
 
@@ -40,7 +41,9 @@ class Reply:
         usage: Usage,
         on_first_token: Callable[[], None],
         options: RelayOptions,
+        runner: Runner | None = None,
     ) -> None:
+        Awaited.__init__(self, runner)
         self.backend = backend
         self.call = call
         self.status = 0
@@ -56,7 +59,6 @@ class Reply:
         self._feed: Callable[[bytes], bytes] = bytes
         self._chunks: list[bytes] = []
         self._unread = 0
-        self._waiter: asyncio.Future[None] | None = None
         self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses
         self.events: SseScanner | None = None  # of a stream only
         self._failure: BackendFailure | None = None
@@ -105,7 +107,7 @@ class Reply:
 
     # -- for the relay
 
-    def coming(self) -> asyncio.Future[None]:
+    def coming(self) -> Awaitable[None]:
         """What to wait for until the status is known. Raises what ended the exchange before that."""
         if self._failure is not None:
             raise self._failure
@@ -144,7 +146,7 @@ class Reply:
 
     def anew(self) -> Reply:
         """One for the same call, asked once more."""
-        return Reply(self.backend, self.call, self._usage, self._on_first_token, self._options)
+        return Reply(self.backend, self.call, self._usage, self._on_first_token, self._options, self._runner)
 
     @property
     def untouched(self) -> bool:
@@ -175,9 +177,7 @@ class Reply:
         self._ended = True
         self.status = OK
         self._chunks.append(body)
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._wake_now()
 
     def on_head(self, status: int, head: ReplyHead) -> None:
         """The head is whole; 1xx heads do not come here."""
@@ -286,13 +286,3 @@ class Reply:
             self._chunks, self._unread, out = [], 0, b""
         self.fail(EngineErrored.in_band(data[:EXCERPT_BYTES], told=self._taken))
         return without_end(out)
-
-    def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def _change(self) -> asyncio.Future[None]:
-        """Resolves when something came; whoever waits looks again. One waits at a time."""
-        self._waiter = self._loop.create_future()
-        return self._waiter

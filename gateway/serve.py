@@ -111,6 +111,7 @@ class Gateway:
         terms = job.terms
         holders = terms.holders if job.model is terms.model else None
         if holders is None:
+            await client.in_task()
             holders = await self._ledger.holders(terms, job.model)
         with Work(job, caller, client, self.books, self.dispatcher) as work:
             while True:
@@ -173,7 +174,7 @@ class Gateway:
                 call, order = work.call, lease.engine_order
                 if order is not None:
                     call = relay.ordered(lease.backend, call, order)
-                reply = await relay.ask(lease.backend, call, work.usage, work.started)
+                reply = await relay.ask(lease.backend, call, work.usage, work.started, client)
                 try:
                     lines = work.replied(reply)
                     if not pass_on_at_once(reply, client, lines):

@@ -12,7 +12,7 @@ import pytest
 
 from config.protocol import BoundedGatewayHttp, HeadBounds
 from gateway import direct_client
-from gateway.client import notice_vanishing
+from gateway.vanishing import notice_vanishing
 from tests.fakes.faulty import CHUNKED_HEAD, chunk, says
 from tests.fakes.faulty_gateway import BODY, CHAT, EVENT, SECRET, STREAM, WHOLE, gateway, in_flight, queued
 from tests.fakes.waiting import until

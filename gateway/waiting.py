@@ -1,0 +1,85 @@
+"""Waiting for the next thing to come: in a task by a future, and without a task by a pause."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from functools import partial
+from types import coroutine
+from typing import Any, Protocol
+
+PAUSED = object()  # whoever yields it is woken by ``go_on`` or ``go_on_soon``
+
+
+class Runner(Protocol):
+    """Whoever may wait without a task, as an ``EagerClient`` does. It has one if ``work`` is set."""
+
+    work: asyncio.Task[None] | None
+
+    def go_on(self) -> None:
+        """Go on here and now."""
+
+    def go_on_soon(self) -> None:
+        """Go on in the next turn of the loop."""
+
+    def in_task(self) -> Awaitable[None]:
+        """Go on in a task."""
+
+
+class Awaited:
+    """What one waits for, again and again. ``_runner`` is whoever does, if that is not known to be a task."""
+
+    __slots__ = ("_is_held", "_is_woken", "_loop", "_runner", "_wake_up")
+
+    def __init__(self, runner: Runner | None) -> None:
+        self._loop: asyncio.AbstractEventLoop
+        self._runner = runner
+        self._wake_up: Callable[[], None] | None = None  # whoever waits
+        self._is_held = self._is_woken = False
+
+    def hold(self) -> None:
+        """Wake nobody until ``let_go``: more may come, and whoever goes on may end all of this."""
+        self._is_held = True
+
+    def let_go(self) -> None:
+        """Whoever was to be woken goes on, at once if that can be."""
+        self._is_held = False
+        if self._is_woken:
+            self._is_woken = False
+            self._wake_now()
+
+    def _wake(self) -> None:
+        if self._wake_up is None:
+            return
+        if self._is_held:
+            self._is_woken = True
+        else:
+            self._wake_up()
+
+    def _wake_now(self) -> None:
+        """As ``_wake``, at once if that can be. Not for callers in whose midst somebody would go on."""
+        runner = self._runner
+        if runner is None or runner.work is not None:
+            self._wake()
+        elif self._wake_up is not None:
+            runner.go_on()
+
+    @coroutine
+    def _change(self) -> Generator[Any, None, None]:
+        """Wait until something came; whoever waits looks again."""
+        runner = self._runner
+        try:
+            if runner is None or runner.work is not None:
+                future = self._loop.create_future()
+                self._wake_up = partial(_resolve, future)
+                yield from future
+            else:
+                self._wake_up = runner.go_on_soon
+                yield PAUSED
+        finally:
+            self._wake_up = None
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
