@@ -257,4 +257,5 @@ class Gateway:
         while True:
             await asyncio.sleep(TIDY_EVERY_S)
             self._ledger.forget_idle()
+            self.books.count()
             self.own.tidy()
