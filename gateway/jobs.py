@@ -22,6 +22,7 @@ from gateway.errors import Invalid
 from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, hold_s
 from gateway.heads import Said
 from gateway.members import (
+    NO,
     Members,
     ask_for_usage,
     check,
@@ -115,16 +116,34 @@ class Parser:
         """The job. Raises Invalid (naming the field) or ModelNotFound. ``said``: by the headers, if known."""
         if len(body) > UNCOUNTED_BYTES:
             self._ceilings.count(body)
-        members, ceilings = read_members(body), self._ceilings
+        members, said = read_members(body), said or Said.by(headers)
         is_usual = SELDOM.isdisjoint(members)
-        length = ceilings.length(endpoint.lengths, members) if is_usual else None
-        ceilings.check(body, members, counts=length is None)
+        length = self._ceilings.check(body, members, endpoint.lengths if is_usual else ())
         if policy is not self._policy:
             self._policy, self._terms = policy, {}
-        said = said or Said.by(headers)
-        if not (is_usual or said.more):
-            said = Said(said.patience_ms, more=True, trace=said.trace)
-        return self._job(endpoint, headers, members, caller, said, length)
+        asked, usual, tenant = read_model(members), is_usual and not said.more, caller.tenant
+        if endpoint.needs or endpoint.forbids:
+            check(endpoint, members)
+        user = "" if usual else self._user(endpoint, headers, members, tenant)
+        known = self._terms.get((id(caller), asked, ""))
+        terms, fallbacks = (known, ()) if known else self._led(members, caller, asked, user)
+        model, pool = terms.model, terms.pool
+        stream = endpoint.generates and members.get("stream", NO) != NO and bool(read_flag(members, "stream"))
+        patience = said.patience_ms if usual else _patience_ms(said, members)
+        most_ms = self._queue_timeout_ms
+        completion, kv_tokens = self._forecasts(endpoint, members, tenant, model, pool, length)
+        return Job(  # in the order of its members: named, they cost six times as much
+            terms, endpoint, model, pool, user or terms.user,
+            terms.priority_class if usual else _class_of(members, headers, terms, policy),
+            prompt_tokens(endpoint, members), completion, stream,
+            stream and endpoint.asks_usage and ask_for_usage(members), for_the_engine(endpoint, members),
+            patience if patience and patience < most_ms else most_ms, not user, policy.revision,
+            terms.prices, terms.rule.cost, patience, asked, fallbacks,
+            self._prefixes(endpoint, members, tenant, model, terms.rule) if terms.is_steered else (),
+            kv_tokens, passed_headers(endpoint, headers) + said.trace if endpoint.passes else said.trace,
+            not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
+            terms.hold_s if usual or HOLD not in headers else hold_s(headers),
+        )  # fmt: skip
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
         """The same request for the first of its fallbacks, under that model's rules."""
@@ -145,42 +164,6 @@ class Parser:
             prefixes=self._prefixes(endpoint, members, tenant, model, rule),
             kv_completion_tokens=kv_tokens,
         )
-
-    def _job(
-        self,
-        endpoint: Endpoint,
-        headers: Mapping[bytes, bytes],
-        members: Members,
-        caller: Caller,
-        said: Said,
-        length: int | None,
-    ) -> Job:
-        """``said.more``: by headers or members. ``length``: that of its answer, if it was read already."""
-        policy, tenant, usual = self._policy, caller.tenant, not said.more
-        asked = read_model(members)
-        if endpoint.needs or endpoint.forbids:
-            check(endpoint, members)
-        user = "" if usual else self._user(endpoint, headers, members, tenant)
-        known = self._terms.get((id(caller), asked, ""))
-        terms, fallbacks = (known, ()) if known else self._led(members, caller, asked, user)
-        stream = endpoint.generates and "stream" in members and bool(read_flag(members, "stream"))
-        patience = said.patience_ms if usual else _patience_ms(said, members)
-        most_ms = self._queue_timeout_ms
-        completion, kv_tokens = self._forecasts(endpoint, members, tenant, terms.model, terms.pool, length)
-        return Job(  # in the order of its members: named, they cost six times as much
-            terms, endpoint, terms.model, terms.pool, user or terms.user,
-            terms.priority_class if usual else _class_of(members, headers, terms, policy),
-            prompt_tokens(endpoint, members), completion,
-            stream, stream and endpoint.asks_usage and ask_for_usage(members),
-            for_the_engine(endpoint, members),
-            patience if patience and patience < most_ms else most_ms,
-            not user, policy.revision, terms.prices, terms.rule.cost, patience, asked, fallbacks,
-            self._prefixes(endpoint, members, tenant, terms.model, terms.rule) if terms.is_steered else (),
-            kv_tokens,
-            passed_headers(endpoint, headers) + said.trace if endpoint.passes else said.trace,
-            not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
-            terms.hold_s if usual or HOLD not in headers else hold_s(headers),
-        )  # fmt: skip
 
     def _led(self, members: Members, caller: Caller, asked: str, user: str) -> tuple[Terms, tuple[str, ...]]:
         """The terms under a name that leads to a model, or is new, and the models to fall back on."""
@@ -224,12 +207,15 @@ class Parser:
         """
         if not endpoint.generates:
             return 0, 0
-        most, tried = read_length(endpoint, members) if length is None else (length, 1)
+        tried = 1
+        if length is None:
+            length, tried = read_length(endpoint, members)
         mean, median = self._estimates.forecast(tenant, model, pool)
-        if most is not None:
-            mean, median = most if most < mean else mean, most if most < median else median
-        asked = prompts(members) if endpoint.several else 1
-        return mean * tried * asked, median * tried
+        if length is not None:
+            mean, median = length if length < mean else mean, length if length < median else median
+        if endpoint.several:
+            mean *= prompts(members)
+        return (mean, median) if tried == 1 else (mean * tried, median * tried)
 
     def _user(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:
         field, user = read_user(endpoint, members)

@@ -60,7 +60,7 @@ class Journal:
         self._rest = rest
         self._every_s = every_s
         self._sync_s = sync_s
-        self._open: dict[str, Record] = {}
+        self.running: dict[str, Record] = {}  # accepted and without an end, by id, in the order of acceptance
         self._unwritten: list[Record] = []
         self._read: dict[Path, int] = {}
         self._stopping = threading.Event()
@@ -81,11 +81,11 @@ class Journal:
         except OSError as error:
             log.error("the journal in %s cannot be written: %s", self._folder, error)  # noqa: TRY400
             raise JournalFull from None
-        self._open[record.request_id] = record
+        self.running[record.request_id] = record
 
     def end(self, record: Record) -> None:
         """A request has ended; its outcome is set. Never raises: what cannot be written is tried again."""
-        self._open.pop(record.request_id, None)
+        self.running.pop(record.request_id, None)
         try:
             self._segments.append(encode(record) + ENDED)
         except OSError:
@@ -94,7 +94,7 @@ class Journal:
     @property
     def unsettled(self) -> int:
         """Requests that run, plus ended ones that could not even be written to disk."""
-        return len(self._open) + len(self._unwritten)
+        return len(self.running) + len(self._unwritten)
 
     def start(self) -> None:
         """Begin to store, first of all what dead processes left."""
@@ -112,7 +112,7 @@ class Journal:
             self._write_late()
         except OSError as error:
             log.error("%d usage records could not be written: %s", len(self._unwritten), error)  # noqa: TRY400
-        self._segments.close(empty=not self._open and self._drained())
+        self._segments.close(empty=not self.running and self._drained())
 
     def flush(self) -> int:
         """Store every ended request that is in the files, and say how many. Raises Away."""
@@ -225,7 +225,7 @@ class Journal:
 
     def _roll(self) -> None:
         # Requests that still run are written down again, so that the old segment holds nothing but the past.
-        self._segments.roll(encode(record) for record in self._open.values())
+        self._segments.roll(encode(record) for record in self.running.values())
 
     def _drained(self) -> bool:
         return all(self._read.get(path, 0) >= path.stat().st_size for path in self._segments.paths())

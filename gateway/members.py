@@ -21,6 +21,7 @@ Members = dict[str, msgspec.Raw]
 MAX_MEMBERS = 256  # top-level names; the OpenAI API has about forty
 MAX_MODEL_CHARS = 200  # what a usage record holds
 MAX_COUNT = 1_000_000_000  # more is nobody's wish; the knobs of gateway/ceilings.py bound it
+NO = msgspec.Raw(b"false")
 ASK_USAGE = msgspec.Raw(b'{"include_usage":true}')
 UNSET = (b"null", b"false")
 LISTED = re.compile(rb'\[\s*["[]')
@@ -131,9 +132,10 @@ def _is_unset(members: Members, name: str) -> bool:
 
 def prompt_tokens(endpoint: Endpoint, members: Members) -> int:
     """About one token in four bytes of JSON; numbers are counted when the prompt comes as tokens."""
-    if not endpoint.prompt:
+    name = endpoint.prompt
+    if not name:
         return 1 + sum(len(bytes(raw)) for raw in members.values()) // CHARS_PER_TOKEN
-    raw = members.get(endpoint.prompt)
+    raw = members.get(name)
     prompt = b"" if raw is None else bytes(raw)
     if prompt[:2] != LIST_OF_OBJECTS:
         prompt = _prompt(endpoint, members)

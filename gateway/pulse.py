@@ -7,6 +7,8 @@ import logging
 
 from gateway.client import Client
 from gateway.errors import Draining
+from gateway.own.errors import CancelledByOwner
+from gateway.records import Record
 from gateway.settings import Settings
 
 log = logging.getLogger("fairlane.gateway")
@@ -68,6 +70,11 @@ class Pulse:
         for client in tuple(self.clients):
             client.evict(Draining())
         return len(self.clients)
+
+    def cancel(self, record: Record) -> bool:
+        """Take that request out of line, or off its engine, for its owner. False when it ends already."""
+        client = next((each for each in self.clients if each.record is record), None)
+        return client is not None and not client.ended and client.evict(CancelledByOwner())
 
     async def beat(self) -> None:
         """Go on for ever."""

@@ -258,4 +258,5 @@ class Gateway:
         while True:
             await asyncio.sleep(TIDY_EVERY_S)
             self._ledger.forget_idle()
+            self.books.count()
             self.own.tidy()

@@ -84,7 +84,6 @@ class Work:
     def __enter__(self) -> Self:
         self._books.accept(self.record)
         job, client = self.job, self._client
-        self._books.going.enter(self.record, client)
         client.record = self.record
         if job.stream or job.keep_alive:
             client.tell, client.hold_s, client.blank = self._remark, job.hold_s, not job.stream
@@ -95,7 +94,6 @@ class Work:
     ) -> None:
         self._client.tell = None
         record, books = self.record, self._books
-        books.going.leave(record)
         if error is None:
             record.outcome, record.status = OK, 200
         else:

@@ -33,6 +33,9 @@ class Written(list):
 
     accept = end = list.append
 
+    def __init__(self):
+        self.running = {}
+
 
 def work(max_tokens=50, cost=DEFAULT_COST):
     policy = Cast.of("research").policy()
