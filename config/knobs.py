@@ -237,8 +237,8 @@ KNOBS = (
     Knob(
         "FAIRLANE_PASSED_PATHS",
         "",
-        "Further paths under /v1 that engines serve, by comma, such as /v1/moderations: JSON posted there is "
-        "relayed as it is. All others are 404.",
+        "Further paths under /v1 that engines serve, by comma, such as /v1/moderations or /v1/images/edits: JSON "
+        "and forms posted there are relayed as they are. All others are 404.",
         check=relayed,
     ),
     Knob(

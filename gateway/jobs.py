@@ -19,6 +19,7 @@ from gateway.classes import HEADER as CLASS
 from gateway.classes import choose_class
 from gateway.endpoints import Endpoint
 from gateway.errors import Invalid
+from gateway.forms import Form
 from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, hold_s
 from gateway.heads import Said
 from gateway.members import (
@@ -113,6 +114,8 @@ class Parser:
         said: Said | None = None,
     ) -> Job:
         """The job. Raises Invalid (naming the field) or ModelNotFound. ``said``: by the headers, if known."""
+        if endpoint.form:
+            return self._of_form(endpoint, headers, Form.read(headers, body), caller, policy)
         if len(body) > UNCOUNTED_BYTES:
             self._ceilings.count(body)
         members, ceilings = read_members(body), self._ceilings
@@ -120,25 +123,48 @@ class Parser:
         length = ceilings.length(endpoint.lengths, members) if is_usual else None
         ceilings.check(body, members, counts=length is None)
         if policy is not self._policy:
-            self._policy, self._terms = policy, {}
+            self._obey(policy)
         said = said or Said.by(headers)
         if not (is_usual or said.more):
             said = Said(said.patience_ms, more=True, trace=said.trace)
         return self._job(endpoint, headers, members, caller, said, length)
+
+    def _of_form(
+        self, endpoint: Endpoint, headers: Mapping[bytes, bytes], form: Form, caller: Caller, policy: Policy
+    ) -> Job:
+        """The job of a body that is a form: its fields say what members do."""
+        members = dict(form.members)
+        self._ceilings.check(b"", members)
+        if policy is not self._policy:
+            self._obey(policy)
+        said = Said.by(headers)
+        said = Said(said.patience_ms, more=True, trace=said.trace)
+        job = self._job(endpoint, headers, members, caller, said, None)
+        return msgspec.structs.replace(
+            job,
+            body=form.with_members(members),
+            headers=(form.type_header, *job.headers),
+            prompt_tokens=form.prompt_tokens,
+        )
+
+    def _obey(self, policy: Policy) -> None:
+        self._policy, self._terms = policy, {}
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
         """The same request for the first of its fallbacks, under that model's rules."""
         model = job.fallbacks[0]
         pool = policy.models[model]
         rule = policy.pools.get(pool) or PoolRule(pool)
-        members, endpoint = read_members(job.body), job.endpoint
+        endpoint = job.endpoint
+        form = Form.read(dict(job.headers), job.body) if endpoint.form else None
+        members = dict(form.members) if form else read_members(job.body)
         members["model"] = msgspec.Raw(msgspec.json.encode(model))
         _, kv_tokens = self._forecasts(endpoint, members, tenant, model, pool, None)
         return msgspec.structs.replace(
             job,
             model=model,
             pool=pool,
-            body=msgspec.json.encode(members),
+            body=form.with_members(members) if form else msgspec.json.encode(members),
             prices=policy.prices.get(model, FREE),
             cost=rule.cost,
             fallbacks=job.fallbacks[1:],
