@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 
 import msgspec
@@ -188,3 +189,15 @@ def test_a_transcription_that_ends_in_openais_way_is_whole_however_it_is_cut(cut
         passed += scanner.feed(stream[start:end])
     assert scanner.complete
     assert passed == stream
+
+
+@given(
+    at=st.integers(0, len(GOOD)),
+    cut=st.integers(0, 8),
+    put=st.binary(max_size=8)
+    | st.sampled_from((b"\r\n", b"\r\n--xyz", b"--", b'"', b"\\", b"%22", b"\n", b": ")),
+)
+def test_a_damaged_form_is_read_or_refused(at, cut, put):
+    with suppress(Invalid):
+        read = Form.read(TYPE, (GOOD[:at] + put + GOOD[at + cut :]).replace(FILE[1], b"sound"))
+        assert Form.read(TYPE, read.with_members({**read.members, "model": msgspec.Raw(b'"b"')})).names
