@@ -134,6 +134,13 @@ KNOBS = (
         1,
     ),
     Knob(
+        "FAIRLANE_ANSWER_TIMEOUT_S",
+        3600.0,
+        "How long a whole answer may take from its dispatch, however it comes: an engine that trickles holds its "
+        "seat no longer. 0: no limit.",
+        0,
+    ),
+    Knob(
         "FAIRLANE_SLOW_CLIENT_S",
         30.0,
         "How long a client may leave sent bytes unread before it is cut off.",
