@@ -140,6 +140,13 @@ KNOBS = (
         1,
     ),
     Knob(
+        "FAIRLANE_ANSWER_TIMEOUT_S",
+        3600.0,
+        "How long a whole answer may take from its dispatch, however it comes: an engine that trickles holds its "
+        "seat no longer. 0: no limit.",
+        0,
+    ),
+    Knob(
         "FAIRLANE_SLOW_CLIENT_S",
         30.0,
         "How long a client may leave sent bytes unread before it is cut off.",
@@ -243,8 +250,8 @@ KNOBS = (
     Knob(
         "FAIRLANE_PASSED_PATHS",
         "",
-        "Further paths under /v1 that engines serve, by comma, such as /v1/moderations: JSON posted there is "
-        "relayed as it is. All others are 404.",
+        "Further paths under /v1 that engines serve, by comma, such as /v1/moderations or /v1/images/edits: JSON "
+        "and forms posted there are relayed as they are. All others are 404.",
         check=relayed,
     ),
     Knob(

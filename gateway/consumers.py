@@ -19,6 +19,7 @@ from gateway.callers import Caller
 from gateway.client import FLUSH_S, Client
 from gateway.endpoints import dialect_of, relayed
 from gateway.errors import Internal, Refused
+from gateway.forms import Form
 from gateway.headers import IDEMPOTENCY
 from gateway.heads import Head, check_heads
 from gateway.own.idempotency import Keyed
@@ -105,6 +106,8 @@ class GatewayConsumer:
         if (key := headers.get(IDEMPOTENCY)) is None:
             await gateway.serve(request, client)
             return
+        if head.endpoint.form:
+            body = Form.read(headers, body).said
         keyed = Keyed(caller.tenant, caller.token_id, key, head.endpoint.path, body)
         await gateway.own.idempotency.once(keyed, client, lambda: gateway.serve(request, client))
 

@@ -19,6 +19,7 @@ from gateway.classes import HEADER as CLASS
 from gateway.classes import choose_class
 from gateway.endpoints import Endpoint
 from gateway.errors import Invalid
+from gateway.forms import Form
 from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, hold_s
 from gateway.heads import Said
 from gateway.members import (
@@ -114,14 +115,49 @@ class Parser:
         said: Said | None = None,
     ) -> Job:
         """The job. Raises Invalid (naming the field) or ModelNotFound. ``said``: by the headers, if known."""
+        if endpoint.form:
+            return self._of_form(endpoint, headers, Form.read(headers, body), caller, policy)
         if len(body) > UNCOUNTED_BYTES:
             self._ceilings.count(body)
         members, said = read_members(body), said or Said.by(headers)
         is_usual = SELDOM.isdisjoint(members)
         length = self._ceilings.check(body, members, endpoint.lengths if is_usual else ())
         if policy is not self._policy:
-            self._policy, self._terms = policy, {}
-        asked, usual, tenant = read_model(members), is_usual and not said.more, caller.tenant
+            self._obey(policy)
+        if not (is_usual or said.more):
+            said = said.with_more()
+        return self._job(endpoint, headers, members, caller, said, length)
+
+    def _of_form(
+        self, endpoint: Endpoint, headers: Mapping[bytes, bytes], form: Form, caller: Caller, policy: Policy
+    ) -> Job:
+        """The job of a body that is a form: its fields say what members do."""
+        members = dict(form.members)
+        self._ceilings.check(b"", members)
+        if policy is not self._policy:
+            self._obey(policy)
+        job = self._job(endpoint, headers, members, caller, Said.by(headers).with_more(), None)
+        return msgspec.structs.replace(
+            job,
+            body=form.with_members(members),
+            headers=(form.type_header, *job.headers),
+            prompt_tokens=form.prompt_tokens,
+        )
+
+    def _obey(self, policy: Policy) -> None:
+        self._policy, self._terms = policy, {}
+
+    def _job(
+        self,
+        endpoint: Endpoint,
+        headers: Mapping[bytes, bytes],
+        members: Members,
+        caller: Caller,
+        said: Said,
+        length: int | None,
+    ) -> Job:
+        usual, policy = not said.more, self._policy
+        asked, tenant = read_model(members), caller.tenant
         if endpoint.needs or endpoint.forbids:
             check(endpoint, members)
         user = "" if usual else self._user(endpoint, headers, members, tenant)
@@ -150,14 +186,16 @@ class Parser:
         model = job.fallbacks[0]
         pool = policy.models[model]
         rule = policy.pools.get(pool) or PoolRule(pool)
-        members, endpoint = read_members(job.body), job.endpoint
+        endpoint = job.endpoint
+        form = Form.read(dict(job.headers), job.body) if endpoint.form else None
+        members = dict(form.members) if form else read_members(job.body)
         members["model"] = msgspec.Raw(msgspec.json.encode(model))
         _, kv_tokens = self._forecasts(endpoint, members, tenant, model, pool, None)
         return msgspec.structs.replace(
             job,
             model=model,
             pool=pool,
-            body=msgspec.json.encode(members),
+            body=form.with_members(members) if form else msgspec.json.encode(members),
             prices=policy.prices.get(model, FREE),
             cost=rule.cost,
             fallbacks=job.fallbacks[1:],

@@ -36,7 +36,7 @@ class Relay:
         self._on_load = on_load or (lambda backend, report: None)
         self._pools: dict[str, Pool] = {}
         self._retired: list[Pool] = []
-        self._watch = Watch(min(options.first_byte_s, options.stall_s))
+        self._watch = Watch(min(options.first_byte_s, options.stall_s), options.answer_s)
 
     def set_endpoints(self, endpoints: Mapping[str, Endpoint]) -> None:
         """Use these backends from the next request on. Answers under way end where they began."""

@@ -224,10 +224,7 @@ class Reply(Awaited):
     def on_lost(self, reason: str) -> None:
         """The connection is gone."""
         self.source = None
-        if self._said_all():
-            self.on_end()
-            return
-        self.fail(Broken(f"{Broken.__doc__} {reason}".strip(), retryable=not self._began))
+        self.give_up(Broken(f"{Broken.__doc__} {reason}".strip(), retryable=not self._began))
 
     def fail(self, failure: BackendFailure) -> None:
         """End with this failure, unless the end is known already. The engine is told."""
@@ -255,13 +252,17 @@ class Reply(Awaited):
         patience = self._options.stall_s if self._began else self._options.first_byte_s
         if now - self._quiet_since < patience:
             return
-        if self._said_all():
-            source = self.source
-            self.on_end()
-            if source is not None:
-                source.abort()
+        self.give_up(Stalled() if self._began else FirstByteTimeout())
+
+    def give_up(self, failure: BackendFailure) -> None:
+        """Wait for no more: the answer ends if it has said so itself, and with this failure if not."""
+        if not self._said_all():
+            self.fail(failure)
             return
-        self.fail(Stalled() if self._began else FirstByteTimeout())
+        source = self.source
+        self.on_end()
+        if source is not None:
+            source.abort()
 
     # -- inside
 

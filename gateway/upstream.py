@@ -11,6 +11,7 @@ from gateway.calls import EngineCall, RelayOptions
 from gateway.connection import Connection
 from gateway.endpoints import path_at
 from gateway.failures import ConnectFailed
+from gateway.forms import CONTENT_TYPE
 from scheduling.engines.endpoint import Endpoint
 
 CLOSE_S = 1.0  # how long closed connections may take to say so
@@ -18,6 +19,7 @@ MAX_AGE_S = 60.0  # an older connection is not reused, so that a change of DNS i
 # Engines that tell their load with an answer when asked: vLLM in any case of the word, Triton in lower case.
 TELLS_LOAD = frozenset({"vllm", "nim", "triton", "trtllm"})
 ASK_LOAD = b"endpoint-load-metrics-format: json\r\n"
+JSON_TYPE = b"content-type: application/json\r\n"
 HEADS_KEPT = 64  # request heads by path; the paths are an allow list, so few
 
 # Ours to set: a copy of the client's would be a way to smuggle, or leak its API token.
@@ -93,8 +95,11 @@ class Pool:
             start = self._start_of_head(call.path)
             if len(self._heads) < HEADS_KEPT:
                 self._heads[call.path] = start
-        if call.headers:
-            start += _lines(call.headers)
+        if headers := call.headers:
+            if headers[0][0] == CONTENT_TYPE:  # of a form, which we have written ourselves
+                start = start.replace(JSON_TYPE, b"%b: %b\r\n" % headers[0])
+                headers = headers[1:]
+            start += _lines(headers)
         body = call.body
         size = len(body[0]) if len(body) == 1 else sum(map(len, body))
         return b"%bcontent-length: %d\r\n\r\n" % (start, size)
@@ -111,8 +116,8 @@ class Pool:
         asks = ASK_LOAD if self.endpoint.engine in TELLS_LOAD else b""
         return (
             b"POST %s%s HTTP/1.1\r\nhost: %s\r\nuser-agent: fairlane\r\naccept: */*\r\n"
-            b"accept-encoding: identity\r\ncontent-type: application/json\r\n"
-            % (target.base, path_at(path, self.endpoint.engine).encode(), target.host_header)
+            b"accept-encoding: identity\r\n%s"
+            % (target.base, path_at(path, self.endpoint.engine).encode(), target.host_header, JSON_TYPE)
         ) + (b"authorization: Bearer %s\r\n" % key.encode() + asks if key else asks)
 
     def retire(self) -> None:

@@ -16,6 +16,7 @@ from gateway.errors import Draining, Internal, Invalid, InvalidJson, Refused, Un
 from gateway.headers import RequestId, refusal_headers
 from gateway.heads import check_heads
 from gateway.input_errors import SocketBusy
+from gateway.own.idempotency import KEY, Keyed
 from gateway.serve import Gateway, Request
 from gateway.ws_client import SocketClient, error_frame
 
@@ -36,6 +37,7 @@ class Frame(msgspec.Struct):
 
     type: str
     id: str = ""
+    idempotency_key: str | None = None
     body: msgspec.Raw = msgspec.Raw(b"")
 
 
@@ -130,8 +132,11 @@ class Talk:
         gateway.pulse.watch(client)
         try:
             _, caller = gateway.check_in(client.headers)  # again: the API token may be revoked by now
-            body = _as_stream(bytes(frame.body))
-            await gateway.serve(Request(caller, ENDPOINTS[PATH], client.headers, body), client)
+            request = Request(caller, ENDPOINTS[PATH], client.headers, _as_stream(bytes(frame.body)))
+            if frame.idempotency_key is None:
+                await gateway.serve(request, client)
+            else:
+                await self._serve_once(request, frame.idempotency_key, client)
         except Refused as refused:
             gateway.books.metrics.rejected[refused.code] += 1
             await client.refuse(refused)
@@ -146,6 +151,11 @@ class Talk:
             gateway.pulse.leave(client)
             client.close()
         return 0
+
+    async def _serve_once(self, request: Request, key: str, client: SocketClient) -> None:
+        gateway, caller = self._gateway, request.caller
+        keyed = Keyed(caller.tenant, caller.token_id, key.encode(), PATH, request.body)
+        await gateway.own.idempotency.once(keyed, client, lambda: gateway.serve(request, client))
 
     async def _cancelled(self, client: SocketClient) -> int:
         if client.work is None or not (client.gone or client.evicted):
@@ -183,6 +193,9 @@ def _read(text: str | None) -> Frame:
         raise Invalid("body must be the JSON object that POST takes.", param="body")
     if len(frame.id) > MAX_ID_CHARS:
         raise Invalid(f"id may have at most {MAX_ID_CHARS} characters.", param="id")
+    key = frame.idempotency_key
+    if key is not None and not KEY.fullmatch(key.encode()):
+        raise Invalid("idempotency_key must be 1 to 255 printable ASCII characters.", param="idempotency_key")
     return frame
 
 
