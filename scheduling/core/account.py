@@ -152,11 +152,10 @@ class Account:
             and not any(self.budgets.used(kind, period) for kind in BUDGET_KINDS)
         )
 
-    def seated(self, now_ms: int) -> None:
-        """A request left the line for a backend, where the line is bounded."""
-        if self.pace is None:
-            self.pace = Pace()
-        self.pace.seated(now_ms)
+    def paced(self) -> Pace:
+        """The pace of the line, from now on."""
+        self.pace = Pace()
+        return self.pace
 
     def place_in_ms(self, now_ms: int) -> int | None:
         """About how long until a request leaves this line, and so leaves a place in it."""

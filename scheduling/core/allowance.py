@@ -60,8 +60,7 @@ class Allowance:
 
     def take(self, place: int, need_us: int, now_us: int) -> None:
         """Book so much, also ahead of its time. Places rise from one to the next."""
-        backlog_us = self.whole_at_us - now_us
-        places = self._places
+        places, backlog_us = self._places, self.whole_at_us - now_us
         if backlog_us <= 0:
             self.whole_at_us = now_us + need_us
             self._whole_at_place = place

@@ -76,11 +76,6 @@ class Budgets:
         it any more.
         """
         own = self.period
-        if own is period:  # as nearly always
-            self.day_tokens += tokens
-            self.month_tokens += tokens
-            self.month_spend += spend
-            return
         if period[0] == own[0]:
             self.day_tokens += tokens
         if period[1] == own[1]:

@@ -22,16 +22,18 @@ from scheduling.core.account import (
     Left,
     Scope,
     in_ms,
-    left_of,
     period_at,
 )
 from scheduling.core.allowance import MINUTE_US
-from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
+from scheduling.core.policy import MINUTE_KINDS
 
 __all__ = ["Demand", "Denied", "Granted", "Holder", "Key", "Left", "Quotas", "Scope", "Verdict"]
 
 Asked = Sequence[tuple[Scope, Account]]
 """Under whose limits a request falls, and what was used of those."""
+
+Told = tuple[int, int, int]
+"""The members of ``Left``: limit, remaining, and the time to its reset in milliseconds."""
 
 
 class Granted(msgspec.Struct, eq=False, gc=False):
@@ -46,22 +48,26 @@ class Granted(msgspec.Struct, eq=False, gc=False):
 
     @property
     def left(self) -> dict[str, Left]:
-        """What was left of each minute's kind when the request had come, of the scope with the least."""
+        """``least``, by kind."""
+        least = zip(MINUTE_KINDS, self.least, strict=True)
+        return {kind: Left(*told) for kind, told in least if told is not None}
+
+    @property
+    def least(self) -> tuple[Told | None, Told | None]:
+        """What was left of requests and of tokens when this one had come, of the scope with the least."""
         now_us, requests, tokens = self.now_us, None, None
         for _, scope, _, _, requests_us, tokens_us, _ in self.holds:
             if (limit := scope.minute_requests) is not None:
-                left = left_of(limit, requests_us - now_us)
-                if requests is None or left.remaining < requests.remaining:
-                    requests = left
+                left_us = requests_us - now_us
+                left = (MINUTE_US - left_us) * limit // MINUTE_US if left_us < MINUTE_US else 0
+                if requests is None or left < requests[1]:
+                    requests = limit, left, -(-left_us // US_PER_MS)
             if (limit := scope.minute_tokens) is not None:
-                left = left_of(limit, tokens_us - now_us)
-                if tokens is None or left.remaining < tokens.remaining:
-                    tokens = left
-        if requests is not None and tokens is not None:
-            return {REQUESTS_PER_MINUTE: requests, TOKENS_PER_MINUTE: tokens}
-        if requests is not None:
-            return {REQUESTS_PER_MINUTE: requests}
-        return {} if tokens is None else {TOKENS_PER_MINUTE: tokens}
+                left_us = tokens_us - now_us
+                left = (MINUTE_US - left_us) * limit // MINUTE_US if left_us < MINUTE_US else 0
+                if tokens is None or left < tokens[1]:
+                    tokens = limit, left, -(-left_us // US_PER_MS)
+        return requests, tokens
 
     def seated(self, now_ms: int) -> None:
         """The request left the line for a backend."""
@@ -70,7 +76,7 @@ class Granted(msgspec.Struct, eq=False, gc=False):
             for account, scope, _, _, _, _, _ in self.holds:
                 account.queued -= 1
                 if scope.most_queued is not None:
-                    account.seated(now_ms)
+                    (account.pace or account.paced()).seated(now_ms)
 
     def requeued(self) -> None:
         """The engine was busy: the request stands in line again. It is not asked for room twice."""
@@ -88,7 +94,9 @@ class Granted(msgspec.Struct, eq=False, gc=False):
         """
         if not self.open:
             return
-        self._end()
+        self.open = False
+        if self.in_line:
+            self._leave_line()
         (tokens, spend), (asked, asked_spend) = used, self.demand
         more, more_spend = tokens - asked, spend - asked_spend
         for account, scope, place, tokens_us, _, _, period in self.holds:
@@ -99,14 +107,21 @@ class Granted(msgspec.Struct, eq=False, gc=False):
                 elif more_us > 0:
                     account.owe(more_us, now_ms * US_PER_MS)
             del account.places[place]
-            if more or more_spend:
-                account.budgets.add(more, more_spend, period)
+            budgets = account.budgets
+            if budgets.period is period:  # as nearly always
+                budgets.day_tokens += more
+                budgets.month_tokens += more
+                budgets.month_spend += more_spend
+            else:
+                budgets.add(more, more_spend, period)
 
     def give_back(self) -> None:
         """The request did not run, or its engine did nothing: all returns."""
         if not self.open:
             return
-        self._end()
+        self.open = False
+        if self.in_line:
+            self._leave_line()
         tokens, spend = self.demand
         for account, scope, place, tokens_us, _, _, period in self.holds:
             if scope.request_us:
@@ -116,11 +131,9 @@ class Granted(msgspec.Struct, eq=False, gc=False):
             del account.places[place]
             account.budgets.add(-tokens, -spend, period)
 
-    def _end(self) -> None:
-        self.open = False
-        if self.in_line:
-            for hold in self.holds:
-                hold[0].queued -= 1
+    def _leave_line(self) -> None:
+        for hold in self.holds:
+            hold[0].queued -= 1
 
 
 Verdict = Granted | Denied

@@ -49,6 +49,11 @@ def test_what_is_seen_at_once_and_what_is_weighed_are_the_same(first, second, re
             assert verdict == other
             continue
         assert (verdict.not_before_ms, verdict.left) == (other.not_before_ms, other.left)
+        assert verdict.left == {
+            kind: min(told, key=lambda left: left.remaining)
+            for kind in (RPM, TPM)
+            if (told := [left for scope in scopes if (left := seen.left(scope, kind, now_ms))])
+        }
         if verdict.not_before_ms is None:
             for granted in (verdict, other):
                 granted.settle((tokens // 2, spend), now_ms)
