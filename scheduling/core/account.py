@@ -194,25 +194,6 @@ class Account:
         return left_of(limit, self.allowance(kind).backlog_us(now_us)) if limit else None
 
 
-class Holder:
-    """A scope and its account, found once for many requests. Only the machine changes it."""
-
-    __slots__ = ("account", "scope")
-
-    def __init__(self, scope: Scope, account: Account) -> None:
-        self.scope = scope
-        self.account = account
-
-
-Hold = tuple[Account, Scope, int, int, int, int, Period]
-"""What a request holds of an account, never changed: by whose rules, its place, and its tokens' part of
-the minute; when requests and tokens were whole again with it; and the day and month of its budgets."""
-
-
-UNKNOWN = Account()
-"""Stands for one of which nothing was taken: as no period is open in it, nothing ever is."""
-
-
 def _bound(limits: Mapping[str, int], kind: str) -> int:
     limit = limits.get(kind)
     return UNBOUNDED if limit is None else limit

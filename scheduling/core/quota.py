@@ -11,13 +11,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from scheduling.core.account import (
-    UNKNOWN,
+    UNBOUNDED,
     US_PER_MS,
     Account,
     Demand,
     Denied,
-    Hold,
-    Holder,
     Key,
     Left,
     Scope,
@@ -25,6 +23,7 @@ from scheduling.core.account import (
     period_at,
 )
 from scheduling.core.allowance import MINUTE_US
+from scheduling.core.holder import UNKNOWN, Hold, Holder
 from scheduling.core.policy import MINUTE_KINDS
 
 __all__ = ["Demand", "Denied", "Granted", "Holder", "Key", "Left", "Quotas", "Scope", "Verdict"]
@@ -73,9 +72,10 @@ class Granted(msgspec.Struct, eq=False, gc=False):
         """The request left the line for a backend."""
         if self.in_line:
             self.in_line = False
-            for account, scope, _, _, _, _, _ in self.holds:
+            for hold in self.holds:
+                account = hold[0]
                 account.queued -= 1
-                if scope.most_queued is not None:
+                if hold[1].most_queued is not None:
                     (account.pace or account.paced()).seated(now_ms)
 
     def requeued(self) -> None:
@@ -100,7 +100,7 @@ class Granted(msgspec.Struct, eq=False, gc=False):
         (tokens, spend), (asked, asked_spend) = used, self.demand
         more, more_spend = tokens - asked, spend - asked_spend
         for account, scope, place, tokens_us, _, _, period in self.holds:
-            if more and (limit := scope.minute_tokens):
+            if limit := scope.minute_tokens:
                 more_us = (tokens * MINUTE_US // limit or 1) - tokens_us
                 if more_us < 0:
                     account.tokens.give_back(place, -more_us)
@@ -110,7 +110,6 @@ class Granted(msgspec.Struct, eq=False, gc=False):
             budgets = account.budgets
             if budgets.period is period:  # as nearly always
                 budgets.day_tokens += more
-                budgets.month_tokens += more
                 budgets.month_spend += more_spend
             else:
                 budgets.add(more, more_spend, period)
@@ -126,7 +125,7 @@ class Granted(msgspec.Struct, eq=False, gc=False):
         for account, scope, place, tokens_us, _, _, period in self.holds:
             if scope.request_us:
                 account.requests.give_back(place, scope.request_us)
-            if tokens_us:
+            if scope.minute_tokens:
                 account.tokens.give_back(place, tokens_us)
             del account.places[place]
             account.budgets.add(-tokens, -spend, period)
@@ -150,7 +149,11 @@ class Quotas:
 
     def holders(self, scopes: Sequence[Scope]) -> Sequence[Holder]:
         """The scopes, for ``reserve``: as often as you like, and for as long as these limits hold."""
-        return [Holder(scope, self._accounts.get(scope.key, UNKNOWN)) for scope in scopes]
+        holders: list[Holder] = []
+        for scope in reversed(scopes):
+            known = self._accounts.get(scope.key, UNKNOWN)
+            holders.append(Holder(scope, known, holders[-1] if holders else None))
+        return holders[::-1]
 
     def reserve(
         self, holders: Sequence[Holder], demand: Demand, now_ms: int, now_s: float, deadline_ms: int | None
@@ -162,38 +165,32 @@ class Quotas:
         A request larger than a whole minute waits until the allowance is
         whole and leaves a debt (see ``Allowance.wait_us``).
         """
-        (tokens, spend), now_us = demand, now_ms * US_PER_MS
+        (tokens, spend), now_us, not_before_ms = demand, now_ms * US_PER_MS, None
         until_us = now_us + MINUTE_US
-        for holder in holders:  # nearly always all is at hand, and is seen at once
-            account, scope = holder.account, holder.scope
-            budgets = account.budgets
-            if (
-                now_s >= budgets.ends_s
-                or account.queued >= scope.room_in_line
-                or budgets.day_tokens + tokens > scope.day_tokens
-                or budgets.month_tokens + tokens > scope.month_tokens
-                or budgets.month_spend + spend > scope.month_spend
-                or account.requests.whole_at_us + scope.request_us > until_us
-                or account.tokens.whole_at_us + (tokens * MINUTE_US // scope.token_rate or 1) > until_us
-            ):
-                return self._weigh(holders, demand, now_ms, int(now_s), deadline_ms)
-        return _book(holders, demand, now_us, None)
+        if not holders:
+            return Granted(demand, (), now_us)
+        # Nearly always all is at hand, and is seen and taken at once.
+        while (holds := holders[0].take(tokens, spend, now_us, until_us, now_s)) is None:
+            wait_ms = self._weigh(holders, demand, now_ms, int(now_s), deadline_ms)
+            if isinstance(wait_ms, Denied):
+                return wait_ms
+            not_before_ms, until_us = now_ms + wait_ms if wait_ms else None, UNBOUNDED
+        return Granted(demand, holds, now_us, not_before_ms)
 
     def _weigh(
         self, holders: Sequence[Holder], demand: Demand, now_ms: int, now_s: int, deadline_ms: int | None
-    ) -> Verdict:
-        """``reserve``, one limit after the other. An account that is new is kept once something is taken."""
+    ) -> int | Denied:
+        """How long until there is room, by each limit. An account that is new is kept once there will be."""
         asked = []
         for holder in holders:
             account = self._accounts.get(holder.scope.key) or Account()
             account.budgets.turn_to(period_at(now_s))
             asked.append((holder.scope, account))
-        verdict = _used_up(asked, demand, now_s) or _wait_ms(asked, demand, now_ms, deadline_ms)
-        if isinstance(verdict, Denied):
-            return verdict
-        for holder, (scope, account) in zip(holders, asked, strict=True):
-            holder.account = self._accounts[scope.key] = account
-        return _book(holders, demand, now_ms * US_PER_MS, now_ms + verdict if verdict else None)
+        wait_ms = _used_up(asked, demand, now_s) or _wait_ms(asked, demand, now_ms, deadline_ms)
+        if not isinstance(wait_ms, Denied):
+            for holder, (scope, account) in zip(holders, asked, strict=True):
+                holder.account = self._accounts[scope.key] = account
+        return wait_ms
 
     def seed(self, scope: Scope, used: Mapping[str, int], now_ms: int, now_s: int) -> None:
         """Take over what was used before, by kind: in the last minute, and in the open day and month.
@@ -231,29 +228,6 @@ class Quotas:
         """What is used of a budget's open period, held estimates included."""
         account = self._accounts.get(key)
         return account.budgets.used(kind, period_at(now_s)) if account else 0
-
-
-def _book(holders: Sequence[Holder], demand: Demand, now_us: int, not_before_ms: int | None) -> Granted:
-    """Take one request and the tokens' part of the minute, and the demand's part of all budgets."""
-    tokens, spend = demand
-    holds = []
-    for holder in holders:
-        account, scope = holder.account, holder.scope
-        requests, kept, budgets, tokens_us = account.requests, account.tokens, account.budgets, 0
-        account.queued += 1
-        account.taken = place = account.taken + 1
-        account.places[place] = None
-        if request_us := scope.request_us:
-            requests.take(place, request_us, now_us)
-        if limit := scope.minute_tokens:
-            tokens_us = tokens * MINUTE_US // limit or 1
-            kept.take(place, tokens_us, now_us)
-        budgets.day_tokens += tokens
-        budgets.month_tokens += tokens
-        budgets.month_spend += spend
-        hold = account, scope, place, tokens_us, requests.whole_at_us, kept.whole_at_us, budgets.period
-        holds.append(hold)
-    return Granted(demand, holds, now_us, not_before_ms)
 
 
 def _used_up(asked: Asked, demand: Demand, now_s: int) -> Denied | None:
