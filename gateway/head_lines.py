@@ -75,19 +75,20 @@ def _scheduling_lines(priority_class: str, revision: int) -> Lines:
 
 def quota_lines(granted: Granted) -> Lines:
     """``quota_headers`` of what it left, in another order when both kinds are bounded, as nearly always."""
-    requests, tokens = granted.least
+    requests, tokens = granted.least()
     if requests is None or tokens is None:
         return lines_of(quota_headers(granted.left))
     most_requests, requests_left, requests_ms = requests
     most_tokens, tokens_left, tokens_ms = tokens
+    said_requests, said_tokens = f"{requests_left}", f"{tokens_left}"  # written once, told twice
     return (
         f"{_limit_lines(most_requests, most_tokens)}"
-        f"x-ratelimit-remaining-requests: {requests_left}\r\n"
+        f"x-ratelimit-remaining-requests: {said_requests}\r\n"
         f"x-ratelimit-reset-requests: {_span(requests_ms)}\r\n"
-        f"x-ratelimit-remaining-tokens: {tokens_left}\r\n"
+        f"x-ratelimit-remaining-tokens: {said_tokens}\r\n"
         f"x-ratelimit-reset-tokens: {_span(tokens_ms)}\r\n"
-        f'ratelimit: "requests";r={requests_left};t={-(-requests_ms // 1000)},'
-        f' "tokens";r={tokens_left};t={-(-tokens_ms // 1000)}\r\n'
+        f'ratelimit: "requests";r={said_requests};t={-(-requests_ms // 1000)},'
+        f' "tokens";r={said_tokens};t={-(-tokens_ms // 1000)}\r\n'
     ).encode()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 from scheduling.core.account import Account, Scope
 from scheduling.core.allowance import MINUTE_US
 from scheduling.core.budget import Period
@@ -9,6 +11,8 @@ from scheduling.core.budget import Period
 Hold = tuple[Account, Scope, int, int, int, int, Period]
 """What a request holds of an account, never changed: by whose rules, its place, and its tokens' part of
 the minute; when requests and tokens were whole again with it; and the day and month of its budgets."""
+
+Holds = tuple[Hold, ...]
 
 UNKNOWN = Account()
 """Stands for one that is not known yet: as no period is open in it, nothing is ever taken of it."""
@@ -27,18 +31,25 @@ class Holder:
         self.account = account
         self._next = following
 
+    @overload
+    def take(self, tokens: int, spend: int, now_us: int, until_us: None, now_s: float) -> Holds: ...
+
+    @overload
     def take(
-        self, tokens: int, spend: int, now_us: int, until_us: int, now_s: float
-    ) -> tuple[Hold, ...] | None:
+        self, tokens: int, spend: int, now_us: int, until_us: int | None, now_s: float
+    ) -> Holds | None: ...
+
+    def take(self, tokens: int, spend: int, now_us: int, until_us: int | None, now_s: float) -> Holds | None:
         """What the request holds of this one and of all that follow; None, and nothing, if one has no room.
 
-        What it takes of a minute must have come back by ``until_us``.
+        What it takes of a minute must have come back by ``until_us``. None:
+        it was weighed, and takes all whether or not there is room.
         """
         account, scope = self.account, self.scope
         requests, kept, budgets = account.requests, account.tokens, account.budgets
         day_tokens, month_spend = budgets.day_tokens + tokens, budgets.month_spend + spend
         tokens_us = tokens * MINUTE_US // scope.token_rate or 1
-        if (
+        if until_us is not None and (
             now_s >= budgets.ends_s
             or account.queued >= scope.room_in_line
             or day_tokens > scope.day_tokens
@@ -48,7 +59,7 @@ class Holder:
             or kept.whole_at_us + tokens_us > until_us
         ):
             return None
-        others: tuple[Hold, ...] | None = ()
+        others: Holds | None = ()
         if self._next is not None:
             others = self._next.take(tokens, spend, now_us, until_us, now_s)
             if others is None:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from scheduling.core.account import (
-    UNBOUNDED,
     US_PER_MS,
     Account,
     Demand,
@@ -48,10 +47,9 @@ class Granted(msgspec.Struct, eq=False, gc=False):
     @property
     def left(self) -> dict[str, Left]:
         """``least``, by kind."""
-        least = zip(MINUTE_KINDS, self.least, strict=True)
+        least = zip(MINUTE_KINDS, self.least(), strict=True)
         return {kind: Left(*told) for kind, told in least if told is not None}
 
-    @property
     def least(self) -> tuple[Told | None, Told | None]:
         """What was left of requests and of tokens when this one had come, of the scope with the least."""
         now_us, requests, tokens = self.now_us, None, None
@@ -165,32 +163,31 @@ class Quotas:
         A request larger than a whole minute waits until the allowance is
         whole and leaves a debt (see ``Allowance.wait_us``).
         """
-        (tokens, spend), now_us, not_before_ms = demand, now_ms * US_PER_MS, None
-        until_us = now_us + MINUTE_US
+        (tokens, spend), now_us = demand, now_ms * US_PER_MS
         if not holders:
             return Granted(demand, (), now_us)
-        # Nearly always all is at hand, and is seen and taken at once.
-        while (holds := holders[0].take(tokens, spend, now_us, until_us, now_s)) is None:
-            wait_ms = self._weigh(holders, demand, now_ms, int(now_s), deadline_ms)
-            if isinstance(wait_ms, Denied):
-                return wait_ms
-            not_before_ms, until_us = now_ms + wait_ms if wait_ms else None, UNBOUNDED
-        return Granted(demand, holds, now_us, not_before_ms)
+        holds = holders[0].take(tokens, spend, now_us, now_us + MINUTE_US, now_s)
+        if holds is not None:  # as nearly always
+            return Granted(demand, holds, now_us)
+        return self._weigh(holders, demand, now_ms, int(now_s), deadline_ms)
 
     def _weigh(
         self, holders: Sequence[Holder], demand: Demand, now_ms: int, now_s: int, deadline_ms: int | None
-    ) -> int | Denied:
-        """How long until there is room, by each limit. An account that is new is kept once there will be."""
+    ) -> Verdict:
+        """``reserve``, one limit after the other. An account that is new is kept once something is taken."""
         asked = []
         for holder in holders:
             account = self._accounts.get(holder.scope.key) or Account()
             account.budgets.turn_to(period_at(now_s))
             asked.append((holder.scope, account))
-        wait_ms = _used_up(asked, demand, now_s) or _wait_ms(asked, demand, now_ms, deadline_ms)
-        if not isinstance(wait_ms, Denied):
-            for holder, (scope, account) in zip(holders, asked, strict=True):
-                holder.account = self._accounts[scope.key] = account
-        return wait_ms
+        verdict = _used_up(asked, demand, now_s) or _wait_ms(asked, demand, now_ms, deadline_ms)
+        if isinstance(verdict, Denied):
+            return verdict
+        for holder, (scope, account) in zip(holders, asked, strict=True):
+            holder.account = self._accounts[scope.key] = account
+        now_us = now_ms * US_PER_MS
+        holds = holders[0].take(*demand, now_us, None, now_s)
+        return Granted(demand, holds, now_us, now_ms + verdict if verdict else None)
 
     def seed(self, scope: Scope, used: Mapping[str, int], now_ms: int, now_s: int) -> None:
         """Take over what was used before, by kind: in the last minute, and in the open day and month.
