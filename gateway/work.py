@@ -47,6 +47,7 @@ class Work:
     failure: EngineFailed | None = None
     _busy = _failed = 0
     _lease: Lease
+    _granted: Granted
 
     def __init__(
         self, job: Job, caller: Caller, client: Client, books: Books, dispatcher: Dispatcher
@@ -55,7 +56,6 @@ class Work:
         self._client = client
         self._books = books
         self._dispatcher = dispatcher
-        self._granted: Granted | None = None
         self._reply: Reply | None = None
         self._began_s = self._dispatched_s = monotonic()
         self.usage = Usage(0, 0, 0, True, job.cost)
@@ -169,8 +169,7 @@ class Work:
         lines = begin_lines(job.priority_class, job.revision, queue_ms, upstream_ms)
         if job.model != job.asked:
             lines += model_line(job.model)
-        granted = self._granted
-        return lines + client.dialect.answer_lines(granted.left if granted else {}, client.request_id)
+        return lines + client.dialect.answer_lines(self._granted, client.request_id)
 
     def try_again(self, failure: BackendFailure) -> float:
         """Seconds to wait before the request stands in line again, at its head.
@@ -236,7 +235,6 @@ class Work:
         self.job = job
         self.usage = Usage(0, 0, 0, True, job.cost)
         self._busy = self._failed = 0
-        self._granted = None
         self.ticket = replace(
             self.ticket,
             pool=job.pool,

@@ -152,11 +152,10 @@ class Account:
             and not any(self.budgets.used(kind, period) for kind in BUDGET_KINDS)
         )
 
-    def seated(self, now_ms: int) -> None:
-        """A request left the line for a backend, where the line is bounded."""
-        if self.pace is None:
-            self.pace = Pace()
-        self.pace.seated(now_ms)
+    def paced(self) -> Pace:
+        """The pace of the line, from now on."""
+        self.pace = Pace()
+        return self.pace
 
     def place_in_ms(self, now_ms: int) -> int | None:
         """About how long until a request leaves this line, and so leaves a place in it."""
@@ -193,25 +192,6 @@ class Account:
         """What is left of a minute's quota; None when the scope has no such limit."""
         limit = scope.limits.get(kind)
         return left_of(limit, self.allowance(kind).backlog_us(now_us)) if limit else None
-
-
-class Holder:
-    """A scope and its account, found once for many requests. Only the machine changes it."""
-
-    __slots__ = ("account", "scope")
-
-    def __init__(self, scope: Scope, account: Account) -> None:
-        self.scope = scope
-        self.account = account
-
-
-Hold = tuple[Account, Scope, int, int, int, int, Period]
-"""What a request holds of an account, never changed: by whose rules, its place, and its tokens' part of
-the minute; when requests and tokens were whole again with it; and the day and month of its budgets."""
-
-
-UNKNOWN = Account()
-"""Stands for one of which nothing was taken: as no period is open in it, nothing ever is."""
 
 
 def _bound(limits: Mapping[str, int], kind: str) -> int:

@@ -11,27 +11,27 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from scheduling.core.account import (
-    UNKNOWN,
     US_PER_MS,
     Account,
     Demand,
     Denied,
-    Hold,
-    Holder,
     Key,
     Left,
     Scope,
     in_ms,
-    left_of,
     period_at,
 )
 from scheduling.core.allowance import MINUTE_US
-from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
+from scheduling.core.holder import UNKNOWN, Hold, Holder
+from scheduling.core.policy import MINUTE_KINDS
 
 __all__ = ["Demand", "Denied", "Granted", "Holder", "Key", "Left", "Quotas", "Scope", "Verdict"]
 
 Asked = Sequence[tuple[Scope, Account]]
 """Under whose limits a request falls, and what was used of those."""
+
+Told = tuple[int, int, int]
+"""The members of ``Left``: limit, remaining, and the time to its reset in milliseconds."""
 
 
 class Granted(msgspec.Struct, eq=False, gc=False):
@@ -46,31 +46,35 @@ class Granted(msgspec.Struct, eq=False, gc=False):
 
     @property
     def left(self) -> dict[str, Left]:
-        """What was left of each minute's kind when the request had come, of the scope with the least."""
+        """``least``, by kind."""
+        least = zip(MINUTE_KINDS, self.least(), strict=True)
+        return {kind: Left(*told) for kind, told in least if told is not None}
+
+    def least(self) -> tuple[Told | None, Told | None]:
+        """What was left of requests and of tokens when this one had come, of the scope with the least."""
         now_us, requests, tokens = self.now_us, None, None
         for _, scope, _, _, requests_us, tokens_us, _ in self.holds:
             if (limit := scope.minute_requests) is not None:
-                left = left_of(limit, requests_us - now_us)
-                if requests is None or left.remaining < requests.remaining:
-                    requests = left
+                left_us = requests_us - now_us
+                left = (MINUTE_US - left_us) * limit // MINUTE_US if left_us < MINUTE_US else 0
+                if requests is None or left < requests[1]:
+                    requests = limit, left, -(-left_us // US_PER_MS)
             if (limit := scope.minute_tokens) is not None:
-                left = left_of(limit, tokens_us - now_us)
-                if tokens is None or left.remaining < tokens.remaining:
-                    tokens = left
-        if requests is not None and tokens is not None:
-            return {REQUESTS_PER_MINUTE: requests, TOKENS_PER_MINUTE: tokens}
-        if requests is not None:
-            return {REQUESTS_PER_MINUTE: requests}
-        return {} if tokens is None else {TOKENS_PER_MINUTE: tokens}
+                left_us = tokens_us - now_us
+                left = (MINUTE_US - left_us) * limit // MINUTE_US if left_us < MINUTE_US else 0
+                if tokens is None or left < tokens[1]:
+                    tokens = limit, left, -(-left_us // US_PER_MS)
+        return requests, tokens
 
     def seated(self, now_ms: int) -> None:
         """The request left the line for a backend."""
         if self.in_line:
             self.in_line = False
-            for account, scope, _, _, _, _, _ in self.holds:
+            for hold in self.holds:
+                account = hold[0]
                 account.queued -= 1
-                if scope.most_queued is not None:
-                    account.seated(now_ms)
+                if hold[1].most_queued is not None:
+                    (account.pace or account.paced()).seated(now_ms)
 
     def requeued(self) -> None:
         """The engine was busy: the request stands in line again. It is not asked for room twice."""
@@ -88,39 +92,45 @@ class Granted(msgspec.Struct, eq=False, gc=False):
         """
         if not self.open:
             return
-        self._end()
+        self.open = False
+        if self.in_line:
+            self._leave_line()
         (tokens, spend), (asked, asked_spend) = used, self.demand
         more, more_spend = tokens - asked, spend - asked_spend
         for account, scope, place, tokens_us, _, _, period in self.holds:
-            if more and (limit := scope.minute_tokens):
+            if limit := scope.minute_tokens:
                 more_us = (tokens * MINUTE_US // limit or 1) - tokens_us
                 if more_us < 0:
                     account.tokens.give_back(place, -more_us)
                 elif more_us > 0:
                     account.owe(more_us, now_ms * US_PER_MS)
             del account.places[place]
-            if more or more_spend:
-                account.budgets.add(more, more_spend, period)
+            budgets = account.budgets
+            if budgets.period is period:  # as nearly always
+                budgets.day_tokens += more
+                budgets.month_spend += more_spend
+            else:
+                budgets.add(more, more_spend, period)
 
     def give_back(self) -> None:
         """The request did not run, or its engine did nothing: all returns."""
         if not self.open:
             return
-        self._end()
+        self.open = False
+        if self.in_line:
+            self._leave_line()
         tokens, spend = self.demand
         for account, scope, place, tokens_us, _, _, period in self.holds:
             if scope.request_us:
                 account.requests.give_back(place, scope.request_us)
-            if tokens_us:
+            if scope.minute_tokens:
                 account.tokens.give_back(place, tokens_us)
             del account.places[place]
             account.budgets.add(-tokens, -spend, period)
 
-    def _end(self) -> None:
-        self.open = False
-        if self.in_line:
-            for hold in self.holds:
-                hold[0].queued -= 1
+    def _leave_line(self) -> None:
+        for hold in self.holds:
+            hold[0].queued -= 1
 
 
 Verdict = Granted | Denied
@@ -137,7 +147,11 @@ class Quotas:
 
     def holders(self, scopes: Sequence[Scope]) -> Sequence[Holder]:
         """The scopes, for ``reserve``: as often as you like, and for as long as these limits hold."""
-        return [Holder(scope, self._accounts.get(scope.key, UNKNOWN)) for scope in scopes]
+        holders: list[Holder] = []
+        for scope in reversed(scopes):
+            known = self._accounts.get(scope.key, UNKNOWN)
+            holders.append(Holder(scope, known, holders[-1] if holders else None))
+        return holders[::-1]
 
     def reserve(
         self, holders: Sequence[Holder], demand: Demand, now_ms: int, now_s: float, deadline_ms: int | None
@@ -150,21 +164,12 @@ class Quotas:
         whole and leaves a debt (see ``Allowance.wait_us``).
         """
         (tokens, spend), now_us = demand, now_ms * US_PER_MS
-        until_us = now_us + MINUTE_US
-        for holder in holders:  # nearly always all is at hand, and is seen at once
-            account, scope = holder.account, holder.scope
-            budgets = account.budgets
-            if (
-                now_s >= budgets.ends_s
-                or account.queued >= scope.room_in_line
-                or budgets.day_tokens + tokens > scope.day_tokens
-                or budgets.month_tokens + tokens > scope.month_tokens
-                or budgets.month_spend + spend > scope.month_spend
-                or account.requests.whole_at_us + scope.request_us > until_us
-                or account.tokens.whole_at_us + (tokens * MINUTE_US // scope.token_rate or 1) > until_us
-            ):
-                return self._weigh(holders, demand, now_ms, int(now_s), deadline_ms)
-        return _book(holders, demand, now_us, None)
+        if not holders:
+            return Granted(demand, (), now_us)
+        holds = holders[0].take(tokens, spend, now_us, now_us + MINUTE_US, now_s)
+        if holds is not None:  # as nearly always
+            return Granted(demand, holds, now_us)
+        return self._weigh(holders, demand, now_ms, int(now_s), deadline_ms)
 
     def _weigh(
         self, holders: Sequence[Holder], demand: Demand, now_ms: int, now_s: int, deadline_ms: int | None
@@ -180,7 +185,9 @@ class Quotas:
             return verdict
         for holder, (scope, account) in zip(holders, asked, strict=True):
             holder.account = self._accounts[scope.key] = account
-        return _book(holders, demand, now_ms * US_PER_MS, now_ms + verdict if verdict else None)
+        now_us = now_ms * US_PER_MS
+        holds = holders[0].take(*demand, now_us, None, now_s)
+        return Granted(demand, holds, now_us, now_ms + verdict if verdict else None)
 
     def seed(self, scope: Scope, used: Mapping[str, int], now_ms: int, now_s: int) -> None:
         """Take over what was used before, by kind: in the last minute, and in the open day and month.
@@ -218,29 +225,6 @@ class Quotas:
         """What is used of a budget's open period, held estimates included."""
         account = self._accounts.get(key)
         return account.budgets.used(kind, period_at(now_s)) if account else 0
-
-
-def _book(holders: Sequence[Holder], demand: Demand, now_us: int, not_before_ms: int | None) -> Granted:
-    """Take one request and the tokens' part of the minute, and the demand's part of all budgets."""
-    tokens, spend = demand
-    holds = []
-    for holder in holders:
-        account, scope = holder.account, holder.scope
-        requests, kept, budgets, tokens_us = account.requests, account.tokens, account.budgets, 0
-        account.queued += 1
-        account.taken = place = account.taken + 1
-        account.places[place] = None
-        if request_us := scope.request_us:
-            requests.take(place, request_us, now_us)
-        if limit := scope.minute_tokens:
-            tokens_us = tokens * MINUTE_US // limit or 1
-            kept.take(place, tokens_us, now_us)
-        budgets.day_tokens += tokens
-        budgets.month_tokens += tokens
-        budgets.month_spend += spend
-        hold = account, scope, place, tokens_us, requests.whole_at_us, kept.whole_at_us, budgets.period
-        holds.append(hold)
-    return Granted(demand, holds, now_us, not_before_ms)
 
 
 def _used_up(asked: Asked, demand: Demand, now_s: int) -> Denied | None:

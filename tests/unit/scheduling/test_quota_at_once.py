@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduling.core.allowance import width_us
+from scheduling.core.holder import UNKNOWN
 from scheduling.core.policy import QUOTA_KINDS
 from scheduling.core.quota import Denied, Quotas, Scope
 
@@ -31,8 +32,9 @@ def known() -> Quotas:
 
 def seen_at_once(quotas, holders):
     """What is granted without weighing; None if the limits are to be weighed."""
-    with patch.object(Quotas, "_weigh", lambda *_: None):
-        return quotas.reserve(holders, (1, 1), 0, IDES_S, None)
+    with patch.object(Quotas, "_weigh", lambda *_: Denied("weighed", TENANT, 0)):
+        verdict = quotas.reserve(holders, (1, 1), 0, IDES_S, None)
+    return None if isinstance(verdict, Denied) else verdict
 
 
 @settings(max_examples=120, deadline=None)
@@ -44,11 +46,19 @@ def test_what_is_seen_at_once_and_what_is_weighed_are_the_same(first, second, re
     for gap_ms, tokens, spend in requests:
         now_ms += gap_ms
         verdict = seen.reserve(seen.holders(scopes), (tokens, spend), now_ms, IDES_S, now_ms + 20_000)
-        other = weighed._weigh(weighed.holders(scopes), (tokens, spend), now_ms, IDES_S, now_ms + 20_000)
+        holders = weighed.holders(scopes)
+        for holder in holders:
+            holder.account = UNKNOWN
+        other = weighed.reserve(holders, (tokens, spend), now_ms, IDES_S, now_ms + 20_000)
         if isinstance(verdict, Denied):
             assert verdict == other
             continue
         assert (verdict.not_before_ms, verdict.left) == (other.not_before_ms, other.left)
+        assert verdict.left == {
+            kind: min(told, key=lambda left: left.remaining)
+            for kind in (RPM, TPM)
+            if (told := [left for scope in scopes if (left := seen.left(scope, kind, now_ms))])
+        }
         if verdict.not_before_ms is None:
             for granted in (verdict, other):
                 granted.settle((tokens // 2, spend), now_ms)
@@ -61,7 +71,7 @@ def test_all_that_a_limit_allows_is_seen_at_once_to_the_last_of_it_and_not_one_m
     holders = quotas.holders([Scope(TENANT, dict.fromkeys(kinds, limit))])
     for _ in range(limit):
         granted = seen_at_once(quotas, holders)
-        assert granted.holds[0][3] == (width_us(1, limit) if TPM in kinds else 0)
+        assert TPM not in kinds or granted.holds[0][3] == width_us(1, limit)
 
     assert (seen_at_once(quotas, holders) is None) == bool(kinds)
 

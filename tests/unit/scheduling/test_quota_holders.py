@@ -26,9 +26,9 @@ def test_a_holder_counts_in_the_day_that_has_begun():
     quotas, limits = Quotas(), {"tokens_per_day": 100}
     holders, midnight_s = quotas.holders([Scope(TENANT, limits)]), NOON_S + 43_200
     for now_s in (NOON_S, midnight_s - 0.01, midnight_s, midnight_s + 0.01):
-        quotas.reserve(holders, (50, 0), 0, now_s, None)
-    assert quotas.used(TENANT, "tokens_per_day", midnight_s) == 100
-    assert isinstance(quotas.reserve(holders, (1, 0), 0, midnight_s + 1, None), Denied)
+        quotas.reserve(holders, (30, 0), 0, now_s, None)
+    assert quotas.used(TENANT, "tokens_per_day", midnight_s) == 60
+    assert isinstance(quotas.reserve(holders, (41, 0), 0, midnight_s + 1, None), Denied)
 
 
 def test_a_bounded_line_says_when_it_moves_until_nobody_has_left_it_for_a_minute():
