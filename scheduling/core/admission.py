@@ -112,6 +112,7 @@ class Gate(Bounds):
 
     def seat(self, entry: Entry, now_ms: int) -> None:
         """One request more in flight, and in the window if anything may take it out again."""
+        entry.gate, entry.backend = self, self.name
         self.in_flight += 1
         self.reserved_kv_tokens += entry.kv_tokens
         ticket = entry.ticket
@@ -146,6 +147,7 @@ class Gate(Bounds):
 
     def leave(self, entry: Entry, cost: int) -> None:
         """A request ended; 0: it was given back. One that was served gives a throttled gate one step back."""
+        entry.gate = None
         self.in_flight -= 1
         self.reserved_kv_tokens -= entry.kv_tokens
         was_at_work = not entry.pending

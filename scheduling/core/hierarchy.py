@@ -8,7 +8,8 @@ from zlib import crc32
 
 from scheduling.core.entry import Charges, Entry, Lane
 from scheduling.core.fairness import arrival, head, index_of
-from scheduling.core.levels import MILLI, Level, Share
+from scheduling.core.levels import MILLI, Level
+from scheduling.core.share import Share
 
 NAMES_TRACKED = 10_000  # inside one name: about 20 MB at most, whatever names a client makes up
 SHARED_LINES = 128  # lines for all further names, by hash of the name

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from scheduling.core.entry import Charges, Entry
 from scheduling.core.hierarchy import Tree
-from scheduling.core.levels import MILLI, Share
+from scheduling.core.levels import MILLI
+from scheduling.core.share import Share
 
 
 class TagTree(Tree):

@@ -51,7 +51,7 @@ MUTANTS = [
     ),
     pytest.param(
         scheduler,
-        "Scheduler.start",
+        "Scheduler.began",
         "return self._freed(gate, now_ms, entry)",
         "return []",
         id="start is idle",

@@ -11,7 +11,7 @@ from scheduling.core.entry import Entry
 from scheduling.core.hierarchy import Tree
 from scheduling.core.tag_tree import TagTree
 from scheduling.core.tags import Counters, StartTags
-from tests.unit.scheduling.accounts import LANE, OTHER
+from tests.unit.scheduling.accounts import LANE, OTHER, entered
 from tests.unit.scheduling.machines import ticket
 
 STEPS = 150
@@ -35,7 +35,7 @@ class Grove:
         one = ticket(f"{tenant}-{self.place}", tenant, user=rng.choice("ab"))
         place = self.place if rng.random() < 0.9 else -self.place
         cost, lane = rng.choice(COSTS), rng.choice((LANE, OTHER))
-        return [Entry(one, cost, place, lane) for _ in self.trees]
+        return [entered(one, cost, place, lane) for _ in self.trees]
 
     def each(self, act: Callable, entries: list[Entry], *more) -> None:
         for tree, entry in zip(self.trees, entries, strict=True):

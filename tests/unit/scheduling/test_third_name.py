@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from scheduling.core.entry import Entry
 from scheduling.core.hierarchy import Tree
 from scheduling.core.tags import StartTags
-from tests.unit.scheduling.accounts import LANE
+from tests.unit.scheduling.accounts import LANE, entered
 
 
 def test_a_third_name_has_a_line_and_a_place_of_its_own():
     tree = Tree(StartTags, lambda entry: entry.cost, lambda tenant: 1)
     agents = [("acme", "ann", "writer"), ("acme", "ann", "reader"), ("acme", "bob", "coder")]
     size = {"prompt_tokens": 100, "completion_tokens": 0, "kv_completion_tokens": 0}
-    lines = {p: [Entry(SimpleNamespace(path=p, **size), 100, 0, LANE) for _ in range(4)] for p in agents}
+    lines = {p: [entered(SimpleNamespace(path=p, **size), 100, 0, LANE) for _ in range(4)] for p in agents}
     for place in range(4):
         for number, entry in enumerate(lines[path][place] for path in agents):
             entry.place = 1 + 3 * place + number
@@ -42,7 +41,7 @@ def test_a_third_name_is_charged_at_once_as_if_it_had_stood_in_line():
         tree = Tree(StartTags, None, lambda tenant: 2)
         for place, agent in enumerate(("writer", "reader", "writer"), 1):
             one = SimpleNamespace(path=("acme", "ann", agent), **size)
-            entry = Entry(one, 100 * place, place, LANE)
+            entry = entered(one, 100 * place, place, LANE)
             if at_once:
                 tree.pass_through(entry)
             else:
