@@ -53,10 +53,9 @@ class Entry:
     from the outermost in, and ``charges`` what each was charged. ``gate`` is
     whose seat it holds. ``pending`` says that it is in its gate's window,
     ``answered`` that it has begun to be answered, ``heard`` that its gate's
-    slow start has counted it.
-    ``kv_tokens`` is what it reserves of the engine's KV memory. ``told_ms``
-    and ``told_at_ms`` are the first estimate of its wait that anybody was
-    given, and when.
+    slow start has counted it, ``more_kv_tokens`` how much longer its answer
+    was than thought. ``told_ms`` and ``told_at_ms`` are the first estimate of
+    its wait that anybody was given, and when.
     """
 
     __slots__ = (
@@ -70,8 +69,8 @@ class Entry:
         "first",
         "gate",
         "heard",
-        "kv_tokens",
         "lane",
+        "more_kv_tokens",
         "ordinal",
         "overdue",
         "pending",
@@ -113,7 +112,14 @@ class Entry:
         self.heard = False
         self.gate: Gate | None = None
         self.engine_order: int | None = None
-        self.kv_tokens = ticket.prompt_tokens + (ticket.kv_completion_tokens or ticket.completion_tokens)
+        self.more_kv_tokens = 0
+
+    @property
+    def kv_tokens(self) -> int:
+        """What it reserves of the engine's KV memory."""
+        ticket = self.ticket
+        thought = ticket.kv_completion_tokens or ticket.completion_tokens
+        return ticket.prompt_tokens + thought + self.more_kv_tokens
 
     def queue(self) -> None:
         """It has to wait."""

@@ -54,14 +54,16 @@ class TagTree(Tree):
             share, stamp, charges = charges
             charge, weight, wakes = stamp
             moved = price // weight - charge
-            if weight != share.weight or (moved < 0 and share.keys):
+            if weight != share.weight:
                 share.level.settle(share, stamp, price)
-            elif moved >= 0 or wakes == share.wakes:
+            elif moved >= 0:
                 share.key += moved
-            elif lead := share.lead:
-                given = -moved if -moved < lead else lead
-                share.lead = lead - given
-                share.key -= given
+            elif wakes != share.wakes and not share.lead:
+                pass  # what it was forgiven as it came back
+            elif wakes != share.wakes or share.keys:
+                share.level.settle(share, stamp, price)
+            else:
+                share.key += moved
             share.held = held = share.held - 1
             if not held:
                 share.level.rest(share)
