@@ -41,27 +41,18 @@ class Tree:
 
     def join(self, entry: Entry) -> None:
         """Open the accounts of the names on the ticket's path, or hold the ones that are open."""
-        level, names = self._tenants, entry.ticket.path
-        share: Share | None = None
-        for name in names:
-            share = level.shares.get(name) or self._open(level, name, share, names)
-            if not share.held:
-                level.idle -= 1
-            share.held += 1
-            level = share.inner  # type: ignore[assignment] # None after the last name
-        entry.shares = share.path  # type: ignore[union-attr] # no path is empty
+        self._enrol(entry, 0)
 
     def push(self, entry: Entry) -> None:
         """Stand in the line of the last name; names that had none in this lane begin to wait."""
-        path = entry.shares
-        for share in path:
+        for share in entry.shares:
             share.waiting += 1
-        self._stand(entry, path)
+        self._stand(entry)
 
     def stand(self, entry: Entry) -> None:
         """It joins and stands in line."""
-        self.join(entry)
-        self.push(entry)
+        self._enrol(entry, 1)
+        self._stand(entry)
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The first name of every level, then that name's oldest ticket."""
@@ -204,6 +195,18 @@ class Tree:
         mine = entry.shares[0]
         return sum(1 for share in self._tenants.shares.values() if share.waiting and share is not mine)
 
+    def _enrol(self, entry: Entry, waits: int) -> None:
+        level, names = self._tenants, entry.ticket.path
+        share: Share | None = None
+        for name in names:
+            share = level.shares.get(name) or self._open(level, name, share, names)
+            if not share.held:
+                level.idle -= 1
+            share.held += 1
+            share.waiting += waits
+            level = share.inner  # type: ignore[assignment] # None after the last name
+        entry.shares = share.path  # type: ignore[union-attr] # no path is empty
+
     def _open(self, level: Level, name: str, outer: Share | None, names: tuple[str, ...]) -> Share:
         if outer is None:
             share = level.add(name, self._weight_of(name))
@@ -219,8 +222,8 @@ class Tree:
             share.inner = self._order()
         return share
 
-    def _stand(self, entry: Entry, path: Sequence[Share]) -> None:
-        last, lane, place = path[-1], entry.lane, entry.place
+    def _stand(self, entry: Entry) -> None:
+        last, lane, place = entry.shares[-1], entry.lane, entry.place
         entry.ordinal = last.left + last.waiting - 1
         last.waiting_cost += entry.cost
         line = last.lines.get(lane)
@@ -234,7 +237,7 @@ class Tree:
             last.lines[lane] = line
         else:
             last.lines = {lane: line}
-        self._enter(path, lane, place)
+        self._enter(entry.shares, lane, place)
 
     def _out_of_line(self, entry: Entry, path: Sequence[Share]) -> None:
         lines, lane = path[-1].lines, entry.lane
