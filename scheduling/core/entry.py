@@ -97,7 +97,7 @@ class Entry:
     overdue: bool
     told_at_ms: int
     told_ms: int | None
-    # While an order keeps accounts.
+    # While an order keeps accounts: once it has a seat, and before it has one.
     charges: Charges | None
     shares: tuple[Share, ...]
     # Once it has a seat.

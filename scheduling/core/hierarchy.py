@@ -106,7 +106,6 @@ class Tree:
         for share in entry.shares:
             charges = (share, share.level.pass_through(share, entry.place, price), charges)
         entry.charges = charges
-        entry.shares[-1].left += 1
 
     def step_out(self, entry: Entry) -> None:
         """It leaves the line; its accounts stay open."""

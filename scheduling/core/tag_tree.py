@@ -43,8 +43,7 @@ class TagTree(Tree):
             share.key = start + charge
             charges = (share, (charge, weight, wakes), charges)
             level = share.inner  # type: ignore[assignment] # None after the last name
-        share.left += 1  # type: ignore[union-attr] # no path is empty
-        entry.shares, entry.charges = share.path, charges  # type: ignore[union-attr]
+        entry.charges = charges
 
     def settle(self, entry: Entry, cost: int) -> None:
         """As ``StartTags.settle``, which is asked where a weight has changed, or the name may be next now."""

@@ -56,7 +56,7 @@ class Both:
 def accounts(machine):
     """What the orders know of every name."""
     return [
-        [(share.name, share.key, share.lead, share.wakes, share.left, share.held) for share in shares]
+        [(share.name, share.key, share.lead, share.wakes, share.held) for share in shares]
         for shares in (level.shares.values() for level in levels(machine))
     ]
 

@@ -71,7 +71,7 @@ def known(tree: Tree):
 
 
 def _account(share):
-    counts = (share.held, share.waiting, share.left, share.wakes)
+    counts = (share.held, share.waiting, share.wakes)
     return (share.name, share.weight, share.key, share.lead, counts, dict(share.keys))
 
 

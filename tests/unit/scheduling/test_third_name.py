@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 from scheduling.core.hierarchy import Tree
+from scheduling.core.tag_tree import TagTree
 from scheduling.core.tags import StartTags
 from tests.unit.scheduling.accounts import LANE, entered
 
@@ -37,8 +38,8 @@ def test_a_third_name_has_a_line_and_a_place_of_its_own():
 def test_a_third_name_is_charged_at_once_as_if_it_had_stood_in_line():
     size = {"prompt_tokens": 100, "completion_tokens": 0, "kv_completion_tokens": 0}
     known = []
-    for at_once in (False, True):
-        tree = Tree(StartTags, None, lambda tenant: 2)
+    for kind, at_once in ((Tree, False), (Tree, True), (TagTree, True)):
+        tree = kind(StartTags, None, lambda tenant: 2)
         for place, agent in enumerate(("writer", "reader", "writer"), 1):
             one = SimpleNamespace(path=("acme", "ann", agent), **size)
             entry = entered(one, 100 * place, place, LANE)
@@ -48,8 +49,12 @@ def test_a_third_name_is_charged_at_once_as_if_it_had_stood_in_line():
                 tree.join(entry)
                 tree.push(entry)
                 tree.serve(entry)
-        known.append([(share.name, share.key, share.held, share.wakes, share.left) for share in entry.shares])
+        paid, charges = [], entry.charges
+        while charges is not None:
+            share, _, charges = charges
+            paid.append((share.name, share.key, share.held, share.wakes))
+        known.append(paid)
 
-    assert known[0] == known[1]
-    assert [name for name, *_ in known[1]] == ["acme", "ann", "writer"]
-    assert known[1][-1][-1] == 2, "both of the writer's have left its line"
+    assert known[0] == known[1] == known[2]
+    assert [name for name, *_ in known[1]] == ["writer", "ann", "acme"]
+    assert [held for _, _, held, _ in known[1]] == [2, 3, 3]
