@@ -197,27 +197,29 @@ class Tree:
     def _enrol(self, entry: Entry, waits: int) -> None:
         level, names = self._tenants, entry.ticket.path
         share: Share | None = None
+        path: tuple[Share, ...] = ()
         for name in names:
             share = level.shares.get(name) or self._open(level, name, share, names)
             if not share.held:
                 level.idle -= 1
             share.held += 1
             share.waiting += waits
+            path += (share,)
             level = share.inner  # type: ignore[assignment] # None after the last name
-        entry.shares = share.path  # type: ignore[union-attr] # no path is empty
+        entry.shares = path
 
     def _open(self, level: Level, name: str, outer: Share | None, names: tuple[str, ...]) -> Share:
         if outer is None:
             share = level.add(name, self._weight_of(name))
             share.shut = self._shut.get(name)
-            share.path = (share,)
+            share.depth = 0
         else:
             if len(level.shares) >= NAMES_TRACKED:
                 line = crc32(name.encode(errors="surrogatepass")) % SHARED_LINES
                 name = f"{SHARED_PREFIX}{line}"
             share = level.shares.get(name) or level.add(name, 1)
-            share.path = (*outer.path, share)
-        if share.inner is None and len(share.path) < len(names):
+            share.depth = outer.depth + 1
+        if share.inner is None and share.depth + 1 < len(names):
             share.inner = self._order()
         return share
 

@@ -28,6 +28,7 @@ class Share:
 
     __slots__ = (
         "aside",
+        "depth",
         "held",
         "inner",
         "key",
@@ -37,7 +38,6 @@ class Share:
         "level",
         "lines",
         "name",
-        "path",
         "shut",
         "tally",
         "waiting",
@@ -46,9 +46,7 @@ class Share:
         "weight",
     )
 
-    path: tuple[Share, ...]
-    """Those that it is inside of, from the outermost in, and itself, once a tree says so."""
-
+    depth: int  # how many it is inside of: its tree says so
     weight: int  # this and the next, as it began last
     key: int
 
