@@ -53,12 +53,13 @@ class Gate(Bounds):
         "streaming",
     )
 
+    _reserved_kv_tokens: int  # as long as there is a bound to them
+
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.in_flight = 0
         self.pending = 0
         self.streaming = 0  # past their first token
-        self._reserved_kv_tokens = 0  # as long as there is a bound to them
         self.blocked = False
         # In this period: requests that began to be answered, and the time from dispatch to that, summed.
         self.answered = 0

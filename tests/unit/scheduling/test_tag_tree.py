@@ -34,7 +34,7 @@ class Grove:
         rng, tenant = self.rng, self.rng.choice(sorted(self.weights))
         one = ticket(f"{tenant}-{self.place}", tenant, user=rng.choice("ab"))
         place = self.place if rng.random() < 0.9 else -self.place
-        cost, lane = rng.choice(COSTS), rng.choice((LANE, OTHER))
+        cost, lane = rng.choice((0, *COSTS)), rng.choice((LANE, OTHER))
         return [entered(one, cost, place, lane) for _ in self.trees]
 
     def each(self, act: Callable, entries: list[Entry], *more) -> None:
@@ -56,7 +56,7 @@ class Grove:
             self.running.append(picked)
             self.each(lambda tree, entry: tree.serve(entry), picked)
         elif dice < 0.6:
-            self.weights[self.rng.choice(sorted(self.weights))] = self.rng.randint(1, 9)
+            self.weights[self.rng.choice(sorted(self.weights))] = self.rng.choice((1, 2, 7, 1000))
             for tree in self.trees:
                 tree.reweigh()
         elif self.running:

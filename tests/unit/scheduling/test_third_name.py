@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+from scheduling.core import hierarchy
 from scheduling.core.hierarchy import Tree
 from scheduling.core.tag_tree import TagTree
 from scheduling.core.tags import StartTags
@@ -58,3 +59,19 @@ def test_a_third_name_is_charged_at_once_as_if_it_had_stood_in_line():
     assert known[0] == known[1] == known[2]
     assert [name for name, *_ in known[1]] == ["writer", "ann", "acme"]
     assert [held for _, _, held, _ in known[1]] == [2, 3, 3]
+
+
+def test_names_that_share_a_line_share_the_third_names_inside_it(monkeypatch):
+    monkeypatch.setattr(hierarchy, "NAMES_TRACKED", 0)
+    monkeypatch.setattr(hierarchy, "SHARED_LINES", 1)
+    size = {"prompt_tokens": 100, "completion_tokens": 0, "kv_completion_tokens": 0}
+    tree, ends = Tree(StartTags, None, lambda tenant: 1), []
+    for place, user in enumerate(("ann", "bob"), 1):
+        entry = entered(SimpleNamespace(path=("acme", user, "writer"), **size), 100, place, LANE)
+        tree.stand(entry)
+        ends.append(entry.shares)
+
+    assert ends[0] == ends[1]
+    assert [share.waiting for share in ends[1]] == [2, 2, 2]
+    tree.serve(tree.pick([LANE]))
+    assert tree.pick([LANE]).place == 2
