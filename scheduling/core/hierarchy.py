@@ -8,7 +8,8 @@ from zlib import crc32
 
 from scheduling.core.entry import Charges, Entry, Lane
 from scheduling.core.fairness import arrival, head, index_of
-from scheduling.core.levels import MILLI, Level, Share
+from scheduling.core.levels import MILLI, Level
+from scheduling.core.share import Share
 
 NAMES_TRACKED = 10_000  # inside one name: about 20 MB at most, whatever names a client makes up
 SHARED_LINES = 128  # lines for all further names, by hash of the name
@@ -40,27 +41,18 @@ class Tree:
 
     def join(self, entry: Entry) -> None:
         """Open the accounts of the names on the ticket's path, or hold the ones that are open."""
-        level, names = self._tenants, entry.ticket.path
-        share: Share | None = None
-        for name in names:
-            share = level.shares.get(name) or self._open(level, name, share, names)
-            if not share.held:
-                level.idle -= 1
-            share.held += 1
-            level = share.inner  # type: ignore[assignment] # None after the last name
-        entry.shares = share.path  # type: ignore[union-attr] # no path is empty
+        self._enrol(entry, 0)
 
     def push(self, entry: Entry) -> None:
         """Stand in the line of the last name; names that had none in this lane begin to wait."""
-        path = entry.shares
-        for share in path:
+        for share in entry.shares:
             share.waiting += 1
-        self._stand(entry, path)
+        self._stand(entry)
 
     def stand(self, entry: Entry) -> None:
         """It joins and stands in line."""
-        self.join(entry)
-        self.push(entry)
+        self._enrol(entry, 1)
+        self._stand(entry)
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The first name of every level, then that name's oldest ticket."""
@@ -114,7 +106,6 @@ class Tree:
         for share in entry.shares:
             charges = (share, share.level.pass_through(share, entry.place, price), charges)
         entry.charges = charges
-        entry.shares[-1].left += 1
 
     def step_out(self, entry: Entry) -> None:
         """It leaves the line; its accounts stay open."""
@@ -203,23 +194,37 @@ class Tree:
         mine = entry.shares[0]
         return sum(1 for share in self._tenants.shares.values() if share.waiting and share is not mine)
 
+    def _enrol(self, entry: Entry, waits: int) -> None:
+        level, names = self._tenants, entry.ticket.path
+        share: Share | None = None
+        path: tuple[Share, ...] = ()
+        for name in names:
+            share = level.shares.get(name) or self._open(level, name, share, names)
+            if not share.held:
+                level.idle -= 1
+            share.held += 1
+            share.waiting += waits
+            path += (share,)
+            level = share.inner  # type: ignore[assignment] # None after the last name
+        entry.shares = path
+
     def _open(self, level: Level, name: str, outer: Share | None, names: tuple[str, ...]) -> Share:
         if outer is None:
             share = level.add(name, self._weight_of(name))
             share.shut = self._shut.get(name)
-            share.path = (share,)
+            share.depth = 0
         else:
             if len(level.shares) >= NAMES_TRACKED:
                 line = crc32(name.encode(errors="surrogatepass")) % SHARED_LINES
                 name = f"{SHARED_PREFIX}{line}"
             share = level.shares.get(name) or level.add(name, 1)
-            share.path = (*outer.path, share)
-        if share.inner is None and len(share.path) < len(names):
+            share.depth = outer.depth + 1
+        if share.inner is None and share.depth + 1 < len(names):
             share.inner = self._order()
         return share
 
-    def _stand(self, entry: Entry, path: Sequence[Share]) -> None:
-        last, lane, place = path[-1], entry.lane, entry.place
+    def _stand(self, entry: Entry) -> None:
+        last, lane, place = entry.shares[-1], entry.lane, entry.place
         entry.ordinal = last.left + last.waiting - 1
         last.waiting_cost += entry.cost
         line = last.lines.get(lane)
@@ -233,7 +238,7 @@ class Tree:
             last.lines[lane] = line
         else:
             last.lines = {lane: line}
-        self._enter(path, lane, place)
+        self._enter(entry.shares, lane, place)
 
     def _out_of_line(self, entry: Entry, path: Sequence[Share]) -> None:
         lines, lane = path[-1].lines, entry.lane

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from scheduling.core.entry import Charges, Entry
 from scheduling.core.hierarchy import Tree
-from scheduling.core.levels import MILLI, Share
+from scheduling.core.levels import MILLI
+from scheduling.core.share import Share
 
 
 class TagTree(Tree):
@@ -42,8 +43,7 @@ class TagTree(Tree):
             share.key = start + charge
             charges = (share, (charge, weight, wakes), charges)
             level = share.inner  # type: ignore[assignment] # None after the last name
-        share.left += 1  # type: ignore[union-attr] # no path is empty
-        entry.shares, entry.charges = share.path, charges  # type: ignore[union-attr]
+        entry.charges = charges
 
     def settle(self, entry: Entry, cost: int) -> None:
         """As ``StartTags.settle``, which is asked where a weight has changed, or the name may be next now."""
@@ -53,14 +53,16 @@ class TagTree(Tree):
             share, stamp, charges = charges
             charge, weight, wakes = stamp
             moved = price // weight - charge
-            if weight != share.weight or (moved < 0 and share.keys):
+            if weight != share.weight:
                 share.level.settle(share, stamp, price)
-            elif moved >= 0 or wakes == share.wakes:
+            elif moved >= 0:
                 share.key += moved
-            elif lead := share.lead:
-                given = -moved if -moved < lead else lead
-                share.lead = lead - given
-                share.key -= given
+            elif wakes != share.wakes and not share.lead:
+                pass  # what it was forgiven as it came back
+            elif wakes != share.wakes or share.keys:
+                share.level.settle(share, stamp, price)
+            else:
+                share.key += moved
             share.held = held = share.held - 1
             if not held:
                 share.level.rest(share)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from scheduling.core.entry import Stamp
-from scheduling.core.levels import MILLI, Level, Share
+from scheduling.core.levels import MILLI, Level
 from scheduling.core.position import Drain
+from scheduling.core.share import Share
 
 LAG_LIMIT = 500_000 * MILLI  # how much service a name may catch up after its model was shut
 

@@ -43,9 +43,12 @@ class Lease(Protocol):
     """
 
     backend: str
-    waited_ms: int
     refund: bool
     engine_order: int | None
+
+    @property
+    def waited_ms(self) -> int:
+        """How long it waited for its seat."""
 
     def at_once(self) -> bool:
         """Stand in line. True: the seat is held. Raises Unseated."""

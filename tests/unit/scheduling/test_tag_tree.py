@@ -11,7 +11,7 @@ from scheduling.core.entry import Entry
 from scheduling.core.hierarchy import Tree
 from scheduling.core.tag_tree import TagTree
 from scheduling.core.tags import Counters, StartTags
-from tests.unit.scheduling.accounts import LANE, OTHER
+from tests.unit.scheduling.accounts import LANE, OTHER, entered
 from tests.unit.scheduling.machines import ticket
 
 STEPS = 150
@@ -34,8 +34,8 @@ class Grove:
         rng, tenant = self.rng, self.rng.choice(sorted(self.weights))
         one = ticket(f"{tenant}-{self.place}", tenant, user=rng.choice("ab"))
         place = self.place if rng.random() < 0.9 else -self.place
-        cost, lane = rng.choice(COSTS), rng.choice((LANE, OTHER))
-        return [Entry(one, cost, place, lane) for _ in self.trees]
+        cost, lane = rng.choice((0, *COSTS)), rng.choice((LANE, OTHER))
+        return [entered(one, cost, place, lane) for _ in self.trees]
 
     def each(self, act: Callable, entries: list[Entry], *more) -> None:
         for tree, entry in zip(self.trees, entries, strict=True):
@@ -56,7 +56,7 @@ class Grove:
             self.running.append(picked)
             self.each(lambda tree, entry: tree.serve(entry), picked)
         elif dice < 0.6:
-            self.weights[self.rng.choice(sorted(self.weights))] = self.rng.randint(1, 9)
+            self.weights[self.rng.choice(sorted(self.weights))] = self.rng.choice((1, 2, 7, 1000))
             for tree in self.trees:
                 tree.reweigh()
         elif self.running:
@@ -71,7 +71,7 @@ def known(tree: Tree):
 
 
 def _account(share):
-    counts = (share.held, share.waiting, share.left, share.wakes)
+    counts = (share.held, share.waiting, share.wakes)
     return (share.name, share.weight, share.key, share.lead, counts, dict(share.keys))
 
 
