@@ -16,6 +16,7 @@ from gateway.waiting import Awaited, Runner
 from scheduling.core.usage import Usage
 
 EXCERPT_BYTES = 64 * 1024  # of an engine's error body
+OBJECT, ERROR = b'{"', b"e"  # how an answer begins, and how its first member is not to
 OK = 200
 NO_HEAD = ReplyHead({})
 
@@ -24,14 +25,16 @@ class Reply(Awaited):
     """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good one.
 
     ``status`` is 0 until the head came. Iteration waits without a task or a timer.
+    ``plain_body`` is that of a whole answer that came at once and is as was
+    asked for: there is nothing to judge in it.
     """
 
     # By slots: what has a default in its class takes ten times as long to read or to set.
     __slots__ = (
         "_began", "_chunks", "_counted", "_ended", "_failure", "_feed",
-        "_on_first_token", "_options", "_paused", "_peeking", "_quiet_since", "_scanner", "_sink",
+        "_options", "_paused", "_peeking", "_quiet_since", "_scanner", "_sink",
         "_taken", "_unread", "_usage", "backend", "call", "events", "head",
-        "heard", "source", "status", "streamed",
+        "heard", "on_first_token", "plain_body", "source", "status", "streamed",
     )  # fmt: skip
 
     def __init__(
@@ -49,11 +52,12 @@ class Reply(Awaited):
         self.status = 0
         self.head = NO_HEAD
         self.streamed = False
+        self.plain_body: bytes | None = None
         self.heard = False  # bytes came since the watch last looked, beside what passed
         self.source: Source | None = None  # the connection, while there is more to come
         self._usage = usage
         self._counted = 0  # tokens when the watch last looked
-        self._on_first_token = on_first_token
+        self.on_first_token = on_first_token
         self._options = options
         self._scanner: Scanner | None = None
         self._feed: Callable[[bytes], bytes] = bytes
@@ -82,7 +86,7 @@ class Reply(Awaited):
                 raise self._failure
             if self._ended:
                 raise StopAsyncIteration
-            await self._change()
+            await self.change()
         data = b"".join(self._chunks)  # of one: itself
         self._chunks.clear()
         self._unread = 0
@@ -99,7 +103,7 @@ class Reply(Awaited):
             events.pour_into(sink)
         try:
             while not (self._chunks or self._ended or self._failure):
-                await self._change()
+                await self.change()
         finally:
             self._sink = None
             if events is not None:
@@ -111,42 +115,36 @@ class Reply(Awaited):
         """What to wait for until the status is known. Raises what ended the exchange before that."""
         if self._failure is not None:
             raise self._failure
-        return self._change()
+        return self.change()
 
     async def peek(self, size: int) -> bytes:
         """Wait for ``size`` bytes or the end, however it comes; the bytes stay unread."""
         self._peeking = True
         try:
             while self._unread < size and not (self.whole or self._paused or self._failure):
-                await self._change()
+                await self.change()
         finally:
             self._peeking = False
         return b"".join(self._chunks)
-
-    def begun_with(self, size: int) -> bytes | None:
-        """What ``peek`` would give without waiting; None when it would wait."""
-        if self._unread < size and not self._ended:
-            return None
-        chunks = self._chunks
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def at_once(self) -> bytes | None:
-        """The whole body, if it has come and none of it was handed on; None: iterate."""
-        if self._taken or not self._ended or self._failure is not None:
-            return None
-        self._taken = True
-        self._unread = 0
-        chunks, self._chunks = self._chunks, []
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @property
     def whole(self) -> bool:
         """All of the answer has come."""
         return self._ended and self._failure is None
 
-    def anew(self) -> Reply:
-        """One for the same call, asked once more."""
-        return Reply(self.backend, self.call, self._usage, self._on_first_token, self._options, self._runner)
+    @property
+    def is_sent(self) -> bool:
+        """The request went out, by whatever connection, whatever came of that."""
+        return self.source is not None or self._failure is not None or self._ended
+
+    def begin_anew(self) -> None:
+        """Nothing came of it: the request is to be sent once more."""
+        self._failure = None
+
+    async def in_task(self) -> None:
+        """Go on in a task."""
+        if self._runner is not None:
+            await self._runner.in_task()
 
     @property
     def untouched(self) -> bool:
@@ -166,17 +164,20 @@ class Reply(Awaited):
         """The request goes out by this connection."""
         self.source = source
         self._loop = loop
-        self._quiet_since = loop.time()
+        self._quiet_since = 0.0
 
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
         """A JSON answer came at once and whole, with status 200, and its connection is free again."""
+        call = self.call
         self.source = None
         self.head = head
-        if not note_answer(body, self._usage, measures_tokens=self.call.measures_tokens):
-            self.fail(Truncated())
-        self._ended = True
         self.status = OK
         self._chunks.append(body)
+        if not note_answer(body, self._usage, measures_tokens=call.measures_tokens):
+            self.fail(Truncated())
+        elif body[:2] == OBJECT and body[2:3] != ERROR and head.is_plain and not call.stream:
+            self.plain_body = body
+        self._ended = True
         self._wake_now()
 
     def on_head(self, status: int, head: ReplyHead) -> None:
@@ -190,7 +191,7 @@ class Reply(Awaited):
     def _choose_scanner(self, head: ReplyHead) -> None:
         if head.of_stream:
             self.streamed = True
-            events = stream_scanner(self.call, self._usage, self._on_first_token, self._options)
+            events = stream_scanner(self.call, self._usage, self.on_first_token, self._options)
             self._scanner = self.events = events
         else:
             sized = head.content_length is not None
@@ -246,6 +247,8 @@ class Reply(Awaited):
         not blamed.
         """
         counted = self._usage.completion_tokens
+        if not self._quiet_since:
+            self._quiet_since = now
         heard = self.heard or counted != self._counted
         if self._began and (heard or (self._unread and not self._peeking)):
             self.heard = False

@@ -11,6 +11,7 @@ from gateway.calls import EngineCall, RelayOptions
 from gateway.connection import Connection
 from gateway.endpoints import path_at
 from gateway.failures import ConnectFailed
+from gateway.watch import Watch
 from scheduling.engines.endpoint import Endpoint
 
 CLOSE_S = 1.0  # how long closed connections may take to say so
@@ -33,9 +34,10 @@ FORBIDDEN = frozenset(
 class Pool:
     """The connections to one backend; the one used last is used first."""
 
-    def __init__(self, endpoint: Endpoint, options: RelayOptions) -> None:
+    def __init__(self, endpoint: Endpoint, options: RelayOptions, watch: Watch) -> None:
         self.endpoint = endpoint
         self._options = options
+        self._watch = watch
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         self._heads: dict[str, bytes] = {}
@@ -87,26 +89,24 @@ class Pool:
         raise ConnectFailed(f"no connection to {target.host} port {target.port}: {_said(fault)}") from fault
 
     def head_for(self, call: EngineCall) -> bytes:
-        """The request's head. Raises ValueError on a path or header that could smuggle another."""
+        """The request's head up to its length.
+
+        Raises ValueError on a path or header that could smuggle another.
+        """
         start = self._heads.get(call.path)
         if start is None:
             start = self._start_of_head(call.path)
             if len(self._heads) < HEADS_KEPT:
                 self._heads[call.path] = start
-        if call.headers:
-            start += _lines(call.headers)
-        body = call.body
-        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
-        return b"%bcontent-length: %d\r\n\r\n" % (start, size)
+        return start + _lines(call.headers) if call.headers else start
 
     def _start_of_head(self, path: str) -> bytes:
         if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
             raise ValueError(f"path {path!r} cannot be asked of an engine")
         key = self.endpoint.api_key
         if key and not (key.isascii() and key.isprintable()):
-            raise ConnectFailed(
-                f"backend {self.endpoint.backend}: its key holds characters no header may hold"
-            )
+            backend = self.endpoint.backend
+            raise ConnectFailed(f"backend {backend}: its key holds characters no header may hold", backend)
         target = Target.of(self.endpoint)
         asks = ASK_LOAD if self.endpoint.engine in TELLS_LOAD else b""
         return (
@@ -140,6 +140,7 @@ class Pool:
     def add(self, connection: Connection) -> None:
         """A connection stands."""
         self._all.add(connection)
+        self._watch.add(connection)
         self._empty.clear()
 
     def keep(self, connection: Connection) -> None:
@@ -152,6 +153,7 @@ class Pool:
     def forget(self, connection: Connection) -> None:
         """A connection is gone."""
         self._all.discard(connection)
+        self._watch.forget(connection)
         if not self._all:
             self._empty.set()
         if connection in self._idle:

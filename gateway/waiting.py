@@ -65,7 +65,7 @@ class Awaited:
             runner.go_on()
 
     @coroutine
-    def _change(self) -> Generator[Any, None, None]:
+    def change(self) -> Generator[Any, None, None]:
         """Wait until something came; whoever waits looks again."""
         runner = self._runner
         try:

@@ -16,7 +16,7 @@ from gateway.errors import Draining, Internal, Invalid, InvalidJson, Refused, Un
 from gateway.headers import RequestId, refusal_headers
 from gateway.heads import check_heads
 from gateway.input_errors import SocketBusy
-from gateway.serve import Gateway, Request
+from gateway.serve import Gateway
 from gateway.ws_client import SocketClient, error_frame
 
 log = logging.getLogger("fairlane.gateway")
@@ -131,7 +131,7 @@ class Talk:
         try:
             _, caller = gateway.check_in(client.headers)  # again: the API token may be revoked by now
             body = _as_stream(bytes(frame.body))
-            await gateway.serve(Request(caller, ENDPOINTS[PATH], client.headers, body), client)
+            await gateway.serve(client, caller, ENDPOINTS[PATH], body)
         except Refused as refused:
             gateway.books.metrics.rejected[refused.code] += 1
             await client.refuse(refused)

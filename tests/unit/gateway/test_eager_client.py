@@ -17,9 +17,6 @@ class Engine(Awaited):
         super().__init__(client)
         self._loop = asyncio.get_running_loop()
 
-    async def change(self):
-        await self._change()
-
     def come(self):
         self._wake()
 

@@ -7,8 +7,6 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
-import pytest
-
 from gateway.books import Books
 from gateway.callers import Caller
 from gateway.endpoints import ENDPOINTS
@@ -52,18 +50,20 @@ def reserve(ledger, one, **quotas):
     return ledger.reserve(scopes, one.ticket, one.record)
 
 
-def sit(one, reservation):
-    lease = SimpleNamespace(backend="gpu-0", refund=False)
-    one.seat(lease, reservation)
-    one.unseat(lease, None)
+def run(one, ledger, **quotas):
+    """Have it accepted, seated and ended."""
+    one.accept()
+    one.hold(reserve(ledger, one, **quotas))
+    one.seat(SimpleNamespace(backend="gpu-0", refund=False, leave=lambda: None))
+    one.unseat(None)
+    one.end(None)
 
 
 def serve(ledger, usage, **quotas):
     """A request whose engine answered this."""
-    with work() as one, reserve(ledger, one, **quotas) as reservation:
-        one.hold(reservation)
-        one.usage = usage
-        sit(one, reservation)
+    one = work()
+    one.usage = usage
+    run(one, ledger, **quotas)
     return one.record
 
 
@@ -117,11 +117,9 @@ def test_a_pool_with_a_discount_charges_cached_prompt_tokens_less():
     dear, discounted = work(cost=CostRule(2, 5)), work(cost=CostRule(2, 5, cached_discount_percent=75))
     charged = []
     for one in (dear, discounted):
-        with one, reserve(Ledger(), one) as reservation:
-            one.hold(reservation)
-            for name, value in answered.items():
-                setattr(one.usage, name, value)
-            sit(one, reservation)
+        for name, value in answered.items():
+            setattr(one.usage, name, value)
+        run(one, Ledger())
         charged.append(one.record.cost)
 
     assert charged == [2 * 100 + 5 * 10, 2 * 100 + 5 * 10 - 2 * 80 * 75 // 100]
@@ -137,6 +135,7 @@ def test_the_estimate_in_a_record_and_every_attempt_go_by_the_pools_cost_rule():
 
 def test_a_request_that_never_ran_spent_nothing():
     one = work()
-    with pytest.raises(asyncio.CancelledError), one, reserve(Ledger(), one, spend_per_month=10**6):
-        raise asyncio.CancelledError
+    one.accept()
+    one.hold(reserve(Ledger(), one, spend_per_month=10**6))
+    one.end(asyncio.CancelledError())
     assert (one.record.spend, one.record.cost) == (0, 0)
