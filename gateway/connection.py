@@ -56,15 +56,14 @@ class Connection(asyncio.Protocol):
     # -- the exchange
 
     def send(self, reply: Reply, head: bytes, body: tuple[bytes, ...]) -> None:
-        """Send a request whose answer goes to ``reply``. ``head`` lacks what says how long the body is."""
+        """Send a request whose answer goes to ``reply``. ``head`` lacks no more than the body's length."""
         self._reply = reply
-        reply.on_sent(self, self._loop)
-        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
-        parts = (head, b"content-length: ", str(size).encode(), HEAD_END, *body)
-        if size <= JOINED_BYTES:
-            self._transport.write(b"".join(parts))
+        reply.source = self
+        data = body[0]
+        if len(body) == 1 and len(data) <= JOINED_BYTES:
+            self._transport.write(b"".join((head, str(len(data)).encode(), HEAD_END, data)))
         else:
-            self._transport.writelines(parts)
+            self._transport.writelines((head, str(sum(map(len, body))).encode(), HEAD_END, *body))
 
     def check(self, now_s: float) -> None:
         """Give up an answer whose engine is silent for too long."""

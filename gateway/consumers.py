@@ -83,7 +83,8 @@ class GatewayConsumer:
         if body is None:
             return self._serve_slowly(client, caller, head)
         check_size(body, gateway.settings)
-        gateway.pulse.listen(client)
+        if client.needs_ears:
+            gateway.pulse.listen(client)
         return gateway.serve(client, caller, head.endpoint, body, policy, head.said)
 
     async def _aside(self, scope: Mapping[str, Any], client: Client) -> None:

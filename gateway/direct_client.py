@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from gateway.client import Client, Message
+from gateway.client import Message
 from gateway.eager_client import EagerClient
 from gateway.head_lines import Lines, lines_of
 from gateway.headers import Headers
@@ -42,12 +42,12 @@ class DirectClient(EagerClient):
     def __init__(
         self, connection: ClientConnection, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]
     ) -> None:
-        Client.__init__(self, headers, connection.loop)  # by super() it takes twice as long
+        EagerClient.__init__(self, headers, connection.loop)  # by super() it takes twice as long
         self._connection = connection
         self.scope = scope
         self._body: list[bytes] = []
         self._more = self.keep_alive = True
-        self.disconnected = self.response_complete = self._listening = False
+        self.disconnected = self.response_complete = False
 
     # -- for the connection
 
@@ -82,16 +82,13 @@ class DirectClient(EagerClient):
         self.disconnected = True
         _resolve(self._waiter)
         _resolve(self._closed)
-        if self._listening and not self.ended:
+        if not self.ended:
             self._leave()
 
     # -- for whoever serves the request
 
     def listen(self) -> None:
-        """From now on the request's task is cancelled at once when the client leaves."""
-        self._listening = True
-        if self.disconnected and not self.ended:
-            self._leave()
+        """Nothing to do: its leaving is always heard."""
 
     def at_hand(self) -> bytes | None:
         """The request's whole body, if it is here and none of it was read; None: read it."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from gateway.calls import EngineCall, RelayOptions
@@ -55,19 +54,23 @@ class Reply(Awaited):
         self.plain_body: bytes | None = None
         self.heard = False  # bytes came since the watch last looked, beside what passed
         self.source: Source | None = None  # the connection, while there is more to come
-        self._usage = usage
-        self._counted = 0  # tokens when the watch last looked
         self.on_first_token = on_first_token
+        self._usage = usage
         self._options = options
         self._scanner: Scanner | None = None
-        self._feed: Callable[[bytes], bytes] = bytes
         self._chunks: list[bytes] = []
+        self._failure: BackendFailure | None = None
+        self._began = self._ended = False  # the former: a byte of the body came
+        self._quiet_since = 0.0  # 0: nobody has looked yet
+
+    def _prepare(self) -> None:
+        """Be ready for a body that may come in pieces. One that came whole needs nothing of this."""
+        self.events: SseScanner | None = None  # of a stream only
+        self._feed: Callable[[bytes], bytes] = bytes
+        self._counted = 0  # tokens when the watch last looked
         self._unread = 0
         self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses
-        self.events: SseScanner | None = None  # of a stream only
-        self._failure: BackendFailure | None = None
-        self._began = self._taken = False  # a byte of the body came, and was handed on
-        self._ended = False
+        self._taken = False  # a byte of the body was handed on
         self._paused = self._peeking = False  # the latter: it is us who want more than lies unread
 
     # -- for whoever passes the answer on
@@ -91,7 +94,7 @@ class Reply(Awaited):
         self._chunks.clear()
         self._unread = 0
         self._taken = True
-        if self._paused and self.source is not None:
+        if self.source is not None and self._paused:
             self._paused = False
             self.source.resume()
         return data
@@ -121,7 +124,7 @@ class Reply(Awaited):
         """Wait for ``size`` bytes or the end, however it comes; the bytes stay unread."""
         self._peeking = True
         try:
-            while self._unread < size and not (self.whole or self._paused or self._failure):
+            while not (self.whole or self._failure or self._paused) and self._unread < size:
                 await self.change()
         finally:
             self._peeking = False
@@ -140,6 +143,7 @@ class Reply(Awaited):
     def begin_anew(self) -> None:
         """Nothing came of it: the request is to be sent once more."""
         self._failure = None
+        self._quiet_since = 0.0
 
     async def in_task(self) -> None:
         """Go on in a task."""
@@ -160,12 +164,6 @@ class Reply(Awaited):
 
     # -- for the connection
 
-    def on_sent(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
-        """The request goes out by this connection."""
-        self.source = source
-        self._loop = loop
-        self._quiet_since = 0.0
-
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
         """A JSON answer came at once and whole, with status 200, and its connection is free again."""
         call = self.call
@@ -183,6 +181,7 @@ class Reply(Awaited):
     def on_head(self, status: int, head: ReplyHead) -> None:
         """The head is whole; 1xx heads do not come here."""
         self.head = head
+        self._prepare()
         if 200 <= status < 300:
             self._choose_scanner(head)
         self.status = status
@@ -246,15 +245,15 @@ class Reply(Awaited):
         While bytes lie unread the client is the slow one, and the engine is
         not blamed.
         """
-        counted = self._usage.completion_tokens
         if not self._quiet_since:
             self._quiet_since = now
-        heard = self.heard or counted != self._counted
-        if self._began and (heard or (self._unread and not self._peeking)):
-            self.heard = False
-            self._counted = counted
-            self._quiet_since = now
-            return
+        if self._began:
+            counted = self._usage.completion_tokens
+            if self.heard or counted != self._counted or (self._unread and not self._peeking):
+                self.heard = False
+                self._counted = counted
+                self._quiet_since = now
+                return
         patience = self._options.stall_s if self._began else self._options.first_byte_s
         if now - self._quiet_since < patience:
             return

@@ -28,7 +28,7 @@ from gateway.failures import BackendFailure
 from gateway.heads import Said
 from gateway.jobs import Job, Parser
 from gateway.journal import Journal
-from gateway.ledger import Ledger, Reservation
+from gateway.ledger import Ledger
 from gateway.own.state import Own
 from gateway.pulse import Pulse
 from gateway.relay import Relay
@@ -110,7 +110,7 @@ class Gateway:
         work = Work(job, caller, client, self.books, self.dispatcher)
         work.accept()
         try:
-            work.hold(self._reserve(work, scopes))
+            work.hold(self._ledger.reserve(scopes, work.ticket, work.record))
             while True:
                 try:
                     await self._ask(work, client)
@@ -193,9 +193,10 @@ class Gateway:
             work.fall_back(other)
             self.books.metrics.retries[work.ticket.attempt] += 1
             try:
-                work.hold(self._reserve(work, await self._scopes(other, caller, work.client)))
-            except (EngineFailed, NoBackendNow) as failed:
-                ended = failed
+                scopes = await self._scopes(other, caller, work.client)
+                work.hold(self._ledger.reserve(scopes, work.ticket, work.record))
+            except (RateLimited, BudgetExhausted, QueueFull):  # it may not use this one, so it has none
+                ended = work.failure or NoBackendNow()
             else:
                 return
         raise ended
@@ -203,14 +204,6 @@ class Gateway:
     async def _scopes(self, job: Job, caller: Caller, client: Client) -> Sequence[Scope]:
         await client.in_task()
         return await self._ledger.scopes(job.terms.tenant, caller, job.model)
-
-    def _reserve(self, work: Work, scopes: Sequence[Scope]) -> Reservation:
-        try:
-            return self._ledger.reserve(scopes, work.ticket, work.record)
-        except (RateLimited, BudgetExhausted, QueueFull):
-            if work.ticket.attempt == 1:
-                raise
-            raise work.failure or NoBackendNow from None  # a fallback that the tenant may not use is none
 
     def _next(self, job: Job, caller: Caller, policy: Policy) -> Job | None:
         """The same job for the first of its fallbacks that some backend serves now."""

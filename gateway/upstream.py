@@ -19,6 +19,7 @@ MAX_AGE_S = 60.0  # an older connection is not reused, so that a change of DNS i
 # Engines that tell their load with an answer when asked: vLLM in any case of the word, Triton in lower case.
 TELLS_LOAD = frozenset({"vllm", "nim", "triton", "trtllm"})
 ASK_LOAD = b"endpoint-load-metrics-format: json\r\n"
+LENGTH = b"content-length: "
 HEADS_KEPT = 64  # request heads by path; the paths are an allow list, so few
 
 # Ours to set: a copy of the client's would be a way to smuggle, or leak its API token.
@@ -89,7 +90,7 @@ class Pool:
         raise ConnectFailed(f"no connection to {target.host} port {target.port}: {_said(fault)}") from fault
 
     def head_for(self, call: EngineCall) -> bytes:
-        """The request's head up to its length.
+        """The request's head up to the body's length.
 
         Raises ValueError on a path or header that could smuggle another.
         """
@@ -98,7 +99,9 @@ class Pool:
             start = self._start_of_head(call.path)
             if len(self._heads) < HEADS_KEPT:
                 self._heads[call.path] = start
-        return start + _lines(call.headers) if call.headers else start
+        if call.headers:
+            return b"%b%b%b" % (start.removesuffix(LENGTH), _lines(call.headers), LENGTH)
+        return start
 
     def _start_of_head(self, path: str) -> bytes:
         if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
@@ -113,7 +116,7 @@ class Pool:
             b"POST %s%s HTTP/1.1\r\nhost: %s\r\nuser-agent: fairlane\r\naccept: */*\r\n"
             b"accept-encoding: identity\r\ncontent-type: application/json\r\n"
             % (target.base, path_at(path, self.endpoint.engine).encode(), target.host_header)
-        ) + (b"authorization: Bearer %s\r\n" % key.encode() + asks if key else asks)
+        ) + (b"authorization: Bearer %s\r\n" % key.encode() + asks + LENGTH if key else asks + LENGTH)
 
     def retire(self) -> None:
         """Keep nothing from now on; exchanges under way may end."""

@@ -29,10 +29,9 @@ class Runner(Protocol):
 class Awaited:
     """What one waits for, again and again. ``_runner`` is whoever does, if that is not known to be a task."""
 
-    __slots__ = ("_is_held", "_is_woken", "_loop", "_runner", "_wake_up")
+    __slots__ = ("_is_held", "_is_woken", "_runner", "_wake_up")
 
     def __init__(self, runner: Runner | None) -> None:
-        self._loop: asyncio.AbstractEventLoop
         self._runner = runner
         self._wake_up: Callable[[], None] | None = None  # whoever waits
         self._is_held = self._is_woken = False
@@ -70,7 +69,7 @@ class Awaited:
         runner = self._runner
         try:
             if runner is None or runner.work is not None:
-                future = self._loop.create_future()
+                future = asyncio.get_running_loop().create_future()
                 self._wake_up = partial(_resolve, future)
                 yield from future
             else:

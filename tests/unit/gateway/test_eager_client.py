@@ -13,10 +13,6 @@ from gateway.waiting import Awaited
 class Engine(Awaited):
     """Something that one waits for."""
 
-    def __init__(self, client):
-        super().__init__(client)
-        self._loop = asyncio.get_running_loop()
-
     def come(self):
         self._wake()
 

@@ -148,7 +148,7 @@ async def turns() -> None:
 
 def assert_bounded(reply: Reply) -> None:
     """What is held of an answer, by it and by its scanner."""
-    assert reply._unread <= OPTIONS.unread_bytes + 2 * PIECE_BYTES
+    assert sum(map(len, reply._chunks)) <= OPTIONS.unread_bytes + 2 * PIECE_BYTES
     held = getattr(reply._scanner, "_open", b"")
     assert len(held) <= OPTIONS.event_bytes + PIECE_BYTES
 
