@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from gateway.client import Message
+from gateway.client import Client, Message
 from gateway.eager_client import EagerClient
 from gateway.head_lines import Lines, lines_of
 from gateway.headers import Headers
@@ -42,7 +42,7 @@ class DirectClient(EagerClient):
     def __init__(
         self, connection: ClientConnection, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]
     ) -> None:
-        EagerClient.__init__(self, headers, connection.loop)  # by super() it takes twice as long
+        Client.__init__(self, headers, connection.loop)  # by super() it takes twice as long
         self._connection = connection
         self.scope = scope
         self._body: list[bytes] = []
@@ -124,14 +124,12 @@ class DirectClient(EagerClient):
         self._write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
         self.idle_since_s = self._loop.time()
 
-    def takes_whole(self) -> bool:
-        """A complete response can be sent by ``send_whole``, as nearly always."""
-        return not self.began and self.keep is None and self._connection.writable
-
-    def send_whole(self, status: int, lines: Lines, body: bytes) -> None:
-        """Send a complete response, in one piece."""
-        self.began = self.answered = self.ended = True
+    def send_whole(self, status: int, lines: Lines, body: bytes) -> bool:
+        """Send a complete response in one piece, as can nearly always be done."""
         connection, keep_alive = self._connection, self.keep_alive
+        if self.began or self.keep is not None or not connection.writable:
+            return False
+        self.began = self.answered = self.ended = True
         transport = connection.transport
         end = f"content-length: {len(body)}\r\n{self.request_id.lines()}{END if keep_alive else CLOSE_END}"
         self.response_complete = True
@@ -141,12 +139,11 @@ class DirectClient(EagerClient):
         if not keep_alive:
             transport.close()
         connection.on_response_complete()
+        return True
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete response."""
-        if self.takes_whole():
-            self.send_whole(status, lines_of(headers), body)
-        else:
+        if not self.send_whole(status, lines_of(headers), body):
             await super().whole(status, headers, body)
 
     async def start(self, status: int, lines: Lines, data: bytes, *, last: bool) -> None:

@@ -9,7 +9,7 @@ hand. When it comes to wait for anything else, a task steps it from there on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Coroutine, Generator
 from types import coroutine
 from typing import Any
 
@@ -29,24 +29,25 @@ def _into_task() -> Generator[Any, None, None]:
 class EagerClient(Client):
     """One client whose request needs no task: ``work`` is None until it does."""
 
-    def __init__(self, headers: Mapping[bytes, bytes], loop: asyncio.AbstractEventLoop) -> None:
-        Client.__init__(self, headers, loop)  # by super() it takes twice as long
-        self._serving: Serving | None = None  # what is stepped by hand
-        self._is_due = self._is_cancelled = False  # the former: a step will be taken in the next turn
+    _serving: Serving | None = None  # what is stepped by hand
+    _is_due: bool  # a step will be taken in the next turn of the loop
+    _is_cancelled: bool
 
     def run(self, serving: Serving) -> None:
         """Serve the request as far as that goes without waiting, and see to the rest."""
         self._serving = serving
+        self._is_due = self._is_cancelled = False
         self._step(serving)
 
     def go_on(self) -> None:
         """What the request waited for is here. Not for callers in whose midst it would go on."""
-        if not self._is_due and self._serving is not None:
-            self._step(self._serving)
+        serving = self._serving
+        if serving is not None and not self._is_due:
+            self._step(serving)
 
     def go_on_soon(self) -> None:
         """As ``go_on``, in the next turn of the loop."""
-        if not self._is_due:
+        if self._serving is not None and not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._take_due_step)
 
@@ -65,8 +66,7 @@ class EagerClient(Client):
 
     def _take_due_step(self) -> None:
         self._is_due = False
-        if self._serving is not None:
-            self._step(self._serving)
+        self.go_on()
 
     def _step(self, serving: Serving) -> None:
         try:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from gateway.calls import EngineCall, RelayOptions
 from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
 from gateway.reply_head import ReplyHead
-from gateway.reported import note_answer
+from gateway.reported import note_answer, note_last
 from gateway.scanners import Scanner, stream_scanner, whole_scanner, without_end
 from gateway.source import Sink, Source
 from gateway.sse import SseScanner
@@ -45,7 +45,9 @@ class Reply(Awaited):
         options: RelayOptions,
         runner: Runner | None = None,
     ) -> None:
-        Awaited.__init__(self, runner)
+        self._runner = runner
+        self._wake_up = None
+        self._is_held = False
         self.backend = backend
         self.call = call
         self.status = 0
@@ -171,7 +173,10 @@ class Reply(Awaited):
         self.head = head
         self.status = OK
         self._chunks.append(body)
-        if not note_answer(body, self._usage, measures_tokens=call.measures_tokens):
+        measures, usage = call.measures_tokens, self._usage
+        if not (measures and note_last(body, usage)) and not note_answer(
+            body, usage, measures_tokens=measures
+        ):
             self.fail(Truncated())
         elif body[:2] == OBJECT and body[2:3] != ERROR and head.is_plain and not call.stream:
             self.plain_body = body

@@ -155,9 +155,7 @@ class Gateway:
             else:
                 work.started()
             lines = work.replied()
-            if body is not None and client.takes_whole():
-                client.send_whole(OK, JSON_LINE + lines, body)
-            else:
+            if body is None or not client.send_whole(OK, JSON_LINE + lines, body):
                 await pass_on(reply, client, lines, stream=job.stream)
         except BaseException as error:
             work.unseat(error)

@@ -31,20 +31,19 @@ class Awaited:
 
     __slots__ = ("_is_held", "_is_woken", "_runner", "_wake_up")
 
-    def __init__(self, runner: Runner | None) -> None:
-        self._runner = runner
-        self._wake_up: Callable[[], None] | None = None  # whoever waits
-        self._is_held = self._is_woken = False
+    _runner: Runner | None
+    _wake_up: Callable[[], None] | None  # whoever waits; None at first
+    _is_held: bool  # False at first
+    _is_woken: bool
 
     def hold(self) -> None:
         """Wake nobody until ``let_go``: more may come, and whoever goes on may end all of this."""
-        self._is_held = True
+        self._is_held, self._is_woken = True, False
 
     def let_go(self) -> None:
         """Whoever was to be woken goes on, at once if that can be."""
         self._is_held = False
         if self._is_woken:
-            self._is_woken = False
             self._wake_now()
 
     def _wake(self) -> None:

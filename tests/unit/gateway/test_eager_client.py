@@ -13,6 +13,9 @@ from gateway.waiting import Awaited
 class Engine(Awaited):
     """Something that one waits for."""
 
+    def __init__(self, client):
+        self._runner, self._wake_up, self._is_held = client, None, False
+
     def come(self):
         self._wake()
 
