@@ -6,21 +6,15 @@ from gateway.client import Client
 from gateway.engine_errors import EngineFailed, EngineRefused, engine_failed
 from gateway.head_lines import Lines, headers_of, stream_lines, type_line
 from gateway.relay import Reply
+from gateway.reply_head import PLAIN_JSON
 from gateway.verdict import NOT_SERVED
 from scheduling.core.outcome import Outcome
 
+JSON_LINE = type_line(PLAIN_JSON)
 WHOLE_BYTES = 1024 * 1024  # an answer up to this size is sent only when it is there to its end
 ERROR_BYTES = 64 * 1024  # of an engine's error are read
 # The client's own mistakes. Other 4xx are between the engine and this gateway, e.g. a wrong API key.
 CLIENT_FAULTS = frozenset({400, 404, 409, 413, 415, 422, NOT_SERVED})
-
-
-def pass_on_at_once(reply: Reply, client: Client, lines: Lines) -> bool:
-    """Send a reply that is whole already and can be sent without waiting. False: it is for ``pass_on``."""
-    if reply.streamed or reply.status >= 400 or not client.takes_whole() or (body := reply.at_once()) is None:
-        return False
-    client.send_whole(reply.status, type_line(reply.head.content_type) + lines, body)
-    return True
 
 
 async def pass_on(reply: Reply, client: Client, lines: Lines, *, stream: bool) -> None:
@@ -59,9 +53,6 @@ async def _stream(reply: Reply, client: Client, lines: Lines) -> None:
 
 async def _whole(reply: Reply, client: Client, lines: Lines) -> None:
     headers = headers_of(type_line(reply.head.content_type) + lines)
-    if not client.began and (body := reply.at_once()) is not None:
-        await client.whole(reply.status, headers, body)
-        return
     held: list[bytes] = []
     size = 0
     async for data in reply:

@@ -87,13 +87,9 @@ class Client:
         """Where to write what is framed as chunks of HTTP already; any other way than ours has none."""
         return None
 
-    def takes_whole(self) -> bool:
-        """A complete response can be sent by ``send_whole``: nothing was sent yet, and none has to wait."""
+    def send_whole(self, status: int, lines: Lines, body: bytes) -> bool:
+        """Send a complete response without waiting; False when that cannot be done now."""
         return False
-
-    def send_whole(self, status: int, lines: Lines, body: bytes) -> None:
-        """Send a complete response to a client that takes it."""
-        raise NotImplementedError
 
     async def hung_up(self, timeout_s: float) -> bool:
         """Wait until the connection is closed; False when it is not in time."""

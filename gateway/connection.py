@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import Protocol, cast
+from typing import cast
 
 import httptools
 
 from gateway.failures import Broken, Garbage
-from gateway.framing import HEAD_BYTES, LAST_CHUNK, PlainHead, at_once, plain_head, whole_chunks
+from gateway.framing import HEAD_BYTES, HEAD_END, LAST_CHUNK, PlainHead, at_once, plain_head, whole_chunks
 from gateway.reply import OK, Reply
 from gateway.reply_head import ReplyHead
 from gateway.runs import RUN_BYTES, begin_of
+from gateway.source import Home
 
 FRAMING = (b"content-length", b"transfer-encoding")  # without these an answer ends with its connection
 JOINED_BYTES = 64 * 1024  # a request up to this size is sent in one piece
-
-
-class Home(Protocol):
-    """Where a connection lives between exchanges."""
-
-    def add(self, connection: Connection) -> None:
-        """A connection stands."""
-
-    def keep(self, connection: Connection) -> None:
-        """A connection has done its exchange and may carry another."""
-
-    def forget(self, connection: Connection) -> None:
-        """A connection is gone."""
 
 
 class Connection(asyncio.Protocol):
@@ -68,13 +56,19 @@ class Connection(asyncio.Protocol):
     # -- the exchange
 
     def send(self, reply: Reply, head: bytes, body: tuple[bytes, ...]) -> None:
-        """Send a request whose answer goes to ``reply``."""
+        """Send a request whose answer goes to ``reply``. ``head`` lacks no more than the body's length."""
         self._reply = reply
-        reply.on_sent(self, self._loop)
-        if len(body) == 1 and len(body[0]) <= JOINED_BYTES:
-            self._transport.write(head + body[0])
+        reply.source = self
+        data = body[0]
+        if len(body) == 1 and len(data) <= JOINED_BYTES:
+            self._transport.write(b"".join((head, str(len(data)).encode(), HEAD_END, data)))
         else:
-            self._transport.writelines((head, *body))
+            self._transport.writelines((head, str(sum(map(len, body))).encode(), HEAD_END, *body))
+
+    def check(self, now_s: float) -> None:
+        """Give up an answer whose engine is silent for too long."""
+        if self._reply is not None:
+            self._reply.check(now_s)
 
     def pause(self) -> None:
         """Read no more until ``resume``: the engine's own buffers fill, and it waits."""

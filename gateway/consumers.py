@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
+from functools import partial
 from typing import Any
 
 from gateway import asides
@@ -23,7 +24,7 @@ from gateway.forms import Form
 from gateway.headers import IDEMPOTENCY
 from gateway.heads import Head, check_heads
 from gateway.own.idempotency import Keyed
-from gateway.serve import Gateway, Request
+from gateway.serve import Gateway
 from gateway.visit import Visit
 
 log = logging.getLogger("fairlane.gateway")
@@ -83,9 +84,9 @@ class GatewayConsumer:
         if body is None:
             return self._serve_slowly(client, caller, head)
         check_size(body, gateway.settings)
-        gateway.pulse.listen(client)
-        request = Request(caller, head.endpoint, client.headers, body, head.said)
-        return gateway.serve(request, client, policy)
+        if client.needs_ears:
+            gateway.pulse.listen(client)
+        return gateway.serve(client, caller, head.endpoint, body, policy, head.said)
 
     async def _aside(self, scope: Mapping[str, Any], client: Client) -> None:
         await client.in_task()
@@ -102,14 +103,14 @@ class GatewayConsumer:
         gateway, headers = self._gateway, client.headers
         body = await read_body(headers, client, gateway.settings)
         gateway.pulse.listen(client)
-        request = Request(caller, head.endpoint, headers, body, head.said)
+        endpoint, said = head.endpoint, head.said
         if (key := headers.get(IDEMPOTENCY)) is None:
-            await gateway.serve(request, client)
+            await gateway.serve(client, caller, endpoint, body, said=said)
             return
-        if head.endpoint.form:
-            body = Form.read(headers, body).said
-        keyed = Keyed(caller.tenant, caller.token_id, key, head.endpoint.path, body)
-        await gateway.own.idempotency.once(keyed, client, lambda: gateway.serve(request, client))
+        asked = Form.read(headers, body).said if endpoint.form else body
+        keyed = Keyed(caller.tenant, caller.token_id, key, endpoint.path, asked)
+        run = partial(gateway.serve, client, caller, endpoint, body, said=said)
+        await gateway.own.idempotency.once(keyed, client, run)
 
 
 async def _cut_off(client: Client) -> None:

@@ -47,7 +47,7 @@ class DirectClient(EagerClient):
         self.scope = scope
         self._body: list[bytes] = []
         self._more = self.keep_alive = True
-        self.disconnected = self.response_complete = self._listening = False
+        self.disconnected = self.response_complete = False
 
     # -- for the connection
 
@@ -82,16 +82,13 @@ class DirectClient(EagerClient):
         self.disconnected = True
         _resolve(self._waiter)
         _resolve(self._closed)
-        if self._listening and not self.ended:
+        if not self.ended:
             self._leave()
 
     # -- for whoever serves the request
 
     def listen(self) -> None:
-        """From now on the request's task is cancelled at once when the client leaves."""
-        self._listening = True
-        if self.disconnected and not self.ended:
-            self._leave()
+        """Nothing to do: its leaving is always heard."""
 
     def at_hand(self) -> bytes | None:
         """The request's whole body, if it is here and none of it was read; None: read it."""
@@ -127,14 +124,12 @@ class DirectClient(EagerClient):
         self._write(b"%b%x\r\n%b\r\n" % (head, len(text), text))
         self.idle_since_s = self._loop.time()
 
-    def takes_whole(self) -> bool:
-        """A complete response can be sent by ``send_whole``, as nearly always."""
-        return not self.began and self.keep is None and self._connection.writable
-
-    def send_whole(self, status: int, lines: Lines, body: bytes) -> None:
-        """Send a complete response, in one piece."""
-        self.began = self.answered = self.ended = True
+    def send_whole(self, status: int, lines: Lines, body: bytes) -> bool:
+        """Send a complete response in one piece, as can nearly always be done."""
         connection, keep_alive = self._connection, self.keep_alive
+        if self.began or self.keep is not None or not connection.writable:
+            return False
+        self.began = self.answered = self.ended = True
         transport = connection.transport
         end = f"content-length: {len(body)}\r\n{self.request_id.lines()}{END if keep_alive else CLOSE_END}"
         self.response_complete = True
@@ -144,12 +139,11 @@ class DirectClient(EagerClient):
         if not keep_alive:
             transport.close()
         connection.on_response_complete()
+        return True
 
     async def whole(self, status: int, headers: Headers, body: bytes) -> None:
         """Send a complete response."""
-        if self.takes_whole():
-            self.send_whole(status, lines_of(headers), body)
-        else:
+        if not self.send_whole(status, lines_of(headers), body):
             await super().whole(status, headers, body)
 
     async def start(self, status: int, lines: Lines, data: bytes, *, last: bool) -> None:

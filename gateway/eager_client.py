@@ -30,22 +30,24 @@ class EagerClient(Client):
     """One client whose request needs no task: ``work`` is None until it does."""
 
     _serving: Serving | None = None  # what is stepped by hand
-    _is_due = False  # a step will be taken in the next turn of the loop
-    _is_cancelled = False
+    _is_due: bool  # a step will be taken in the next turn of the loop
+    _is_cancelled: bool
 
     def run(self, serving: Serving) -> None:
         """Serve the request as far as that goes without waiting, and see to the rest."""
         self._serving = serving
+        self._is_due = self._is_cancelled = False
         self._step(serving)
 
     def go_on(self) -> None:
         """What the request waited for is here. Not for callers in whose midst it would go on."""
-        if not self._is_due and self._serving is not None:
-            self._step(self._serving)
+        serving = self._serving
+        if serving is not None and not self._is_due:
+            self._step(serving)
 
     def go_on_soon(self) -> None:
         """As ``go_on``, in the next turn of the loop."""
-        if not self._is_due:
+        if self._serving is not None and not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._take_due_step)
 
@@ -64,8 +66,7 @@ class EagerClient(Client):
 
     def _take_due_step(self) -> None:
         self._is_due = False
-        if self._serving is not None:
-            self._step(self._serving)
+        self.go_on()
 
     def _step(self, serving: Serving) -> None:
         try:

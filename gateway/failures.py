@@ -26,9 +26,9 @@ class BackendFailure(Exception):
     retryable = False
     busy = False
 
-    def __init__(self, message: str = "", *, retryable: bool | None = None) -> None:
+    def __init__(self, message: str = "", backend: str = "", *, retryable: bool | None = None) -> None:
         super().__init__(message or (self.__doc__ or "").strip())
-        self.backend = ""
+        self.backend = backend
         self.status = 0
         self.body = b""
         self.told = False

@@ -22,6 +22,7 @@ from gateway.vanishing import notice_vanishing
 from gateway.writable import WritableHttp
 
 RELAYED = re.compile(rb"/v1/[A-Za-z0-9/._-]+")  # nothing to decode, and no query
+SCOPE = {"type": "http", "http_version": "1.1", "method": "POST", "query_string": b""}  # of all that are
 MISSES = 3  # heads that no later one was like; then a connection is not looked at for the like any more
 AHEAD = 8  # requests that are read before the one that runs is answered; while none is, no end is heard
 
@@ -125,14 +126,7 @@ class GatewayProtocol(WritableHttp):
         if not self._is_relayed():
             self._leave_to_uvicorn()
             return
-        scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": "POST",
-            "path": self.url.decode("ascii"),
-            "query_string": b"",
-            "headers": headers,
-        }
+        scope = {**SCOPE, "path": self.url.decode("ascii"), "headers": headers}
         before = self.cycle
         client = DirectClient(self, scope, by_name)
         client.keep_alive = self.parser.should_keep_alive()

@@ -10,7 +10,6 @@ from typing import Never
 from msgspec.structs import replace
 
 from gateway.calls import EngineCall, RelayOptions
-from gateway.connection import Connection
 from gateway.engine_order import with_order
 from gateway.failures import BackendFailure, Broken, ConnectFailed
 from gateway.reply import Reply
@@ -33,10 +32,11 @@ class Relay:
 
     def __init__(self, options: RelayOptions, on_load: Callable[[str, bytes], None] | None = None) -> None:
         self._options = options
-        self._on_load = on_load or (lambda backend, report: None)
+        self.on_load = on_load or (lambda backend, report: None)
         self._pools: dict[str, Pool] = {}
         self._retired: list[Pool] = []
-        self._watch = Watch(min(options.first_byte_s, options.stall_s), options.answer_s)
+        patiences = (options.first_byte_s, options.stall_s, options.answer_s or options.stall_s)
+        self._watch = Watch(min(patiences))
 
     def set_endpoints(self, endpoints: Mapping[str, Endpoint]) -> None:
         """Use these backends from the next request on. Answers under way end where they began."""
@@ -44,7 +44,7 @@ class Relay:
         self._pools = {
             name: before[name]
             if name in before and before[name].endpoint == endpoint
-            else Pool(endpoint, self._options)
+            else Pool(endpoint, self._options, self._watch)
             for name, endpoint in endpoints.items()
         }
         kept = set(self._pools.values())
@@ -54,7 +54,7 @@ class Relay:
                 pool.retire()
                 self._retired.append(pool)
 
-    async def ask(
+    def begin(
         self,
         backend: str,
         call: EngineCall,
@@ -62,49 +62,53 @@ class Relay:
         on_first_token: Callable[[], None],
         runner: Runner | None = None,
     ) -> Reply:
-        """Send a request and wait for its answer's head. What is returned is to be given to ``leave``.
+        """Send a request if a connection is kept; ``see`` does what is left, and then ``leave`` is due.
 
-        Raises a BackendFailure when there is no answer worth passing on.
         ``usage`` is written as bytes pass. ``on_first_token`` is called once, at the first token of a
         stream or when another answer begins. ``runner`` is whoever asks, if it may wait without a task.
+        Raises ConnectFailed.
         """
-        reply = Reply(backend, call, usage, on_first_token, self._options, runner)
         pool = self._pools.get(backend) or _no_pool(backend)
+        head = pool.head_for(call)
+        reply = Reply(backend, call, usage, on_first_token, self._options, runner)
+        if kept := pool.take_idle():
+            kept.send(reply, head, call.body)
+        return reply
+
+    async def see(self, reply: Reply) -> None:
+        """Wait until an answer begins that is worth passing on. Raises a BackendFailure if there is none."""
         try:
-            head = pool.head_for(call)
-            kept = pool.take_idle()
-            while True:
-                connection = kept or await _connect(pool, runner)
-                self._watch.add(reply)
-                connection.send(reply, head, call.body)
-                try:
-                    while not reply.status:
-                        await reply.coming()
-                    break
-                except Broken as failure:
-                    reply, kept = self._anew(reply, failure, kept), None
+            by_kept = reply.is_sent
+            try:
+                await self._hear_head(reply)
+            except Broken:
+                if not by_kept or not reply.untouched:
+                    raise
+                # The engine closed a kept connection just as we used it: it saw no request.
+                reply.begin_anew()
+                await self._hear_head(reply)
             if load := reply.head.load:
-                self._on_load(backend, load)
+                self.on_load(reply.backend, load)
             if not is_plain(reply):
                 await judge(reply)
             if not reply.streamed:  # it leaves the backend's window here
-                on_first_token()
-        except BaseException as error:
-            self.leave(reply)
-            _say_whose(error, backend)
+                reply.on_first_token()
+        except BackendFailure as failure:
+            failure.backend = reply.backend
             raise
-        return reply
 
-    def _anew(self, reply: Reply, failure: Broken, kept: Connection | None) -> Reply:
-        """Ask once more, when the engine closed a kept connection just as we used it: it saw no request."""
-        if kept is None or not reply.untouched:
-            raise failure
-        self.leave(reply)
-        return reply.anew()
+    async def _hear_head(self, reply: Reply) -> None:
+        """Wait for the head of an answer, to a request that is sent by a new connection if it is not yet."""
+        if not reply.is_sent:
+            await reply.in_task()
+            pool, call = self._pools.get(reply.backend) or _no_pool(reply.backend), reply.call
+            connection = await pool.connect()
+            connection.send(reply, pool.head_for(call), call.body)
+        while not reply.status:
+            await reply.coming()
 
     def leave(self, reply: Reply) -> None:
         """No more is wanted of the answer. Before its end, the engine's connection is closed at once."""
-        self._watch.replies.discard(reply)
         if reply.source is not None:
             reply.close()
 
@@ -112,9 +116,10 @@ class Relay:
     async def open(
         self, backend: str, call: EngineCall, usage: Usage, on_first_token: Callable[[], None]
     ) -> AsyncIterator[Reply]:
-        """``ask``, and ``leave`` at the end of the block."""
-        reply = await self.ask(backend, call, usage, on_first_token)
+        """An answer worth passing on. More of it is wanted until the end of the block."""
+        reply = self.begin(backend, call, usage, on_first_token)
         try:
+            await self.see(reply)
             yield reply
         finally:
             self.leave(reply)
@@ -130,18 +135,5 @@ class Relay:
         self._watch.stop()
 
 
-async def _connect(pool: Pool, runner: Runner | None) -> Connection:
-    if runner is not None:
-        await runner.in_task()
-    return await pool.connect()
-
-
-def _say_whose(error: BaseException, backend: str) -> None:
-    if isinstance(error, BackendFailure):
-        error.backend = backend
-
-
 def _no_pool(backend: str) -> Never:
-    failure = ConnectFailed(f"no address is known for backend {backend}")
-    failure.backend = backend
-    raise failure
+    raise ConnectFailed(f"no address is known for backend {backend}", backend)

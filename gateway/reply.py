@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from gateway.calls import EngineCall, RelayOptions
-from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
+from gateway.failures import BackendFailure, Broken, EngineErrored, Truncated
+from gateway.patience import TimedReply
 from gateway.reply_head import ReplyHead
-from gateway.reported import note_answer
+from gateway.reported import note_answer, note_last
 from gateway.scanners import Scanner, stream_scanner, whole_scanner, without_end
 from gateway.source import Sink, Source
 from gateway.sse import SseScanner
-from gateway.waiting import Awaited, Runner
+from gateway.waiting import Runner
 from scheduling.core.usage import Usage
 
 EXCERPT_BYTES = 64 * 1024  # of an engine's error body
+OBJECT, ERROR = b'{"', b"e"  # how an answer begins, and how its first member is not to
 OK = 200
 NO_HEAD = ReplyHead({})
 
 
-class Reply(Awaited):
+class Reply(TimedReply):
     """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good one.
 
     ``status`` is 0 until the head came. Iteration waits without a task or a timer.
+    ``plain_body`` is that of a whole answer that came at once and is as was
+    asked for: there is nothing to judge in it.
     """
 
     # By slots: what has a default in its class takes ten times as long to read or to set.
     __slots__ = (
-        "_began", "_chunks", "_counted", "_ended", "_failure", "_feed",
-        "_on_first_token", "_options", "_paused", "_peeking", "_quiet_since", "_scanner", "_sink",
-        "_taken", "_unread", "_usage", "backend", "call", "events", "head",
-        "heard", "source", "status", "streamed",
+        "_chunks", "_ended", "_failure", "_feed", "_paused", "_scanner", "_sink", "_taken", "backend", "call",
+        "events", "head", "on_first_token", "plain_body", "source", "status", "streamed",
     )  # fmt: skip
 
     def __init__(
@@ -43,28 +44,35 @@ class Reply(Awaited):
         options: RelayOptions,
         runner: Runner | None = None,
     ) -> None:
-        Awaited.__init__(self, runner)
+        self._runner = runner
+        self._wake_up = None
+        self._is_held = False
         self.backend = backend
         self.call = call
         self.status = 0
         self.head = NO_HEAD
         self.streamed = False
-        self.heard = False  # bytes came since the watch last looked, beside what passed
+        self.plain_body: bytes | None = None
+        self.heard = False
         self.source: Source | None = None  # the connection, while there is more to come
+        self.on_first_token = on_first_token
         self._usage = usage
-        self._counted = 0  # tokens when the watch last looked
-        self._on_first_token = on_first_token
         self._options = options
         self._scanner: Scanner | None = None
-        self._feed: Callable[[bytes], bytes] = bytes
         self._chunks: list[bytes] = []
+        self._failure: BackendFailure | None = None
+        self._began = self._ended = False
+        self._seen_s = self._quiet_since = 0.0
+
+    def _prepare(self) -> None:
+        """Be ready for a body that may come in pieces. One that came whole needs nothing of this."""
+        self.events: SseScanner | None = None  # of a stream only
+        self._feed: Callable[[bytes], bytes] = bytes
+        self._counted = 0
         self._unread = 0
         self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses
-        self.events: SseScanner | None = None  # of a stream only
-        self._failure: BackendFailure | None = None
-        self._began = self._taken = False  # a byte of the body came, and was handed on
-        self._ended = False
-        self._paused = self._peeking = False  # the latter: it is us who want more than lies unread
+        self._taken = False  # a byte of the body was handed on
+        self._paused = self._peeking = False
 
     # -- for whoever passes the answer on
 
@@ -82,12 +90,12 @@ class Reply(Awaited):
                 raise self._failure
             if self._ended:
                 raise StopAsyncIteration
-            await self._change()
+            await self.change()
         data = b"".join(self._chunks)  # of one: itself
         self._chunks.clear()
         self._unread = 0
         self._taken = True
-        if self._paused and self.source is not None:
+        if self.source is not None and self._paused:
             self._paused = False
             self.source.resume()
         return data
@@ -99,7 +107,7 @@ class Reply(Awaited):
             events.pour_into(sink)
         try:
             while not (self._chunks or self._ended or self._failure):
-                await self._change()
+                await self.change()
         finally:
             self._sink = None
             if events is not None:
@@ -111,42 +119,37 @@ class Reply(Awaited):
         """What to wait for until the status is known. Raises what ended the exchange before that."""
         if self._failure is not None:
             raise self._failure
-        return self._change()
+        return self.change()
 
     async def peek(self, size: int) -> bytes:
         """Wait for ``size`` bytes or the end, however it comes; the bytes stay unread."""
         self._peeking = True
         try:
-            while self._unread < size and not (self.whole or self._paused or self._failure):
-                await self._change()
+            while not (self.whole or self._failure or self._paused) and self._unread < size:
+                await self.change()
         finally:
             self._peeking = False
         return b"".join(self._chunks)
-
-    def begun_with(self, size: int) -> bytes | None:
-        """What ``peek`` would give without waiting; None when it would wait."""
-        if self._unread < size and not self._ended:
-            return None
-        chunks = self._chunks
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def at_once(self) -> bytes | None:
-        """The whole body, if it has come and none of it was handed on; None: iterate."""
-        if self._taken or not self._ended or self._failure is not None:
-            return None
-        self._taken = True
-        self._unread = 0
-        chunks, self._chunks = self._chunks, []
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     @property
     def whole(self) -> bool:
         """All of the answer has come."""
         return self._ended and self._failure is None
 
-    def anew(self) -> Reply:
-        """One for the same call, asked once more."""
-        return Reply(self.backend, self.call, self._usage, self._on_first_token, self._options, self._runner)
+    @property
+    def is_sent(self) -> bool:
+        """The request went out, by whatever connection, whatever came of that."""
+        return self.source is not None or self._failure is not None or self._ended
+
+    def begin_anew(self) -> None:
+        """Nothing came of it: the request is to be sent once more."""
+        self._failure = None
+        self._seen_s = 0.0
+
+    async def in_task(self) -> None:
+        """Go on in a task."""
+        if self._runner is not None:
+            await self._runner.in_task()
 
     @property
     def untouched(self) -> bool:
@@ -162,26 +165,27 @@ class Reply(Awaited):
 
     # -- for the connection
 
-    def on_sent(self, source: Source, loop: asyncio.AbstractEventLoop) -> None:
-        """The request goes out by this connection."""
-        self.source = source
-        self._loop = loop
-        self._quiet_since = loop.time()
-
     def on_whole(self, head: ReplyHead, body: bytes) -> None:
         """A JSON answer came at once and whole, with status 200, and its connection is free again."""
+        call = self.call
         self.source = None
         self.head = head
-        if not note_answer(body, self._usage, measures_tokens=self.call.measures_tokens):
-            self.fail(Truncated())
-        self._ended = True
         self.status = OK
         self._chunks.append(body)
+        measures, usage = call.measures_tokens, self._usage
+        if not (measures and note_last(body, usage)) and not note_answer(
+            body, usage, measures_tokens=measures
+        ):
+            self.fail(Truncated())
+        elif body[:2] == OBJECT and body[2:3] != ERROR and head.is_plain and not call.stream:
+            self.plain_body = body
+        self._ended = True
         self._wake_now()
 
     def on_head(self, status: int, head: ReplyHead) -> None:
         """The head is whole; 1xx heads do not come here."""
         self.head = head
+        self._prepare()
         if 200 <= status < 300:
             self._choose_scanner(head)
         self.status = status
@@ -190,7 +194,7 @@ class Reply(Awaited):
     def _choose_scanner(self, head: ReplyHead) -> None:
         if head.of_stream:
             self.streamed = True
-            events = stream_scanner(self.call, self._usage, self._on_first_token, self._options)
+            events = stream_scanner(self.call, self._usage, self.on_first_token, self._options)
             self._scanner = self.events = events
         else:
             sized = head.content_length is not None
@@ -235,24 +239,6 @@ class Reply(Awaited):
             source, self.source = self.source, None
             source.abort()
         self._wake()
-
-    def check(self, now: float) -> None:
-        """The watch looks in: give up an engine that is silent for too long.
-
-        While bytes lie unread the client is the slow one, and the engine is
-        not blamed.
-        """
-        counted = self._usage.completion_tokens
-        heard = self.heard or counted != self._counted
-        if self._began and (heard or (self._unread and not self._peeking)):
-            self.heard = False
-            self._counted = counted
-            self._quiet_since = now
-            return
-        patience = self._options.stall_s if self._began else self._options.first_byte_s
-        if now - self._quiet_since < patience:
-            return
-        self.give_up(Stalled() if self._began else FirstByteTimeout())
 
     def give_up(self, failure: BackendFailure) -> None:
         """Wait for no more: the answer ends if it has said so itself, and with this failure if not."""

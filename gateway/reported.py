@@ -126,15 +126,13 @@ def note_bare(event: bytes, usage: Usage) -> bool:
 
 def note_answer(body: bytes, usage: Usage, *, measures_tokens: bool) -> bool:
     """Write down what a JSON answer reports that came in one piece of known length. Whether it is whole."""
-    if measures_tokens and _note_last(body, usage):
-        return True
     scanner = JsonScanner(usage, measures_tokens=measures_tokens)
     scanner.feed(body)
     scanner.finish()
     return scanner.complete
 
 
-def _note_last(body: bytes, usage: Usage) -> bool:
+def note_last(body: bytes, usage: Usage) -> bool:
     """As ``note``, of an answer whose last member are figures in the most usual words, as nearly always.
 
     False, and nothing written, of others. No other object is in such figures,
@@ -268,7 +266,7 @@ class JsonScanner:
         return b""
 
     def _noted(self) -> bool:
-        if self._measures_tokens and _note_last(self._carry, self._usage):
+        if self._measures_tokens and note_last(self._carry, self._usage):
             return True
         if not self._found or (self._several and not self._parts):
             return False

@@ -6,9 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
-from gateway.answer import pass_on, pass_on_at_once
+from gateway.answer import JSON_LINE, pass_on
 from gateway.books import Books
 from gateway.callers import Caller, CallerTable
 from gateway.ceilings import Ceilings
@@ -18,7 +16,6 @@ from gateway.endpoints import Endpoint
 from gateway.engine_errors import EngineFailed, EngineRefused
 from gateway.errors import (
     BudgetExhausted,
-    CancelledInQueue,
     Draining,
     NoBackendNow,
     Overloaded,
@@ -35,25 +32,16 @@ from gateway.ledger import Ledger
 from gateway.own.state import Own
 from gateway.pulse import Pulse
 from gateway.relay import Relay
+from gateway.reply import OK
 from gateway.settings import Settings
 from gateway.work import Work
 from scheduling.core.policy import Policy
-from scheduling.core.quota import Granted, Holder
-from scheduling.dispatchers.base import CancelledByAdmin, DeadlinePassed, Dispatcher, NoBackend
+from scheduling.core.quota import Holder
+from scheduling.dispatchers.base import Dispatcher, Lease, Unseated
 
 LAST_WORDS_S = 1.0  # for a request that is cut off to say so
 ROOM_FOR_ASIDES = 500  # of them at once, beside as many requests as may be
 TIDY_EVERY_S = 60.0  # between two looks for tenants whose quota state can be forgotten
-
-
-class Request(msgspec.Struct, gc=False):
-    """The HTTP message of a caller: headers by lower-case name, and the whole body."""
-
-    caller: Caller
-    endpoint: Endpoint
-    headers: Mapping[bytes, bytes]
-    body: bytes
-    said: Said | None = None  # by the headers, if it is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,39 +81,47 @@ class Gateway:
         )
         self._chores: list[asyncio.Task[None]] = []
 
-    async def serve(self, request: Request, client: Client, policy: Policy | None = None) -> None:
-        """Run one request. Raises Refused when it may not run, or fails. ``policy``: if known to be in force.
+    async def serve(
+        self,
+        client: Client,
+        caller: Caller,
+        endpoint: Endpoint,
+        body: bytes,
+        policy: Policy | None = None,
+        said: Said | None = None,
+    ) -> None:
+        """Run one request, of the client's headers and this whole body.
 
-        The blocks undo themselves from the inside out, however they end
-        (last byte, broken engine, client gone): the engine is told to stop,
-        the seat is free and its flow charged, the quota is settled, and the
-        one usage record is written. While nothing of an answer is sent, a
-        model whose backends all fail is followed by the job's fallbacks.
+        ``policy`` is the one in force and ``said`` what the headers ask the
+        parser for, if these are known. Raises Refused when it may not run, or
+        fails. However it ends (last byte, broken engine, client gone), the
+        engine is told to stop, the seat is free and its flow charged, the
+        quota is settled, and the one usage record is written. While nothing
+        of an answer is sent, a model whose backends all fail is followed by
+        the job's fallbacks.
         """
-        policy, caller = policy or self._in_force(), request.caller
-        job = self._parser.parse(
-            request.endpoint, request.headers, request.body, caller, policy, request.said
-        )
+        policy = policy or self._in_force()
+        job = self._parser.parse(endpoint, client.headers, body, caller, policy, said)
         if job.fallbacks and not self.dispatcher.serves(job.pool, job.model):
             job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
         terms = job.terms
         holders = terms.holders if job.model is terms.model else None
         if holders is None:
-            await client.in_task()
-            holders = await self._ledger.holders(terms, job.model)
-        with Work(job, caller, client, self.books, self.dispatcher) as work:
+            holders = await self._holders(job, client)
+        work = Work(job, caller, client, self.books, self.dispatcher, self._ledger)
+        work.accept()
+        try:
+            work.reserve(holders)
             while True:
                 try:
-                    return await self._serve_by(work, holders, client)
-                except EngineRefused:
-                    raise  # another model would be asked the same wrong thing
-                except (EngineFailed, NoBackendNow):
-                    other = self._next(work.job, caller, policy) if work.may_fall_back else None
-                    if other is None:
-                        raise
-                work.fall_back(other)
-                self.books.metrics.retries[work.ticket.attempt] += 1
-                holders = await self._ledger.holders(terms, other.model)
+                    await self._ask(work, client)
+                    break
+                except (BackendFailure, Unseated, EngineFailed) as failure:
+                    await self._again(work, failure, caller, policy)
+        except BaseException as error:
+            work.end(error)
+            raise
+        work.end(None)
 
     def check_in(self, headers: Mapping[bytes, bytes], *, aside: bool = False) -> tuple[Policy, Caller]:
         """The rules in force and who is calling. Raises Refused.
@@ -138,63 +134,74 @@ class Gateway:
             raise Overloaded
         return policy, self._doorman.admit(headers)
 
-    async def _serve_by(self, work: Work, holders: Sequence[Holder], client: Client) -> None:
-        """Have the work's model answer, by as many of its backends as it takes."""
-        reservation = self._reserve(work, holders)
-        try:
-            work.hold(reservation)
-            while True:
-                try:
-                    return await self._ask(work, reservation, client)
-                except BackendFailure as failure:
-                    pause_s = work.try_again(failure)
-                except DeadlinePassed:
-                    raise work.out_of_reach or QueueTimeout from None
-                except NoBackend:
-                    raise work.failure or NoBackendNow from None
-                except CancelledByAdmin:
-                    raise CancelledInQueue from None
-                reservation.requeued()
-                self.books.metrics.retries[work.ticket.attempt] += 1
-                await asyncio.sleep(pause_s)
-        finally:
-            self._ledger.settle(reservation, work.record)
-
-    async def _ask(self, work: Work, reservation: Granted, client: Client) -> None:
+    async def _ask(self, work: Work, client: Client) -> None:
         """Wait for a seat, and have the engine there answer."""
         job, relay = work.job, self._relay
         lease = self.dispatcher.lease(work.ticket, work.usage)
         if not lease.at_once():
             await lease.wait()
+        if job.patience_ms is not None:
+            self._check_patience(work, lease)
+        work.seat(lease)
         try:
-            if job.patience_ms is not None:
-                self.books.first_tokens.check(work.ticket, job.patience_ms, lease)
-            work.seat(lease, reservation)
-            try:
-                call, order = work.call, lease.engine_order
-                if order is not None:
-                    call = relay.ordered(lease.backend, call, order)
-                reply = await relay.ask(lease.backend, call, work.usage, work.started, client)
-                try:
-                    lines = work.replied(reply)
-                    if not pass_on_at_once(reply, client, lines):
-                        await pass_on(reply, client, lines, stream=job.stream)
-                finally:
-                    relay.leave(reply)
-            except BaseException as error:
-                work.unseat(lease, error)
-                raise
-            work.unseat(lease, None)
-        finally:
-            lease.leave()
+            call, order = work.call, lease.engine_order
+            if order is not None:
+                call = relay.ordered(lease.backend, call, order)
+            work.reply = reply = relay.begin(lease.backend, call, work.usage, work.started, client)
+            if reply.source is not None:
+                await reply.change()
+            body = reply.plain_body
+            if body is None or reply.head.load:
+                await relay.see(reply)
+            else:
+                work.started()
+            lines = work.replied()
+            if body is None or not client.send_whole(OK, JSON_LINE + lines, body):
+                await pass_on(reply, client, lines, stream=job.stream)
+        except BaseException as error:
+            work.unseat(error)
+            raise
+        work.unseat(None)
 
-    def _reserve(self, work: Work, holders: Sequence[Holder]) -> Granted:
+    def _check_patience(self, work: Work, lease: Lease) -> None:
         try:
-            return self._ledger.reserve(holders, work.ticket, work.record)
-        except (RateLimited, BudgetExhausted, QueueFull):
-            if work.ticket.attempt == 1:
-                raise
-            raise work.failure or NoBackendNow from None  # a fallback that the tenant may not use is none
+            self.books.first_tokens.check(work.ticket, work.job.patience_ms, lease)
+        except QueueTimeout:
+            lease.leave()
+            raise
+
+    async def _again(
+        self, work: Work, failure: BackendFailure | Unseated | EngineFailed, caller: Caller, policy: Policy
+    ) -> None:
+        """Have the work ask another backend, or for another model, or raise what it ends with."""
+        try:
+            pause_s = work.try_again(failure)
+        except EngineRefused:
+            raise  # another model would be asked the same wrong thing
+        except (EngineFailed, NoBackendNow) as ended:
+            await self._fall_back(work, ended, caller, policy)
+        else:
+            self.books.metrics.retries[work.ticket.attempt] += 1
+            await asyncio.sleep(pause_s)
+
+    async def _fall_back(
+        self, work: Work, ended: EngineFailed | NoBackendNow, caller: Caller, policy: Policy
+    ) -> None:
+        """Have the work ask for the next of its fallbacks. Raises ``ended`` if there is none."""
+        while work.may_fall_back and (other := self._next(work.job, caller, policy)) is not None:
+            work.fall_back(other)
+            self.books.metrics.retries[work.ticket.attempt] += 1
+            try:
+                work.reserve(await self._holders(other, work.client))
+            except (RateLimited, BudgetExhausted, QueueFull):  # it may not use this one, so it has none
+                ended = work.failure or NoBackendNow()
+            else:
+                return
+        raise ended
+
+    async def _holders(self, job: Job, client: Client) -> Sequence[Holder]:
+        await client.in_task()
+        return await self._ledger.holders(job.terms, job.model)
 
     def _next(self, job: Job, caller: Caller, policy: Policy) -> Job | None:
         """The same job for the first of its fallbacks that some backend serves now."""

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from gateway.connection import Connection
+
+
+class Home(Protocol):
+    """Where a connection lives between exchanges."""
+
+    def add(self, connection: Connection) -> None:
+        """A connection stands."""
+
+    def keep(self, connection: Connection) -> None:
+        """A connection has done its exchange and may carry another."""
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone."""
 
 
 class Source(Protocol):

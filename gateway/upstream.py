@@ -12,6 +12,7 @@ from gateway.connection import Connection
 from gateway.endpoints import path_at
 from gateway.failures import ConnectFailed
 from gateway.forms import CONTENT_TYPE
+from gateway.watch import Watch
 from scheduling.engines.endpoint import Endpoint
 
 CLOSE_S = 1.0  # how long closed connections may take to say so
@@ -20,6 +21,7 @@ MAX_AGE_S = 60.0  # an older connection is not reused, so that a change of DNS i
 TELLS_LOAD = frozenset({"vllm", "nim", "triton", "trtllm"})
 ASK_LOAD = b"endpoint-load-metrics-format: json\r\n"
 JSON_TYPE = b"content-type: application/json\r\n"
+LENGTH = b"content-length: "
 HEADS_KEPT = 64  # request heads by path; the paths are an allow list, so few
 
 # Ours to set: a copy of the client's would be a way to smuggle, or leak its API token.
@@ -35,9 +37,10 @@ FORBIDDEN = frozenset(
 class Pool:
     """The connections to one backend; the one used last is used first."""
 
-    def __init__(self, endpoint: Endpoint, options: RelayOptions) -> None:
+    def __init__(self, endpoint: Endpoint, options: RelayOptions, watch: Watch) -> None:
         self.endpoint = endpoint
         self._options = options
+        self._watch = watch
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         self._heads: dict[str, bytes] = {}
@@ -89,7 +92,10 @@ class Pool:
         raise ConnectFailed(f"no connection to {target.host} port {target.port}: {_said(fault)}") from fault
 
     def head_for(self, call: EngineCall) -> bytes:
-        """The request's head. Raises ValueError on a path or header that could smuggle another."""
+        """The request's head up to the body's length.
+
+        Raises ValueError on a path or header that could smuggle another.
+        """
         start = self._heads.get(call.path)
         if start is None:
             start = self._start_of_head(call.path)
@@ -99,26 +105,23 @@ class Pool:
             if headers[0][0] == CONTENT_TYPE:  # of a form, which we have written ourselves
                 start = start.replace(JSON_TYPE, b"%b: %b\r\n" % headers[0])
                 headers = headers[1:]
-            start += _lines(headers)
-        body = call.body
-        size = len(body[0]) if len(body) == 1 else sum(map(len, body))
-        return b"%bcontent-length: %d\r\n\r\n" % (start, size)
+            return b"%b%b%b" % (start.removesuffix(LENGTH), _lines(headers), LENGTH)
+        return start
 
     def _start_of_head(self, path: str) -> bytes:
         if not path.startswith("/") or not path.isascii() or not path.isprintable() or " " in path:
             raise ValueError(f"path {path!r} cannot be asked of an engine")
         key = self.endpoint.api_key
         if key and not (key.isascii() and key.isprintable()):
-            raise ConnectFailed(
-                f"backend {self.endpoint.backend}: its key holds characters no header may hold"
-            )
+            backend = self.endpoint.backend
+            raise ConnectFailed(f"backend {backend}: its key holds characters no header may hold", backend)
         target = Target.of(self.endpoint)
         asks = ASK_LOAD if self.endpoint.engine in TELLS_LOAD else b""
         return (
             b"POST %s%s HTTP/1.1\r\nhost: %s\r\nuser-agent: fairlane\r\naccept: */*\r\n"
             b"accept-encoding: identity\r\n%s"
             % (target.base, path_at(path, self.endpoint.engine).encode(), target.host_header, JSON_TYPE)
-        ) + (b"authorization: Bearer %s\r\n" % key.encode() + asks if key else asks)
+        ) + (b"authorization: Bearer %s\r\n" % key.encode() + asks + LENGTH if key else asks + LENGTH)
 
     def retire(self) -> None:
         """Keep nothing from now on; exchanges under way may end."""
@@ -145,6 +148,7 @@ class Pool:
     def add(self, connection: Connection) -> None:
         """A connection stands."""
         self._all.add(connection)
+        self._watch.add(connection)
         self._empty.clear()
 
     def keep(self, connection: Connection) -> None:
@@ -157,6 +161,7 @@ class Pool:
     def forget(self, connection: Connection) -> None:
         """A connection is gone."""
         self._all.discard(connection)
+        self._watch.forget(connection)
         if not self._all:
             self._empty.set()
         if connection in self._idle:

@@ -23,12 +23,9 @@ ERROR_BODY = re.compile(rb'\s*\{\s*"error"\s*:\s*[{"]')
 
 def is_plain(reply: Reply) -> bool:
     """Whether what has come by now says that ``judge`` would find nothing: so it is nearly always."""
-    if reply.status != OK or not reply.head.is_plain:
-        return False
-    if reply.streamed or reply.call.stream:
-        return reply.streamed is reply.call.stream
-    begin = reply.begun_with(PEEK_BYTES)
-    return begin is not None and ERROR_BODY.match(begin) is None
+    if reply.streamed:
+        return reply.call.stream and reply.status == OK and reply.head.is_plain
+    return reply.plain_body is not None
 
 
 async def judge(reply: Reply) -> None:

@@ -29,23 +29,21 @@ class Runner(Protocol):
 class Awaited:
     """What one waits for, again and again. ``_runner`` is whoever does, if that is not known to be a task."""
 
-    __slots__ = ("_is_held", "_is_woken", "_loop", "_runner", "_wake_up")
+    __slots__ = ("_is_held", "_is_woken", "_runner", "_wake_up")
 
-    def __init__(self, runner: Runner | None) -> None:
-        self._loop: asyncio.AbstractEventLoop
-        self._runner = runner
-        self._wake_up: Callable[[], None] | None = None  # whoever waits
-        self._is_held = self._is_woken = False
+    _runner: Runner | None
+    _wake_up: Callable[[], None] | None  # whoever waits; None at first
+    _is_held: bool  # False at first
+    _is_woken: bool
 
     def hold(self) -> None:
         """Wake nobody until ``let_go``: more may come, and whoever goes on may end all of this."""
-        self._is_held = True
+        self._is_held, self._is_woken = True, False
 
     def let_go(self) -> None:
         """Whoever was to be woken goes on, at once if that can be."""
         self._is_held = False
         if self._is_woken:
-            self._is_woken = False
             self._wake_now()
 
     def _wake(self) -> None:
@@ -65,12 +63,12 @@ class Awaited:
             runner.go_on()
 
     @coroutine
-    def _change(self) -> Generator[Any, None, None]:
+    def change(self) -> Generator[Any, None, None]:
         """Wait until something came; whoever waits looks again."""
         runner = self._runner
         try:
             if runner is None or runner.work is not None:
-                future = self._loop.create_future()
+                future = asyncio.get_running_loop().create_future()
                 self._wake_up = partial(_resolve, future)
                 yield from future
             else:

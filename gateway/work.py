@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 from time import monotonic, time
-from types import TracebackType
-from typing import Self
 
 from msgspec.structs import replace
 
 from gateway.books import OK, Books
 from gateway.callers import Caller
 from gateway.client import Client
-from gateway.engine_errors import EngineFailed, engine_failed, outcome_of
-from gateway.errors import Draining, Refused
+from gateway.endings import how_it_ended
+from gateway.engine_errors import EngineFailed, engine_failed
+from gateway.errors import CancelledInQueue, NoBackendNow, QueueTimeout, Refused
 from gateway.failures import SERVER_ERROR, BackendFailure
 from gateway.head_lines import Lines, begin_lines, model_line
 from gateway.headers import EVENT_STREAM, JSON, scheduling_headers
 from gateway.jobs import Job
+from gateway.ledger import Ledger
 from gateway.new_record import new_call, new_record, note_estimates
 from gateway.relay import Reply
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import FREE
-from scheduling.core.quota import Granted
+from scheduling.core.quota import Granted, Holder
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
-from scheduling.dispatchers.base import Dispatcher, Lease
+from scheduling.dispatchers.base import (
+    CancelledByAdmin,
+    DeadlinePassed,
+    Dispatcher,
+    Lease,
+    NoBackend,
+    Unseated,
+)
 
 BLANK = b" "  # JSON may begin with as many as you like
-CLIENT_GONE = 499  # nginx's word for it, in records only
 MAX_CONNECT_ATTEMPTS = 3  # an engine that is down did not see the request
 MAX_FAILED_ATTEMPTS = 2  # a request that broke one engine may try one more, and no third
 FIRST_PAUSE_S = 0.05  # before a busy engine is asked again; doubles
@@ -39,90 +45,87 @@ NEVER_ASKED = frozenset({Outcome.CONNECT_FAIL, Outcome.DNS_FAIL})
 class Work:
     """One request and all that happens to it.
 
-    As a context manager it journals the request at its acceptance and, when
-    the block ends, however it ends, gives it exactly one outcome.
+    ``accept`` journals the request, and ``end``, which is due however it
+    ends, gives it exactly one outcome. ``reply`` is that of the engine.
     """
 
     # Set where they differ: a request pays for none of the others.
     failure: EngineFailed | None = None
     _busy = _failed = 0
     _lease: Lease
-    _granted: Granted
 
     def __init__(
-        self, job: Job, caller: Caller, client: Client, books: Books, dispatcher: Dispatcher
+        self,
+        job: Job,
+        caller: Caller,
+        client: Client,
+        books: Books,
+        dispatcher: Dispatcher,
+        ledger: Ledger,
     ) -> None:
         self.job = job
-        self._client = client
+        self.client = client
         self._books = books
         self._dispatcher = dispatcher
-        self._reply: Reply | None = None
+        self._ledger = ledger
+        self._granted: Granted | None = None
+        self.reply: Reply | None = None
         self._began_s = self._dispatched_s = monotonic()
         self.usage = Usage(0, 0, 0, True, job.cost)
         request_id = client.request_id.own
         now_ms, terms = int(self._began_s * 1000), job.terms
         self.ticket = Ticket(  # by place: by name it takes three times as long, and every request has one
-            request_id,
-            job.pool,
-            job.model,
-            caller.tenant,
-            job.user,
-            job.priority_class,
-            job.prompt_tokens,
-            job.completion_tokens,
-            now_ms,
-            now_ms + job.wait_ms,
-            job.stream,
-            terms.api_token,
-            terms.in_flight,
-            job.prefixes,
-            job.kv_completion_tokens,
-        )
+            request_id, job.pool, job.model, caller.tenant, job.user, job.priority_class,
+            job.prompt_tokens, job.completion_tokens, now_ms, now_ms + job.wait_ms, job.stream,
+            terms.api_token, terms.in_flight, job.prefixes, job.kv_completion_tokens,
+        )  # fmt: skip
         self.call = new_call(job, request_id)
         self.record = new_record(self.ticket, job, caller, client.request_id.clients)
 
-    def __enter__(self) -> Self:
+    def accept(self) -> None:
+        """Journal the request. Raises JournalFull, and nothing has happened."""
         self._books.accept(self.record)
-        job, client = self.job, self._client
+        job, client = self.job, self.client
         client.record = self.record
         if job.stream or job.keep_alive:
             client.tell, client.hold_s, client.blank = self._remark, job.hold_s, not job.stream
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._client.tell = None
+    def end(self, error: BaseException | None) -> None:
+        """The request is over, by this error if by any."""
         record, books = self.record, self._books
+        if self._granted is not None:
+            self._ledger.settle(self._granted, record)
+        self.client.tell = None
         if error is None:
             record.outcome, record.status = OK, 200
         else:
-            outcome, record.status = self._ended(error)
+            outcome, record.status = how_it_ended(error, self.client, record)
             record.outcome = outcome.value
         if record.spend and not record.cost:
             record.spend = 0  # it was only held
         record.ended_at = time()
         books.end(record)
 
-    def hold(self, reservation: Granted) -> None:
-        """The request has its part of the quotas, or a time at which that comes."""
-        self._granted = reservation
-        if reservation.not_before_ms is not None:
-            self.ticket = replace(self.ticket, not_before_ms=reservation.not_before_ms)
+    def reserve(self, holders: Sequence[Holder]) -> None:
+        """Take the request's part of the quotas, or a time at which that comes. Raises as ``Ledger`` does."""
+        self._granted = granted = self._ledger.reserve(holders, self.ticket, self.record)
+        if granted.not_before_ms is not None:
+            self.ticket = replace(self.ticket, not_before_ms=granted.not_before_ms)
 
-    def seat(self, lease: Lease, reservation: Granted) -> None:
+    def seat(self, lease: Lease) -> None:
         """Hold the seat until ``unseat``: then ``usage`` says what the flow is to be charged.
 
         An engine that did nothing is not charged for. What a client got
         before it left is, and so is a prompt that an engine has read, unless
         another model is to be charged for it.
         """
+        self._lease = lease
         self._dispatched_s = now_s = monotonic()
-        reservation.seated(int(now_s * 1000))
+        if self._granted is not None:
+            self._granted.seated(int(now_s * 1000))
         record = self.record
         record.dispatched_at = time()
         record.backend = lease.backend
-        self._lease = lease
 
     def started(self) -> None:
         """The first token passed."""
@@ -131,11 +134,15 @@ class Work:
             record.first_token_at = time()
         self._lease.started()
 
-    def unseat(self, lease: Lease, error: BaseException | None) -> None:
-        """The seat is given back."""
+    def unseat(self, error: BaseException | None) -> None:
+        """Give the seat back. An engine that has not finished is told that nobody wants its answer."""
+        lease, reply = self._lease, self.reply
+        if reply is not None:
+            self.reply = None
+            if reply.source is not None:
+                reply.close()
         if error is not None:
             self._blame(lease, error)
-        self._reply = None
         usage, record = self.usage, self.record
         if usage.estimated and not lease.refund and usage.prompt_tokens == 0:
             usage.prompt_tokens = self.job.prompt_tokens
@@ -147,6 +154,7 @@ class Work:
         prices = self.job.prices
         if prices is not FREE or record.spend:
             record.spend = prices.spend(prompt, cached, completion)
+        lease.leave()
 
     def _blame(self, lease: Lease, error: BaseException) -> None:
         """What the seat ended with says of its backend, and of what is to be charged."""
@@ -160,28 +168,41 @@ class Work:
         elif isinstance(error, Refused):
             lease.refund = True
 
-    def replied(self, reply: Reply) -> Lines:
+    def replied(self) -> Lines:
         """The engine has begun to answer: the lines that say how the request went so far."""
-        self._reply = reply
-        job, client, dispatched_s = self.job, self._client, self._dispatched_s
+        job, client, dispatched_s = self.job, self.client, self._dispatched_s
         queue_ms = int((dispatched_s - self._began_s) * 1000)
         upstream_ms = int((monotonic() - dispatched_s) * 1000)
         lines = begin_lines(job.priority_class, job.revision, queue_ms, upstream_ms)
         if job.model != job.asked:
             lines += model_line(job.model)
-        return lines + client.dialect.answer_lines(self._granted, client.request_id)
+        if (granted := self._granted) is not None:  # as always here
+            lines += client.dialect.answer_lines(granted, client.request_id)
+        return lines
 
-    def try_again(self, failure: BackendFailure) -> float:
+    def try_again(self, failure: BackendFailure | Unseated | EngineFailed) -> float:
         """Seconds to wait before the request stands in line again, at its head.
 
-        Raises EngineFailed when it may not: something was sent, it has failed
-        too often, or only another model's backends are left. A busy engine is
-        no failure of the request's, nor are engines of which none can be
-        reached: it waits until one can, as all others in its line do.
+        Raises a Refused when it may not: it did not get a seat, something was
+        sent, it has failed too often, or only another model's backends are
+        left. A busy engine is no failure of the request's, nor are engines of
+        which none can be reached: it waits until one can, as all others in
+        its line do.
         """
+        if isinstance(failure, BackendFailure):
+            return self._try_again(failure)
+        if isinstance(failure, DeadlinePassed):
+            raise self.out_of_reach or QueueTimeout from None
+        if isinstance(failure, NoBackend):
+            raise self.failure or NoBackendNow from None
+        if isinstance(failure, CancelledByAdmin):
+            raise CancelledInQueue from None
+        raise failure
+
+    def _try_again(self, failure: BackendFailure) -> float:
         self.failure = engine_failed(failure.outcome)
         self.failure.told = failure.told
-        if self._client.answered or not failure.retryable or self._should_fall_back:
+        if self.client.answered or not failure.retryable or self._should_fall_back:
             raise self.failure
         self.record.first_token_at = None  # of an answer that nobody saw
         avoid = self.ticket.avoid
@@ -200,6 +221,8 @@ class Work:
         self.ticket = replace(self.ticket, attempt=self.ticket.attempt + 1, avoid=avoid)
         self.record.attempt = self.ticket.attempt
         self.record.dispatched_at = None  # it waits again
+        if self._granted is not None:
+            self._granted.requeued()
         return pause_s
 
     @property
@@ -215,7 +238,7 @@ class Work:
     @property
     def may_fall_back(self) -> bool:
         """Nothing of an answer was sent, and there is another model to try."""
-        return bool(self.job.fallbacks) and not self._client.answered
+        return bool(self.job.fallbacks) and not self.client.answered
 
     @property
     def _should_fall_back(self) -> bool:
@@ -232,6 +255,8 @@ class Work:
 
         It has waited already, so it stands at the head of its new line.
         """
+        if self._granted is not None:
+            self._ledger.settle(self._granted, self.record)
         self.job = job
         self.usage = Usage(0, 0, 0, True, job.cost)
         self._busy = self._failed = 0
@@ -256,10 +281,11 @@ class Work:
 
     def _remark(self) -> bytes:
         """What keeps a silent client's connection alive; nothing in the middle of an event or of JSON."""
-        client, dialect = self._client, self._client.dialect
-        if self._reply is not None and not self._reply.at_boundary:
+        client, dialect = self.client, self.client.dialect
+        reply = self.reply
+        if reply is not None and reply.status and not reply.at_boundary:
             return b""
-        told = None if self._reply else self._dispatcher.explain(self.ticket.request_id)
+        told = None if reply else self._dispatcher.explain(self.ticket.request_id)
         if not client.began:
             kind = JSON if client.blank else EVENT_STREAM
             client.early = dialect.early_headers(kind, told, client.request_id)
@@ -267,17 +293,3 @@ class Work:
         if client.blank:
             return BLANK
         return dialect.working if told is None else dialect.waiting(told.position, told.wait_ms)
-
-    def _ended(self, error: BaseException) -> tuple[Outcome, int]:
-        client = self._client
-        if isinstance(error, Refused):
-            return outcome_of(error), 200 if client.began else client.dialect.status(error)
-        if isinstance(error, asyncio.CancelledError):
-            if client.slow:
-                return Outcome.SLOW_CLIENT, CLIENT_GONE
-            if client.gone:
-                seen = self.record.dispatched_at is not None
-                return Outcome.CLIENT_GONE_STREAMING if seen else Outcome.CLIENT_GONE_QUEUED, CLIENT_GONE
-            why = client.evicted or Draining()
-            return outcome_of(why), 200 if client.began else why.status
-        return Outcome.INTERNAL, 200 if client.began else 500

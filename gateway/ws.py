@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from gateway.headers import RequestId, refusal_headers
 from gateway.heads import check_heads
 from gateway.input_errors import SocketBusy
 from gateway.own.idempotency import KEY, Keyed
-from gateway.serve import Gateway, Request
+from gateway.serve import Gateway
 from gateway.ws_client import SocketClient, error_frame
 
 log = logging.getLogger("fairlane.gateway")
@@ -132,11 +133,14 @@ class Talk:
         gateway.pulse.watch(client)
         try:
             _, caller = gateway.check_in(client.headers)  # again: the API token may be revoked by now
-            request = Request(caller, ENDPOINTS[PATH], client.headers, _as_stream(bytes(frame.body)))
+            body = _as_stream(bytes(frame.body))
+            run = partial(gateway.serve, client, caller, ENDPOINTS[PATH], body)
             if frame.idempotency_key is None:
-                await gateway.serve(request, client)
+                await run()
             else:
-                await self._serve_once(request, frame.idempotency_key, client)
+                key = frame.idempotency_key.encode()
+                keyed = Keyed(caller.tenant, caller.token_id, key, PATH, body)
+                await gateway.own.idempotency.once(keyed, client, run)
         except Refused as refused:
             gateway.books.metrics.rejected[refused.code] += 1
             await client.refuse(refused)
@@ -151,11 +155,6 @@ class Talk:
             gateway.pulse.leave(client)
             client.close()
         return 0
-
-    async def _serve_once(self, request: Request, key: str, client: SocketClient) -> None:
-        gateway, caller = self._gateway, request.caller
-        keyed = Keyed(caller.tenant, caller.token_id, key.encode(), PATH, request.body)
-        await gateway.own.idempotency.once(keyed, client, lambda: gateway.serve(request, client))
 
     async def _cancelled(self, client: SocketClient) -> int:
         if client.work is None or not (client.gone or client.evicted):

@@ -156,7 +156,7 @@ async def test_an_internal_failure_is_a_500_with_one_record(monkeypatch, caplog)
         raise RuntimeError("bug")
 
     async with gateway(says(WHOLE)) as (served, _):
-        monkeypatch.setattr(served.relay, "ask", explode)
+        monkeypatch.setattr(served.relay, "begin", explode)
         failed = await post(served, BODY)
         records = await served.settled(1)
         assert in_flight(served) == 0

@@ -14,11 +14,7 @@ class Engine(Awaited):
     """Something that one waits for."""
 
     def __init__(self, client):
-        super().__init__(client)
-        self._loop = asyncio.get_running_loop()
-
-    async def change(self):
-        await self._change()
+        self._runner, self._wake_up, self._is_held = client, None, False
 
     def come(self):
         self._wake()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.reported import JsonScanner, note_answer, note_bare, note_event
+from gateway.reported import JsonScanner, note_answer, note_bare, note_event, note_last
 from scheduling.core.usage import Usage
 
 FIGURES = (b"1", b"0", b"-1", b"1.0", b"true", b"null", b'"1"', b"100000001", b"9" * 30)
@@ -31,7 +31,9 @@ def test_an_answer_in_one_piece_reports_what_one_in_pieces_does(measures_tokens)
                     said = b'{"prompt_tokens":%b,"completion_tokens":%b%b}' % (prompt, completion, more)
                     body = around % said
                     at_once, pieces = Usage(prompt_tokens=5), Usage(prompt_tokens=5)
-                    whole = note_answer(body, at_once, measures_tokens=measures_tokens)
+                    whole = (measures_tokens and note_last(body, at_once)) or note_answer(
+                        body, at_once, measures_tokens=measures_tokens
+                    )
                     scanner = JsonScanner(pieces, measures_tokens=measures_tokens)
                     for at in range(0, len(body), 16):
                         scanner.feed(body[at : at + 16])

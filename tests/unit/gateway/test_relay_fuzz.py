@@ -15,7 +15,6 @@ from gateway.connection import HEAD_BYTES, Connection
 from gateway.failures import BackendFailure
 from gateway.relay import EngineCall, Relay, RelayOptions
 from gateway.reply import Reply
-from gateway.watch import Watch
 from scheduling.core.usage import Usage
 
 RECORDED = Path(__file__).parents[2] / "fakes" / "recorded"
@@ -114,11 +113,11 @@ async def play(call: EngineCall, pieces: list[bytes], rng: random.Random, *, los
     """Let the pieces come; then the connection is lost, or nothing comes any more."""
     home, came = Home(), Came(usage=Usage(prompt_tokens=5))
     relay = Relay(OPTIONS)
-    relay._pools["gpu-0"], relay._watch = home, Watch(60.0)
+    relay._pools["gpu-0"] = home
     reader = asyncio.create_task(read(relay, call, came))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    (reply,) = relay._watch.replies
+    reply = home.connection._reply
     for piece in pieces:
         if home.wire.closed:
             break
@@ -149,7 +148,7 @@ async def turns() -> None:
 
 def assert_bounded(reply: Reply) -> None:
     """What is held of an answer, by it and by its scanner."""
-    assert reply._unread <= OPTIONS.unread_bytes + 2 * PIECE_BYTES
+    assert sum(map(len, reply._chunks)) <= OPTIONS.unread_bytes + 2 * PIECE_BYTES
     held = getattr(reply._scanner, "_open", b"")
     assert len(held) <= OPTIONS.event_bytes + PIECE_BYTES
 

@@ -7,8 +7,6 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
-import pytest
-
 from gateway.books import Books
 from gateway.callers import Caller
 from gateway.endpoints import ENDPOINTS
@@ -22,7 +20,6 @@ from scheduling.core.prediction import Estimates
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import DEFAULT_COST, CostRule, Usage
 from tests.fakes.gateway import MODEL, Cast
-from tests.fakes.held import Held
 
 CALLER = Caller(7, "research", "ci", quotas={"in_flight": 2})
 PRICES = Prices(prompt=1_000_000, cached=100_000, completion=2_000_000)
@@ -37,7 +34,7 @@ class Written(list):
         self.running = {}
 
 
-def work(max_tokens=50, cost=DEFAULT_COST):
+def work(max_tokens=50, cost=DEFAULT_COST, ledger=None):
     policy = Cast.of("research").policy()
     pools = {name: replace(rule, cost=cost) for name, rule in policy.pools.items()}
     policy = replace(policy, prices={MODEL: PRICES}, pools=pools)
@@ -46,34 +43,37 @@ def work(max_tokens=50, cost=DEFAULT_COST):
     client = SimpleNamespace(
         request_id=RequestId.of({}), tell=None, gone=True, slow=False, began=False, answered=False
     )
-    return Work(job, CALLER, client, Books(Written()), SimpleNamespace(serves=lambda _pool, _model: True))
+    dispatcher = SimpleNamespace(serves=lambda _pool, _model: True)
+    return Work(job, CALLER, client, Books(Written()), dispatcher, ledger or Ledger())
 
 
 def reserve(ledger, one, **quotas):
     scopes = asyncio.run(
         ledger.scopes(TenantRule("research", quotas=quotas), replace(CALLER, quotas={}), MODEL)
     )
-    return Held(ledger, ledger.reserve(ledger.quotas.holders(scopes), one.ticket, one.record), one.record)
+    one.reserve(ledger.quotas.holders(scopes))
 
 
-def sit(one, reservation):
-    lease = SimpleNamespace(backend="gpu-0", refund=False)
-    one.seat(lease, reservation.granted)
-    one.unseat(lease, None)
+def run(one, ledger, **quotas):
+    """Have it accepted, seated and ended."""
+    one.accept()
+    reserve(ledger, one, **quotas)
+    one.seat(SimpleNamespace(backend="gpu-0", refund=False, leave=lambda: None))
+    one.unseat(None)
+    one.end(None)
 
 
 def serve(ledger, usage, **quotas):
     """A request whose engine answered this."""
-    with work() as one, reserve(ledger, one, **quotas) as reservation:
-        one.hold(reservation.granted)
-        one.usage = usage
-        sit(one, reservation)
+    one = work(ledger=ledger)
+    one.usage = usage
+    run(one, ledger, **quotas)
     return one.record
 
 
 def test_a_ticket_says_whose_it_is_and_has_no_start_when_its_allowance_is_here():
     one = work()
-    one.hold(reserve(Ledger(), one, requests_per_minute=2).granted)
+    reserve(Ledger(), one, requests_per_minute=2)
     assert (one.ticket.api_token, one.ticket.api_token_in_flight) == ("7", 2)
     assert one.ticket.not_before_ms is None
 
@@ -104,8 +104,8 @@ def test_every_word_of_a_ticket_is_the_jobs_or_the_callers():
 def test_a_parked_ticket_starts_before_its_deadline():
     ledger = Ledger()
     serve(ledger, Usage(10, 0, 40, estimated=False), tokens_per_minute=100)
-    one = work(max_tokens=95)
-    one.hold(reserve(ledger, one, tokens_per_minute=100).granted)
+    one = work(max_tokens=95, ledger=ledger)
+    reserve(ledger, one, tokens_per_minute=100)
     assert one.ticket.queued_ms < one.ticket.not_before_ms < one.ticket.deadline_ms
 
 
@@ -121,11 +121,9 @@ def test_a_pool_with_a_discount_charges_cached_prompt_tokens_less():
     dear, discounted = work(cost=CostRule(2, 5)), work(cost=CostRule(2, 5, cached_discount_percent=75))
     charged = []
     for one in (dear, discounted):
-        with one, reserve(Ledger(), one) as reservation:
-            one.hold(reservation.granted)
-            for name, value in answered.items():
-                setattr(one.usage, name, value)
-            sit(one, reservation)
+        for name, value in answered.items():
+            setattr(one.usage, name, value)
+        run(one, Ledger())
         charged.append(one.record.cost)
 
     assert charged == [2 * 100 + 5 * 10, 2 * 100 + 5 * 10 - 2 * 80 * 75 // 100]
@@ -141,6 +139,7 @@ def test_the_estimate_in_a_record_and_every_attempt_go_by_the_pools_cost_rule():
 
 def test_a_request_that_never_ran_spent_nothing():
     one = work()
-    with pytest.raises(asyncio.CancelledError), one, reserve(Ledger(), one, spend_per_month=10**6):
-        raise asyncio.CancelledError
+    one.accept()
+    reserve(Ledger(), one, spend_per_month=10**6)
+    one.end(asyncio.CancelledError())
     assert (one.record.spend, one.record.cost) == (0, 0)
