@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from time import time
 from zlib import crc32
 
@@ -35,26 +36,21 @@ PATIENCE = (b"x-request-timeout", b"x-stainless-read-timeout", b"x-stainless-tim
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
 
 
-class _Ids:
-    """Our ids. Bytes come from the system's source for many at once: a call costs as much as ten ids."""
-
-    def __init__(self) -> None:
-        self._chances: list[str] = []
-        self._now_ms = 0
-        self._begin = ""
-
-    def next(self) -> str:
-        """The next one."""
-        now_ms = int(time() * 1000)
-        if now_ms != self._now_ms:
-            self._now_ms, self._begin = now_ms, f"req_{now_ms:011x}"
-        if not self._chances:
-            digits = os.urandom(RANDOM_BYTES).hex()
-            self._chances = [digits[at : at + ID_DIGITS] for at in range(0, len(digits), ID_DIGITS)]
-        return self._begin + self._chances.pop()
+_chances: list[
+    str
+] = []  # ends of ids to come, from the system's source for many: a call costs as much as ten
 
 
-_next_id = _Ids().next
+def _next_id() -> str:
+    if not _chances:
+        digits = os.urandom(RANDOM_BYTES).hex()
+        _chances.extend(digits[at : at + ID_DIGITS] for at in range(0, len(digits), ID_DIGITS))
+    return _begin_of_id(int(time() * 1000)) + _chances.pop()
+
+
+@lru_cache(maxsize=1)
+def _begin_of_id(now_ms: int) -> str:
+    return f"req_{now_ms:011x}"
 
 
 class RequestId(msgspec.Struct, frozen=True, gc=False):

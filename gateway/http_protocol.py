@@ -222,9 +222,8 @@ class GatewayProtocol(WritableHttp):
 
         One timer that is late is cheaper than one that is moved at every request.
         """
-        now_s = self.loop.time()
         since_s = None if self._running is not None else self._free_since_s
-        free_s = 0.0 if since_s is None else now_s - since_s
+        free_s = 0.0 if since_s is None else self.loop.time() - since_s
         if free_s >= self.timeout_keep_alive:
             super().timeout_keep_alive_handler()
         else:
