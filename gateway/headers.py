@@ -6,7 +6,6 @@ import math
 import os
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from time import time
 from zlib import crc32
 
@@ -36,21 +35,27 @@ PATIENCE = (b"x-request-timeout", b"x-stainless-read-timeout", b"x-stainless-tim
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
 
 
-_chances: list[
-    str
-] = []  # ends of ids to come, from the system's source for many: a call costs as much as ten
+class _Ids:
+    """Our ids. Bytes come from the system's source for many at once: a call costs as much as ten ids."""
+
+    def __init__(self) -> None:
+        self._chances: list[str] = []
+        self._since_s = self._until_s = 0.0  # the millisecond of the last one
+        self._begin = ""
+
+    def next(self) -> str:
+        """The next one."""
+        now_s = time()
+        if now_s >= self._until_s or now_s < self._since_s:
+            now_ms = int(now_s * 1000)
+            self._since_s, self._until_s, self._begin = now_s, (now_ms + 1) / 1000, f"req_{now_ms:011x}"
+        if not self._chances:
+            digits = os.urandom(RANDOM_BYTES).hex()
+            self._chances = [digits[at : at + ID_DIGITS] for at in range(0, len(digits), ID_DIGITS)]
+        return self._begin + self._chances.pop()
 
 
-def _next_id() -> str:
-    if not _chances:
-        digits = os.urandom(RANDOM_BYTES).hex()
-        _chances.extend(digits[at : at + ID_DIGITS] for at in range(0, len(digits), ID_DIGITS))
-    return _begin_of_id(int(time() * 1000)) + _chances.pop()
-
-
-@lru_cache(maxsize=1)
-def _begin_of_id(now_ms: int) -> str:
-    return f"req_{now_ms:011x}"
+_next_id = _Ids().next
 
 
 class RequestId(msgspec.Struct, frozen=True, gc=False):
@@ -64,13 +69,13 @@ class RequestId(msgspec.Struct, frozen=True, gc=False):
     own: str
     clients: str = ""
 
-    @classmethod
-    def of(cls, headers: Mapping[bytes, bytes]) -> RequestId:
+    @staticmethod
+    def of(headers: Mapping[bytes, bytes]) -> RequestId:
         """A new one for a request with these headers."""
         theirs = headers.get(b"x-request-id")
         if theirs is None or not SANE_ID.fullmatch(theirs):
-            return cls(_next_id())
-        return cls(_next_id(), theirs.decode())
+            return RequestId(_next_id())
+        return RequestId(_next_id(), theirs.decode())
 
     @property
     def shown(self) -> bytes:
