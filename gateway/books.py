@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gateway.first_tokens import FirstTokens
 from gateway.going import Going
-from gateway.journal import Journal
+from gateway.journal import Journal, Soon
 from gateway.metrics import Metrics
 from gateway.records import Record
 from scheduling.core.outcome import Outcome
@@ -37,6 +37,10 @@ class Books:
     def unsettled(self) -> int:
         """Requests whose end is not on disk yet."""
         return self._journal.unsettled
+
+    def write_ends(self, soon: Soon) -> None:
+        """Have ends written by this call: that of the event loop writes those of a turn together."""
+        self._journal.soon = soon
 
     def end(self, record: Record) -> None:
         """A request has its outcome."""

@@ -23,6 +23,9 @@ from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 from scheduling.core.quota import Granted, Left
 
 Lines = bytes  # of headers, each ``name: value`` with a line break at its end and nowhere else
+TIME_LINES = (  # as bytes it takes half as long as as text
+    b"x-queue-ms: %d\r\nopenai-processing-ms: %d\r\nserver-timing: queue;dur=%d, upstream;dur=%d\r\n"
+)
 
 
 def lines_of(headers: Sequence[tuple[bytes, bytes]]) -> Lines:
@@ -60,12 +63,8 @@ def model_line(model: str) -> Lines:
 
 def begin_lines(priority_class: str, revision: int, queue_ms: int, upstream_ms: int) -> Lines:
     """Which rules the request ran under, and where the time went until the answer began."""
-    times = (
-        f"x-queue-ms: {queue_ms}\r\n"
-        f"openai-processing-ms: {queue_ms + upstream_ms}\r\n"
-        f"server-timing: queue;dur={queue_ms}, upstream;dur={upstream_ms}\r\n"
-    )
-    return _scheduling_lines(priority_class, revision) + times.encode()
+    times = TIME_LINES % (queue_ms, queue_ms + upstream_ms, queue_ms, upstream_ms)
+    return _scheduling_lines(priority_class, revision) + times
 
 
 @lru_cache(maxsize=64)  # classes, of the revisions in use

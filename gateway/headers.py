@@ -41,14 +41,15 @@ class _Ids:
 
     def __init__(self) -> None:
         self._chances: list[str] = []
-        self._now_ms = 0
+        self._since_s = self._until_s = 0.0  # the millisecond of the last one
         self._begin = ""
 
     def next(self) -> str:
         """The next one."""
-        now_ms = int(time() * 1000)
-        if now_ms != self._now_ms:
-            self._now_ms, self._begin = now_ms, f"req_{now_ms:011x}"
+        now_s = time()
+        if now_s >= self._until_s or now_s < self._since_s:
+            now_ms = int(now_s * 1000)
+            self._since_s, self._until_s, self._begin = now_s, (now_ms + 1) / 1000, f"req_{now_ms:011x}"
         if not self._chances:
             digits = os.urandom(RANDOM_BYTES).hex()
             self._chances = [digits[at : at + ID_DIGITS] for at in range(0, len(digits), ID_DIGITS)]
@@ -69,13 +70,13 @@ class RequestId(msgspec.Struct, frozen=True, gc=False):
     own: str
     clients: str = ""
 
-    @classmethod
-    def of(cls, headers: Mapping[bytes, bytes]) -> RequestId:
+    @staticmethod
+    def of(headers: Mapping[bytes, bytes]) -> RequestId:
         """A new one for a request with these headers."""
         theirs = headers.get(b"x-request-id")
         if theirs is None or not SANE_ID.fullmatch(theirs):
-            return cls(_next_id())
-        return cls(_next_id(), theirs.decode())
+            return RequestId(_next_id())
+        return RequestId(_next_id(), theirs.decode())
 
     @property
     def shown(self) -> bytes:

@@ -60,10 +60,6 @@ class Said(msgspec.Struct, frozen=True, gc=False):
             return NOTHING_SAID
         return cls(patience_ms(headers), not found <= HANDED_ON, trace_of(headers) if TRACE in found else ())
 
-    def with_more(self) -> Said:
-        """The same, of a request whose body asks for more."""
-        return Said(self.patience_ms, more=True, trace=self.trace)
-
 
 NOTHING_SAID = Said(None, more=False)
 

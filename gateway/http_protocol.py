@@ -62,13 +62,11 @@ class GatewayProtocol(WritableHttp):
     def data_received(self, data: bytes) -> None:
         """Bytes came: nearly always a request with the head of the one before, which needs no parser."""
         known = self._known
-        if (
-            known is None
-            or self._running is not None
-            or not self._between
-            or (body := known.body_of(data)) is None
-            or self.transport.is_closing()
-        ):
+        if known is None or self._running is not None or not self._between or self.transport.is_closing():
+            self.read(data)
+            return
+        body = known.body_of(data)
+        if body is None:
             self.read(data)
             return
         self._misses = 0

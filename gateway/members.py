@@ -28,7 +28,7 @@ LISTED = re.compile(rb'\[\s*["[]')
 LIST_OF_OBJECTS = b"[{"  # what messages are, which is a prompt on every path
 UNREADABLE = (msgspec.DecodeError, RecursionError)
 
-_encode = msgspec.json.encode
+encode = msgspec.json.encode
 _members: Callable[[bytes], Members] = msgspec.json.Decoder(Members).decode
 _list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _object = msgspec.json.Decoder(Members | None).decode
@@ -199,7 +199,7 @@ def ask_for_usage(members: Members) -> bool:
     if read_flag(options, "include_usage"):
         return False
     options["include_usage"] = msgspec.Raw(b"true")
-    members["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
+    members["stream_options"] = msgspec.Raw(encode(options))
     return True
 
 
@@ -212,7 +212,7 @@ def for_the_engine(endpoint: Endpoint, members: Members) -> bytes:
         members.pop("service_tier", None)
     for name, value in endpoint.sets:
         members[name] = msgspec.Raw(value)
-    return _encode(members)
+    return encode(members)
 
 
 def passed_headers(endpoint: Endpoint, headers: Mapping[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:

@@ -232,6 +232,7 @@ class Gateway:
         """Begin the chores of the running event loop. Call it as often as you like."""
         if not self._chores:
             loop = asyncio.get_running_loop()
+            self.books.write_ends(loop.call_soon)
             self._chores = [loop.create_task(self.pulse.beat()), loop.create_task(self._tidy())]
 
     async def drain(self, within_s: float) -> int:
@@ -252,6 +253,7 @@ class Gateway:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
         self._chores = []
+        self.books.write_ends(lambda write: write())
         self.own.close()
 
     def _in_force(self) -> Policy:

@@ -7,7 +7,6 @@ import json
 
 import pytest
 
-from gateway import consumers
 from gateway.callers import CallerTable
 from gateway.direct_client import DirectClient
 from gateway.http_protocol import MISSES
@@ -85,25 +84,6 @@ async def test_a_head_that_is_known_by_its_bytes_is_obeyed_as_if_it_were_read(mo
         writer.close()
     assert [body is not None for body in known] == [True, True, False, True, True]
     assert [json.loads(each.body)["user"] for each in engines[0].asked[:3]] == ["anna", "bert", "carl"]
-
-
-async def test_a_known_head_tells_the_length_of_the_body_that_came_with_it_to_whoever_reads_it(monkeypatch):
-    told = []
-    read = consumers.read_body
-
-    async def read_body(headers, *rest):
-        told.append((headers[b"content-length"], body := await read(headers, *rest)))
-        return body
-
-    monkeypatch.setattr(consumers, "read_body", read_body)
-    async with gateway(says(WHOLE)) as (served, _):
-        reader, writer = await connect(served)
-        for user in ("anna", "bert", "annabel"):
-            writer.write(asks({**BODY, "user": user}, "content-encoding: identity"))
-            assert (await read_response(reader))[0] == 200
-        writer.close()
-    assert [length for length, _ in told] == [b"%d" % len(body) for _, body in told]
-    assert len(told[2][1]) == len(told[0][1]) + 3
 
 
 async def test_a_connection_on_which_no_head_comes_twice_is_not_looked_at_for_ever(monkeypatch):

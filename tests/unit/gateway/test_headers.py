@@ -15,7 +15,7 @@ from gateway.head_lines import (
     stream_lines,
     type_line,
 )
-from gateway.headers import RequestId, quota_headers, scheduling_headers, stream_headers
+from gateway.headers import RequestId, made_at, quota_headers, scheduling_headers, stream_headers
 from scheduling.core.policy import MINUTE_KINDS
 from scheduling.core.quota import Quotas, Scope
 
@@ -75,3 +75,12 @@ def test_no_value_that_comes_from_elsewhere_can_smuggle_a_header(value) -> None:
         with pytest.raises(ValueError, match="line break"):
             lines_of([(b"x-a", value.encode())])
         assert RequestId.of({b"x-request-id": value.encode()}).clients == ""
+
+
+@pytest.mark.parametrize("steps_s", [(0.0002, 0.0004, 0.0005, 1.0), (-0.0001, -3600.0, 3600.0)])
+def test_an_id_tells_its_millisecond_whichever_way_the_clock_goes(monkeypatch, steps_s) -> None:
+    now_s = 1_700_000_000.0005
+    for step_s in (0.0, *steps_s):
+        now_s += step_s
+        monkeypatch.setattr("gateway.headers.time", lambda now_s=now_s: now_s)
+        assert made_at(RequestId.of({}).own) == int(now_s * 1000) / 1000
