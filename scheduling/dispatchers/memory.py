@@ -138,8 +138,8 @@ class MemoryDispatcher:
         pools = (self._schedulers[name] for name in sorted(self._schedulers))
         return tuple(gate for pool in pools for gate in pool.begin_period(now_ms))
 
-    def served(self) -> Mapping[tuple[str, str], tuple[int, int]]:
-        """(pool, tenant) to the cost tokens settled over the last 60 s and 300 s."""
+    def served(self) -> Mapping[tuple[str, str, str], tuple[int, int]]:
+        """(pool, tenant, class) to the cost tokens settled over the last 60 s and 300 s."""
         return self._served.totals(self.clock_ms())
 
     def close(self) -> None:
@@ -194,7 +194,7 @@ class MemoryDispatcher:
         request_id = ticket.request_id
         del self._seats[request_id]
         if not seat.refund:
-            self._served.add(ticket.pool, ticket.tenant, cost_tokens, now_ms)
+            self._served.add(ticket.pool, ticket.tenant, ticket.priority_class, cost_tokens, now_ms)
         if events := scheduler.finish(request_id, cost_tokens, now_ms, refund=seat.refund):
             self.deliver(scheduler, events)
 
