@@ -17,7 +17,7 @@ from gateway.callers import Caller
 from gateway.ceilings import CHOICES, LENGTHS, LOGPROBS, UNCOUNTED_BYTES, USUAL, USUAL_LENGTHS, Ceilings
 from gateway.classes import HEADER as CLASS
 from gateway.classes import choose_class
-from gateway.endpoints import Endpoint
+from gateway.endpoints import Endpoint, without_form
 from gateway.errors import Invalid
 from gateway.forms import Form
 from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, hold_s
@@ -123,32 +123,11 @@ class Parser:
         length = ceilings.length(endpoint.lengths, members) if is_usual else None
         ceilings.check(body, members, counts=length is None)
         if policy is not self._policy:
-            self._obey(policy)
+            self._policy, self._terms = policy, {}
         said = said or Said.by(headers)
         if not (is_usual or said.more):
             said = Said(said.patience_ms, more=True, trace=said.trace)
         return self._job(endpoint, headers, members, caller, said, length)
-
-    def _of_form(
-        self, endpoint: Endpoint, headers: Mapping[bytes, bytes], form: Form, caller: Caller, policy: Policy
-    ) -> Job:
-        """The job of a body that is a form: its fields say what members do."""
-        members = dict(form.members)
-        self._ceilings.check(b"", members)
-        if policy is not self._policy:
-            self._obey(policy)
-        said = Said.by(headers)
-        said = Said(said.patience_ms, more=True, trace=said.trace)
-        job = self._job(endpoint, headers, members, caller, said, None)
-        return msgspec.structs.replace(
-            job,
-            body=form.with_members(members),
-            headers=(form.type_header, *job.headers),
-            prompt_tokens=form.prompt_tokens,
-        )
-
-    def _obey(self, policy: Policy) -> None:
-        self._policy, self._terms = policy, {}
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
         """The same request for the first of its fallbacks, under that model's rules."""
@@ -207,6 +186,20 @@ class Parser:
             not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
             terms.hold_s if usual or HOLD not in headers else hold_s(headers),
         )  # fmt: skip
+
+    def _of_form(
+        self, endpoint: Endpoint, headers: Mapping[bytes, bytes], form: Form, caller: Caller, policy: Policy
+    ) -> Job:
+        """The job of a JSON body with the same members, for an engine that gets them as a form."""
+        body = msgspec.json.encode(form.members)
+        job = self.parse(without_form(endpoint), headers, body, caller, policy)
+        return msgspec.structs.replace(
+            job,
+            endpoint=endpoint,
+            prompt_tokens=form.prompt_tokens,
+            body=form.with_members(read_members(job.body)),
+            headers=(form.type_header, *job.headers),
+        )
 
     def _led(self, members: Members, caller: Caller, asked: str, user: str) -> tuple[Terms, tuple[str, ...]]:
         """The terms under a name that leads to a model, or is new, and the models to fall back on."""
