@@ -148,6 +148,11 @@ def as_form(endpoint: Endpoint) -> Endpoint:
     return replace(endpoint, form=True)
 
 
+def without_form(endpoint: Endpoint) -> Endpoint:
+    """The same for what a form says, as JSON."""
+    return replace(endpoint, form=False)
+
+
 def dialect_of(path: str) -> Dialect:
     """How to speak of a path that is not relayed: as those above it do."""
     return MESSAGES if path.startswith("/v1/messages/") else OPENAI

@@ -108,17 +108,18 @@ class Roster:
     def view(self, tenants: Mapping[str, TenantRule], now_ms: int) -> tuple[TenantView, ...]:
         """Every tenant with work, by name. ``entitled`` is its weight among theirs, boosts counted.
 
-        One pass over all entries finds the oldest of each, and what they
+        One pass over all entries finds the oldest of each class, and what they
         cost: cheaper, at two looks a second, than to keep it all the time.
         """
-        oldest: dict[str, int] = {}
+        waits: dict[str, dict[str, int]] = {name: {} for name in self._lines}
         costs: dict[str, int] = {}
         classes: dict[str, set[str]] = {}
         for entry in self._entries.values():
             ticket = entry.ticket
             classes.setdefault(ticket.tenant, set()).add(ticket.priority_class)
             if entry.waiting:
-                oldest[ticket.tenant] = min(ticket.queued_ms, oldest.get(ticket.tenant, now_ms))
+                waited, of_class = waits[ticket.tenant], ticket.priority_class
+                waited[of_class] = max(now_ms - ticket.queued_ms, waited.get(of_class, 0))
                 costs[ticket.tenant] = costs.get(ticket.tenant, 0) + entry.cost
         weights = {name: self.weight_of(name, tenants) for name in sorted(self)}
         total = sum(weights.values())
@@ -127,13 +128,14 @@ class Roster:
                 tenant=name,
                 queued=(line := self._lines[name]).waiting,
                 queued_tokens=costs.get(name, 0),
-                oldest_wait_ms=now_ms - oldest[name] if name in oldest else None,
+                oldest_wait_ms=max(waits[name].values(), default=None),
                 in_flight=line.in_flight,
                 weight=_weight(tenants, name),
                 entitled=weight / total,
                 classes=tuple(sorted(classes[name])),
                 boost=self.boosts[name][0] if name in self.boosts else 1,
                 paused=name in self.paused,
+                waits_ms=waits[name],
             )
             for name, weight in weights.items()
         )

@@ -135,5 +135,5 @@ class Dispatcher(Protocol):
         waited at a shut gate since this one.
         """
 
-    def served(self) -> Mapping[tuple[str, str], tuple[int, int]]:
+    def served(self) -> Mapping[tuple[str, str, str], tuple[int, int]]:
         """Cost tokens settled, by pool and tenant: over the last 60 s and the last 300 s."""

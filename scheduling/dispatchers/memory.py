@@ -140,8 +140,8 @@ class MemoryDispatcher:
         pools = (self.schedulers[name] for name in sorted(self.schedulers))
         return tuple(gate for pool in pools for gate in pool.begin_period(now_ms))
 
-    def served(self) -> Mapping[tuple[str, str], tuple[int, int]]:
-        """(pool, tenant) to the cost tokens settled over the last 60 s and 300 s."""
+    def served(self) -> Mapping[tuple[str, str, str], tuple[int, int]]:
+        """(pool, tenant, class) to the cost tokens settled over the last 60 s and 300 s."""
         return self.settled.totals(self.clock_ms())
 
     def close(self) -> None:

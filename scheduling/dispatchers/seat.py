@@ -99,7 +99,7 @@ class Seat(Entry):
         now_ms, cost = dispatcher.clock_ms(), 0
         if not self.refund:
             ticket, cost = self.ticket, self.usage.cost_tokens
-            dispatcher.settled.add(ticket.pool, ticket.tenant, cost, now_ms)
+            dispatcher.settled.add(ticket.pool, ticket.tenant, ticket.priority_class, cost, now_ms)
             cost = cost or 1  # an answer that cost nothing is no refund
         if events := scheduler.ended(self, cost, now_ms):
             dispatcher.deliver(scheduler, events)

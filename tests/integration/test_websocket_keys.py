@@ -12,7 +12,7 @@ from gateway.errors import Draining, Invalid
 from gateway.headers import RequestId, refusal_headers
 from gateway.ws_client import error_frame
 from tests.fakes.faulty import answer, says
-from tests.fakes.faulty_gateway import SECRET, in_flight
+from tests.fakes.faulty_gateway import SECRET
 from tests.fakes.gateway import MODEL
 from tests.fakes.socket_client import PATH, kinds, talk, until_done
 from tests.fakes.socket_gateway import BEGUN, GOOD, gateway
@@ -51,7 +51,7 @@ async def test_a_key_is_taken_while_its_request_runs_on_another_socket():
         talk(served.url, SECRET) as other,
     ):
         running = asyncio.create_task(ask(one, "k1"))
-        await until(lambda: in_flight(served) == 1)
+        await until(lambda: engine.asked)
         (refused, _) = await ask(other, "k1")
         await one.send('{"type":"cancel"}')
         await running

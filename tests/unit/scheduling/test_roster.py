@@ -137,6 +137,15 @@ def test_a_boost_multiplies_the_weight_of_its_tenant_only():
     assert [hall.roster.weight_of(name, tenants) for name in ("acme", "beta", "ghost")] == [15, 2, 1]
 
 
+def test_a_request_that_came_just_now_has_not_waited():
+    hall = Hall()
+    hall.join("acme-0", 1, queued_ms=100)
+
+    (acme,) = hall.roster.view({}, 100)
+
+    assert (acme.oldest_wait_ms, acme.waits_ms) == (0, {"standard": 0})
+
+
 def test_the_view_shows_every_tenant_with_work_as_it_is_entitled_now():
     hall = Hall()
     hall.seat("beta-0", queued_ms=0, priority_class="batch")
@@ -151,6 +160,7 @@ def test_the_view_shows_every_tenant_with_work_as_it_is_entitled_now():
     assert (acme.tenant, acme.queued, acme.queued_tokens, acme.in_flight) == ("acme", 3, 120, 0)
     assert (acme.oldest_wait_ms, acme.weight, acme.boost, acme.paused) == (80, 2, 3, False)
     assert acme.classes == ("batch", "standard")
+    assert (acme.waits_ms, beta.waits_ms) == ({"standard": 50, "batch": 80}, {})
     assert acme.entitled == 6 / 7
     assert (beta.oldest_wait_ms, beta.in_flight, beta.weight, beta.boost, beta.paused) == (
         None,
