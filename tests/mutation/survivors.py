@@ -25,6 +25,7 @@ DECISIONS = {
     "fairness.py",
     "gates.py",
     "hierarchy.py",
+    "holder.py",
     "levels.py",
     "line.py",
     "machine.py",
