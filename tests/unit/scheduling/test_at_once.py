@@ -81,7 +81,8 @@ def test_the_short_way_and_the_line_decide_alike(seed):
 
 
 def test_a_ticket_that_is_seated_at_once_leaves_nothing_to_wait_for():
-    machine = Scheduler(POOL, policy())
+    machine = Scheduler(POOL, policy(seats=2))
+    assert machine.seat_at_once(Entry(ticket("beta-0", deadline_ms=10)), 0)
     assert dispatched(machine.submit(ticket("acme-0", deadline_ms=10), 0)) == ["acme-0"]
     assert machine.next_due_ms() is None
 
@@ -202,6 +203,8 @@ def test_who_keeps_its_entry_may_say_twice_that_it_is_over():
 
     assert machine.ended(over, 100, 0) == machine.began(over, 0) == []
     assert machine.view(0) == left
+    machine.pause(None, 0)
+    machine.submit(ticket("acme-2"), 0)
     assert machine.running() == [runs]
 
 
