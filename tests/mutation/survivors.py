@@ -36,6 +36,7 @@ DECISIONS = {
     "scheduler.py",
     "shortcuts.py",
     "steered.py",
+    "tag_tree.py",
     "tags.py",
     "turns.py",
 }
