@@ -145,8 +145,8 @@ class Work:
         if error is not None:
             if self.reply is not None:
                 self.reply.close()
-                self.reply = None
             self._blame(lease, error)
+        self.reply = None  # it knows us
         usage, record = self.usage, self.record
         if usage.estimated and not lease.refund and usage.prompt_tokens == 0:
             usage.prompt_tokens = self.job.prompt_tokens
