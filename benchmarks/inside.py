@@ -119,6 +119,7 @@ class Stage:
         self.left, self.chunks = 0, 0
         self._over: asyncio.Future[None] = self.loop.create_future()
         gateway, relay, secrets = build(folder)
+        gateway.start()
         consumer = GatewayConsumer(gateway)
         config = uvicorn.Config(consumer, http="httptools", ws="none", lifespan="off", log_config=None)
         config.load()

@@ -16,6 +16,7 @@ from gateway.runs import RUN_BYTES, begin_of
 from gateway.source import Home
 
 FRAMING = (b"content-length", b"transfer-encoding")  # without these an answer ends with its connection
+MAX_AGE_S = 60.0  # an older connection is not reused, so that a change of DNS is followed
 JOINED_BYTES = 64 * 1024  # a request up to this size is sent in one piece
 
 
@@ -29,15 +30,14 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_by_chunks", "_complete", "_framed", "_head_done", "_headers", "_home", "_is_fresh",
-        "_keep", "_lacks", "_loop", "_parser", "_paused", "_reply", "_seen_bytes", "_surplus", "_transport",
-        "_unshown", "born_s", "data_received", "lost",
+        "_keep", "_lacks", "_parser", "_paused", "_reply", "_seen_bytes", "_surplus", "_transport",
+        "_unshown", "born_s", "data_received", "is_old", "lost",
     )  # fmt: skip
 
     def __init__(self, home: Home, born_s: float) -> None:
         self._home = home
-        self._loop = asyncio.get_running_loop()
         self.born_s = born_s
-        self.lost = False
+        self.lost = self.is_old = False
         self._reply: Reply | None = None
         self._body: list[bytes] = []
         self._paused = False
@@ -66,9 +66,12 @@ class Connection(asyncio.Protocol):
             self._transport.writelines((head, str(sum(map(len, body))).encode(), HEAD_END, *body))
 
     def check(self, now_s: float) -> None:
-        """Give up an answer whose engine is silent for too long."""
+        """Give up an answer whose engine is silent for too long; grow old."""
         if self._reply is not None:
             self._reply.check(now_s)
+        if now_s - self.born_s >= MAX_AGE_S:
+            self.is_old = True
+            self._home.age(self)
 
     def pause(self) -> None:
         """Read no more until ``resume``: the engine's own buffers fill, and it waits."""
@@ -94,9 +97,9 @@ class Connection(asyncio.Protocol):
         else:
             self._transport.abort()
 
-    def usable(self, max_age_s: float) -> bool:
+    def is_usable(self) -> bool:
         """May carry another request."""
-        return self._loop.time() - self.born_s < max_age_s and not self._transport.is_closing()
+        return not self._transport.is_closing()
 
     # -- asyncio.Protocol
 

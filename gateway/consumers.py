@@ -44,7 +44,6 @@ class GatewayConsumer:
     async def serve(self, scope: Mapping[str, Any], client: Client) -> None:
         """Serve one HTTP request of this client, whose task this is."""
         gateway = self._gateway
-        gateway.start()
         gateway.pulse.watch(client)
         try:
             try:

@@ -178,26 +178,29 @@ class Gateway:
             pause_s = work.try_again(failure)
         except EngineRefused:
             raise  # another model would be asked the same wrong thing
-        except (EngineFailed, NoBackendNow) as ended:
-            await self._fall_back(work, ended, caller, policy)
+        except (EngineFailed, NoBackendNow):
+            if not await self._fall_back(work, caller, policy):
+                raise
         else:
             self.books.metrics.retries[work.ticket.attempt] += 1
             await asyncio.sleep(pause_s)
 
-    async def _fall_back(
-        self, work: Work, ended: EngineFailed | NoBackendNow, caller: Caller, policy: Policy
-    ) -> None:
-        """Have the work ask for the next of its fallbacks. Raises ``ended`` if there is none."""
+    async def _fall_back(self, work: Work, caller: Caller, policy: Policy) -> bool:
+        """Have the work ask for the next of its fallbacks; False if there is none."""
+        is_refused = False
         while work.may_fall_back and (other := self._next(work.job, caller, policy)) is not None:
             work.fall_back(other)
             self.books.metrics.retries[work.ticket.attempt] += 1
+            holders = await self._holders(other, work.client)
             try:
-                work.reserve(await self._holders(other, work.client))
-            except (RateLimited, BudgetExhausted, QueueFull):  # it may not use this one, so it has none
-                ended = work.failure or NoBackendNow()
+                work.reserve(holders)
+            except (RateLimited, BudgetExhausted, QueueFull):
+                is_refused = True
             else:
-                return
-        raise ended
+                return True
+        if is_refused:  # what the tenant may not use is no backend
+            raise work.failure or NoBackendNow from None
+        return False
 
     async def _holders(self, job: Job, client: Client) -> Sequence[Holder]:
         await client.in_task()
@@ -229,11 +232,10 @@ class Gateway:
         return self.policy is not None and self._ledger.ready and not self.draining
 
     def start(self) -> None:
-        """Begin the chores of the running event loop. Call it as often as you like."""
-        if not self._chores:
-            loop = asyncio.get_running_loop()
-            self.books.write_ends(loop.call_soon)
-            self._chores = [loop.create_task(self.pulse.beat()), loop.create_task(self._tidy())]
+        """Begin the chores of the running event loop, before the first request."""
+        loop = asyncio.get_running_loop()
+        self.books.write_ends(loop.call_soon)
+        self._chores = [loop.create_task(self.pulse.beat()), loop.create_task(self._tidy())]
 
     async def drain(self, within_s: float) -> int:
         """Take no new requests and wait for the running ones; how many had to be cut off in the end.

@@ -19,6 +19,9 @@ class Home(Protocol):
     def keep(self, connection: Connection) -> None:
         """A connection has done its exchange and may carry another."""
 
+    def age(self, connection: Connection) -> None:
+        """A connection is too old for another exchange."""
+
     def forget(self, connection: Connection) -> None:
         """A connection is gone."""
 

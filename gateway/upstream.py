@@ -16,7 +16,6 @@ from gateway.watch import Watch
 from scheduling.engines.endpoint import Endpoint
 
 CLOSE_S = 1.0  # how long closed connections may take to say so
-MAX_AGE_S = 60.0  # an older connection is not reused, so that a change of DNS is followed
 # Engines that tell their load with an answer when asked: vLLM in any case of the word, Triton in lower case.
 TELLS_LOAD = frozenset({"vllm", "nim", "triton", "trtllm"})
 ASK_LOAD = b"endpoint-load-metrics-format: json\r\n"
@@ -53,7 +52,7 @@ class Pool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.usable(MAX_AGE_S):
+            if connection.is_usable():
                 return connection
             connection.abort()
         return None
@@ -153,10 +152,15 @@ class Pool:
 
     def keep(self, connection: Connection) -> None:
         """A connection has done its exchange and may carry another."""
-        if self._retired:
+        if self._retired or connection.is_old:
             connection.abort()
         else:
             self._idle.append(connection)
+
+    def age(self, connection: Connection) -> None:
+        """A connection is old."""
+        if connection in self._idle:
+            connection.abort()
 
     def forget(self, connection: Connection) -> None:
         """A connection is gone."""

@@ -136,13 +136,12 @@ class Work:
 
     def unseat(self, error: BaseException | None) -> None:
         """Give the seat back. An engine that has not finished is told that nobody wants its answer."""
-        lease, reply = self._lease, self.reply
-        if reply is not None:
-            self.reply = None
-            if reply.source is not None:
-                reply.close()
+        lease = self._lease
         if error is not None:
+            if self.reply is not None:
+                self.reply.close()
             self._blame(lease, error)
+        self.reply = None  # it knows us
         usage, record = self.usage, self.record
         if usage.estimated and not lease.refund and usage.prompt_tokens == 0:
             usage.prompt_tokens = self.job.prompt_tokens

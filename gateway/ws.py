@@ -59,7 +59,6 @@ class SocketConsumer:
         for name in offered:
             if name.startswith(BEARER) and b"authorization" not in headers:
                 headers[b"authorization"] = b"Bearer " + name.removeprefix(BEARER).encode()
-        self._gateway.start()
         try:
             check_heads(scope, dict(scope["headers"]))
             self._gateway.check_in(headers)

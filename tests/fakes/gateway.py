@@ -138,6 +138,7 @@ async def running_gateway(
         if policy:
             gateway.set_policy(policy)
         gateway.set_callers(callers)
+        gateway.start()
         consumer = GatewayConsumer(gateway)
         http = partial(protocol, consumer.serve) if DIRECT else "httptools"
         async with serving(_application(gateway, consumer), http, ws) as (server, url):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextlib import asynccontextmanager
 
 import pytest
@@ -202,3 +204,24 @@ async def test_one_that_has_to_stand_in_line_goes_on_in_a_task():
         records = await served.settled(3)
     assert told.text.endswith("data: [DONE]\n\n")
     assert [record.outcome for record in records] == ["ok", "client_gone_streaming", "ok"]
+
+
+@pytest.mark.parametrize(("body", "answer"), [(BODY, WHOLE), (STREAM, GOOD)], ids=["whole", "stream"])
+async def test_a_request_leaves_nothing_for_the_garbage_collector(body, answer):
+    async def slowly(peer):
+        while True:
+            await peer.request()
+            await asyncio.sleep(0.02)
+            await peer.send(answer)
+
+    async with warm(slowly) as (served, engine):
+        gc.collect()
+        gc.disable()
+        try:
+            _, writer = await send_raw(served, body)
+            client = weakref.ref(await taskless(served, engine))
+            await served.settled(2)
+            writer.close()
+            await until(lambda: client() is None)
+        finally:
+            gc.enable()

@@ -65,6 +65,7 @@ async def serve(folder: Path, engine_url: str, cast: Cast) -> None:
     gateway.set_policy(cast.policy())
     gateway.set_callers(cast.callers())
     journal.start()
+    gateway.start()
     consumer = GatewayConsumer(gateway)
     async with serving(consumer, partial(GatewayProtocol, consumer.serve)) as (_, url):
         print(os.getpid(), url, flush=True)

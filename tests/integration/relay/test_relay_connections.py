@@ -11,6 +11,7 @@ from gateway.failures import Broken
 from gateway.relay import EngineCall
 from tests.fakes.faulty import CHUNKED_HEAD, LAST_CHUNK, Peer, answer, chunk, faulty_engine, says, stream
 from tests.fakes.relay_client import DONE, JSON, PLAIN, QUICK, STREAM, TEXT, Client
+from tests.fakes.waiting import until
 
 
 async def test_a_connection_is_used_again(client: Client) -> None:
@@ -53,12 +54,32 @@ async def test_a_fresh_connection_that_dies_is_not_replaced(client: Client) -> N
 
 
 async def test_an_old_connection_is_not_used_again(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.upstream.MAX_AGE_S", 0.0)
+    monkeypatch.setattr("gateway.connection.MAX_AGE_S", 0.0)
     async with faulty_engine(says(answer(JSON))) as engine:
+        client.use(engine)
+        await client.call(PLAIN)
+        await until(lambda: not engine.tasks)
+        await client.call(PLAIN)
+
+    assert engine.connections == 2
+
+
+async def test_a_connection_that_grows_old_in_an_exchange_ends_it_and_is_not_used_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slowly(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await asyncio.sleep(0.05)
+            await peer.send(answer(JSON))
+
+    monkeypatch.setattr("gateway.connection.MAX_AGE_S", 0.02)
+    async with faulty_engine(slowly) as engine:
         client.use(engine)
         await client.call(PLAIN)
         await client.call(PLAIN)
 
+    assert client.got == JSON * 2
     assert engine.connections == 2
 
 
