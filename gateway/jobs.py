@@ -118,8 +118,6 @@ class Parser:
         said: Said | None = None,
     ) -> Job:
         """The job. Raises Invalid (naming the field) or ModelNotFound. ``said``: by the headers, if known."""
-        if endpoint.form:
-            return self._of_form(endpoint, headers, Form.read(headers, body), caller, policy)
         members = read_members(body) if len(body) <= UNCOUNTED_BYTES else self._counted(body)
         is_usual = SELDOM.isdisjoint(members)
         length = self._ceilings.check(body, members, endpoint.lengths if is_usual else ())
@@ -151,12 +149,18 @@ class Parser:
             terms.hold_s if usual or HOLD not in headers else hold_s(headers),
         )  # fmt: skip
 
-    def _of_form(
-        self, endpoint: Endpoint, headers: Mapping[bytes, bytes], form: Form, caller: Caller, policy: Policy
+    def parse_form(
+        self,
+        endpoint: Endpoint,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        caller: Caller,
+        policy: Policy,
+        said: Said | None = None,
     ) -> Job:
-        """The job of a JSON body with the same members, for an engine that gets them as a form."""
-        body = msgspec.json.encode(form.members)
-        job = self.parse(without_form(endpoint), headers, body, caller, policy)
+        """The job of a JSON body with the same members, for an engine that gets a form. Raises NotForm too."""
+        form = Form.read(headers, body)
+        job = self.parse(without_form(endpoint), headers, encode(form.members), caller, policy, said)
         return msgspec.structs.replace(
             job,
             endpoint=endpoint,

@@ -96,16 +96,15 @@ class Gateway:
         parser for, if these are known. Raises Refused when it may not run, or
         fails. However it ends (last byte, broken engine, client gone), the
         engine is told to stop, the seat is free and its flow charged, the
-        quota is settled, and the one usage record is written. While nothing
-        of an answer is sent, a model whose backends all fail is followed by
-        the job's fallbacks.
+        quota is settled, and the one usage record is written. Until an answer
+        begins, a model whose backends all fail is followed by the fallbacks.
         """
         policy = policy or self._in_force()
-        job = self._parser.parse(endpoint, client.headers, body, caller, policy, said)
+        parse = self._parser.parse_form if endpoint.form else self._parser.parse
+        job = parse(endpoint, client.headers, body, caller, policy, said)
         if job.fallbacks and not self.dispatcher.serves(job.pool, job.model):
             job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
-        terms = job.terms
-        holders = terms.holders if job.model is terms.model else None
+        holders = job.terms.holders if job.model is job.terms.model else None
         if holders is None:
             holders = await self._holders(job, client)
         work = Work(job, caller, client, self.books, self.dispatcher, self._ledger)
