@@ -158,7 +158,7 @@ class Parser:
         policy: Policy,
         said: Said | None = None,
     ) -> Job:
-        """The job of a JSON body with the same members, for an engine that gets a form. Raises NotForm too."""
+        """The job of JSON with the same members, for an engine that gets a form. Also raises NotForm."""
         form = Form.read(headers, body)
         job = self.parse(without_form(endpoint), headers, encode(form.members), caller, policy, said)
         return msgspec.structs.replace(

@@ -48,7 +48,7 @@ GOOD = form(NAMED, FILE)
 
 def parse(body, path=SOUND, headers=TYPE):
     parser = Parser(b"salt", Estimates(), queue_timeout_s=600)
-    return parser.parse(ENDPOINTS[path], headers, body, CALLER, Cast.of("research").policy())
+    return parser.parse_form(ENDPOINTS[path], headers, body, CALLER, Cast.of("research").policy())
 
 
 def test_a_form_is_estimated_by_its_fields_as_text_and_its_files_as_sound():
