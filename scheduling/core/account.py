@@ -68,9 +68,10 @@ class Scope:
         limits = self.limits
         requests, tokens = limits.get(REQUESTS_PER_MINUTE), limits.get(TOKENS_PER_MINUTE)
         closed = any(limit < 1 for _, limit in self._of(MINUTE_KINDS))
+        room = 0 if closed else _bound(limits, QUEUED)
         follow = {
             "most_queued": limits.get(QUEUED),
-            "room_in_line": 0 if closed else _bound(limits, QUEUED),
+            "room_in_line": room,
             "request_us": width_us(1, requests) if requests else 0,
             "minute_requests": requests,
             "minute_tokens": tokens,

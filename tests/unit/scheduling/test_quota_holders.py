@@ -46,6 +46,14 @@ def test_what_yesterdays_request_used_counts_in_the_month_and_not_today():
     assert quotas.reserve(holders, (11, 0), 0, today_s, None).kind == "tokens_per_day"
 
 
+def test_a_minute_that_has_no_limit_is_not_counted():
+    quotas = Quotas()
+    for _ in range(2):
+        quotas.reserve(quotas.holders([Scope(TENANT, {})]), (5, 0), 700, NOON_S, None)
+    account = quotas._accounts[TENANT]
+    assert account.requests.whole_at_us == account.tokens.whole_at_us == 0
+
+
 def test_a_bounded_line_says_when_it_moves_until_nobody_has_left_it_for_a_minute():
     quotas = Quotas()
     assert quotas.place_in_ms(TENANT, 0) is None
