@@ -91,3 +91,16 @@ async def test_a_first_token_that_comes_after_the_end_is_nobodys():
         lease.started()
         assert dispatcher.view()[0].backends[0].answered == 0
         assert dispatcher.view()[0].backends[0].pending_first_token == 1
+
+
+async def test_who_waited_is_told_of_its_seat_and_is_in_line_no_more():
+    dispatcher = MemoryDispatcher(rules(admission="static_cap"), Clock())
+    line = Line(dispatcher)
+    await line.join("acme-0", "acme-1", queued_ms=0)
+    assert list(dispatcher.waiting) == ["acme-1"]
+
+    await line.end("acme-0")
+    await line.until(lambda: line.clients["acme-1"].lease)
+
+    assert not dispatcher.waiting
+    await line.end("acme-1")
