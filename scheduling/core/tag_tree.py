@@ -57,12 +57,14 @@ class TagTree(Tree):
                 share.level.settle(share, stamp, price)
             elif moved >= 0:
                 share.key += moved
-            elif wakes != share.wakes and not share.lead:
-                pass  # what it was forgiven as it came back
-            elif wakes != share.wakes or share.keys:
+            elif share.keys:
                 share.level.settle(share, stamp, price)
-            else:
+            elif wakes == share.wakes:
                 share.key += moved
+            elif lead := share.lead:  # the rest was forgiven as it came back
+                given = min(-moved, lead)
+                share.lead = lead - given
+                share.key -= given
             share.held = held = share.held - 1
             if not held:
                 share.level.rest(share)
