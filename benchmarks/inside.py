@@ -2,6 +2,7 @@
 
     python -m benchmarks.inside                  # one JSON line: CPU microseconds
     python -m benchmarks.inside --instructions   # the same counted by valgrind: exact, and slow
+    python -m benchmarks.inside --misses         # with simulated caches: of a whole answer
     python -m benchmarks.inside --profile        # what Python functions take
 
 64 connections and 16 tenants take turns, each with every kind of quota; API
@@ -235,33 +236,48 @@ async def only(requests: int, chunks: int | None, *, profiled: bool = False) -> 
 
 def instructions() -> dict[str, int]:
     """Instructions of one whole answer, of one stream, and of one token."""
-    valgrind = shutil.which("valgrind")
-    if valgrind is None:
-        raise SystemExit("There is no valgrind. To count instructions: apt-get install valgrind")
-    kinds = {"whole": "none", "bare": "0", "full": str(CHUNKS)}
-    counted = {}
-    for kind, chunks in kinds.items():
-        few, more = (_count(valgrind, requests, chunks) for requests in (FEW, MORE))
-        counted[kind] = (more - few) // (MORE - FEW)
+    tool, found = ["--tool=callgrind", "--callgrind-out-file=/dev/null"], {"all": r"Collected : (\d+)"}
+    counted = {
+        kind: _counted(tool, found, chunks)["all"]
+        for kind, chunks in {"whole": "none", "bare": "0", "full": str(CHUNKS)}.items()
+    }
     chunk = (counted["full"] - counted["bare"]) // CHUNKS
     return {"request": counted["whole"], "stream": counted["bare"], "chunk": chunk}
 
 
-def _count(valgrind: str, requests: int, chunks: str) -> int:
-    tool = [valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null"]
-    line = [*tool, sys.executable, "-m", "benchmarks.inside", "--only", str(requests), "--chunks", chunks]
+def misses() -> dict[str, int]:
+    """What a whole answer does not find in the nearest caches (32 KiB each), nor in the next (1 MiB)."""
+    caches = [f"--{cache}=32768,8,64" for cache in ("I1", "D1")]
+    tool = ["--tool=cachegrind", "--cachegrind-out-file=/dev/null", "--cache-sim=yes", *caches]
+    names = ("I   refs", "I1  misses", "D   refs", "D1  misses", "LL misses")
+    return _counted([*tool, "--LL=1048576,8,64"], {name: rf"{name}: +([\d,]+)" for name in names}, "none")
+
+
+def _counted(tool: list[str], found: dict[str, str], chunks: str) -> dict[str, int]:
+    """What a tool of valgrind counts for one request, by name; ``found`` is where it says so."""
+    few, more = (_count(tool, found, requests, chunks) for requests in (FEW, MORE))
+    return {name: (more[name] - few[name]) // (MORE - FEW) for name in found}
+
+
+def _count(tool: list[str], found: dict[str, str], requests: int, chunks: str) -> dict[str, int]:
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        raise SystemExit("There is no valgrind. To count instructions: apt-get install valgrind")
+    asked = ["-m", "benchmarks.inside", "--only", str(requests), "--chunks", chunks]
     environ = {**os.environ, "PYTHONHASHSEED": "0"}
-    done = subprocess.run(line, capture_output=True, text=True, check=True, env=environ)
-    found = re.search(r"Collected : (\d+)", done.stderr)
-    if found is None:
-        raise SystemExit(f"valgrind counted nothing: {done.stderr[-400:]}")
-    return int(found[1])
+    line = [valgrind, *tool, sys.executable, *asked]
+    said = subprocess.run(line, capture_output=True, text=True, check=True, env=environ).stderr
+    counted = {name: re.search(where, said) for name, where in found.items()}
+    if not all(counted.values()):
+        raise SystemExit(f"valgrind counted nothing: {said[-400:]}")
+    return {name: int(match[1].replace(",", "")) for name, match in counted.items() if match}
 
 
 def main() -> None:
     """Measure, and print one JSON line."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--instructions", action="store_true", help="count instead of measuring time")
+    options.add_argument("--misses", action="store_true", help="count what is not in the caches")
     options.add_argument("--profile", action="store_true", help="whole answers under cProfile")
     options.add_argument("--only", type=int, metavar="N", help="run N requests and say nothing")
     options.add_argument(
@@ -271,8 +287,10 @@ def main() -> None:
     if chosen.only or chosen.profile:
         chunks = None if chosen.chunks == "none" else int(chosen.chunks)
         uvloop.run(only(chosen.only or REQUESTS, chunks, profiled=chosen.profile))
+    elif chosen.instructions or chosen.misses:
+        print(json.dumps(misses() if chosen.misses else instructions()))
     else:
-        print(json.dumps(instructions() if chosen.instructions else uvloop.run(cpu())))
+        print(json.dumps(uvloop.run(cpu())))
 
 
 if __name__ == "__main__":

@@ -208,6 +208,7 @@ def relay_options(knobs: Mapping[str, int | float | str]) -> RelayOptions:
         connect_s=float(knobs["FAIRLANE_CONNECT_TIMEOUT_S"]),
         first_byte_s=float(knobs["FAIRLANE_FIRST_BYTE_TIMEOUT_S"]),
         stall_s=float(knobs["FAIRLANE_STALL_TIMEOUT_S"]),
+        answer_s=float(knobs["FAIRLANE_ANSWER_TIMEOUT_S"]),
         event_bytes=int(knobs["FAIRLANE_EVENT_BYTES"]),
         link_local=bool(knobs["FAIRLANE_LINK_LOCAL_BACKENDS"]),
     )

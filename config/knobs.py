@@ -81,6 +81,12 @@ KNOBS = (
         0,
     ),
     Knob("FAIRLANE_BODY_BYTES", 10 * MIB, "The largest request body, inflated if it is compressed.", 1024),
+    Knob(
+        "FAIRLANE_KEPT_MEMORY_BYTES",
+        64 * MIB,
+        "Freed memory that a web process keeps for the next large prompts. 0: the C library decides.",
+        0,
+    ),
     Knob("FAIRLANE_BODY_READ_S", 30.0, "How long a client may take to send its body.", 1),
     Knob("FAIRLANE_HEADERS_BYTES", 32 * 1024, "The largest request line and headers together.", 1024),
     Knob(
@@ -132,6 +138,13 @@ KNOBS = (
         120.0,
         "How long an engine may be silent in the middle of an answer.",
         1,
+    ),
+    Knob(
+        "FAIRLANE_ANSWER_TIMEOUT_S",
+        3600.0,
+        "How long a whole answer may take from its dispatch, however it comes: an engine that trickles holds its "
+        "seat no longer. 0: no limit.",
+        0,
     ),
     Knob(
         "FAIRLANE_SLOW_CLIENT_S",
@@ -237,8 +250,8 @@ KNOBS = (
     Knob(
         "FAIRLANE_PASSED_PATHS",
         "",
-        "Further paths under /v1 that engines serve, by comma, such as /v1/moderations: JSON posted there is "
-        "relayed as it is. All others are 404.",
+        "Further paths under /v1 that engines serve, by comma, such as /v1/moderations or /v1/images/edits: JSON "
+        "and forms posted there are relayed as they are. All others are 404.",
         check=relayed,
     ),
     Knob(

@@ -81,11 +81,13 @@ class BoundedHttp(HttpToolsProtocol):
         self._forget_deadline()
         super().connection_lost(exc)
 
+    parse = HttpToolsProtocol.data_received
+
     def data_received(self, data: bytes) -> None:
         """Bytes of one request, or of a part of it, or of several."""
         self._data_bytes = len(data)
         self._heard_body = False
-        super().data_received(data)
+        self.parse(data)
         if self._in_head:
             self._wait_for_rest(len(data))
             return
@@ -123,8 +125,12 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """The answer is sent. If the request was not read to its end, its rest is awaited for a moment."""
+        """The answer is sent."""
         super().on_response_complete()
+        self.linger()
+
+    def linger(self) -> None:
+        """Await the rest for a moment if a request was not read to its end."""
         if self._in_body and (cycle := self.cycle) is not None and cycle.response_complete:
             self.loop.call_later(LINGER_S, self._stop_lingering, cycle)
 
@@ -197,19 +203,12 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class BoundedGatewayHttp(BoundedHttp, GatewayProtocol):
-    """The same with the short way to the gateway."""
+    """The same with the short way to the gateway, and bounds for what does not go that way."""
 
-    def data_received(self, data: bytes) -> None:
-        """Bytes came. A request with the head of the one before needs no bounds, and nearly all are that."""
-        if not self.repeats(data):
-            super().data_received(data)  # which asks again, the few times that it is called
-
-    def on_response_complete(self) -> None:
-        """The answer is sent; nearly always to a request that was read to its end."""
-        if self._in_body:
-            super().on_response_complete()
-        else:
-            GatewayProtocol.on_response_complete(self)
+    data_received = GatewayProtocol.data_received
+    read = BoundedHttp.data_received
+    parse = GatewayProtocol.read
+    on_response_complete = GatewayProtocol.on_response_complete
 
 
 def _has_begun(cycle: Any) -> bool:

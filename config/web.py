@@ -18,6 +18,7 @@ import uvicorn
 from django.conf import settings
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from config.memory import keep_freed
 from config.protocol import BoundedGatewayHttp, BoundedHttp, HeadBounds
 
 KEEP_ALIVE_S = 75  # longer than the 60 s of the usual load balancers, so that they close first
@@ -64,6 +65,7 @@ def main() -> None:
     options.add_argument("--host", required=True)
     options.add_argument("--port", type=int, required=True)
     chosen = options.parse_args()
+    keep_freed(int(settings.KNOBS["FAIRLANE_KEPT_MEMORY_BYTES"]))
     DrainingServer(options_of("config.asgi:application", chosen.host, chosen.port)).run()
 
 

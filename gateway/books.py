@@ -6,23 +6,28 @@ from collections.abc import Callable
 
 from gateway.first_tokens import FirstTokens
 from gateway.going import Going
-from gateway.journal import Journal
+from gateway.journal import Journal, Soon
 from gateway.metrics import Metrics
 from gateway.records import Record
 from scheduling.core.outcome import Outcome
 from scheduling.core.prediction import Estimates
 
 OK = Outcome.OK.value
+REMEMBERED = 3000  # ended requests, at least
+MOST_FRESH = 128  # ended requests that are not counted yet: together it costs a third, and waits for nothing
 
 
 class Books:
     """The journal, the counters, and what is learnt for the next estimate."""
 
     def __init__(self, journal: Journal) -> None:
-        self.metrics = Metrics()
+        self._ended: list[Record] = []  # the last of them
+        self._counted = 0  # of these
+        self._count_at = MOST_FRESH
+        self.metrics = Metrics(self.count)
         self.estimates = Estimates()
-        self.going = Going()
-        self.first_tokens = FirstTokens()
+        self.first_tokens = FirstTokens(self.count)
+        self.going = Going(journal.running, self._ended)
         self._journal = journal
         self._write_end = journal.end
         # A request begins. Raises JournalFull, and nothing is written.
@@ -33,10 +38,26 @@ class Books:
         """Requests whose end is not on disk yet."""
         return self._journal.unsettled
 
+    def write_ends(self, soon: Soon) -> None:
+        """Have ends written by this call: that of the event loop writes those of a turn together."""
+        self._journal.soon = soon
+
     def end(self, record: Record) -> None:
         """A request has its outcome."""
         self._write_end(record)
-        self.metrics.ended(record)
-        self.first_tokens.learn(record)
+        ended = self._ended
+        ended.append(record)
+        if len(ended) >= self._count_at:
+            self.count()
         if record.outcome == OK and record.completion_tokens:
             self.estimates.learn(record.tenant, record.model, record.pool, record.completion_tokens)
+
+    def count(self) -> None:
+        """Count what has ended since the last time, for whoever wants to know now."""
+        ended = self._ended
+        fresh = ended[self._counted :]
+        del ended[:-REMEMBERED]
+        self._counted = len(ended)
+        self._count_at = self._counted + MOST_FRESH
+        self.metrics.count(fresh)
+        self.first_tokens.learn(fresh)

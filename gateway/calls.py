@@ -26,6 +26,7 @@ class RelayOptions:
     connect_s: float = 5.0
     first_byte_s: float = 600.0
     stall_s: float = 120.0
+    answer_s: float = 3600.0  # for a whole answer, from its dispatch; 0: no limit
     event_bytes: int = 1024 * 1024  # the largest event that is read
     unread_bytes: int = 256 * 1024  # what may lie unread before the engine is made to wait
     link_local: bool = False

@@ -13,11 +13,13 @@ import msgspec
 
 from gateway.errors import Invalid
 from gateway.input_errors import TooComplex
-from gateway.members import whole
+from gateway.members import UNREADABLE, whole
 from gateway.settings import Settings
 
 UNCOUNTED_BYTES = 512 * 1024  # a body of this size holds no more values than can be read at once
-SHORT_BYTES = 1024  # of these all brackets are counted; in longer ones they are searched for
+SEARCHED_QUOTES = 512  # a body with no more of them is not counted byte by byte
+SEARCHED_ESCAPES = 64  # nor one with fewer backslashes in a row before a quote
+SHORT_BYTES = 32 * 1024  # to take brackets out of these is quicker than to search for each
 NESTED = b'[{,"'
 USUAL_LENGTHS = ("max_tokens", "max_completion_tokens")
 LENGTHS = (*USUAL_LENGTHS, "max_output_tokens")
@@ -38,6 +40,7 @@ class Ceilings:
     json_values: int
     most_messages: int
     counts: Mapping[str, int]  # of members that are numbers: the most of each
+    least: int  # opening brackets of a body that could be more than it may
 
     @classmethod
     def of(cls, settings: Settings) -> Ceilings:
@@ -45,59 +48,56 @@ class Ceilings:
         counts = dict.fromkeys(LENGTHS, settings.most_completion_tokens)
         counts |= dict.fromkeys(CHOICES, settings.most_choices)
         counts |= dict.fromkeys(LOGPROBS, settings.most_logprobs)
-        return cls(settings.json_levels, settings.json_values, settings.most_messages, counts)
+        levels, messages = settings.json_levels, settings.most_messages
+        return cls(levels, settings.json_values, messages, counts, min(levels, messages))
 
     def count(self, body: bytes) -> None:
         """Look at a body that is not read yet. Raises TooComplex when it holds too many values."""
         if len(body) <= UNCOUNTED_BYTES:
             return
         most = self.json_values
-        if len(body) - len(body.translate(None, NESTED)) <= most:
+        outside = _outside_of_few_texts(body) if 2 * most >= SEARCHED_QUOTES else None
+        if _nested(body if outside is None else outside) <= most:
             return
         plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
-        if plain.count(b'"') <= 2 * most:
-            outside = b"".join(plain.split(b'"')[::2])  # of texts
-            if len(outside) - len(outside.translate(None, NESTED)) <= most:
-                return
+        if plain.count(b'"') <= 2 * most and _nested(b"".join(plain.split(b'"')[::2])) <= most:
+            return
         raise TooComplex(f"The body may hold at most {most:,} values.")
 
-    def length(self, names: Sequence[str], members: Mapping[str, msgspec.Raw]) -> int | None:
-        """The length that is asked for under one of these names, if nothing can be said against it.
-
-        As nearly always. None: there is none, or ``check`` has to look at the counts.
-        """
-        name = USUAL_LENGTHS[0]
-        if name not in members:
-            name = USUAL_LENGTHS[1]
-            if name not in members:
-                return None
-        elif USUAL_LENGTHS[1] in members:
-            return None
-        try:
-            length = whole(members[name])
-        except (msgspec.DecodeError, RecursionError):
-            return None
-        return length if length is not None and 0 < length <= self.counts[name] and name in names else None
-
-    def check(self, body: bytes, members: Mapping[str, msgspec.Raw], *, counts: bool = True) -> None:
+    def check(
+        self, body: bytes, members: Mapping[str, msgspec.Raw], lengths: Sequence[str] = ()
+    ) -> int | None:
         """Look at a body that is read. Raises TooComplex or Invalid, which names the member.
 
-        ``counts``: whether members that are numbers have to be looked at.
+        ``lengths`` are given when no other members that are numbers can be there
+        than ``USUAL_LENGTHS``, by the names under which the answer's length is
+        read. That is returned, if one is there and nothing can be said against it.
         """
-        if counts:
-            most = self.counts
-            for name in members:
-                if name in most:
-                    _check_count(name, members[name], most[name])
-        levels, messages = self.json_levels, self.most_messages
-        least = levels if levels < messages else messages
-        if len(body) <= SHORT_BYTES:  # to take out what is there a few times is quicker than to count it
-            may_be_deep = 2 * len(body) - len(body.replace(b"[", b"")) - len(body.replace(b"{", b"")) > least
-        else:
-            may_be_deep = _holds_more(body, least)
-        if may_be_deep:
+        name, raw = USUAL_LENGTHS[0], members.get(USUAL_LENGTHS[0])
+        if raw is None:
+            name, raw = USUAL_LENGTHS[1], members.get(USUAL_LENGTHS[1])
+        elif USUAL_LENGTHS[1] in members:
+            raw = None
+        length = None
+        if raw is not None and name in lengths:
+            try:
+                length = whole(raw)
+            except UNREADABLE:
+                length = None  # left to whoever looks at it below
+            if length is not None and not 0 < length <= self.counts[name]:
+                length = None
+        if length is None:
+            self._check_counts(members)
+        if _holds_more(body, self.least):
             self._check_messages(members)
             self._check_levels(members)
+        return length
+
+    def _check_counts(self, members: Mapping[str, msgspec.Raw]) -> None:
+        most = self.counts
+        for name in members:
+            if name in most:
+                _check_count(name, members[name], most[name])
 
     def _check_messages(self, members: Mapping[str, msgspec.Raw]) -> None:
         raw = bytes(members.get(MESSAGES, b""))
@@ -116,6 +116,37 @@ class Ceilings:
 
 
 USUAL = Ceilings.of(Settings())
+
+
+def _nested(text: bytes) -> int:
+    """At most so many values are in it, if it is JSON; what stands in texts counts too."""
+    return len(text) - len(text.translate(None, NESTED))
+
+
+def _outside_of_few_texts(body: bytes) -> bytes | None:
+    """What stands between a body's texts, when there are few of these, as in nearly all that are long.
+
+    To search for the next quote is a hundred times as fast as to look at each byte.
+    """
+    outside: list[bytes] = []
+    begin = at = 0
+    in_text = False
+    for _ in range(SEARCHED_QUOTES):
+        quote = body.find(b'"', at)
+        if quote < 0:
+            return b"".join([*outside, body[begin:]])
+        at = quote + 1
+        if in_text:
+            before = body[max(begin, quote - SEARCHED_ESCAPES) : quote]
+            escapes = len(before) - len(before.rstrip(b"\\"))
+            if escapes == SEARCHED_ESCAPES:
+                return None
+            if escapes % 2:
+                continue
+        else:
+            outside.append(body[begin:quote])
+        begin, in_text = at, not in_text
+    return None
 
 
 def _check_count(name: str, raw: msgspec.Raw, most: int) -> None:
@@ -140,10 +171,15 @@ def _children(text: bytes) -> Iterable[msgspec.Raw]:
 
 
 def _holds_more(text: bytes, most: int) -> bool:
-    """Whether there are more opening brackets than that, counting those in texts too.
+    """Whether there may be more lists and objects than that: opening brackets count in texts too.
 
     ``find`` is ten times as fast as ``count`` where there are few in much.
     """
+    size = len(text)
+    if size <= 2 * most:  # each is closed too
+        return False
+    if size <= SHORT_BYTES:
+        return size - len(text.replace(b"[", b"").replace(b"{", b"")) > most
     left = most
     for bracket in b"[{":
         at = text.find(bracket)

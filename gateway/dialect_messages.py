@@ -12,7 +12,7 @@ from gateway.engine_errors import EngineRefused
 from gateway.errors import Refused
 from gateway.head_lines import Lines, lines_of
 from gateway.headers import QUOTA_NAMES, Headers, RequestId
-from scheduling.core.quota import Left
+from scheduling.core.quota import Granted, Left
 
 OVERLOADED = 529  # Anthropic's 503; its SDKs raise OverloadedError and try again
 TYPES = {
@@ -56,9 +56,9 @@ class MessagesDialect(Dialect):
         """A ping, and the place in line as a comment within it."""
         return place_in_line(position, wait_ms) + PING
 
-    def answer_lines(self, left: Mapping[str, Left], request_id: RequestId) -> Lines:
+    def answer_lines(self, granted: Granted, request_id: RequestId) -> Lines:
         """The allowances, after the id by its other name."""
-        return lines_of(self.id_headers(request_id) + self.quota_headers(left))
+        return lines_of(self.id_headers(request_id) + self.quota_headers(granted.left))
 
     def quota_headers(self, left: Mapping[str, Left]) -> Headers:
         """The minute's allowances in Anthropic's words; resets are moments, not spans."""

@@ -51,6 +51,8 @@ class Endpoint:
     passes: tuple[bytes, ...] = ()  # headers that engines get as the client sent them
     at_the_root: frozenset[str] = frozenset()  # engines that serve it without /v1
     dialect: Dialect = OPENAI
+    form: bool = False  # its body is multipart/form-data, and the members are fields of it
+    or_form: bool = False  # it may be: of a path whose bodies are passed on unread
 
 
 _OBJECTS_TOO = (b'"', b"[", b"{")  # a picture to be scored is one
@@ -73,6 +75,16 @@ _TOKENIZE = Endpoint(
     generates=False,
     computes=False,
     at_the_root=frozenset({"vllm", "sglang", "llamacpp", "tgi"}),
+)
+_TRANSCRIBE = Endpoint(
+    "/v1/audio/transcriptions",
+    "",
+    also=(),
+    needs=("file",),
+    lengths=("max_completion_tokens",),
+    chooses=False,
+    asks_usage=False,
+    form=True,
 )
 
 ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType(
@@ -113,6 +125,8 @@ ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType(
             ),
             _TOKENIZE,
             replace(_TOKENIZE, path="/v1/detokenize", prompt="tokens", instead=()),
+            _TRANSCRIBE,
+            replace(_TRANSCRIBE, path="/v1/audio/translations"),
         )
     }
 )
@@ -127,6 +141,16 @@ def relayed(passed_paths: str = "") -> Mapping[str, Endpoint]:
     if len(more) > MAX_PASSED_PATHS:
         raise ValueError(f"at most {MAX_PASSED_PATHS} paths can be passed")
     return {**more, **ENDPOINTS}
+
+
+def as_form(endpoint: Endpoint) -> Endpoint:
+    """The same for a request whose body is a form."""
+    return replace(endpoint, form=True)
+
+
+def without_form(endpoint: Endpoint) -> Endpoint:
+    """The same for what a form says, as JSON."""
+    return replace(endpoint, form=False)
 
 
 def dialect_of(path: str) -> Dialect:
@@ -145,4 +169,4 @@ def _passed(path: str) -> Endpoint:
         raise ValueError(f"{path!r} is no path such as /v1/moderations")
     if path in ENDPOINTS or path.split("/")[2] in OWN_NAMES:
         raise ValueError(f"{path} is served already")
-    return Endpoint(path, "", also=(), generates=False)
+    return Endpoint(path, "", also=(), generates=False, or_form=True)

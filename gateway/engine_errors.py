@@ -33,6 +33,12 @@ class EngineTimeout(EngineFailed):
     status = 504
 
 
+class EngineTooLong(EngineTimeout):
+    """The engine's answer took longer than an answer may. Another would take as long."""
+
+    retry_after_ms = None
+
+
 class EngineRefused(EngineFailed):
     """The engine refused the request."""
 
@@ -77,17 +83,22 @@ ENGINE_MESSAGES = {
     Outcome.UPSTREAM_4XX: "The engine refused the request.",
     Outcome.UPSTREAM_5XX: "The engine answered with a server error.",
     Outcome.UPSTREAM_TIMEOUT_TTFT: "The engine did not begin its answer in time.",
+    Outcome.UPSTREAM_TIMEOUT_TOTAL: "The engine's answer took longer than an answer may.",
     Outcome.UPSTREAM_STALL: "The engine fell silent in the middle of its answer.",
     Outcome.UPSTREAM_RESET: "The engine broke off in the middle of its answer.",
     Outcome.UPSTREAM_GARBAGE: "The engine's answer could not be understood.",
 }
 
-_TIMEOUTS = (Outcome.UPSTREAM_TIMEOUT_TTFT, Outcome.UPSTREAM_STALL)
+_TIMEOUTS: dict[Outcome, type[EngineTimeout]] = {
+    Outcome.UPSTREAM_TIMEOUT_TTFT: EngineTimeout,
+    Outcome.UPSTREAM_TIMEOUT_TOTAL: EngineTooLong,
+    Outcome.UPSTREAM_STALL: EngineTimeout,
+}
 
 
 def engine_failed(ended: Outcome) -> EngineFailed:
     """The refusal for a backend failure of this kind."""
-    return EngineTimeout(ended) if ended in _TIMEOUTS else EngineFailed(ended)
+    return _TIMEOUTS.get(ended, EngineFailed)(ended)
 
 
 def outcome_of(refused: Refused) -> Outcome:

@@ -14,10 +14,11 @@ def with_order(body: tuple[bytes, ...], order: int, endpoint: Endpoint) -> tuple
     """The body with the engine's ``priority`` as its first member; as it is when the engine has none.
 
     ``order`` is low first. The body is a JSON object with at least one
-    member, and none of that name: it is never decoded here.
+    member, and none of that name: it is never decoded here. A form, for
+    which no engine has such a field, stays as it is.
     """
     by_default = LOW_FIRST.get(endpoint.engine)
-    if by_default is None:
+    if by_default is None or body[0][:1] != b"{":
         return body
     low_first = by_default if endpoint.low_first is None else endpoint.low_first
     priority = max(LOWEST, min(HIGHEST, order if low_first else -order))

@@ -73,6 +73,12 @@ class Stalled(BackendFailure):
     outcome = Outcome.UPSTREAM_STALL
 
 
+class TooLong(BackendFailure):
+    """The engine's answer took longer than an answer may."""
+
+    outcome = Outcome.UPSTREAM_TIMEOUT_TOTAL
+
+
 class Broken(BackendFailure):
     """The engine's connection broke before its answer was whole."""
 

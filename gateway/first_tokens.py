@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from gateway.errors import QueueTimeout
@@ -18,26 +18,31 @@ class FirstTokens:
     """The shortest times from dispatch to the first token, or to the head of a whole answer, by model.
 
     The best and not the mean: it refuses only those who would surely be late,
-    and is forgotten when an engine has become slower.
+    and is forgotten when an engine has become slower. ``catch_up`` has it
+    learn of what ended lately.
     """
 
-    def __init__(self, now_s: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, catch_up: Callable[[], None] = lambda: None, now_s: Callable[[], float] = monotonic
+    ) -> None:
+        self._catch_up = catch_up
         self._now_s = now_s
         self._since_s = now_s()
         self._best_s: dict[str, float] = {}
         self._before_s: dict[str, float] = {}
 
-    def learn(self, record: Record) -> None:
-        """A request has ended."""
-        first_s, dispatched_s = record.first_token_at, record.dispatched_at
-        if first_s is None or dispatched_s is None:
-            return
+    def learn(self, records: Sequence[Record]) -> None:
+        """Requests have ended."""
         now_s = self._now_s()
         if now_s - self._since_s >= LATELY_S:
             self._since_s, self._before_s, self._best_s = now_s, self._best_s, {}
-        span_s, best_s = first_s - dispatched_s, self._best_s
-        if span_s < best_s.get(record.model, FOREVER_S):
-            best_s[record.model] = span_s
+        best_s = self._best_s
+        for record in records:
+            first_s, dispatched_s = record.first_token_at, record.dispatched_at
+            if first_s is not None and dispatched_s is not None:
+                span_s = first_s - dispatched_s
+                if span_s < best_s.get(record.model, FOREVER_S):
+                    best_s[record.model] = span_s
 
     def best_s(self, model: str) -> float:
         """The best of late; 0 while none is known."""
@@ -50,6 +55,9 @@ class FirstTokens:
             return
         left_ms = ticket.queued_ms + patience_ms - self._now_s() * 1000
         best_ms = self.best_s(ticket.model) * 1000
+        if not best_ms or left_ms < best_ms:  # what ended lately can only have been better
+            self._catch_up()
+            best_ms = self.best_s(ticket.model) * 1000
         if left_ms < best_ms:
             lease.refund = True
             raise QueueTimeout(

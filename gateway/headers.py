@@ -25,6 +25,7 @@ OUR_ID = re.compile(r"req_([0-9a-f]{11})[0-9a-f]{16}")
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 HOLD = b"x-hold-ms"
 IDEMPOTENCY = b"idempotency-key"
+ORIGINAL = b"x-fairlane-original-request-id"  # whose answer this is, for a key that came before
 KEEP_ALIVE, BLANKS = b"x-keepalive", b"whitespace"
 QUOTA_NAMES = {
     kind: (noun, *(b"x-ratelimit-%b-%b" % (what, noun) for what in (b"limit", b"remaining", b"reset")))
@@ -40,14 +41,15 @@ class _Ids:
 
     def __init__(self) -> None:
         self._chances: list[str] = []
-        self._now_ms = 0
+        self._since_s = self._until_s = 0.0  # the millisecond of the last one
         self._begin = ""
 
     def next(self) -> str:
         """The next one."""
-        now_ms = int(time() * 1000)
-        if now_ms != self._now_ms:
-            self._now_ms, self._begin = now_ms, f"req_{now_ms:011x}"
+        now_s = time()
+        if now_s >= self._until_s or now_s < self._since_s:
+            now_ms = int(now_s * 1000)
+            self._since_s, self._until_s, self._begin = now_s, (now_ms + 1) / 1000, f"req_{now_ms:011x}"
         if not self._chances:
             digits = os.urandom(RANDOM_BYTES).hex()
             self._chances = [digits[at : at + ID_DIGITS] for at in range(0, len(digits), ID_DIGITS)]
@@ -68,13 +70,13 @@ class RequestId(msgspec.Struct, frozen=True, gc=False):
     own: str
     clients: str = ""
 
-    @classmethod
-    def of(cls, headers: Mapping[bytes, bytes]) -> RequestId:
+    @staticmethod
+    def of(headers: Mapping[bytes, bytes]) -> RequestId:
         """A new one for a request with these headers."""
         theirs = headers.get(b"x-request-id")
         if theirs is None or not SANE_ID.fullmatch(theirs):
-            return cls(_next_id())
-        return cls(_next_id(), theirs.decode())
+            return RequestId(_next_id())
+        return RequestId(_next_id(), theirs.decode())
 
     @property
     def shown(self) -> bytes:
@@ -139,19 +141,26 @@ def quota_headers(left: Mapping[str, Left]) -> Headers:
 
 
 def refusal_headers(refused: Refused, request_id: RequestId) -> Headers:
-    """Whether and when to try again. The jitter comes from the id, so a test can tell it."""
+    """Whether and when to try again."""
     headers = [(b"content-type", JSON)]
     if refused.allow:
         headers.append((b"allow", refused.allow))
-    wait_ms = refused.retry_after_ms
+    wait_ms = retry_after_ms(refused, request_id)
     if wait_ms is None:
         headers.append((b"x-should-retry", b"false"))
         return headers
-    wait_ms += int(wait_ms * JITTER * (crc32(request_id.own.encode()) % 1000) / 1000)
     headers.append((b"x-should-retry", b"true"))
     headers.append((b"retry-after", b"%d" % max(1, -(-wait_ms // 1000))))
     headers.append((b"retry-after-ms", b"%d" % wait_ms))
     return headers
+
+
+def retry_after_ms(refused: Refused, request_id: RequestId) -> int | None:
+    """When to try again; None: it cannot help. The jitter comes from the id, so a test can tell it."""
+    wait_ms = refused.retry_after_ms
+    if wait_ms is None:
+        return None
+    return wait_ms + int(wait_ms * JITTER * (crc32(request_id.own.encode()) % 1000) / 1000)
 
 
 def duration(span_ms: int) -> bytes:

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from gateway.classes import HEADER as CLASS
-from gateway.endpoints import Endpoint
+from gateway.endpoints import Endpoint, as_form
 from gateway.errors import PostOnly
+from gateway.forms import is_form
 from gateway.headers import HOLD, IDEMPOTENCY, KEEP_ALIVE, PATIENCE, patience_ms
 from gateway.input_errors import Contradictory
 from gateway.own.retries import retry_count
@@ -86,6 +87,8 @@ class Head(msgspec.Struct, frozen=True, gc=False):
         check_heads(scope, headers)
         if scope["method"] != "POST":
             raise PostOnly
+        if endpoint.or_form and is_form(headers):
+            endpoint = as_form(endpoint)
         is_plain = b"content-encoding" not in headers and IDEMPOTENCY not in headers
         return cls(endpoint, Said.by(headers), retry_count(headers), is_plain)
 

@@ -22,6 +22,7 @@ from gateway.vanishing import notice_vanishing
 from gateway.writable import WritableHttp
 
 RELAYED = re.compile(rb"/v1/[A-Za-z0-9/._-]+")  # nothing to decode, and no query
+SCOPE = {"type": "http", "http_version": "1.1", "method": "POST", "query_string": b""}  # of all that are
 MISSES = 3  # heads that no later one was like; then a connection is not looked at for the like any more
 AHEAD = 8  # requests that are read before the one that runs is answered; while none is, no end is heard
 
@@ -59,9 +60,25 @@ class GatewayProtocol(WritableHttp):
         self._watch(self.timeout_keep_alive)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came. A request begins to be served when those of its head are read."""
-        if self.repeats(data):
+        """Bytes came: nearly always a request with the head of the one before, which needs no parser."""
+        known = self._known
+        if known is None or self._running is not None or not self._between or self.transport.is_closing():
+            self.read(data)
             return
+        body = known.body_of(data)
+        if body is None:
+            self.read(data)
+            return
+        self._misses = 0
+        if known.head is None or not known.head.is_plain:
+            known.tell_length(body)
+        self.cycle = self._running = client = DirectClient(self, known.scope, known.headers)
+        client.known = known
+        client.took(body)
+        self._start(client)
+
+    def read(self, data: bytes) -> None:
+        """Have any bytes parsed. A request begins to be served when those of its head are read."""
         is_first = self._between and self._running is None
         rest: bytes | None = data
         while rest is not None:
@@ -107,14 +124,7 @@ class GatewayProtocol(WritableHttp):
         if not self._is_relayed():
             self._leave_to_uvicorn()
             return
-        scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": "POST",
-            "path": self.url.decode("ascii"),
-            "query_string": b"",
-            "headers": headers,
-        }
+        scope = {**SCOPE, "path": self.url.decode("ascii"), "headers": headers}
         before = self.cycle
         client = DirectClient(self, scope, by_name)
         client.keep_alive = self.parser.should_keep_alive()
@@ -173,16 +183,20 @@ class GatewayProtocol(WritableHttp):
 
     def on_response_complete(self) -> None:
         """A response is complete, by either way: the next request may begin."""
-        self.server_state.total_requests += 1
         self._running = None
         if self.transport.is_closing():
             return
         if self.flow.read_paused:
             self.flow.resume_reading()
+        if not self._between:
+            self.linger()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         else:
             self._free_since_s = self.loop.time()
+
+    def linger(self) -> None:
+        """A response is complete while more is read: perhaps the rest of its request."""
 
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP. In the middle of a response nothing can be said about it."""
@@ -197,7 +211,8 @@ class GatewayProtocol(WritableHttp):
 
         One timer that is late is cheaper than one that is moved at every request.
         """
-        free_s = 0.0 if self._free_since_s is None else self.loop.time() - self._free_since_s
+        since_s = None if self._running is not None else self._free_since_s
+        free_s = 0.0 if since_s is None else self.loop.time() - since_s
         if free_s >= self.timeout_keep_alive:
             super().timeout_keep_alive_handler()
         else:
@@ -242,26 +257,6 @@ class GatewayProtocol(WritableHttp):
         else:
             self._asgi_cycle = cycle
             super()._start_asgi_task(cycle, app)
-
-    def repeats(self, data: bytes) -> bool:
-        """Begin a request whose head is the one before's, if it is, without the parser."""
-        known = self._known
-        if (
-            known is None
-            or self._running is not None
-            or not self._between
-            or (body := known.body_of(data)) is None
-            or self.transport.is_closing()
-        ):
-            return False
-        self._misses = 0
-        self._free_since_s = None
-        scope, headers = known.read(body)
-        self.cycle = self._running = client = DirectClient(self, scope, headers)
-        client.known = known
-        client.took(body)
-        self._start(client)
-        return True
 
     def _learn(self, data: bytes) -> None:
         """Remember the head of a request that came whole and alone."""

@@ -12,6 +12,12 @@ class BadlyEncoded(Invalid):
     code = "invalid_encoding"
 
 
+class NotForm(Invalid):
+    """The body is not valid multipart/form-data."""
+
+    code = "invalid_multipart"
+
+
 class TooComplex(Invalid):
     """The body has more in it than is read: too many levels, or too many values."""
 

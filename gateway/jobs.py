@@ -17,14 +17,18 @@ from gateway.callers import Caller
 from gateway.ceilings import CHOICES, LENGTHS, LOGPROBS, UNCOUNTED_BYTES, USUAL, USUAL_LENGTHS, Ceilings
 from gateway.classes import HEADER as CLASS
 from gateway.classes import choose_class
-from gateway.endpoints import Endpoint
+from gateway.endpoints import Endpoint, without_form
 from gateway.errors import Invalid
+from gateway.forms import Form
 from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, hold_s
 from gateway.heads import Said
 from gateway.members import (
+    NO,
+    UNREADABLE,
     Members,
     ask_for_usage,
     check,
+    encode,
     for_the_engine,
     passed_headers,
     prompt_tokens,
@@ -49,6 +53,7 @@ from scheduling.core.usage import DEFAULT_COST, CostRule
 # What few requests have, and the parser reads: a request without any of them needs no look for each.
 SELDOM = frozenset({"user", "metadata", "timeout_ms", "service_tier", "priority", *CHOICES, *LOGPROBS})
 SELDOM |= set(LENGTHS) - set(USUAL_LENGTHS)
+UNKNOWN = (KeyError, *UNREADABLE)  # of a model that was not asked for before, or of none
 MAX_TERMS = 10_000  # remembered: callers x models that they ask for
 MAX_USER_CHARS = 512
 MAX_PATIENCE_MS = 24 * 3_600_000
@@ -96,12 +101,12 @@ class Parser:
     ) -> None:
         self._salt = salt[:64]
         self._estimates = estimates
-        self._queue_timeout_ms = int(queue_timeout_s * 1000)
+        self._most_ms = int(queue_timeout_s * 1000)  # in line
         self._spread = Spread()
         self._ceilings = ceilings
         self._policy = Policy(revision=0)  # of the terms
-        # By caller, name, and model where the name leads to one.
-        self._terms: dict[tuple[int, str, str], Terms] = {}
+        # By caller, name, and model where the name leads to one: by the name alone it is None.
+        self._terms: dict[tuple[int, str, str], Terms | None] = {}
 
     def parse(
         self,
@@ -113,74 +118,79 @@ class Parser:
         said: Said | None = None,
     ) -> Job:
         """The job. Raises Invalid (naming the field) or ModelNotFound. ``said``: by the headers, if known."""
-        if len(body) > UNCOUNTED_BYTES:
-            self._ceilings.count(body)
-        members, ceilings = read_members(body), self._ceilings
+        if endpoint.form:
+            return self._of_form(endpoint, headers, Form.read(headers, body), caller, policy)
+        members = read_members(body) if len(body) <= UNCOUNTED_BYTES else self._counted(body)
         is_usual = SELDOM.isdisjoint(members)
-        length = ceilings.length(endpoint.lengths, members) if is_usual else None
-        ceilings.check(body, members, counts=length is None)
+        length = self._ceilings.check(body, members, endpoint.lengths if is_usual else ())
         if policy is not self._policy:
             self._policy, self._terms = policy, {}
-        said = said or Said.by(headers)
-        if not (is_usual or said.more):
-            said = Said(said.patience_ms, more=True, trace=said.trace)
-        return self._job(endpoint, headers, members, caller, said, length)
+        try:
+            known = self._terms[id(caller), asked := text(members["model"]), ""]
+        except UNKNOWN:
+            known, asked = None, read_model(members)
+        if endpoint.needs or endpoint.forbids:
+            check(endpoint, members)
+        usual = not (said := said or Said.by(headers)).more and is_usual
+        user = "" if usual else self._user(endpoint, headers, members, caller.tenant)
+        terms, fallbacks = (known, ()) if known else self._led(members, caller, asked, user)
+        stream = endpoint.generates and members.get("stream", NO) != NO and bool(read_flag(members, "stream"))
+        patience = said.patience_ms if usual else _patience_ms(said, members)
+        tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, terms.model, terms.pool, length)
+        return Job(  # in the order of its members: named, they cost six times as much
+            terms, endpoint, terms.model, terms.pool, user or terms.user,
+            terms.priority_class if usual else _class_of(members, headers, terms, policy),
+            prompt_tokens(endpoint, members), tokens, stream,
+            stream and endpoint.asks_usage and ask_for_usage(members),
+            encode(members) if is_usual and not endpoint.sets else for_the_engine(endpoint, members),
+            patience if patience and patience < self._most_ms else self._most_ms, not user, policy.revision,
+            terms.prices, terms.rule.cost, patience, asked, fallbacks,
+            self._prefixes(endpoint, members, caller.tenant, terms.model) if terms.is_steered else (),
+            kv_tokens, passed_headers(endpoint, headers) + said.trace if endpoint.passes else said.trace,
+            not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
+            terms.hold_s if usual or HOLD not in headers else hold_s(headers),
+        )  # fmt: skip
+
+    def _of_form(
+        self, endpoint: Endpoint, headers: Mapping[bytes, bytes], form: Form, caller: Caller, policy: Policy
+    ) -> Job:
+        """The job of a JSON body with the same members, for an engine that gets them as a form."""
+        body = msgspec.json.encode(form.members)
+        job = self.parse(without_form(endpoint), headers, body, caller, policy)
+        return msgspec.structs.replace(
+            job,
+            endpoint=endpoint,
+            prompt_tokens=form.prompt_tokens,
+            body=form.with_members(read_members(job.body)),
+            headers=(form.type_header, *job.headers),
+        )
+
+    def _counted(self, body: bytes) -> Members:
+        self._ceilings.count(body)
+        return read_members(body)
 
     def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
         """The same request for the first of its fallbacks, under that model's rules."""
         model = job.fallbacks[0]
         pool = policy.models[model]
         rule = policy.pools.get(pool) or PoolRule(pool)
-        members, endpoint = read_members(job.body), job.endpoint
-        members["model"] = msgspec.Raw(msgspec.json.encode(model))
+        is_steered = rule.prefix_slack_requests is not None
+        endpoint = job.endpoint
+        form = Form.read(dict(job.headers), job.body) if endpoint.form else None
+        members = dict(form.members) if form else read_members(job.body)
+        members["model"] = msgspec.Raw(encode(model))
         _, kv_tokens = self._forecasts(endpoint, members, tenant, model, pool, None)
         return msgspec.structs.replace(
             job,
             model=model,
             pool=pool,
-            body=msgspec.json.encode(members),
+            body=form.with_members(members) if form else encode(members),
             prices=policy.prices.get(model, FREE),
             cost=rule.cost,
             fallbacks=job.fallbacks[1:],
-            prefixes=self._prefixes(endpoint, members, tenant, model, rule),
+            prefixes=self._prefixes(endpoint, members, tenant, model) if is_steered else (),
             kv_completion_tokens=kv_tokens,
         )
-
-    def _job(
-        self,
-        endpoint: Endpoint,
-        headers: Mapping[bytes, bytes],
-        members: Members,
-        caller: Caller,
-        said: Said,
-        length: int | None,
-    ) -> Job:
-        """``said.more``: by headers or members. ``length``: that of its answer, if it was read already."""
-        policy, tenant, usual = self._policy, caller.tenant, not said.more
-        asked = read_model(members)
-        if endpoint.needs or endpoint.forbids:
-            check(endpoint, members)
-        user = "" if usual else self._user(endpoint, headers, members, tenant)
-        known = self._terms.get((id(caller), asked, ""))
-        terms, fallbacks = (known, ()) if known else self._led(members, caller, asked, user)
-        stream = endpoint.generates and "stream" in members and bool(read_flag(members, "stream"))
-        patience = said.patience_ms if usual else _patience_ms(said, members)
-        most_ms = self._queue_timeout_ms
-        completion, kv_tokens = self._forecasts(endpoint, members, tenant, terms.model, terms.pool, length)
-        return Job(  # in the order of its members: named, they cost six times as much
-            terms, endpoint, terms.model, terms.pool, user or terms.user,
-            terms.priority_class if usual else _class_of(members, headers, terms, policy),
-            prompt_tokens(endpoint, members), completion,
-            stream, stream and endpoint.asks_usage and ask_for_usage(members),
-            for_the_engine(endpoint, members),
-            patience if patience and patience < most_ms else most_ms,
-            not user, policy.revision, terms.prices, terms.rule.cost, patience, asked, fallbacks,
-            self._prefixes(endpoint, members, tenant, terms.model, terms.rule) if terms.is_steered else (),
-            kv_tokens,
-            passed_headers(endpoint, headers) + said.trace if endpoint.passes else said.trace,
-            not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
-            terms.hold_s if usual or HOLD not in headers else hold_s(headers),
-        )  # fmt: skip
 
     def _led(self, members: Members, caller: Caller, asked: str, user: str) -> tuple[Terms, tuple[str, ...]]:
         """The terms under a name that leads to a model, or is new, and the models to fall back on."""
@@ -195,7 +205,11 @@ class Parser:
         if len(self._terms) >= MAX_TERMS:
             self._terms = {}
         # As long as the terms are kept, so is their caller, and no other object has its id.
-        self._terms[(id(caller), asked, model if asked in self._policy.routes else "")] = terms
+        if asked in self._policy.routes:
+            self._terms[(id(caller), asked, "")] = None
+            self._terms[(id(caller), asked, model)] = terms
+        else:
+            self._terms[(id(caller), asked, "")] = terms
         return terms
 
     def _routed(self, members: Members, asked: str, user: str) -> tuple[str, tuple[str, ...]]:
@@ -203,13 +217,11 @@ class Parser:
         place = place_of(asked, user) if user else self._spread.next()
         model, fallbacks = resolve(self._policy, asked, place)
         if model != asked:
-            members["model"] = msgspec.Raw(msgspec.json.encode(model))  # the engine knows it by this name
+            members["model"] = msgspec.Raw(encode(model))  # the engine knows it by this name
         return model, fallbacks
 
-    def _prefixes(
-        self, endpoint: Endpoint, members: Members, tenant: str, model: str, rule: PoolRule
-    ) -> tuple[int, ...]:
-        if rule.prefix_slack_requests is None or not endpoint.generates:
+    def _prefixes(self, endpoint: Endpoint, members: Members, tenant: str, model: str) -> tuple[int, ...]:
+        if not endpoint.generates:
             return ()
         read = (*endpoint.also, endpoint.prompt)
         prompt = b"".join(bytes(members[name]) for name in read if name in members)
@@ -224,12 +236,15 @@ class Parser:
         """
         if not endpoint.generates:
             return 0, 0
-        most, tried = read_length(endpoint, members) if length is None else (length, 1)
+        tried = 1
+        if length is None:
+            length, tried = read_length(endpoint, members)
         mean, median = self._estimates.forecast(tenant, model, pool)
-        if most is not None:
-            mean, median = most if most < mean else mean, most if most < median else median
-        asked = prompts(members) if endpoint.several else 1
-        return mean * tried * asked, median * tried
+        if length is not None:
+            mean, median = length if length < mean else mean, length if length < median else median
+        if endpoint.several:
+            mean *= prompts(members)
+        return (mean, median) if tried == 1 else (mean * tried, median * tried)
 
     def _user(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:
         field, user = read_user(endpoint, members)

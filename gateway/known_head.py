@@ -21,17 +21,19 @@ END = b"\r\n\r\n"
 class KnownHead:
     """The head around its length, and what was read from it.
 
-    ``head`` is what follows from it, once somebody has worked that out.
+    ``head`` is what follows from it, once somebody has worked that out;
+    ``scope`` and ``headers`` by name are those of a request with it. Of one
+    that is plain they may tell another's length: its body is here, and nobody
+    asks.
     """
 
-    __slots__ = ("_after", "_before", "_begin", "_end", "_headers", "_length", "_scope", "_size", "head")
+    __slots__ = ("_after", "_before", "_begin", "_end", "_size", "head", "headers", "scope")
 
     def __init__(self, head: bytes, begin: int, end: int, scope: Mapping[str, Any]) -> None:
         self._before, self._after = head[:begin], head[end:]
         self._begin, self._end, self._size = begin, end, len(head)
-        self._scope = scope
-        self._headers: Mapping[bytes, bytes] = dict(scope["headers"])
-        self._length: int | None = None  # of the body for which these are
+        self.scope = scope
+        self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
         self.head: Head | None = None
 
     @classmethod
@@ -54,23 +56,17 @@ class KnownHead:
         """The body, if the bytes are one whole request with this head, of a length of as many digits."""
         begin, end, size = self._begin, self._end, self._size
         if (
-            data[begin:end] == str(len(data) - size).encode()
+            data[begin:end] == b"%d" % (len(data) - size)
             and data[:begin] == self._before
             and data[end:size] == self._after
         ):
             return data[size:]
         return None
 
-    def read(self, body: bytes) -> tuple[Mapping[str, Any], Mapping[bytes, bytes]]:
-        """The scope and the headers by name of a request with this body.
-
-        Of one that is plain they may tell another's length: it is here, and nobody asks.
-        """
-        head = self.head
-        if (head is None or not head.is_plain) and len(body) != self._length:
-            self._length = len(body)
-            length = b"%d" % len(body)
-            lines = [(name, length if name == LENGTH else value) for name, value in self._scope["headers"]]
-            self._scope = {**self._scope, "headers": lines}
-            self._headers = dict(lines)
-        return self._scope, self._headers
+    def tell_length(self, body: bytes) -> None:
+        """Have the scope and the headers tell the length of this body."""
+        length = b"%d" % len(body)
+        if self.headers[LENGTH] != length:
+            lines = [(name, length if name == LENGTH else value) for name, value in self.scope["headers"]]
+            self.scope = {**self.scope, "headers": lines}
+            self.headers = dict(lines)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic, time
-from types import TracebackType
-from typing import Self
-
-import msgspec
 
 from gateway.bygone import Bygone
 from gateway.callers import Caller, CallerTable
 from gateway.errors import BudgetExhausted, QueueFull, RateLimited, Refused
 from gateway.records import Record
-from scheduling.core.pace import Pace
+from gateway.terms import Terms
 from scheduling.core.policy import (
     MINUTE_KINDS,
     QUEUED,
@@ -25,11 +21,10 @@ from scheduling.core.policy import (
     Policy,
     TenantRule,
 )
-from scheduling.core.quota import Denied, Granted, Key, Left, Quotas, Scope
+from scheduling.core.quota import Denied, Granted, Holder, Left, Quotas, Scope
 from scheduling.core.ticket import Ticket
 
 NOTHING: frozenset[str] = frozenset()
-MAX_KNOWN = 50_000  # API tokens and models whose scopes are kept
 MAY = {
     QUEUED: "have {:,} requests waiting",
     REQUESTS_PER_MINUTE: "send {:,} requests per minute",
@@ -38,54 +33,6 @@ MAY = {
     TOKENS_PER_MONTH: "use {:,} tokens per month",
     SPEND_PER_MONTH: "spend {:,} micro-units of money per month",
 }
-
-
-class Reservation(msgspec.Struct, eq=False, gc=False):
-    """One request's hold on its quotas, until ``settle`` or the end of a ``with`` block."""
-
-    _ledger: Ledger
-    _granted: Granted
-    _record: Record
-    not_before_ms: int | None = None  # its allowance comes then; None: it is here
-
-    def left(self) -> Mapping[str, Left]:
-        """What the request left of the minute's allowances when it came."""
-        return self._granted.left
-
-    def seated(self) -> None:
-        """The request left the line for a backend."""
-        ledger, granted = self._ledger, self._granted
-        ledger.quotas.seated(granted)
-        for scope in granted.scopes:
-            if scope.most_queued is not None:
-                ledger.line(scope.key).seated(ledger.now_ms())
-
-    def requeued(self) -> None:
-        """The request stands in line again: the engine was busy or failed."""
-        self._ledger.quotas.requeued(self._granted)
-
-    def settle(self) -> None:
-        """The request is over: what its record says it used stays taken.
-
-        Nothing does of a request that never ran or whose engine did nothing:
-        the cost in its record is 0 then.
-        """
-        record, ledger, granted = self._record, self._ledger, self._granted
-        if not record.cost:
-            ledger.quotas.give_back(granted)
-            return
-        tokens = record.prompt_tokens + record.completion_tokens
-        # Only what was used above the estimate is taken now, so only then the time is asked for.
-        now_ms = ledger.now_ms() if tokens > granted.demand[0] else 0
-        ledger.quotas.settle(granted, (tokens, record.spend), now_ms)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.settle()
 
 
 class Ledger:
@@ -102,8 +49,6 @@ class Ledger:
         self.now_ms = now_ms
         self._now_s = now_s
         self._bygone = bygone
-        self._lines: dict[Key, Pace] = {}  # by whose limit bounds them
-        self._known: dict[tuple[int, str], tuple[TenantRule, Caller, Sequence[Scope]]] = {}
 
     async def scopes(self, tenant: TenantRule, caller: Caller, model: str) -> Sequence[Scope]:
         """Whose quotas a request falls under, once it is known what was used of them.
@@ -115,19 +60,17 @@ class Ledger:
             await self._bygone.known(scopes)
         return scopes
 
-    def scopes_at_hand(self, tenant: TenantRule, caller: Caller, model: str) -> Sequence[Scope] | None:
-        """What ``scopes`` would give without waiting, as nearly always; None when it would wait.
+    async def holders(self, terms: Terms, model: str) -> Sequence[Holder]:
+        """The holders of these scopes, with what was used of them. Raises BudgetsUnknown.
 
-        The same for all requests of an API token, for as long as its rules are the same objects.
+        Those of the terms' own model are kept there: they are the same for
+        all requests, for as long as the rules are the same objects.
         """
-        place = (caller.token_id, model)
-        known = self._known.get(place)
-        if known is None or known[0] is not tenant or known[1] is not caller:
-            if len(self._known) >= MAX_KNOWN:
-                self._known.clear()
-            known = self._known[place] = (tenant, caller, _scopes(tenant, caller, model))
-        bygone, scopes = self._bygone, known[2]
-        return scopes if bygone is None or bygone.knows(scopes) else None
+        scopes = await self.scopes(terms.tenant, terms.caller, model)
+        holders = self.quotas.holders(scopes)
+        if model == terms.model:
+            terms.holders = holders
+        return holders
 
     async def all_scopes(self, tenant: TenantRule, caller: Caller) -> Sequence[Scope]:
         """Whose quotas any request of the caller may fall under, once it is known what was used of them.
@@ -143,29 +86,27 @@ class Ledger:
         """Unix time, by which budgets are counted."""
         return int(self._now_s())
 
-    def reserve(self, scopes: Sequence[Scope], ticket: Ticket, record: Record) -> Reservation:
+    def reserve(self, holders: Sequence[Holder], ticket: Ticket, record: Record) -> Granted:
         """Take what the ticket may need, or nothing. Raises RateLimited, BudgetExhausted or QueueFull."""
         demand = (ticket.prompt_tokens + ticket.completion_tokens, record.spend)
-        verdict = self.quotas.reserve(
-            scopes, demand, ticket.queued_ms, int(self._now_s()), ticket.deadline_ms
-        )
-        if isinstance(verdict, Granted):
-            return Reservation(self, verdict, record)
+        verdict = self.quotas.reserve(holders, demand, ticket.queued_ms, self._now_s(), ticket.deadline_ms)
         if isinstance(verdict, Denied):
-            raise _refusal(verdict, self._place_in_ms(verdict.key))
-        return Reservation(self, verdict.granted, record, verdict.not_before_ms)
+            raise _refusal(verdict, self.quotas.place_in_ms(verdict.key, self.now_ms()))
+        return verdict
 
-    def line(self, key: Key) -> Pace:
-        """How fast requests of this key leave the line. Only where a limit bounds it, somebody asks."""
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = Pace()
-        return line
+    def settle(self, granted: Granted, record: Record) -> None:
+        """The request is over: what its record says it used stays taken.
 
-    def _place_in_ms(self, key: Key) -> int | None:
-        """About how long until a request leaves this full line, and so leaves a place in it."""
-        line = self._lines.get(key)
-        return line.wait_ms(1, self.now_ms()) if line else None
+        Nothing does of a request that never ran or whose engine did nothing:
+        the cost in its record is 0 then.
+        """
+        if not record.cost:
+            granted.give_back()
+            return
+        tokens = record.prompt_tokens + record.completion_tokens
+        # Only what was used above the estimate is taken now, so only then the time is asked for.
+        now_ms = self.now_ms() if tokens > granted.demand[0] else 0
+        granted.settle((tokens, record.spend), now_ms)
 
     @property
     def ready(self) -> bool:
@@ -186,14 +127,11 @@ class Ledger:
 
     def remember(self, scope: Scope, used: Mapping[str, int]) -> None:
         """Take over what was used before, by kind."""
-        self.quotas.seed(scope, used, self.now_ms(), int(self._now_s()))
+        self.quotas.seed(scope, used, self.now_ms(), self.now_s())
 
     def forget_idle(self) -> None:
         """Drop what is known of those who hold and owe nothing."""
-        now_ms = self.now_ms()
-        self.quotas.forget_idle(now_ms, int(self._now_s()))
-        lines = self._lines.items()
-        self._lines = {key: line for key, line in lines if line.wait_ms(1, now_ms) is not None}
+        self.quotas.forget_idle(self.now_ms(), self.now_s())
 
 
 def tenant_scopes(rule: TenantRule) -> list[Scope]:

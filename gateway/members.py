@@ -21,13 +21,14 @@ Members = dict[str, msgspec.Raw]
 MAX_MEMBERS = 256  # top-level names; the OpenAI API has about forty
 MAX_MODEL_CHARS = 200  # what a usage record holds
 MAX_COUNT = 1_000_000_000  # more is nobody's wish; the knobs of gateway/ceilings.py bound it
+NO = msgspec.Raw(b"false")
 ASK_USAGE = msgspec.Raw(b'{"include_usage":true}')
 UNSET = (b"null", b"false")
 LISTED = re.compile(rb'\[\s*["[]')
 LIST_OF_OBJECTS = b"[{"  # what messages are, which is a prompt on every path
 UNREADABLE = (msgspec.DecodeError, RecursionError)
 
-_encode = msgspec.json.encode
+encode = msgspec.json.encode
 _members: Callable[[bytes], Members] = msgspec.json.Decoder(Members).decode
 _list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _object = msgspec.json.Decoder(Members | None).decode
@@ -131,9 +132,10 @@ def _is_unset(members: Members, name: str) -> bool:
 
 def prompt_tokens(endpoint: Endpoint, members: Members) -> int:
     """About one token in four bytes of JSON; numbers are counted when the prompt comes as tokens."""
-    if not endpoint.prompt:
+    name = endpoint.prompt
+    if not name:
         return 1 + sum(len(bytes(raw)) for raw in members.values()) // CHARS_PER_TOKEN
-    raw = members.get(endpoint.prompt)
+    raw = members.get(name)
     prompt = b"" if raw is None else bytes(raw)
     if prompt[:2] != LIST_OF_OBJECTS:
         prompt = _prompt(endpoint, members)
@@ -197,7 +199,7 @@ def ask_for_usage(members: Members) -> bool:
     if read_flag(options, "include_usage"):
         return False
     options["include_usage"] = msgspec.Raw(b"true")
-    members["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
+    members["stream_options"] = msgspec.Raw(encode(options))
     return True
 
 
@@ -210,7 +212,7 @@ def for_the_engine(endpoint: Endpoint, members: Members) -> bytes:
         members.pop("service_tier", None)
     for name, value in endpoint.sets:
         members[name] = msgspec.Raw(value)
-    return _encode(members)
+    return encode(members)
 
 
 def passed_headers(endpoint: Endpoint, headers: Mapping[bytes, bytes]) -> tuple[tuple[bytes, bytes], ...]:

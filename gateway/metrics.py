@@ -11,7 +11,7 @@ import functools
 import tomllib
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,87 +29,67 @@ from scheduling.core.view import PoolView
 
 PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-MOST_FRESH = 500  # waits that are not counted yet, and as many first tokens at most
 
 
 class Histogram:
-    """How many seconds were at most as many as each bound, how many there were, and their sum.
+    """How many seconds were at most as many as each bound, how many there were, and their sum."""
 
-    ``fresh`` are those that are not counted yet: together it is cheaper.
-    """
-
-    __slots__ = ("_sum_s", "_total", "_up_to", "fresh")
+    __slots__ = ("_sum_s", "_total", "_up_to")
 
     def __init__(self) -> None:
         self._up_to = [0] * len(SECONDS)
         self._total = 0
         self._sum_s = 0.0
-        self.fresh: list[float] = []
 
-    def count(self) -> None:
-        """Count what is fresh."""
-        fresh = self.fresh
-        fresh.sort()
+    def count(self, spans_s: list[float]) -> None:
+        """Count these, and bring them into order."""
+        spans_s.sort()
         for at, bound in enumerate(SECONDS):
-            self._up_to[at] += bisect_right(fresh, bound)
-        self._total += len(fresh)
-        self._sum_s += sum(fresh)
-        fresh.clear()
+            self._up_to[at] += bisect_right(spans_s, bound)
+        self._total += len(spans_s)
+        self._sum_s += sum(spans_s)
 
     def add_to(self, family: HistogramMetricFamily, labels: list[str]) -> None:
         """Put the cumulative counts on the page, if there are any."""
-        self.count()
         if self._total:
             buckets = [*zip(map(str, SECONDS), self._up_to, strict=True), ("+Inf", self._total)]
             family.add_metric(labels, buckets, self._sum_s)
 
 
-class Cell:
-    """How many requests of one model and class ended one way, and where such a class's spans are counted."""
-
-    __slots__ = ("count", "first_tokens", "waits")
-
-    def __init__(self, waits: Histogram, first_tokens: Histogram) -> None:
-        self.count = 0
-        self.waits = waits
-        self.first_tokens = first_tokens
-
-
 class Metrics:
-    """Everything counted since the process began."""
+    """Everything counted since the process began. ``catch_up`` has what ended lately counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, catch_up: Callable[[], None] = lambda: None) -> None:
+        self._catch_up = catch_up
         self.rejected: Counter[str] = Counter()
         self.retries: Counter[int] = Counter()
-        self._ended: dict[tuple[str, str, str], Cell] = {}
+        self._ended: dict[tuple[str, str, str], int] = {}
         self._waits: defaultdict[str, Histogram] = defaultdict(Histogram)
         self._first_tokens: defaultdict[str, Histogram] = defaultdict(Histogram)
 
-    def ended(self, record: Record) -> None:
-        """An accepted request has its outcome."""
-        labels = (record.model, record.priority_class, record.outcome)
-        cell = self._ended.get(labels) or self._new_cell(labels)
-        cell.count += 1
-        dispatched_s, first_s = record.dispatched_at, record.first_token_at
-        if dispatched_s is None:
-            return
-        accepted_s, waits = record.accepted_at, cell.waits.fresh
-        waits.append(dispatched_s - accepted_s)
-        if first_s is not None:
-            cell.first_tokens.fresh.append(first_s - accepted_s)
-        if len(waits) >= MOST_FRESH:
-            cell.waits.count()
-            cell.first_tokens.count()
-
-    def _new_cell(self, labels: tuple[str, str, str]) -> Cell:
-        name = labels[1]
-        cell = self._ended[labels] = Cell(self._waits[name], self._first_tokens[name])
-        return cell
+    def count(self, records: Sequence[Record]) -> None:
+        """Accepted requests have their outcomes."""
+        ended = self._ended
+        by_class: defaultdict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+        for record in records:
+            labels = (record.model, record.priority_class, record.outcome)
+            ended[labels] = ended.get(labels, 0) + 1
+            dispatched_s, first_s = record.dispatched_at, record.first_token_at
+            if dispatched_s is None:
+                continue
+            waits_s, firsts_s = by_class[record.priority_class]
+            waits_s.append(dispatched_s - record.accepted_at)
+            if first_s is not None:
+                firsts_s.append(first_s - record.accepted_at)
+        for name, (waits_s, firsts_s) in by_class.items():
+            self._waits[name].count(waits_s)
+            self._first_tokens[name].count(firsts_s)
 
     @property
-    def requests(self) -> dict[tuple[str, str, str], int]:
+    def requests(self) -> Mapping[tuple[str, str, str], int]:
         """Accepted requests that ended, by model, class and outcome."""
-        return {labels: cell.count for labels, cell in self._ended.items()}
+        self._catch_up()
+        return self._ended
 
     def families(self) -> Iterator[Metric]:
         """The counted part of the page."""

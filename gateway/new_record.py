@@ -14,11 +14,10 @@ from scheduling.core.ticket import Ticket
 
 def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Record:
     """The record of a request that is accepted now. ``clients_id`` is what the client calls it, or ""."""
-    now_s = time()
     prompt, completion, prices = ticket.prompt_tokens, ticket.completion_tokens, job.prices
     record = Record(  # in the order of its columns: a name costs as much as a value
         ticket.request_id,
-        now_s,
+        time(),
         caller.tenant,
         job.model,
         job.priority_class,
@@ -30,7 +29,6 @@ def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Rec
         caller.token_id,
         job.revision,
         job.cost.of(prompt, completion),
-        now_s,
     )
     if prices is not FREE:
         record.spend = prices.spend(prompt, 0, completion)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,6 +30,8 @@ class TenantSnapshot(msgspec.Struct):
     classes: list[str] = []
     boost: int = 1
     paused: bool = False
+    waits_ms: dict[str, int] = {}  # by class: how long the oldest request waits
+    served_by_class: dict[str, int] = {}  # served_tokens_1m in parts
 
     @property
     def counted_weight(self) -> int:
@@ -72,20 +76,64 @@ def merge(snapshots: Sequence[Snapshot], alone: int = 0) -> Picture:
 
 
 def entitled_shares(tenants: Sequence[TenantSnapshot]) -> dict[str, float]:
-    """Each tenant's weighted max-min fair share of the pool, 0..1.
+    """Each tenant's weighted max-min fair share of what its classes were served in the last minute, 0..1.
 
-    A tenant whose oldest request has waited for a second could use more
-    than it is given, so it may have all it is entitled to by weight. Any
-    other asks only for what it was served in the last minute, and what it
-    leaves goes to those by weight. Bertsekas and Gallager, Data Networks, 6.5.2.
-    A boosted weight counts as it is boosted, and who is paused asks for nothing more.
+    Weights share a class, not the pool: which class is served is for their
+    order, their reserved seats and their age to say. In a minute without
+    service there is one share for all. A gateway of the release before tells
+    no classes; then there is one too.
     """
     total = sum(tenant.served_tokens_1m for tenant in tenants)
-    hungry = {t.tenant: t.counted_weight for t in tenants if _is_hungry(t, total)}
+    by_class: dict[str, list[_Demand]] = {}
+    shares: dict[str, float] = {}
+    for tenant in tenants:
+        if not (tenant.queued or tenant.in_flight or tenant.served_tokens_1m):
+            continue
+        shares[tenant.tenant] = 0.0
+        for name, demand in _demands(tenant, total):
+            by_class.setdefault(name, []).append(demand)
+    for demands in by_class.values():
+        served = sum(demand.served for demand in demands)
+        for name, share in _max_min(demands, served).items():
+            shares[name] += share * (served / total if total else 1)
+    return shares
+
+
+class _Demand(NamedTuple):
+    """What one tenant wants of one class."""
+
+    tenant: str
+    weight: int
+    served: int  # in the last minute
+    is_hungry: bool  # it could use more than it is given
+
+
+def _demands(tenant: TenantSnapshot, total: int) -> Iterator[tuple[str, _Demand]]:
+    """By class. A boosted weight counts as it is boosted, and who is paused asks for nothing more."""
+    weight, may_go = tenant.counted_weight, not tenant.paused
+    waits, served = tenant.waits_ms, tenant.served_by_class
+    if not total:
+        yield "", _Demand(tenant.tenant, weight, 0, is_hungry=may_go and tenant.queued > 0)
+        return
+    if not (waits or served):
+        waits, served = {"": tenant.oldest_wait_ms or 0}, {"": tenant.served_tokens_1m}
+    for name in {**waits, **served}:
+        is_hungry = may_go and tenant.queued > 0 and waits.get(name, 0) >= WAITS_MS
+        yield name, _Demand(tenant.tenant, weight, served.get(name, 0), is_hungry)
+
+
+def _max_min(demands: Sequence[_Demand], total: int) -> dict[str, float]:
+    """Each tenant's share of one class, 0..1: Bertsekas and Gallager, Data Networks, 6.5.2.
+
+    A tenant whose oldest request has waited for a second may have all it is
+    entitled to by weight. Any other asks only for what it was served in the
+    last minute, and what it leaves goes to those by weight.
+    """
+    hungry = {each.tenant: each.weight for each in demands if each.is_hungry}
     modest = {
-        t.tenant: (t.counted_weight, t.served_tokens_1m / total if total else 0.0)
-        for t in tenants
-        if t.tenant not in hungry and (t.queued or t.in_flight or t.served_tokens_1m)
+        each.tenant: (each.weight, each.served / total if total else 0.0)
+        for each in demands
+        if not each.is_hungry
     }
     shares: dict[str, float] = {}
     left = 1.0
@@ -98,12 +146,6 @@ def entitled_shares(tenants: Sequence[TenantSnapshot]) -> dict[str, float]:
     for name, weight in hungry.items():
         shares[name] = left * weight / sum(hungry.values())
     return shares
-
-
-def _is_hungry(tenant: TenantSnapshot, total: int) -> bool:
-    if not tenant.queued or tenant.paused:
-        return False
-    return not total or (tenant.oldest_wait_ms or 0) >= WAITS_MS
 
 
 def jain(served: Iterable[float], entitled: Iterable[float]) -> float | None:
@@ -173,6 +215,10 @@ def _tenants(parts: Sequence[PoolSnapshot]) -> list[TenantSnapshot]:
             row.served_tokens_1m += line.served_tokens_1m
             row.served_tokens_5m += line.served_tokens_5m
             row.classes = sorted({*row.classes, *line.classes})
+            row.waits_ms = row.waits_ms | {
+                name: max(wait_ms, row.waits_ms.get(name, 0)) for name, wait_ms in line.waits_ms.items()
+            }
+            row.served_by_class = dict(Counter(row.served_by_class) + Counter(line.served_by_class))
             if line.oldest_wait_ms is not None:
                 row.oldest_wait_ms = max(row.oldest_wait_ms or 0, line.oldest_wait_ms)
     return [rows[name] for name in sorted(rows)]

@@ -15,7 +15,7 @@ class TenantPicture:
     oldest_wait_ms: int | None
     in_flight: int
     weight: int
-    entitled: float | None  # 0..1 by weight among tenants with work; None when it has none
+    entitled: float | None  # 0..1: by weight, of what its classes were served; None without work
     served_1m: float | None  # 0..1 of the pool's cost tokens in the last minute; None when none were
     served_5m: float | None
     served_tokens_1m: int

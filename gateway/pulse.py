@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from gateway.client import Client
 from gateway.errors import Draining
+from gateway.own.errors import CancelledByOwner
+from gateway.records import Record
 from gateway.settings import Settings
 
 log = logging.getLogger("fairlane.gateway")
@@ -29,12 +32,10 @@ class Pulse:
         )
         self._beat_s = min(SLOWEST_BEAT_S, max(FASTEST_BEAT_S, shortest / BEATS))
         self.clients: set[Client] = set()
-        self._quiet: asyncio.Event | None = None
         self._deaf: list[Client] = []  # clients that are not listened to yet
-
-    def watch(self, client: Client) -> None:
-        """A request begins."""
-        self.clients.add(client)
+        # A request begins, and is over: nothing else is to be done then.
+        self.watch: Callable[[Client], None] = self.clients.add
+        self.leave: Callable[[Client], None] = self.clients.discard
 
     def listen(self, client: Client) -> None:
         """Hear the client leave, from a moment on if that takes a task."""
@@ -45,20 +46,12 @@ class Pulse:
             asyncio.get_running_loop().call_later(HEAR_AFTER_S, self._hear)
         self._deaf.append(client)
 
-    def leave(self, client: Client) -> None:
-        """The client's request is over."""
-        self.clients.discard(client)
-        if self._quiet is not None and not self.clients:
-            self._quiet.set()
-
     async def quiet(self, within_s: float) -> bool:
         """Wait until no request is left; False when there still is one after that time."""
-        self._quiet = asyncio.Event()
-        if not self.clients:
-            return True
         try:
             async with asyncio.timeout(within_s):
-                await self._quiet.wait()
+                while self.clients:  # noqa: ASYNC110 - an event would cost each request a look at it
+                    await asyncio.sleep(FASTEST_BEAT_S)
         except TimeoutError:
             return False
         return True
@@ -68,6 +61,11 @@ class Pulse:
         for client in tuple(self.clients):
             client.evict(Draining())
         return len(self.clients)
+
+    def cancel(self, record: Record) -> bool:
+        """Take that request out of line, or off its engine, for its owner. False when it ends already."""
+        client = next((each for each in self.clients if each.record is record), None)
+        return client is not None and not client.ended and client.evict(CancelledByOwner())
 
     async def beat(self) -> None:
         """Go on for ever."""

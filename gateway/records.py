@@ -35,7 +35,7 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     api_token_id: int | None = None
     policy_revision: int = 0
     estimated_tokens: int = 0
-    queued_at: float | None = None
+    queued_at: float | None = None  # None: at its acceptance
     dispatched_at: float | None = None
     first_token_at: float | None = None
     ended_at: float | None = None
@@ -106,6 +106,8 @@ def _sql_type(field: FieldInfo) -> str:
 def _value(field: FieldInfo) -> str:
     """A member as its column wants it: a default is not written down in the line."""
     name = f"line.{field.name}"
+    if field.name == "queued_at":
+        name = f"coalesce({name}, line.accepted_at)"
     if field.name in TIMES:
         return f"to_timestamp({name})"
     if isinstance(field.default, str | bool | int):

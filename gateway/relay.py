@@ -35,7 +35,8 @@ class Relay:
         self.on_load = on_load or (lambda backend, report: None)
         self._pools: dict[str, Pool] = {}
         self._retired: list[Pool] = []
-        self._watch = Watch(min(options.first_byte_s, options.stall_s))
+        patiences = (options.first_byte_s, options.stall_s, options.answer_s or options.stall_s)
+        self._watch = Watch(min(patiences))
 
     def set_endpoints(self, endpoints: Mapping[str, Endpoint]) -> None:
         """Use these backends from the next request on. Answers under way end where they began."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from gateway.calls import EngineCall, RelayOptions
-from gateway.failures import BackendFailure, Broken, EngineErrored, FirstByteTimeout, Stalled, Truncated
+from gateway.failures import BackendFailure, Broken, EngineErrored, Truncated
+from gateway.patience import TimedReply
 from gateway.reply_head import ReplyHead
 from gateway.reported import note_answer, note_last
 from gateway.scanners import Scanner, stream_scanner, whole_scanner, without_end
 from gateway.source import Sink, Source
 from gateway.sse import SseScanner
-from gateway.waiting import Awaited, Runner
+from gateway.waiting import Runner
 from scheduling.core.usage import Usage
 
 EXCERPT_BYTES = 64 * 1024  # of an engine's error body
@@ -20,7 +21,7 @@ OK = 200
 NO_HEAD = ReplyHead({})
 
 
-class Reply(Awaited):
+class Reply(TimedReply):
     """One answer. Iterate it once for the bytes to pass on; a failure is raised after the last good one.
 
     ``status`` is 0 until the head came. Iteration waits without a task or a timer.
@@ -30,10 +31,8 @@ class Reply(Awaited):
 
     # By slots: what has a default in its class takes ten times as long to read or to set.
     __slots__ = (
-        "_began", "_chunks", "_counted", "_ended", "_failure", "_feed",
-        "_options", "_paused", "_peeking", "_quiet_since", "_scanner", "_sink",
-        "_taken", "_unread", "_usage", "backend", "call", "events", "head",
-        "heard", "on_first_token", "plain_body", "source", "status", "streamed",
+        "_chunks", "_ended", "_failure", "_feed", "_paused", "_scanner", "_sink", "_taken", "backend", "call",
+        "events", "head", "on_first_token", "plain_body", "source", "status", "streamed",
     )  # fmt: skip
 
     def __init__(
@@ -54,7 +53,7 @@ class Reply(Awaited):
         self.head = NO_HEAD
         self.streamed = False
         self.plain_body: bytes | None = None
-        self.heard = False  # bytes came since the watch last looked, beside what passed
+        self.heard = False
         self.source: Source | None = None  # the connection, while there is more to come
         self.on_first_token = on_first_token
         self._usage = usage
@@ -62,18 +61,18 @@ class Reply(Awaited):
         self._scanner: Scanner | None = None
         self._chunks: list[bytes] = []
         self._failure: BackendFailure | None = None
-        self._began = self._ended = False  # the former: a byte of the body came
-        self._quiet_since = 0.0  # 0: nobody has looked yet
+        self._began = self._ended = False
+        self._seen_s = self._quiet_since = 0.0
 
     def _prepare(self) -> None:
         """Be ready for a body that may come in pieces. One that came whole needs nothing of this."""
         self.events: SseScanner | None = None  # of a stream only
         self._feed: Callable[[bytes], bytes] = bytes
-        self._counted = 0  # tokens when the watch last looked
+        self._counted = 0
         self._unread = 0
         self._sink: Callable[[bytes], bool] | None = None  # takes bytes as they come, or refuses
         self._taken = False  # a byte of the body was handed on
-        self._paused = self._peeking = False  # the latter: it is us who want more than lies unread
+        self._paused = self._peeking = False
 
     # -- for whoever passes the answer on
 
@@ -145,7 +144,7 @@ class Reply(Awaited):
     def begin_anew(self) -> None:
         """Nothing came of it: the request is to be sent once more."""
         self._failure = None
-        self._quiet_since = 0.0
+        self._seen_s = 0.0
 
     async def in_task(self) -> None:
         """Go on in a task."""
@@ -229,10 +228,7 @@ class Reply(Awaited):
     def on_lost(self, reason: str) -> None:
         """The connection is gone."""
         self.source = None
-        if self._said_all():
-            self.on_end()
-            return
-        self.fail(Broken(f"{Broken.__doc__} {reason}".strip(), retryable=not self._began))
+        self.give_up(Broken(f"{Broken.__doc__} {reason}".strip(), retryable=not self._began))
 
     def fail(self, failure: BackendFailure) -> None:
         """End with this failure, unless the end is known already. The engine is told."""
@@ -244,31 +240,15 @@ class Reply(Awaited):
             source.abort()
         self._wake()
 
-    def check(self, now: float) -> None:
-        """The watch looks in: give up an engine that is silent for too long.
-
-        While bytes lie unread the client is the slow one, and the engine is
-        not blamed.
-        """
-        if not self._quiet_since:
-            self._quiet_since = now
-        if self._began:
-            counted = self._usage.completion_tokens
-            if self.heard or counted != self._counted or (self._unread and not self._peeking):
-                self.heard = False
-                self._counted = counted
-                self._quiet_since = now
-                return
-        patience = self._options.stall_s if self._began else self._options.first_byte_s
-        if now - self._quiet_since < patience:
+    def give_up(self, failure: BackendFailure) -> None:
+        """Wait for no more: the answer ends if it has said so itself, and with this failure if not."""
+        if not self._said_all():
+            self.fail(failure)
             return
-        if self._said_all():
-            source = self.source
-            self.on_end()
-            if source is not None:
-                source.abort()
-            return
-        self.fail(Stalled() if self._began else FirstByteTimeout())
+        source = self.source
+        self.on_end()
+        if source is not None:
+            source.abort()
 
     # -- inside
 

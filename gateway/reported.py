@@ -13,6 +13,7 @@ from scheduling.core.usage import Usage
 MAX_TOKENS = 10**8  # a larger figure is a fault of the engine, not a count: no context is a tenth of this
 OBJECT_BYTES = 2 * 1024  # the longest usage object that is found when it is cut in two
 PARSED_BYTES = 1024 * 1024  # the longest answer that is parsed; gateway/answer.py holds as much anyway
+TOKENS_PER_SECOND = 10  # of sound, as OpenAI counts it
 BYTES_PER_TOKEN = 4  # of English text, for an answer whose engine reports nothing
 
 # One level of nested details is all that any engine sends. Inside a JSON
@@ -64,6 +65,7 @@ def note(found: object, usage: Usage, *, measures_tokens: bool, prompt_known: bo
         return True
     completion = _figure(found, COMPLETION_KEYS) if measures_tokens else 0
     if completion is None:
+        _note_duration(found, usage)
         return False
     if not note_prompt(found, usage) and (not prompt_known or _named(found, PROMPT_KEYS)):
         return False
@@ -150,6 +152,13 @@ def _note_figures(said: bytes, usage: Usage) -> bool:
     usage.prompt_tokens, usage.cached_tokens = found.prompt_tokens, 0
     usage.completion_tokens, usage.estimated = found.completion_tokens, False
     return True
+
+
+def _note_duration(found: dict[str, Any], usage: Usage) -> None:
+    """Of a transcription some engines report only how long the sound was; the rest stays an estimate."""
+    seconds = found.get("seconds")
+    if isinstance(seconds, int | float) and 0 <= seconds <= MAX_TOKENS // TOKENS_PER_SECOND:
+        usage.prompt_tokens = max(1, round(seconds * TOKENS_PER_SECOND))
 
 
 def _named(found: dict[str, Any], keys: tuple[str, ...]) -> bool:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gateway.calls import EngineCall, RelayOptions
+from gateway.endpoints import ENDPOINTS
 from gateway.reported import JsonScanner, OpaqueScanner
+from gateway.spoken import TextScanner, TranscriptScanner
 from gateway.sse import SseScanner
 from gateway.sse_events import ENDS, LAST
 from scheduling.core.usage import Usage
 
 JSON = b"json"
 NEXT_END = ENDS[0] + LAST
+
+SPOKEN = frozenset(path for path, endpoint in ENDPOINTS.items() if endpoint.form)
 
 Scanner = SseScanner | JsonScanner | OpaqueScanner
 
@@ -20,7 +24,8 @@ def stream_scanner(
     call: EngineCall, usage: Usage, on_first_token: Callable[[], None], options: RelayOptions
 ) -> SseScanner:
     """Of a stream of events."""
-    return SseScanner(
+    kind = TranscriptScanner if call.path in SPOKEN else SseScanner
+    return kind(
         usage,
         on_first_token,
         strip_usage=call.strip_usage,
@@ -33,8 +38,11 @@ def whole_scanner(
     call: EngineCall, content_type: bytes, usage: Usage, *, is_sized: bool
 ) -> JsonScanner | OpaqueScanner:
     """Of anything else. ``is_sized``: its length was told ahead."""
-    if content_type and not call.measures_tokens and JSON not in content_type.lower():
-        return OpaqueScanner()
+    if content_type and JSON not in content_type.lower():
+        if not call.measures_tokens:
+            return OpaqueScanner()
+        if call.path in SPOKEN:
+            return TextScanner(usage)
     return JsonScanner(usage, measures_tokens=call.measures_tokens, is_sized=is_sized)
 
 

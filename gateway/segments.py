@@ -51,17 +51,21 @@ class Segments:
 
     def append(self, lines: bytes) -> None:
         """Write lines, each with its end. Raises OSError, and the next line begins afresh."""
-        if self._torn:
-            lines = b"\n" + lines
         try:
+            if self._torn:
+                self._begin_afresh()
             done = os.write(self._file, lines)
         except OSError:
             self._torn = True
             raise
         self.written_bytes += done
-        self._torn = done < len(lines)
-        if self._torn:
+        if done < len(lines):
+            self._torn = True
             raise OSError(f"only {done} of {len(lines)} bytes were written")
+
+    def _begin_afresh(self) -> None:
+        self.written_bytes += os.write(self._file, b"\n")
+        self._torn = False
 
     def roll(self, carry: Iterable[bytes]) -> None:
         """Begin the next segment with these lines. Raises OSError and stays with the old one."""

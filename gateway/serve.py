@@ -36,7 +36,7 @@ from gateway.reply import OK
 from gateway.settings import Settings
 from gateway.work import Work
 from scheduling.core.policy import Policy
-from scheduling.core.quota import Scope
+from scheduling.core.quota import Holder
 from scheduling.dispatchers.base import Dispatcher, Lease, Unseated
 
 LAST_WORDS_S = 1.0  # for a request that is cut off to say so
@@ -92,25 +92,24 @@ class Gateway:
     ) -> None:
         """Run one request, of the client's headers and this whole body.
 
-        ``policy`` is the one in force and ``said`` what the headers ask the
-        parser for, if these are known. Raises Refused when it may not run, or
-        fails. However it ends (last byte, broken engine, client gone), the
-        engine is told to stop, the seat is free and its flow charged, the
-        quota is settled, and the one usage record is written. While nothing
-        of an answer is sent, a model whose backends all fail is followed by
-        the job's fallbacks.
+        ``policy`` is the one in force and ``said`` what the headers ask the parser for, if these are
+        known. Raises Refused when it may not run, or fails. However it ends (last byte, broken engine,
+        client gone), the engine is told to stop, the seat is free and its flow charged, the quota is
+        settled, and the one usage record is written. While nothing of an answer is sent, a model whose
+        backends all fail is followed by the job's fallbacks.
         """
         policy = policy or self._in_force()
         job = self._parser.parse(endpoint, client.headers, body, caller, policy, said)
         if job.fallbacks and not self.dispatcher.serves(job.pool, job.model):
             job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
-        scopes = self._ledger.scopes_at_hand(job.terms.tenant, caller, job.model)
-        if scopes is None:
-            scopes = await self._scopes(job, caller, client)
-        work = Work(job, caller, client, self.books, self.dispatcher)
+        terms = job.terms
+        holders = terms.holders if job.model is terms.model else None
+        if holders is None:
+            holders = await self._holders(job, client)
+        work = Work(job, caller, client, self.books, self.dispatcher, self._ledger)
         work.accept()
         try:
-            work.hold(self._ledger.reserve(scopes, work.ticket, work.record))
+            work.reserve(holders)
             while True:
                 try:
                     await self._ask(work, client)
@@ -190,9 +189,8 @@ class Gateway:
         while work.may_fall_back and (other := self._next(work.job, caller, policy)) is not None:
             work.fall_back(other)
             self.books.metrics.retries[work.ticket.attempt] += 1
-            scopes = await self._scopes(other, caller, work.client)
             try:
-                work.hold(self._ledger.reserve(scopes, work.ticket, work.record))
+                work.reserve(await self._holders(other, work.client))
             except (RateLimited, BudgetExhausted, QueueFull):
                 is_refused = True
             else:
@@ -201,9 +199,9 @@ class Gateway:
             raise work.failure or NoBackendNow from None
         return False
 
-    async def _scopes(self, job: Job, caller: Caller, client: Client) -> Sequence[Scope]:
+    async def _holders(self, job: Job, client: Client) -> Sequence[Holder]:
         await client.in_task()
-        return await self._ledger.scopes(job.terms.tenant, caller, job.model)
+        return await self._ledger.holders(job.terms, job.model)
 
     def _next(self, job: Job, caller: Caller, policy: Policy) -> Job | None:
         """The same job for the first of its fallbacks that some backend serves now."""
@@ -233,6 +231,7 @@ class Gateway:
     def start(self) -> None:
         """Begin the chores of the running event loop, before the first request."""
         loop = asyncio.get_running_loop()
+        self.books.write_ends(loop.call_soon)
         self._chores = [loop.create_task(self.pulse.beat()), loop.create_task(self._tidy())]
 
     async def drain(self, within_s: float) -> int:
@@ -253,6 +252,7 @@ class Gateway:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
         self._chores = []
+        self.books.write_ends(lambda write: write())
         self.own.close()
 
     def _in_force(self) -> Policy:
@@ -266,4 +266,5 @@ class Gateway:
         while True:
             await asyncio.sleep(TIDY_EVERY_S)
             self._ledger.forget_idle()
+            self.books.count()
             self.own.tidy()

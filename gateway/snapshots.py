@@ -120,8 +120,9 @@ def _pool(view: PoolView, policy: Policy, served: Any, now_s: float) -> PoolSnap
             classes=list(line.classes),
             boost=line.boost,
             paused=line.paused,
+            waits_ms=dict(line.waits_ms),
         )
-    for (pool, tenant), (last_1m, last_5m) in served.items():
+    for (pool, tenant, priority_class), (last_1m, last_5m) in served.items():
         if pool != view.pool or not last_5m:
             continue
         rule = policy.tenants.get(tenant, TenantRule(tenant))
@@ -129,7 +130,9 @@ def _pool(view: PoolView, policy: Policy, served: Any, now_s: float) -> PoolSnap
             tenant=tenant, weight=rule.weight, boost=rule.boost_at(now_s), paused=rule.paused
         )
         row = tenants.setdefault(tenant, resting)
-        row.served_tokens_1m, row.served_tokens_5m = last_1m, last_5m
+        row.served_tokens_1m += last_1m
+        row.served_tokens_5m += last_5m
+        row.served_by_class[priority_class] = last_1m
     busiest = sorted(tenants.values(), key=lambda row: (-row.queued, -row.served_tokens_5m, row.tenant))
     return PoolSnapshot(
         pool=view.pool,

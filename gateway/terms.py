@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from gateway.callers import Caller
 from gateway.classes import choose_class
 from gateway.errors import ModelNotAllowed, ModelNotFound
 from scheduling.core.policy import FREE, IN_FLIGHT, Policy, PoolRule, Prices, TenantRule
+from scheduling.core.quota import Holder
 
 
-class Terms(msgspec.Struct, frozen=True, gc=False):
+class Terms(msgspec.Struct, gc=False):
     """What one caller's requests for one model have in common, as long as nothing is changed."""
 
     caller: Caller
@@ -25,6 +28,7 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
     priority_class: str  # unless the request asks for another
     user: str  # unless the request names one
     hold_s: float | None  # unless the request says another
+    holders: Sequence[Holder] | None = None  # whose quotas the requests fall under, once that is known
 
 
 def terms_of(caller: Caller, asked: str, model: str, policy: Policy) -> Terms:

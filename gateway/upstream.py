@@ -11,6 +11,7 @@ from gateway.calls import EngineCall, RelayOptions
 from gateway.connection import Connection
 from gateway.endpoints import path_at
 from gateway.failures import ConnectFailed
+from gateway.forms import CONTENT_TYPE
 from gateway.watch import Watch
 from scheduling.engines.endpoint import Endpoint
 
@@ -18,6 +19,7 @@ CLOSE_S = 1.0  # how long closed connections may take to say so
 # Engines that tell their load with an answer when asked: vLLM in any case of the word, Triton in lower case.
 TELLS_LOAD = frozenset({"vllm", "nim", "triton", "trtllm"})
 ASK_LOAD = b"endpoint-load-metrics-format: json\r\n"
+JSON_TYPE = b"content-type: application/json\r\n"
 LENGTH = b"content-length: "
 HEADS_KEPT = 64  # request heads by path; the paths are an allow list, so few
 
@@ -98,8 +100,11 @@ class Pool:
             start = self._start_of_head(call.path)
             if len(self._heads) < HEADS_KEPT:
                 self._heads[call.path] = start
-        if call.headers:
-            return b"%b%b%b" % (start.removesuffix(LENGTH), _lines(call.headers), LENGTH)
+        if headers := call.headers:
+            if headers[0][0] == CONTENT_TYPE:  # of a form, which we have written ourselves
+                start = start.replace(JSON_TYPE, b"%b: %b\r\n" % headers[0])
+                headers = headers[1:]
+            return b"%b%b%b" % (start.removesuffix(LENGTH), _lines(headers), LENGTH)
         return start
 
     def _start_of_head(self, path: str) -> bytes:
@@ -113,8 +118,8 @@ class Pool:
         asks = ASK_LOAD if self.endpoint.engine in TELLS_LOAD else b""
         return (
             b"POST %s%s HTTP/1.1\r\nhost: %s\r\nuser-agent: fairlane\r\naccept: */*\r\n"
-            b"accept-encoding: identity\r\ncontent-type: application/json\r\n"
-            % (target.base, path_at(path, self.endpoint.engine).encode(), target.host_header)
+            b"accept-encoding: identity\r\n%s"
+            % (target.base, path_at(path, self.endpoint.engine).encode(), target.host_header, JSON_TYPE)
         ) + (b"authorization: Bearer %s\r\n" % key.encode() + asks + LENGTH if key else asks + LENGTH)
 
     def retire(self) -> None:

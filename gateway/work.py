@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import monotonic, time
 
 from msgspec.structs import replace
@@ -16,11 +17,12 @@ from gateway.failures import SERVER_ERROR, BackendFailure
 from gateway.head_lines import Lines, begin_lines, model_line
 from gateway.headers import EVENT_STREAM, JSON, scheduling_headers
 from gateway.jobs import Job
-from gateway.ledger import Reservation
+from gateway.ledger import Ledger
 from gateway.new_record import new_call, new_record, note_estimates
 from gateway.relay import Reply
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import FREE
+from scheduling.core.quota import Granted, Holder
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import (
@@ -53,35 +55,30 @@ class Work:
     _lease: Lease
 
     def __init__(
-        self, job: Job, caller: Caller, client: Client, books: Books, dispatcher: Dispatcher
+        self,
+        job: Job,
+        caller: Caller,
+        client: Client,
+        books: Books,
+        dispatcher: Dispatcher,
+        ledger: Ledger,
     ) -> None:
         self.job = job
         self.client = client
         self._books = books
         self._dispatcher = dispatcher
-        self._granted: Reservation | None = None
+        self._ledger = ledger
+        self._granted: Granted | None = None
         self.reply: Reply | None = None
         self._began_s = self._dispatched_s = monotonic()
         self.usage = Usage(0, 0, 0, True, job.cost)
         request_id = client.request_id.own
         now_ms, terms = int(self._began_s * 1000), job.terms
         self.ticket = Ticket(  # by place: by name it takes three times as long, and every request has one
-            request_id,
-            job.pool,
-            job.model,
-            caller.tenant,
-            job.user,
-            job.priority_class,
-            job.prompt_tokens,
-            job.completion_tokens,
-            now_ms,
-            now_ms + job.wait_ms,
-            job.stream,
-            terms.api_token,
-            terms.in_flight,
-            job.prefixes,
-            job.kv_completion_tokens,
-        )
+            request_id, job.pool, job.model, caller.tenant, job.user, job.priority_class,
+            job.prompt_tokens, job.completion_tokens, now_ms, now_ms + job.wait_ms, job.stream,
+            terms.api_token, terms.in_flight, job.prefixes, job.kv_completion_tokens,
+        )  # fmt: skip
         self.call = new_call(job, request_id)
         self.record = new_record(self.ticket, job, caller, client.request_id.clients)
 
@@ -89,18 +86,16 @@ class Work:
         """Journal the request. Raises JournalFull, and nothing has happened."""
         self._books.accept(self.record)
         job, client = self.job, self.client
-        self._books.going.enter(self.record, client)
         client.record = self.record
         if job.stream or job.keep_alive:
             client.tell, client.hold_s, client.blank = self._remark, job.hold_s, not job.stream
 
     def end(self, error: BaseException | None) -> None:
         """The request is over, by this error if by any."""
-        if self._granted is not None:
-            self._granted.settle()
-        self.client.tell = None
         record, books = self.record, self._books
-        books.going.leave(record)
+        if self._granted is not None:
+            self._ledger.settle(self._granted, record)
+        self.client.tell = None
         if error is None:
             record.outcome, record.status = OK, 200
         else:
@@ -111,11 +106,11 @@ class Work:
         record.ended_at = time()
         books.end(record)
 
-    def hold(self, reservation: Reservation) -> None:
-        """The request has its part of the quotas, or a time at which that comes."""
-        self._granted = reservation
-        if reservation.not_before_ms is not None:
-            self.ticket = replace(self.ticket, not_before_ms=reservation.not_before_ms)
+    def reserve(self, holders: Sequence[Holder]) -> None:
+        """Take the request's part of the quotas, or a time at which that comes. Raises as ``Ledger`` does."""
+        self._granted = granted = self._ledger.reserve(holders, self.ticket, self.record)
+        if granted.not_before_ms is not None:
+            self.ticket = replace(self.ticket, not_before_ms=granted.not_before_ms)
 
     def seat(self, lease: Lease) -> None:
         """Hold the seat until ``unseat``: then ``usage`` says what the flow is to be charged.
@@ -125,9 +120,9 @@ class Work:
         another model is to be charged for it.
         """
         self._lease = lease
+        self._dispatched_s = now_s = monotonic()
         if self._granted is not None:
-            self._granted.seated()
-        self._dispatched_s = monotonic()
+            self._granted.seated(int(now_s * 1000))
         record = self.record
         record.dispatched_at = time()
         record.backend = lease.backend
@@ -180,8 +175,9 @@ class Work:
         lines = begin_lines(job.priority_class, job.revision, queue_ms, upstream_ms)
         if job.model != job.asked:
             lines += model_line(job.model)
-        left = self._granted.left() if self._granted is not None else {}
-        return lines + client.dialect.answer_lines(left, client.request_id)
+        if (granted := self._granted) is not None:  # as always here
+            lines += client.dialect.answer_lines(granted, client.request_id)
+        return lines
 
     def try_again(self, failure: BackendFailure | Unseated | EngineFailed) -> float:
         """Seconds to wait before the request stands in line again, at its head.
@@ -259,11 +255,10 @@ class Work:
         It has waited already, so it stands at the head of its new line.
         """
         if self._granted is not None:
-            self._granted.settle()
+            self._ledger.settle(self._granted, self.record)
         self.job = job
         self.usage = Usage(0, 0, 0, True, job.cost)
         self._busy = self._failed = 0
-        self._granted = None
         self.ticket = replace(
             self.ticket,
             pool=job.pool,

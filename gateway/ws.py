@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from gateway.errors import Draining, Internal, Invalid, InvalidJson, Refused, Un
 from gateway.headers import RequestId, refusal_headers
 from gateway.heads import check_heads
 from gateway.input_errors import SocketBusy
+from gateway.own.idempotency import KEY, Keyed
 from gateway.serve import Gateway
 from gateway.ws_client import SocketClient, error_frame
 
@@ -36,6 +38,7 @@ class Frame(msgspec.Struct):
 
     type: str
     id: str = ""
+    idempotency_key: str | None = None
     body: msgspec.Raw = msgspec.Raw(b"")
 
 
@@ -130,7 +133,13 @@ class Talk:
         try:
             _, caller = gateway.check_in(client.headers)  # again: the API token may be revoked by now
             body = _as_stream(bytes(frame.body))
-            await gateway.serve(client, caller, ENDPOINTS[PATH], body)
+            run = partial(gateway.serve, client, caller, ENDPOINTS[PATH], body)
+            if frame.idempotency_key is None:
+                await run()
+            else:
+                key = frame.idempotency_key.encode()
+                keyed = Keyed(caller.tenant, caller.token_id, key, PATH, body)
+                await gateway.own.idempotency.once(keyed, client, run)
         except Refused as refused:
             gateway.books.metrics.rejected[refused.code] += 1
             await client.refuse(refused)
@@ -182,6 +191,9 @@ def _read(text: str | None) -> Frame:
         raise Invalid("body must be the JSON object that POST takes.", param="body")
     if len(frame.id) > MAX_ID_CHARS:
         raise Invalid(f"id may have at most {MAX_ID_CHARS} characters.", param="id")
+    key = frame.idempotency_key
+    if key is not None and not KEY.fullmatch(key.encode()):
+        raise Invalid("idempotency_key must be 1 to 255 printable ASCII characters.", param="idempotency_key")
     return frame
 
 

@@ -13,7 +13,7 @@ from gateway.client import Client, Message
 from gateway.dialect import Dialect
 from gateway.engine_errors import engine_failed
 from gateway.errors import Refused
-from gateway.headers import Headers, RequestId
+from gateway.headers import ORIGINAL, Headers, RequestId, retry_after_ms
 from gateway.records import Record
 from gateway.sse_events import DONE, data_of
 from scheduling.core.outcome import Outcome
@@ -110,6 +110,12 @@ class SocketClient(Client):
             if found := _data_of(event) if self._in_events else event:
                 await self._put(_chunk_frame(found))
 
+    async def _send_whole(self, status: int, headers: Headers, body: bytes) -> None:
+        if status < 400:
+            await super()._send_whole(status, headers, body)
+        else:
+            await self._put(_frame_again(status, headers, body, self.request_id))
+
     async def _put(self, frame: bytes) -> None:
         self.writing_since_s = self._loop.time()
         try:
@@ -127,16 +133,33 @@ class SocketClient(Client):
 
 def error_frame(refused: Refused, request_id: RequestId) -> bytes:
     """The error that an HTTP client gets, in a frame."""
-    error = msgspec.json.decode(refused.body(), type=dict[str, msgspec.Raw])["error"]
     return msgspec.json.encode(
         {
             "type": "error",
             "request_id": request_id.own,
             "status": refused.status,
-            "error": error,
-            "retry_after_ms": refused.retry_after_ms,
+            "error": _error_in(refused.body()),
+            "retry_after_ms": retry_after_ms(refused, request_id),
         }
     )
+
+
+def _frame_again(status: int, headers: Headers, body: bytes, request_id: RequestId) -> bytes:
+    """The refusal that the request of an idempotency key got before, and the id that it had then."""
+    return msgspec.json.encode(
+        {
+            "type": "error",
+            "request_id": request_id.own,
+            "status": status,
+            "error": _error_in(body),
+            "retry_after_ms": None,
+            "original_request_id": dict(headers)[ORIGINAL].decode(),
+        }
+    )
+
+
+def _error_in(body: bytes) -> msgspec.Raw:
+    return msgspec.json.decode(body, type=dict[str, msgspec.Raw])["error"]
 
 
 def usage_frame(record: Record) -> bytes:

@@ -61,6 +61,8 @@ def _pool(queued: int) -> PoolSnapshot:
             served_tokens_1m=last_1m,
             served_tokens_5m=last_5m,
             classes=["standard"],
+            waits_ms={"standard": 1_100 + waiting * 110} if waiting else {},
+            served_by_class={"standard": last_1m},
         )
         for slug, waiting, last_1m, last_5m in lines
     ]

@@ -15,7 +15,7 @@ MESSAGES = "/v1/messages"  # Anthropic's batches are another API, and its errors
 BATCH_ENDPOINTS = frozenset(
     path
     for path, endpoint in ENDPOINTS.items()
-    if path == EMBEDDINGS or (endpoint.generates and path != MESSAGES)
+    if path == EMBEDDINGS or (endpoint.generates and path != MESSAGES and not endpoint.form)
 )
 BOM = b"\xef\xbb\xbf"
 LINE_BREAKS = (b"\n", b"\r")

@@ -16,7 +16,7 @@ from time import monotonic
 from gateway.client import Client
 from gateway.engine_errors import EngineRefused
 from gateway.errors import Invalid
-from gateway.headers import Headers
+from gateway.headers import ORIGINAL, Headers
 from gateway.own.errors import IdempotencyBusy, IdempotencyMismatch, IdempotencySpent
 
 KEY = re.compile(rb"[\x21-\x7e][\x20-\x7e]{0,254}")
@@ -191,7 +191,7 @@ async def _say_again(kept: _Kept, fingerprint: bytes, client: Client) -> None:
     answer = kept.answer
     if answer is None:
         raise IdempotencySpent
-    told = [(b"idempotent-replayed", b"true"), (b"x-fairlane-original-request-id", answer.request_id)]
+    told = [(b"idempotent-replayed", b"true"), (ORIGINAL, answer.request_id)]
     await client.whole(answer.status, [*answer.headers, *told], answer.body)
 
 

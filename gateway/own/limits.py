@@ -31,7 +31,7 @@ async def answer(visit: Visit) -> None:
     visit.asked()
     ledger, caller, policy = visit.gateway.own.ledger, visit.caller, visit.policy
     scopes = await ledger.all_scopes(visit.tenant, caller)
-    records = [held.record for held in visit.gateway.books.going.of(caller.tenant)]
+    records = visit.gateway.books.going.of(caller.tenant)
     body = {
         "object": "limits",
         "tenant": caller.tenant,

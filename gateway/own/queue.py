@@ -27,9 +27,9 @@ async def answer(visit: Visit) -> None:
     if only:
         only = _served(visit, only)
     mine: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for held in visit.gateway.books.going.of(visit.caller.tenant):
-        if not only or held.record.model == only:
-            mine[held.record.pool, held.record.model].append(held.record)
+    for record in visit.gateway.books.going.of(visit.caller.tenant):
+        if not only or record.model == only:
+            mine[record.pool, record.model].append(record)
     if only:
         mine.setdefault((visit.policy.models[only], only), [])
     pools = sorted({pool for pool, _ in mine} or visit.policy.pools)

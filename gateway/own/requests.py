@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from gateway.errors import Invalid, NotFound
-from gateway.going import Held
 from gateway.own.errors import RequestNotFound
 from gateway.own.shown import ended, going
 from gateway.own.stored import stored
+from gateway.records import Record
 from gateway.visit import Visit, limit_of
 
 MOST_LISTED = 200
@@ -46,49 +46,49 @@ def _listed(visit: Visit) -> dict[str, Any]:
     """What waits and runs, in the order of acceptance, from ``after`` on."""
     asked = visit.asked("limit", "after", "state")
     most, state, after = limit_of(asked, MOST_LISTED, MOST_LISTED), _state(asked), asked.get("after", "")
-    held = visit.gateway.books.going.of(visit.caller.tenant)
+    records = visit.gateway.books.going.of(visit.caller.tenant)
     if after:
-        ids = [each.record.request_id for each in held]
+        ids = [each.request_id for each in records]
         # One that has ended meanwhile stands nowhere: then who follows it is told from the beginning.
-        held = held[ids.index(after) + 1 :] if after in ids else held
+        records = records[ids.index(after) + 1 :] if after in ids else records
     if state:
-        held = [each for each in held if (each.record.dispatched_at is None) == (state == STATES[0])]
-    data = [going(visit.gateway.dispatcher, each) for each in held[:most]]
-    return {"object": "list", "data": data, "has_more": len(held) > most}
+        records = [each for each in records if (each.dispatched_at is None) == (state == STATES[0])]
+    data = [going(visit.gateway.dispatcher, each) for each in records[:most]]
+    return {"object": "list", "data": data, "has_more": len(records) > most}
 
 
 async def _one(visit: Visit, name: str) -> dict[str, Any]:
     """The request as it stands: here, or in the usage records. Raises RequestNotFound."""
     tenant = visit.caller.tenant
-    held = visit.gateway.books.going.find(tenant, name)
-    if held is None:
+    record = visit.gateway.books.going.find(tenant, name)
+    if record is None:
         found = await visit.gateway.own.reads.run(lambda: stored(tenant, name))
         if found is None:
             raise RequestNotFound
         return ended(found)
-    return ended(held) if _is_over(held) else _told(visit, held)
+    return ended(record) if _is_over(record) else _told(visit, record)
 
 
 async def _cancel(visit: Visit, name: str) -> dict[str, Any]:
     """The request as it is afterwards. One that has ended already stays as it was."""
-    books, tenant = visit.gateway.books, visit.caller.tenant
-    held = books.going.find(tenant, name)
-    if held is None or _is_over(held):
+    gateway = visit.gateway
+    record = gateway.books.going.find(visit.caller.tenant, name)
+    if record is None or _is_over(record):
         return await _one(visit, name)
-    books.going.cancel(tenant, held.record.request_id)
+    gateway.pulse.cancel(record)
     for tick in range(END_TICKS):
-        if _is_over(held):
-            return ended(held)
+        if _is_over(record):
+            return ended(record)
         await asyncio.sleep(END_TICK_S if tick else 0)
-    return _told(visit, held)
+    return _told(visit, record)
 
 
-def _told(visit: Visit, held: Held) -> dict[str, Any]:
-    return going(visit.gateway.dispatcher, held, visit.gateway.dispatcher.explain(held.record.request_id))
+def _told(visit: Visit, record: Record) -> dict[str, Any]:
+    return going(visit.gateway.dispatcher, record, visit.gateway.dispatcher.explain(record.request_id))
 
 
-def _is_over(held: Held) -> bool:
-    return bool(held.record.outcome)
+def _is_over(record: Record) -> bool:
+    return bool(record.outcome)
 
 
 def _state(asked: dict[str, str]) -> str:

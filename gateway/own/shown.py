@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
-from gateway.going import Held
+from gateway.records import Record
 from gateway.steering import seconds
 from scheduling.core.view import Explanation
 from scheduling.dispatchers.base import Dispatcher
@@ -38,10 +38,9 @@ TEXTS = {
 }
 
 
-def going(dispatcher: Dispatcher, held: Held, told: Explanation | None = None) -> dict[str, Any]:
+def going(dispatcher: Dispatcher, record: Record, told: Explanation | None = None) -> dict[str, Any]:
     """A request that waits or runs. Without ``told`` a waiting one has its place only."""
-    record = held.record
-    shown = _head(held, "queued" if record.dispatched_at is None else "running")
+    shown = _head(record, "queued" if record.dispatched_at is None else "running")
     if record.dispatched_at is None:
         place = dispatcher.position(record.request_id)
         shown["queue"] = {"position": place} if told is None else explained(told)
@@ -70,11 +69,10 @@ def explained(told: Explanation) -> dict[str, Any]:
     }
 
 
-def ended(held: Held) -> dict[str, Any]:
+def ended(record: Record) -> dict[str, Any]:
     """A request with its outcome: what it used, and when."""
-    record = held.record
     return {
-        **_head(held, "ended"),
+        **_head(record, "ended"),
         "outcome": record.outcome,
         "status": record.status,
         "ended_at": _time(record.ended_at),
@@ -89,12 +87,11 @@ def ended(held: Held) -> dict[str, Any]:
     }
 
 
-def _head(held: Held, state: str) -> dict[str, Any]:
-    record = held.record
+def _head(record: Record, state: str) -> dict[str, Any]:
     return {
         "object": "request",
         "id": record.request_id,
-        "client_request_id": None if held.clients_id == record.request_id else held.clients_id,
+        "client_request_id": record.client_request_id or None,
         "state": state,
         "model": record.model,
         "class": record.priority_class,

@@ -5,18 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from gateway.going import Held
 from gateway.records import COLUMNS, Record
 from gateway.usage import record_of
 
 
-def stored(tenant: str, name: str) -> Held | None:
+def stored(tenant: str, name: str) -> Record | None:
     """The tenant's record by our id, or the last of a day that its client calls so. For a thread."""
     row = record_of(name, tenant)
     if row is None:
         return None
-    record = Record(**{column: _plain(getattr(row, column)) for column in COLUMNS})
-    return Held(record, record.client_request_id or record.request_id)
+    return Record(**{column: _plain(getattr(row, column)) for column in COLUMNS})
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ import msgspec
 
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
 from scheduling.core.budget import DAY_S, Budgets, Period, day_of, month_begins_s, month_of, period_of_day
+from scheduling.core.pace import Pace
 from scheduling.core.policy import (
     BUDGET_KINDS,
     MINUTE_KINDS,
@@ -44,38 +45,41 @@ class Scope:
 
     ``limits`` maps a quota kind to its limit. A minute's quota whose kind is
     in ``refusing`` refuses when it is used up; the others let requests wait.
-    The rest follows from the limits: where there is none, a budget is
-    ``UNBOUNDED``, and the others are None.
+    The rest follows from the limits: where there is none, a bound is
+    ``UNBOUNDED``, nothing takes no time, and the others are None.
     """
 
     key: Key
     limits: Mapping[str, int]
     refusing: frozenset[str] = frozenset()
     most_queued: int | None = field(init=False, repr=False, compare=False)
-    request_us: int | None = field(init=False, repr=False, compare=False)  # until one request has come back
+    room_in_line: int = field(init=False, repr=False, compare=False)  # none where a minute's limit is zero
+    request_us: int = field(init=False, repr=False, compare=False)  # until one request has come back
     minute_requests: int | None = field(init=False, repr=False, compare=False)
     minute_tokens: int | None = field(init=False, repr=False, compare=False)
+    token_rate: int = field(init=False, repr=False, compare=False)  # the same as a bound
     day_tokens: int = field(init=False, repr=False, compare=False)
     month_tokens: int = field(init=False, repr=False, compare=False)
     month_spend: int = field(init=False, repr=False, compare=False)
     minute_limits: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
     budget_limits: tuple[tuple[str, int], ...] = field(init=False, repr=False, compare=False)
-    closed: bool = field(init=False, repr=False, compare=False)  # a minute's limit of zero lets nobody in
 
     def __post_init__(self) -> None:
         limits = self.limits
-        requests = limits.get(REQUESTS_PER_MINUTE)
+        requests, tokens = limits.get(REQUESTS_PER_MINUTE), limits.get(TOKENS_PER_MINUTE)
+        closed = any(limit < 1 for _, limit in self._of(MINUTE_KINDS))
         follow = {
             "most_queued": limits.get(QUEUED),
-            "request_us": width_us(1, requests) if requests else None,
+            "room_in_line": 0 if closed else _bound(limits, QUEUED),
+            "request_us": width_us(1, requests) if requests else 0,
             "minute_requests": requests,
-            "minute_tokens": limits.get(TOKENS_PER_MINUTE),
+            "minute_tokens": tokens,
+            "token_rate": tokens or UNBOUNDED,
             "day_tokens": _bound(limits, TOKENS_PER_DAY),
             "month_tokens": _bound(limits, TOKENS_PER_MONTH),
             "month_spend": _bound(limits, SPEND_PER_MONTH),
             "minute_limits": self._of(MINUTE_KINDS),
             "budget_limits": self._of(BUDGET_KINDS),
-            "closed": any(limit < 1 for _, limit in self._of(MINUTE_KINDS)),
         }
         for name, value in follow.items():
             object.__setattr__(self, name, value)
@@ -87,10 +91,6 @@ class Scope:
             amount = 1 if kind == REQUESTS_PER_MINUTE else demand[0]
             needs.append((kind, limit, width_us(amount, limit) if limit > 0 else 0))
         return needs
-
-    def tokens_us(self, tokens: int) -> int:
-        """How long so many tokens take to come back; 0 where no minute's quota counts them."""
-        return width_us(tokens, self.minute_tokens) if self.minute_tokens else 0
 
     def _of(self, kinds: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
         return tuple((kind, self.limits[kind]) for kind in kinds if self.limits.get(kind) is not None)
@@ -127,7 +127,7 @@ class Account:
     a limit that is set later finds them as they are.
     """
 
-    __slots__ = ("budgets", "places", "queued", "requests", "taken", "tokens")
+    __slots__ = ("budgets", "pace", "places", "queued", "requests", "taken", "tokens")
 
     def __init__(self) -> None:
         self.queued = 0
@@ -136,39 +136,30 @@ class Account:
         self.requests = Allowance(self.places)
         self.tokens = Allowance(self.places)
         self.budgets = Budgets()
+        self.pace: Pace | None = None  # of the line, where that is bounded and somebody left it of late
 
     def allowance(self, kind: str) -> Allowance:
         """The minute's allowance of one kind."""
         return self.requests if kind == REQUESTS_PER_MINUTE else self.tokens
 
-    def idle(self, now_us: int, now_s: int) -> bool:
+    def idle(self, now_ms: int, now_s: int) -> bool:
         """Nothing of it will be missed."""
-        period = period_at(now_s)
+        now_us, period = now_ms * US_PER_MS, period_at(now_s)
         return (
             not self.places
+            and self.pace is None
             and all(self.allowance(kind).whole_at_us <= now_us for kind in MINUTE_KINDS)
             and not any(self.budgets.used(kind, period) for kind in BUDGET_KINDS)
         )
 
-    def at_hand(self, scope: Scope, demand: Demand, now_us: int) -> int | None:
-        """How long the demand's tokens take to come back, if all that is needed is there, as nearly always.
+    def paced(self) -> Pace:
+        """The pace of the line, from now on."""
+        self.pace = Pace()
+        return self.pace
 
-        None if anything is not: ``used_up`` and the allowances say what.
-        """
-        (tokens, spend), budgets, until_us = demand, self.budgets, now_us + MINUTE_US
-        if (
-            scope.closed
-            or ((most := scope.most_queued) is not None and self.queued >= most)
-            or budgets.day_tokens + tokens > scope.day_tokens
-            or budgets.month_tokens + tokens > scope.month_tokens
-            or budgets.month_spend + spend > scope.month_spend
-            or ((most := scope.request_us) is not None and self.requests.whole_at_us + most > until_us)
-        ):
-            return None
-        if (most := scope.minute_tokens) is None:
-            return 0
-        tokens_us = tokens * MINUTE_US // most or 1
-        return tokens_us if self.tokens.whole_at_us + tokens_us <= until_us else None
+    def place_in_ms(self, now_ms: int) -> int | None:
+        """About how long until a request leaves this line, and so leaves a place in it."""
+        return self.pace.wait_ms(1, now_ms) if self.pace else None
 
     def used_up(self, scope: Scope, demand: Demand, now_s: int) -> Denied | None:
         """A limit of the scope that no wait within minutes helps against."""
@@ -182,22 +173,6 @@ class Account:
                 fits = needed <= limit
                 return Denied(kind, scope.key, limit, next_period_s(kind, now_s) * 1000 if fits else None)
         return None
-
-    def book(self, scope: Scope, demand: Demand, tokens_us: int, now_us: int) -> Hold:
-        """Take one request and the tokens' part of the minute, and the demand's part of all budgets."""
-        used, spend = demand
-        self.queued += 1
-        self.taken = place = self.taken + 1
-        self.places[place] = None
-        requests, tokens, budgets = self.requests, self.tokens, self.budgets
-        if scope.request_us is not None:
-            requests.take(place, scope.request_us, now_us)
-        if scope.minute_tokens is not None:
-            tokens.take(place, tokens_us, now_us)
-        budgets.day_tokens += used
-        budgets.month_tokens += used
-        budgets.month_spend += spend
-        return self, scope, place, tokens_us, requests.whole_at_us, tokens.whole_at_us, budgets.period
 
     def owe(self, more_us: int, now_us: int) -> None:
         """Take so much more of the minute for tokens, for good."""
@@ -217,11 +192,6 @@ class Account:
         """What is left of a minute's quota; None when the scope has no such limit."""
         limit = scope.limits.get(kind)
         return left_of(limit, self.allowance(kind).backlog_us(now_us)) if limit else None
-
-
-Hold = tuple[Account, Scope, int, int, int, int, Period]
-"""What a request holds of an account, never changed: by whose rules, its place, and its tokens' part of
-the minute; when requests and tokens were whole again with it; and the day and month of its budgets."""
 
 
 def _bound(limits: Mapping[str, int], kind: str) -> int:

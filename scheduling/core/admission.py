@@ -41,6 +41,7 @@ class Gate(Bounds):
     """
 
     __slots__ = (
+        "_reserved_kv_tokens",
         "_seated",
         "_whole",
         "answer_ms",
@@ -48,17 +49,17 @@ class Gate(Bounds):
         "blocked",
         "in_flight",
         "pending",
-        "reserved_kv_tokens",
         "since_promoted",
         "streaming",
     )
+
+    _reserved_kv_tokens: int  # as long as there is a bound to them
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.in_flight = 0
         self.pending = 0
         self.streaming = 0  # past their first token
-        self.reserved_kv_tokens = 0
         self.blocked = False
         # In this period: requests that began to be answered, and the time from dispatch to that, summed.
         self.answered = 0
@@ -100,7 +101,12 @@ class Gate(Bounds):
         """Whether the engine has memory left for the ticket. An empty one takes any."""
         if self.kv_tokens is None or not self.in_flight:
             return True
-        return self.reserved_kv_tokens + entry.kv_tokens <= self.kv_tokens
+        return self._reserved_kv_tokens + entry.kv_tokens <= self.kv_tokens
+
+    @property
+    def reserved_kv_tokens(self) -> int:
+        """What requests in flight reserve, summed up when somebody asks."""
+        return sum(entry.kv_tokens for entry in self._seated)
 
     def why_shut(self, hold: int, now_ms: int) -> str:
         """The first cause, the most lasting before the others; empty when it is open."""
@@ -112,24 +118,19 @@ class Gate(Bounds):
 
     def seat(self, entry: Entry, now_ms: int) -> None:
         """One request more in flight, and in the window if anything may take it out again."""
+        entry.gate = self
+        entry.backend = self.name
+        entry.seated_ms = now_ms
         self.in_flight += 1
-        self.reserved_kv_tokens += entry.kv_tokens
-        ticket = entry.ticket
-        streams = ticket.streams
+        streams = entry.ticket.streams
         if streams or self._is_read:
             entry.pending = True
             self.pending += 1
             if not streams:
                 self._whole[entry] = None
-        entry.seated_ms = now_ms
         self._seated[entry] = None
-        if self._grant:
-            self._grant -= 1
-        if self.is_uneasy:
-            self.circuit.seat(entry)
-            self._look()
-        if self.slack_requests is not None:
-            self.prefixes.learn(ticket.prefixes)
+        if not self.is_plain:
+            self._note_seat(entry)
 
     def begin_period(self) -> None:
         """What is counted of a period begins anew."""
@@ -146,31 +147,25 @@ class Gate(Bounds):
 
     def leave(self, entry: Entry, cost: int) -> None:
         """A request ended; 0: it was given back. One that was served gives a throttled gate one step back."""
+        entry.gate = None
         self.in_flight -= 1
-        self.reserved_kv_tokens -= entry.kv_tokens
-        was_at_work = not entry.pending
+        del self._seated[entry]
         if entry.pending:
             self._out_of_window(entry)
-        elif entry.ticket.streams:
-            self.streaming -= 1
-        del self._seated[entry]
-        if self._whole and was_at_work and cost:
-            self._pass_on()
-        if self.is_uneasy:
-            self.circuit.leave(entry)
-            self._look()
-        if cost and not self._slow:
-            if self.window < self._full_window:
-                self.window += 1
-            if self.cap < self._full_cap:
-                self.cap += 1
+        else:
+            if entry.ticket.streams:
+                self.streaming -= 1
+            if self._whole and cost:
+                self._pass_on()
+        if not self.is_plain:
+            self._note_end(entry, cost)
 
     def grow(self, entry: Entry, completion_tokens: int) -> None:
         """A running request has said so much: what it reserves stays ahead of it."""
         more = entry.ticket.prompt_tokens + completion_tokens + GROWS_BY - entry.kv_tokens
         if more > 0:
-            entry.kv_tokens += more
-            self.reserved_kv_tokens += more
+            entry.more_kv_tokens += more
+            self._reserved_kv_tokens += more
 
     def view(self, now_ms: int) -> BackendView:
         """The gate as it stands."""
@@ -191,6 +186,33 @@ class Gate(Bounds):
             answered=self.answered,
             answer_ms=self.answer_ms,
         )
+
+    def _note_seat(self, entry: Entry) -> None:
+        if self._grant:
+            self._grant -= 1
+        if self.kv_tokens is not None:
+            self._reserved_kv_tokens += entry.kv_tokens
+        if self.is_uneasy:
+            self.circuit.seat(entry)
+        if self.slack_requests is not None:
+            self.prefixes.learn(entry.ticket.prefixes)
+        self._look()
+
+    def _note_end(self, entry: Entry, cost: int) -> None:
+        if self.kv_tokens is not None:
+            self._reserved_kv_tokens -= entry.kv_tokens
+        if self.is_uneasy:
+            self.circuit.leave(entry)
+        if cost and not self._slow:
+            if self.window < self._full_window:
+                self.window += 1
+            if self.cap < self._full_cap:
+                self.cap += 1
+        self._look()
+
+    def _refill(self, window: int) -> None:
+        super()._refill(window)
+        self._reserved_kv_tokens = 0 if self.kv_tokens is None else self.reserved_kv_tokens
 
     def _causes(self, now_ms: int) -> Iterator[str]:
         if self.draining or self.gone:

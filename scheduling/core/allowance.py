@@ -61,15 +61,15 @@ class Allowance:
     def take(self, place: int, need_us: int, now_us: int) -> None:
         """Book so much, also ahead of its time. Places rise from one to the next."""
         backlog_us = self.whole_at_us - now_us
-        places = self._places
         if backlog_us <= 0:
             self.whole_at_us = now_us + need_us
             self._whole_at_place = place
-            if places:
-                places.clear()
+            if self._places:
+                self._places.clear()
                 self._rises_us.clear()
                 self._top_us = 0
             return
+        places = self._places
         self.whole_at_us += need_us
         if places and backlog_us <= self._top_us:
             self._drop_from(backlog_us)

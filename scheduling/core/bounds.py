@@ -43,6 +43,7 @@ class Bounds:
         "draining",
         "gone",
         "is_choosy",
+        "is_plain",
         "is_uneasy",
         "kv_tokens",
         "learnt",
@@ -71,6 +72,8 @@ class Bounds:
     """How many requests it was seen to work on at once; 0: not known."""
     is_uneasy: bool
     """Whether it starts slowly, or requests failed, so that it counts what becomes of the next ones."""
+    is_plain: bool
+    """Nothing needs to be noted of who goes in and comes out but that."""
     _rule: BackendRule
     _alone: bool
     _counts_sent: bool
@@ -201,3 +204,5 @@ class Bounds:
         """After anything that the circuit, a pause or a slow start may follow from."""
         self._shut_until_ms = max(self.paused_until_ms, self.circuit.shut_until_ms)
         self.is_uneasy = bool(self._slow or self.circuit.failures or not self.circuit.is_closed)
+        is_cut = self.window < self._full_window or self.cap < self._full_cap
+        self.is_plain = not (self.is_uneasy or is_cut or self.is_choosy or self._grant is not None)

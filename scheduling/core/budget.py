@@ -52,20 +52,29 @@ def month_begins_s(month: int) -> int:
 class Budgets:
     """How much of one day's and one month's budgets is used, held estimates included."""
 
-    __slots__ = ("day_tokens", "month_spend", "month_tokens", "period")
+    __slots__ = ("before_today", "day_tokens", "ends_s", "month_spend", "period")
 
     def __init__(self) -> None:
-        self.period: Period = (0, 0)
-        self.day_tokens = self.month_tokens = self.month_spend = 0
+        self.period: Period = (-1, -1)
+        self.ends_s = 0  # the day, in Unix time
+        self.day_tokens = self.month_spend = 0
+        self.before_today = 0  # tokens of the same month
+
+    @property
+    def month_tokens(self) -> int:
+        """The day's are among them."""
+        return self.before_today + self.day_tokens
 
     def turn_to(self, period: Period) -> None:
         """This is the day and month that count, unless later ones had begun before the clock went back."""
         day, month = self.period
         if period[0] > day:
+            self.before_today += self.day_tokens
             self.day_tokens = 0
             if period[1] > month:
-                self.month_tokens = self.month_spend = 0
+                self.before_today = self.month_spend = 0
             self.period = period
+            self.ends_s = (period[0] + 1) * DAY_S
 
     def add(self, tokens: int, spend: int, period: Period) -> None:
         """Use so much more, or, below zero, so much less, of the day and month in which it was reserved.
@@ -74,16 +83,12 @@ class Budgets:
         it any more.
         """
         own = self.period
-        if own is period:  # as nearly always
-            self.day_tokens += tokens
-            self.month_tokens += tokens
-            self.month_spend += spend
-            return
-        if period[0] == own[0]:
-            self.day_tokens += tokens
         if period[1] == own[1]:
-            self.month_tokens += tokens
             self.month_spend += spend
+            if period[0] == own[0]:
+                self.day_tokens += tokens
+            else:
+                self.before_today += tokens
 
     def used(self, kind: str, period: Period) -> int:
         """What is used by then of a kind's budget: nothing of a day or month that had not begun."""
@@ -97,8 +102,10 @@ class Budgets:
     def seed(self, kind: str, amount: int) -> None:
         """So much at least was used of the day or month that counts."""
         if kind == TOKENS_PER_DAY:
-            self.day_tokens = max(self.day_tokens, amount)
+            more = max(0, amount - self.day_tokens)
+            self.day_tokens += more
+            self.before_today -= more  # what the month is known to have used stays as it is
         elif kind == TOKENS_PER_MONTH:
-            self.month_tokens = max(self.month_tokens, amount)
+            self.before_today += max(0, amount - self.month_tokens)
         else:
             self.month_spend = max(self.month_spend, amount)

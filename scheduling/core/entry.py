@@ -10,11 +10,12 @@ from scheduling.core.ticket import Ticket
 if TYPE_CHECKING:
     from scheduling.core.admission import Gate
     from scheduling.core.band import Band
-    from scheduling.core.levels import Share
     from scheduling.core.roster import TenantLine
+    from scheduling.core.share import Share
 
 LaneKey = tuple[str, frozenset[str]]
 Stamp = tuple[int, int, int]  # what an order charged, at which weight and wake: settling undoes exactly that
+Charges = tuple["Share", Stamp, "Charges | None"]  # of a ticket: from one name on its path to the next
 
 
 class Aside(IntEnum):
@@ -49,12 +50,12 @@ class Entry:
 
     ``place`` orders tickets by arrival; a retry has a negative one, so it
     stands before all first attempts. ``shares`` are the accounts on its path,
-    ``stamps`` what each was charged. ``pending`` says that it is in its
-    gate's window, ``answered`` that it has begun to be answered, ``heard``
-    that its gate's slow start has counted it.
-    ``kv_tokens`` is what it reserves of the engine's KV memory. ``told_ms``
-    and ``told_at_ms`` are the first estimate of its wait that anybody was
-    given, and when.
+    from the outermost in, and ``charges`` what each was charged. ``gate`` is
+    whose seat it holds. ``pending`` says that it is in its gate's window,
+    ``answered`` that it has begun to be answered, ``heard`` that its gate's
+    slow start has counted it, ``more_kv_tokens`` how much longer its answer
+    was than thought. ``told_ms`` and ``told_at_ms`` are the first estimate of
+    its wait that anybody was given, and when.
     """
 
     __slots__ = (
@@ -62,51 +63,66 @@ class Entry:
         "aside",
         "backend",
         "band",
+        "charges",
         "cost",
         "engine_order",
         "first",
         "gate",
         "heard",
-        "kv_tokens",
         "lane",
+        "more_kv_tokens",
         "ordinal",
         "overdue",
         "pending",
         "place",
-        "retry",
         "roster",
         "seated_ms",
         "shares",
-        "stamps",
         "ticket",
         "told_at_ms",
         "told_ms",
         "waiting",
     )
 
+    # From when the machine has it.
     band: Band
-    aside: Aside  # while it waits
+    cost: int
+    lane: Lane
+    place: int
     roster: TenantLine
-    shares: list[Share]  # this and the next, while an order keeps accounts
-    stamps: list[Stamp]
+    # Of who has to wait.
+    aside: Aside
+    first: bool  # an admin wants it before all others
     ordinal: int
-    seated_ms: int  # this and the next two, once it has a seat
-    backend: str
-    engine_order: int | None
+    overdue: bool
     told_at_ms: int
+    told_ms: int | None
+    # While an order keeps accounts: once it has a seat, and before it has one.
+    charges: Charges | None
+    shares: tuple[Share, ...]
+    # Once it has a seat.
+    backend: str
+    seated_ms: int
 
-    def __init__(self, ticket: Ticket, cost: int, place: int, lane: Lane) -> None:
+    def __init__(self, ticket: Ticket) -> None:
         self.ticket = ticket
-        self.cost = cost
-        self.place = place
-        self.retry = place < 0
-        self.lane = lane
-        self.waiting = True
-        self.first = False  # an admin wants it before all others
-        self.overdue = False
+        self.waiting = False
         self.pending = False
         self.answered = False
         self.heard = False
-        self.kv_tokens = ticket.prompt_tokens + (ticket.kv_completion_tokens or ticket.completion_tokens)
         self.gate: Gate | None = None
-        self.told_ms: int | None = None
+        self.engine_order: int | None = None
+        self.more_kv_tokens = 0
+
+    @property
+    def kv_tokens(self) -> int:
+        """What it reserves of the engine's KV memory."""
+        ticket = self.ticket
+        thought = ticket.kv_completion_tokens or ticket.completion_tokens
+        return ticket.prompt_tokens + thought + self.more_kv_tokens
+
+    def queue(self) -> None:
+        """It has to wait."""
+        self.waiting = True
+        self.first = self.overdue = False
+        self.told_ms = None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Sequence
 from zlib import crc32
 
-from scheduling.core.entry import Entry, Lane, Stamp
+from scheduling.core.entry import Charges, Entry, Lane
 from scheduling.core.fairness import arrival, head, index_of
-from scheduling.core.levels import MILLI, Level, Share
+from scheduling.core.levels import MILLI, Level
+from scheduling.core.share import Share
 
 NAMES_TRACKED = 10_000  # inside one name: about 20 MB at most, whatever names a client makes up
 SHARED_LINES = 128  # lines for all further names, by hash of the name
@@ -40,32 +41,18 @@ class Tree:
 
     def join(self, entry: Entry) -> None:
         """Open the accounts of the names on the ticket's path, or hold the ones that are open."""
-        level: Level | None = self._tenants
-        path: list[Share] = []
-        entry.shares = path
-        for name in entry.ticket.path:
-            if level is None:
-                level = path[-1].inner = self._order()
-            share = level.shares.get(name)
-            if share is None:
-                share = self._open(level, name, len(path))
-            if not share.held:
-                level.idle -= 1
-            share.held += 1
-            path.append(share)
-            level = share.inner
+        self._enrol(entry, 0)
 
     def push(self, entry: Entry) -> None:
         """Stand in the line of the last name; names that had none in this lane begin to wait."""
-        path = entry.shares
-        for share in path:
+        for share in entry.shares:
             share.waiting += 1
-        self._stand(entry, path)
+        self._stand(entry)
 
     def stand(self, entry: Entry) -> None:
         """It joins and stands in line."""
-        self.join(entry)
-        self.push(entry)
+        self._enrol(entry, 1)
+        self._stand(entry)
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The first name of every level, then that name's oldest ticket."""
@@ -105,36 +92,20 @@ class Tree:
             del line[entry.place]
         else:
             self._out_of_line(entry, path)
-        level: Level | None = self._tenants
-        entry.stamps = stamps = []
+        charges: Charges | None = None
         for share in path:
             share.waiting -= 1
-            if level is not None:
-                stamps.append(level.charge(share, price))
-            level = share.inner
+            charges = (share, share.level.charge(share, price), charges)
+        entry.charges = charges
 
     def pass_through(self, entry: Entry) -> None:
         """It has a seat at once: all names on its path begin to wait, and are charged in the same instant."""
+        self.join(entry)
         price = (entry.cost if self._price is None else self._price(entry)) * MILLI
-        place = entry.place
-        level: Level | None = self._tenants
-        path: list[Share] = []
-        stamps: list[Stamp] = []
-        entry.shares, entry.stamps = path, stamps
-        for name in entry.ticket.path:
-            if level is None:
-                level = path[-1].inner = self._order()
-            share = level.shares.get(name)
-            if share is None:
-                share = self._open(level, name, len(path))
-            held = share.held
-            if not held:
-                level.idle -= 1
-            share.held = held + 1
-            path.append(share)
-            stamps.append(level.pass_through(share, place, price))
-            level = share.inner
-        path[-1].left += 1
+        charges: Charges | None = None
+        for share in entry.shares:
+            charges = (share, share.level.pass_through(share, entry.place, price), charges)
+        entry.charges = charges
 
     def step_out(self, entry: Entry) -> None:
         """It leaves the line; its accounts stay open."""
@@ -146,35 +117,37 @@ class Tree:
 
     def leave(self, entry: Entry) -> None:
         """It is gone for good, unserved and out of line: nothing was charged."""
-        for level, share in self._levels(entry):
+        for share in entry.shares:
             share.held -= 1
             if not share.held:
-                level.rest(share)
+                share.level.rest(share)
 
     def adopt(self, entry: Entry) -> None:
         """It runs out of turn, or was served under other rules: charged, but time does not move."""
         price = (entry.cost if self._price is None else self._price(entry)) * MILLI
-        entry.stamps = [level.adopt(share, price) for level, share in self._levels(entry)]
+        charges: Charges | None = None
+        for share in entry.shares:
+            charges = (share, share.level.adopt(share, price), charges)
+        entry.charges = charges
 
     def progress(self, entry: Entry, cost: int) -> None:
         """A ticket that runs has cost so much so far."""
-        entry.stamps = [
-            level.progress(share, stamp, cost * MILLI)
-            for (level, share), stamp in zip(self._levels(entry), entry.stamps, strict=True)
-        ]
+        charged = entry.charges
+        charges: Charges | None = None
+        while charged is not None:
+            share, stamp, charged = charged
+            charges = (share, share.level.progress(share, stamp, cost * MILLI), charges)
+        entry.charges = charges
 
     def settle(self, entry: Entry, cost: int) -> None:
         """Put the real cost in the place of what was charged."""
-        price = cost * MILLI
-        level: Level | None = self._tenants
-        for share, stamp in zip(entry.shares, entry.stamps):  # noqa: B905 - as long; asked in every request
-            inner = share.inner
-            if level is not None:
-                level.settle(share, stamp, price)
-                share.held = held = share.held - 1
-                if not held:
-                    level.rest(share)
-            level = inner
+        charges = entry.charges
+        while charges is not None:
+            share, stamp, charges = charges
+            share.level.settle(share, stamp, cost * MILLI)
+            share.held -= 1
+            if not share.held:
+                share.level.rest(share)
 
     def reweigh(self, tenants: Iterable[str] | None = None) -> None:
         """Obey the weights in force, of these tenants or of all."""
@@ -200,7 +173,8 @@ class Tree:
         """Where it stands among its own, and that place among the names of every level above."""
         last = entry.shares[-1]
         before = index_of(entry, last.left, last.waiting)
-        for level, share in reversed(list(self._levels(entry))):
+        for share in reversed(entry.shares):
+            level = share.level
             mine = level.drain(share)
             before = level.curve(now_ms).before(mine.start + before * mine.step)
         return before
@@ -220,25 +194,37 @@ class Tree:
         mine = entry.shares[0]
         return sum(1 for share in self._tenants.shares.values() if share.waiting and share is not mine)
 
-    def _levels(self, entry: Entry) -> Iterable[tuple[Level, Share]]:
-        level: Level | None = self._tenants
-        for share in entry.shares:
-            if level:
-                yield level, share
-            level = share.inner
+    def _enrol(self, entry: Entry, waits: int) -> None:
+        level, names = self._tenants, entry.ticket.path
+        share: Share | None = None
+        path: tuple[Share, ...] = ()
+        for name in names:
+            share = level.shares.get(name) or self._open(level, name, share, names)
+            if not share.held:
+                level.idle -= 1
+            share.held += 1
+            share.waiting += waits
+            path += (share,)
+            level = share.inner  # type: ignore[assignment] # None after the last name
+        entry.shares = path
 
-    def _open(self, level: Level, name: str, depth: int) -> Share:
-        if depth == 0:
+    def _open(self, level: Level, name: str, outer: Share | None, names: tuple[str, ...]) -> Share:
+        if outer is None:
             share = level.add(name, self._weight_of(name))
             share.shut = self._shut.get(name)
-            return share
-        if len(level.shares) >= NAMES_TRACKED:
-            line = crc32(name.encode(errors="surrogatepass")) % SHARED_LINES
-            name = f"{SHARED_PREFIX}{line}"
-        return level.shares.get(name) or level.add(name, 1)
+            share.depth = 0
+        else:
+            if len(level.shares) >= NAMES_TRACKED:
+                line = crc32(name.encode(errors="surrogatepass")) % SHARED_LINES
+                name = f"{SHARED_PREFIX}{line}"
+            share = level.shares.get(name) or level.add(name, 1)
+            share.depth = outer.depth + 1
+        if share.inner is None and share.depth + 1 < len(names):
+            share.inner = self._order()
+        return share
 
-    def _stand(self, entry: Entry, path: list[Share]) -> None:
-        last, lane, place = path[-1], entry.lane, entry.place
+    def _stand(self, entry: Entry) -> None:
+        last, lane, place = entry.shares[-1], entry.lane, entry.place
         entry.ordinal = last.left + last.waiting - 1
         last.waiting_cost += entry.cost
         line = last.lines.get(lane)
@@ -252,9 +238,9 @@ class Tree:
             last.lines[lane] = line
         else:
             last.lines = {lane: line}
-        self._enter(path, lane, place)
+        self._enter(entry.shares, lane, place)
 
-    def _out_of_line(self, entry: Entry, path: list[Share]) -> None:
+    def _out_of_line(self, entry: Entry, path: Sequence[Share]) -> None:
         lines, lane = path[-1].lines, entry.lane
         line = lines[lane]
         del line[entry.place]
@@ -262,21 +248,15 @@ class Tree:
             del lines[lane]
             self._leave(path, lane)
 
-    def _enter(self, path: list[Share], lane: Lane, place: int) -> None:
-        for depth in range(len(path) - 1, 0, -1):
-            inner = path[depth - 1].inner
-            if inner:
-                others = inner.serves(lane)
-                inner.enter(path[depth], lane, place)
-                if others:
-                    return
-        self._tenants.enter(path[0], lane, place)
+    def _enter(self, path: Sequence[Share], lane: Lane, place: int) -> None:
+        for share in reversed(path):
+            others = share.level.serves(lane)
+            share.level.enter(share, lane, place)
+            if others:
+                return
 
-    def _leave(self, path: list[Share], lane: Lane) -> None:
-        for depth in range(len(path) - 1, 0, -1):
-            inner = path[depth - 1].inner
-            if inner:
-                inner.leave(path[depth], lane)
-                if inner.serves(lane):
-                    return
-        self._tenants.leave(path[0], lane)
+    def _leave(self, path: Sequence[Share], lane: Lane) -> None:
+        for share in reversed(path):
+            share.level.leave(share, lane)
+            if share.level.serves(lane):
+                return

@@ -2,79 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Container, Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 
-from scheduling.core.entry import Entry, Lane, Stamp
+from scheduling.core.entry import Lane, Stamp
 from scheduling.core.position import Curve, Drain
+from scheduling.core.share import Share
 
 MILLI = 1000  # milli-tokens per cost token: weight 1000 still moves the key by whole steps
 TABLE_FOR_MS = 500  # how long a table of places is good enough for people
 SLACK = 64  # stale entries that may be there before it is worth sweeping
-
-
-_NO_LINES: dict[Lane, OrderedDict[int, Entry]] = {}  # of names with others inside
-
-
-class Share:
-    """One name's account. ``key`` orders it: the waiting name with the smallest is next.
-
-    ``keys`` holds the key under which each lane's heap knows the name; being
-    there means that it has tickets waiting in that lane. ``aside`` has the
-    lanes in which it waits but must not be served (``shut`` says for which
-    models). ``held`` counts tickets that wait or run. ``wakes`` counts how
-    often the name began to wait, and ``lead`` is how far ahead it then was.
-    ``tally`` is what an order counts besides the key: requests in flight, or
-    a deficit.
-    """
-
-    __slots__ = (
-        "aside",
-        "held",
-        "inner",
-        "key",
-        "keys",
-        "lead",
-        "left",
-        "lines",
-        "name",
-        "shut",
-        "tally",
-        "waiting",
-        "waiting_cost",
-        "wakes",
-        "weight",
-    )
-
-    def __init__(self, name: str, weight: int, key: int) -> None:
-        self.name = name
-        self.weight = weight
-        self.key = key
-        self.lead = 0
-        self.tally = 0
-        self.wakes = 0
-        self.held = 0
-        self.shut: Container[str] | None = None
-        self.aside: set[Lane] | None = None
-        self.keys: dict[Lane, int] = {}
-        self.inner: Level | None = None  # the names inside this one; None for the last level
-        self.lines: dict[Lane, OrderedDict[int, Entry]] = _NO_LINES  # of the last level: tickets by place
-        self.waiting = 0
-        self.waiting_cost = 0  # of the last level
-        self.left = 0  # of the last level: tickets that ever left the line for a seat
-
-    @property
-    def mean_cost(self) -> int:
-        """The same for one of them, on average; summed up when somebody asks."""
-        return self.cost_in_line() // max(1, self.waiting)
-
-    def cost_in_line(self) -> int:
-        """Of the tickets that wait, in cost tokens."""
-        inner = self.inner
-        return (
-            self.waiting_cost if inner is None else sum(each.cost_in_line() for each in inner.shares.values())
-        )
 
 
 class _Index:
@@ -98,7 +35,7 @@ class Level:
     step, amortised.
     """
 
-    __slots__ = ("_sweep_at", "idle", "lanes", "now", "shares", "table")
+    __slots__ = ("_shelf", "_sweep_at", "idle", "lanes", "now", "shares", "table")
 
     START = 0  # what ``now`` starts at
 
@@ -106,6 +43,7 @@ class Level:
         self.now = self.START
         self.table: tuple[int, Curve] | None = None  # places in line, and when they were reckoned
         self.shares: dict[str, Share] = {}
+        self._shelf: dict[str, Share] = {}  # objects of names that were forgotten, to be used again
         # Who waits where. Alone in its lane a name needs no index: most tenants have one user.
         self.lanes: dict[Lane, _Index | Share] = {}
         self._sweep_at = SLACK
@@ -145,7 +83,9 @@ class Level:
 
     def add(self, name: str, weight: int) -> Share:
         """Begin an account."""
-        share = self.shares[name] = Share(name, weight, self.now)
+        share = self._shelf.pop(name, None)
+        self.shares[name] = share = share or Share(self, name)
+        share.begin_anew(weight, self.now)
         self.idle += 1
         return share
 
@@ -160,10 +100,10 @@ class Level:
     def _begin_anew(self, last: Share) -> None:
         """Nobody waits or runs. An only name stays, as new: it is most likely to come back."""
         if len(self.shares) > 1:
+            self._shelf = self.shares if len(self.shares) <= SLACK else {}
             self.shares = {}
         else:
-            last.key = self.START
-            last.tally = last.lead = 0
+            last.begin_anew(last.weight, self.START)
         self.idle = len(self.shares)
         self._sweep_at = SLACK
         self.now = self.START

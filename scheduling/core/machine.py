@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from scheduling.core.admission import Gate
+from scheduling.core.band import Band
 from scheduling.core.classes import Bands
 from scheduling.core.engine_order import RANK, EngineOrder
 from scheduling.core.entry import Aside, Entry, Lane, LaneKey
@@ -13,10 +14,18 @@ from scheduling.core.gates import Gates
 from scheduling.core.line import Line
 from scheduling.core.pace import Pace
 from scheduling.core.policy import Policy, PoolRule
-from scheduling.core.roster import Roster
+from scheduling.core.roster import Roster, TenantLine
 from scheduling.core.routing import route
 from scheduling.core.ticket import Ticket
 from scheduling.core.timers import Due, Timers
+from scheduling.core.usage import CostRule
+
+MOST_WAYS = 10_000  # remembered: tenants x models x classes
+NOWHERE = Lane(("", frozenset({""})))  # leads to no backend
+NOWHERE.gates = ()
+
+Way = tuple[Lane, Band, TenantLine, Gate | None]  # the gate, where the lane has no other
+WayKey = tuple[str, str, str, frozenset[str]]  # tenant, model, class, and what is avoided
 
 
 class Machine:
@@ -28,10 +37,11 @@ class Machine:
     """
 
     _rule: PoolRule  # in force
+    _cost: CostRule  # the same, of the rule
     _all_blocked: bool  # every gate of a lane is marked as blocked already
     _sends_order: bool  # on to the engines
-    on_seat: Callable[[Entry, int], None] | None = None
-    """Told who has got a seat, and when, in the place of a ``Dispatched``."""
+    on_seat: Callable[[Entry], None] | None = None
+    """Told who has got a seat after all, in the place of a ``Dispatched``."""
     charges_as_it_streams: bool
     """Whether ``progress`` changes anything."""
 
@@ -47,6 +57,7 @@ class Machine:
         self.timers = Timers()
         self._line = Line(self.bands, self.timers)
         self._lanes: dict[LaneKey, Lane] = {}
+        self._ways: dict[WayKey, Way] = {}  # as long as the same rules are in force
         self._arrivals = 0
         self._engine_order = EngineOrder()
         self._obey(policy)
@@ -92,35 +103,50 @@ class Machine:
                 self.bands.reweigh([tenant])
                 yield BoostEnded(tenant, now_ms)
 
-    def _entry(self, ticket: Ticket, lane: Lane) -> Entry:
-        self._arrivals = place = self._arrivals + 1
-        rule = self._rule.cost
-        cost = rule.prompt_weight * ticket.prompt_tokens + rule.completion_weight * ticket.completion_tokens
-        # A ticket that costs nothing would be next for ever.
-        return Entry(ticket, cost or 1, place if ticket.attempt <= 1 else -place, lane)
+    def _way(self, ticket: Ticket) -> Way:
+        """Where a ticket like this one stands: its lane and class, and its tenant's line."""
+        rule = self.policy.tenants.get(ticket.tenant)
+        if len(self._ways) >= MOST_WAYS:
+            self._forget_ways()
+        lane = self._lane(ticket) if rule is None or not rule.suspended else NOWHERE
+        line = self.roster.line_of(ticket.tenant, rule)
+        way = (
+            lane,
+            self.bands.of(ticket.priority_class),
+            line,
+            lane.gates[0] if len(lane.gates) == 1 else None,
+        )
+        if lane.gates and not lane.avoid:  # no other lane is ever forgotten, or given other backends
+            self._ways[ticket.tenant, ticket.model, ticket.priority_class, ticket.avoid] = way
+        return way
+
+    def _forget_ways(self) -> None:
+        self._ways.clear()
+        self.roster.obey(self.policy.tenants)
 
     def _seat(self, entry: Entry, gate: Gate, now_ms: int, events: list[Event]) -> None:
-        self.roster.seat(entry)
-        self._seated(entry, gate, now_ms)
+        """Seat who had to wait."""
+        line = entry.roster
+        line.waiting -= 1
+        self._run(entry, gate, now_ms)
+        if entry.told_ms is not None:
+            self.pace.learn(entry.told_ms, now_ms - entry.told_at_ms)
         if self.on_seat is None:
             events.append(Dispatched(entry.ticket, now_ms, entry.backend, entry.engine_order))
         else:
-            self.on_seat(entry, now_ms)
+            self.on_seat(entry)
 
-    def _seated(self, entry: Entry, gate: Gate, now_ms: int) -> None:
-        tenant = entry.ticket.tenant
-        most = self.roster.most.get(tenant)
-        if most is None:
-            most = self.roster.most_of(tenant, self.policy.tenants.get(tenant))
-        if entry.roster.in_flight >= most or self.bands.shut:
-            self._mark(tenant)
-        entry.gate = gate
-        entry.backend = gate.name
+    def _run(self, entry: Entry, gate: Gate, now_ms: int) -> None:
+        line, ticket = entry.roster, entry.ticket
+        line.in_flight = running = line.in_flight + 1
+        if line.models is not None:
+            line.count(ticket.model, 1)
+        if running >= line.most:
+            self._mark(ticket.tenant)
         gate.seat(entry, now_ms)
         self.pace.seated(now_ms)
-        if entry.told_ms is not None:
-            self.pace.learn(entry.told_ms, now_ms - entry.told_at_ms)
-        entry.engine_order = self._order_of(entry) if self._sends_order else None
+        if self._sends_order:
+            entry.engine_order = self._order_of(entry)
 
     def _order_of(self, entry: Entry) -> int:
         """What the engine's own scheduler is to go by."""
@@ -133,7 +159,7 @@ class Machine:
         self._no_longer_waiting(entry)
         self._line.take_out(entry)
         entry.band.fairness.leave(entry)
-        self.roster.give_up(entry)
+        entry.roster.waiting -= 1
 
     def _no_longer_waiting(self, entry: Entry) -> None:
         entry.waiting = False
@@ -176,14 +202,14 @@ class Machine:
         except ValueError:
             self.policy = old
             raise
-        self._rule = rule
+        self._rule, self._cost = rule, rule.cost
         self._sends_order = rule.engine_priority != "off"
         if not self._sends_order:
             self._engine_order = EngineOrder()  # of no use to who goes in meanwhile
         self.bands.reweigh()
         self._gates.obey(policy)
         self._look_at_meters()
-        self.roster.most.clear()
+        self._forget_ways()
         self._route_all()
         for tenant in self.roster:
             self._mark(tenant)

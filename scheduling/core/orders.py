@@ -10,6 +10,7 @@ from scheduling.core.fairness import Fairness, Fifo
 from scheduling.core.hierarchy import Tree
 from scheduling.core.levels import Level
 from scheduling.core.policy import FAIRNESS
+from scheduling.core.tag_tree import TagTree
 from scheduling.core.tags import Counters, EqualTags, StartTags
 from scheduling.core.turns import Loads, Rounds, Turns
 from scheduling.core.usage import CostRule
@@ -33,10 +34,12 @@ def make(fairness: str, cost: CostRule, weight_of: Callable[[str], int]) -> Fair
     level = LEVELS.get(fairness)
     if level is None:
         raise ValueError(f"fairness is {fairness!r}; it must be one of {', '.join(FAIRNESS)}")
+    if level is StartTags:
+        return TagTree(level, None, weight_of)
     if level is not Counters:
         return Tree(level, None, weight_of)
 
     def prompt(entry: Entry) -> int:
         return cost.of(entry.ticket.prompt_tokens, 0)
 
-    return Tree(level, prompt, weight_of)
+    return TagTree(level, prompt, weight_of)

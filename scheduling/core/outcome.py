@@ -33,6 +33,7 @@ class Outcome(StrEnum):
     UPSTREAM_4XX = "upstream_4xx"
     UPSTREAM_5XX = "upstream_5xx"
     UPSTREAM_TIMEOUT_TTFT = "upstream_timeout_ttft"
+    UPSTREAM_TIMEOUT_TOTAL = "upstream_timeout_total"
     UPSTREAM_STALL = "upstream_stall"
     UPSTREAM_RESET = "upstream_reset"
     UPSTREAM_GARBAGE = "upstream_garbage"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 REMEMBER = 64  # seats: a few seconds of a busy pool, a minute of a slow one
 FORGET_MS = 60_000  # seats longer ago say nothing about now
@@ -12,16 +13,16 @@ SMOOTH = 16  # foretold waits that count in the mean error
 class Pace:
     """The latest seats of a pool, and the error of what was foretold. O(1) per seat."""
 
-    __slots__ = ("_errors", "_mean_error_ms", "_seats")
+    __slots__ = ("_errors", "_mean_error_ms", "_seats", "seated")
+
+    seated: Callable[[int], None]
+    """A request was seated at this time (ms)."""
 
     def __init__(self) -> None:
         self._seats: deque[int] = deque(maxlen=REMEMBER)
+        self.seated = self._seats.append
         self._mean_error_ms = 0
         self._errors = 0
-
-    def seated(self, now_ms: int) -> None:
-        """A request was seated."""
-        self._seats.append(now_ms)
 
     def wait_ms(self, position: int, now_ms: int) -> int | None:
         """How long until ``position`` requests are seated, at the pace of late; None when none is known."""

@@ -34,10 +34,10 @@ class Estimates:
         """The estimate for the tenant's next answer, and the pool's median, each at least 1."""
         latest = self._latest.get(pool)
         median = COLD_START_TOKENS if latest is None else latest.median
-        known = self._means.get((tenant, model))
-        if known is None:
+        try:
+            mean = round(self._means[tenant, model].tokens)
+        except KeyError:
             return median, median
-        mean = round(known.tokens)
         return mean if mean > 1 else 1, median
 
     def completion_tokens(self, tenant: str, model: str, pool: str) -> int:

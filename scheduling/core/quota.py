@@ -7,7 +7,6 @@ goes out. ``in_flight`` is not here, because the scheduler obeys it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -16,67 +15,129 @@ from scheduling.core.account import (
     Account,
     Demand,
     Denied,
-    Hold,
     Key,
     Left,
     Scope,
     in_ms,
-    left_of,
     period_at,
 )
 from scheduling.core.allowance import MINUTE_US
-from scheduling.core.budget import DAY_S, Period, period_of_day
-from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
+from scheduling.core.holder import UNKNOWN, Hold, Holder
+from scheduling.core.policy import MINUTE_KINDS
 
-__all__ = ["Demand", "Denied", "Granted", "Key", "Left", "Quotas", "Scope", "Verdict", "WaitUntil"]
+__all__ = ["Demand", "Denied", "Granted", "Holder", "Key", "Left", "Quotas", "Scope", "Verdict"]
 
-Asked = list[tuple[Scope, Account, int]]
-"""Under whose limits a request falls, what was used of those, and how long its tokens take to come back."""
+Asked = Sequence[tuple[Scope, Account]]
+"""Under whose limits a request falls, and what was used of those."""
+
+Told = tuple[int, int, int]
+"""The members of ``Left``: limit, remaining, and the time to its reset in milliseconds."""
 
 
 class Granted(msgspec.Struct, eq=False, gc=False):
-    """What a request holds. Only the machine changes it."""
+    """What a request holds, until ``settle`` or ``give_back``; a second end changes nothing."""
 
     demand: Demand
-    scopes: Sequence[Scope]
     holds: Sequence[Hold]
     now_us: int  # when it came
+    not_before_ms: int | None = None  # its allowance is booked, and comes then; None: it is here
     in_line: bool = True
     open: bool = True
 
     @property
     def left(self) -> dict[str, Left]:
-        """What was left of each minute's kind when the request had come, of the scope with the least."""
+        """``least``, by kind."""
+        least = zip(MINUTE_KINDS, self.least(), strict=True)
+        return {kind: Left(*told) for kind, told in least if told is not None}
+
+    def least(self) -> tuple[Told | None, Told | None]:
+        """What was left of requests and of tokens when this one had come, of the scope with the least."""
         now_us, requests, tokens = self.now_us, None, None
         for _, scope, _, _, requests_us, tokens_us, _ in self.holds:
             if (limit := scope.minute_requests) is not None:
-                left = left_of(limit, requests_us - now_us)
-                if requests is None or left.remaining < requests.remaining:
-                    requests = left
+                left_us = requests_us - now_us
+                left = (MINUTE_US - left_us) * limit // MINUTE_US if left_us < MINUTE_US else 0
+                if requests is None or left < requests[1]:
+                    requests = limit, left, -(-left_us // US_PER_MS)
             if (limit := scope.minute_tokens) is not None:
-                left = left_of(limit, tokens_us - now_us)
-                if tokens is None or left.remaining < tokens.remaining:
-                    tokens = left
-        if requests is not None and tokens is not None:
-            return {REQUESTS_PER_MINUTE: requests, TOKENS_PER_MINUTE: tokens}
-        if requests is not None:
-            return {REQUESTS_PER_MINUTE: requests}
-        return {} if tokens is None else {TOKENS_PER_MINUTE: tokens}
+                left_us = tokens_us - now_us
+                left = (MINUTE_US - left_us) * limit // MINUTE_US if left_us < MINUTE_US else 0
+                if tokens is None or left < tokens[1]:
+                    tokens = limit, left, -(-left_us // US_PER_MS)
+        return requests, tokens
+
+    def seated(self, now_ms: int) -> None:
+        """The request left the line for a backend."""
+        if self.in_line:
+            self.in_line = False
+            for hold in self.holds:
+                account = hold[0]
+                account.queued -= 1
+                if hold[1].most_queued is not None:
+                    (account.pace or account.paced()).seated(now_ms)
+
+    def requeued(self) -> None:
+        """The engine was busy: the request stands in line again. It is not asked for room twice."""
+        if not self.in_line:
+            self.in_line = True
+            for hold in self.holds:
+                hold[0].queued += 1
+
+    def settle(self, used: Demand, now_ms: int) -> None:
+        """Replace the estimate by what it was, in the minute and period of the reservation.
+
+        What it was too much is owed from now on: the request may have run
+        for longer than the minute in which it was booked. ``now_ms`` says
+        nothing else, so it need not be right where there is no such thing.
+        """
+        if not self.open:
+            return
+        self.open = False
+        if self.in_line:
+            self._leave_line()
+        (tokens, spend), (asked, asked_spend) = used, self.demand
+        more, more_spend = tokens - asked, spend - asked_spend
+        for account, scope, place, tokens_us, _, _, period in self.holds:
+            if limit := scope.minute_tokens:
+                more_us = (tokens * MINUTE_US // limit or 1) - tokens_us
+                if more_us < 0:
+                    account.tokens.give_back(place, -more_us)
+                elif more_us > 0:
+                    account.owe(more_us, now_ms * US_PER_MS)
+            del account.places[place]
+            budgets = account.budgets
+            if budgets.period is period:  # as nearly always
+                budgets.day_tokens += more
+                budgets.month_spend += more_spend
+            else:
+                budgets.add(more, more_spend, period)
+
+    def give_back(self) -> None:
+        """The request did not run, or its engine did nothing: all returns."""
+        if not self.open:
+            return
+        self.open = False
+        if self.in_line:
+            self._leave_line()
+        tokens, spend = self.demand
+        for account, scope, place, tokens_us, _, _, period in self.holds:
+            if scope.request_us:
+                account.requests.give_back(place, scope.request_us)
+            if scope.minute_tokens:
+                account.tokens.give_back(place, tokens_us)
+            del account.places[place]
+            account.budgets.add(-tokens, -spend, period)
+
+    def _leave_line(self) -> None:
+        for hold in self.holds:
+            hold[0].queued -= 1
 
 
-@dataclass(slots=True)
-class WaitUntil:
-    """The allowance is booked, and comes at ``not_before_ms``."""
-
-    granted: Granted
-    not_before_ms: int
-
-
-Verdict = Granted | WaitUntil | Denied
+Verdict = Granted | Denied
 
 
 class Quotas:
-    """All accounts. Every grant ends by ``settle`` or ``give_back``; a second end changes nothing."""
+    """All accounts."""
 
     def __init__(self) -> None:
         self._accounts: dict[Key, Account] = {}
@@ -84,111 +145,49 @@ class Quotas:
     def __len__(self) -> int:
         return len(self._accounts)
 
+    def holders(self, scopes: Sequence[Scope]) -> Sequence[Holder]:
+        """The scopes, for ``reserve``: as often as you like, and for as long as these limits hold."""
+        holders: list[Holder] = []
+        for scope in reversed(scopes):
+            known = self._accounts.get(scope.key, UNKNOWN)
+            holders.append(Holder(scope, known, holders[-1] if holders else None))
+        return holders[::-1]
+
     def reserve(
-        self, scopes: Sequence[Scope], demand: Demand, now_ms: int, now_s: int, deadline_ms: int | None
+        self, holders: Sequence[Holder], demand: Demand, now_ms: int, now_s: float, deadline_ms: int | None
     ) -> Verdict:
-        """Take what the request needs of every scope, or nothing at all.
+        """Take what the request needs of every holder, or nothing at all.
 
         ``now_ms`` is monotonic, ``now_s`` Unix time. Where a minute's
         allowance comes later but before the deadline, it is booked ahead.
         A request larger than a whole minute waits until the allowance is
         whole and leaves a debt (see ``Allowance.wait_us``).
         """
-        now_us, period = now_ms * US_PER_MS, period_of_day(now_s // DAY_S)
-        if len(scopes) == 1:  # as nearly always, and nearly always all is at hand
-            scope = scopes[0]
-            account = self._account(scope.key, period)
-            tokens_us = account.at_hand(scope, demand, now_us)
-            if tokens_us is not None:
-                if not account.taken:
-                    self._accounts[scope.key] = account
-                return Granted(demand, scopes, (account.book(scope, demand, tokens_us, now_us),), now_us)
-        asked: Asked = []
-        wait_ms, all_at_hand = 0, True
-        for scope in scopes:
-            account = self._account(scope.key, period)
-            tokens_us = account.at_hand(scope, demand, now_us)
-            asked.append((scope, account, tokens_us or 0))
-            if tokens_us is None:
-                all_at_hand = False
-        if not all_at_hand:
-            asked = [(scope, account, scope.tokens_us(demand[0])) for scope, account, _ in asked]
-            verdict = _used_up(asked, demand, now_s) or _wait_ms(asked, demand, now_ms, deadline_ms)
-            if isinstance(verdict, Denied):
-                return verdict
-            wait_ms = verdict
-        granted = Granted(demand, scopes, self._book(asked, demand, now_us), now_us)
-        return WaitUntil(granted, now_ms + wait_ms) if wait_ms else granted
+        (tokens, spend), now_us = demand, now_ms * US_PER_MS
+        if not holders:
+            return Granted(demand, (), now_us)
+        holds = holders[0].take(tokens, spend, now_us, now_us + MINUTE_US, now_s)
+        if holds is not None:  # as nearly always
+            return Granted(demand, holds, now_us)
+        return self._weigh(holders, demand, now_ms, int(now_s), deadline_ms)
 
-    def _account(self, key: Key, period: Period) -> Account:
-        """As it is now; one that is not known yet is not kept until something is taken."""
-        account = self._accounts.get(key) or Account()
-        if account.budgets.period is not period:
-            account.budgets.turn_to(period)
-        return account
-
-    def _book(self, asked: Asked, demand: Demand, now_us: int) -> list[Hold]:
-        holds = []
-        for scope, account, tokens_us in asked:
-            if not account.taken:
-                self._accounts[scope.key] = account
-            holds.append(account.book(scope, demand, tokens_us, now_us))
-        return holds
-
-    def seated(self, granted: Granted) -> None:
-        """The request left the line for a backend."""
-        if granted.in_line:
-            granted.in_line = False
-            for hold in granted.holds:
-                hold[0].queued -= 1
-
-    def requeued(self, granted: Granted) -> None:
-        """The engine was busy: the request stands in line again. It is not asked for room twice."""
-        if not granted.in_line:
-            granted.in_line = True
-            for hold in granted.holds:
-                hold[0].queued += 1
-
-    def settle(self, granted: Granted, used: Demand, now_ms: int) -> None:
-        """Replace the estimate by what it was, in the minute and period of the reservation.
-
-        What it was too much is owed from now on: the request may have run
-        for longer than the minute in which it was booked. ``now_ms`` says
-        nothing else, so it need not be right where there is no such thing.
-        """
-        if not granted.open:
-            return
-        granted.open = False
-        if granted.in_line:
-            self.seated(granted)
-        (tokens, spend), (asked, asked_spend) = used, granted.demand
-        more, more_spend = tokens - asked, spend - asked_spend
-        for account, scope, place, tokens_us, _, _, period in granted.holds:
-            if more and (limit := scope.minute_tokens):
-                more_us = (tokens * MINUTE_US // limit or 1) - tokens_us
-                if more_us < 0:
-                    account.tokens.give_back(place, -more_us)
-                elif more_us > 0:
-                    account.owe(more_us, now_ms * US_PER_MS)
-            del account.places[place]
-            if more or more_spend:
-                account.budgets.add(more, more_spend, period)
-
-    def give_back(self, granted: Granted) -> None:
-        """The request did not run, or its engine did nothing: all returns."""
-        if not granted.open:
-            return
-        granted.open = False
-        if granted.in_line:
-            self.seated(granted)
-        tokens, spend = granted.demand
-        for account, scope, place, tokens_us, _, _, period in granted.holds:
-            if scope.request_us:
-                account.requests.give_back(place, scope.request_us)
-            if tokens_us:
-                account.tokens.give_back(place, tokens_us)
-            del account.places[place]
-            account.budgets.add(-tokens, -spend, period)
+    def _weigh(
+        self, holders: Sequence[Holder], demand: Demand, now_ms: int, now_s: int, deadline_ms: int | None
+    ) -> Verdict:
+        """``reserve``, one limit after the other. An account that is new is kept once something is taken."""
+        asked = []
+        for holder in holders:
+            account = self._accounts.get(holder.scope.key) or Account()
+            account.budgets.turn_to(period_at(now_s))
+            asked.append((holder.scope, account))
+        verdict = _used_up(asked, demand, now_s) or _wait_ms(asked, demand, now_ms, deadline_ms)
+        if isinstance(verdict, Denied):
+            return verdict
+        for holder, (scope, account) in zip(holders, asked, strict=True):
+            holder.account = self._accounts[scope.key] = account
+        now_us = now_ms * US_PER_MS
+        holds = holders[0].take(*demand, now_us, None, now_s)
+        return Granted(demand, holds, now_us, now_ms + verdict if verdict else None)
 
     def seed(self, scope: Scope, used: Mapping[str, int], now_ms: int, now_s: int) -> None:
         """Take over what was used before, by kind: in the last minute, and in the open day and month.
@@ -200,9 +199,12 @@ class Quotas:
 
     def forget_idle(self, now_ms: int, now_s: int) -> None:
         """Drop accounts that hold nothing, owe nothing, and have used nothing of an open period."""
-        now_us = now_ms * US_PER_MS
-        for key in [key for key, account in self._accounts.items() if account.idle(now_us, now_s)]:
-            del self._accounts[key]
+        for key, account in list(self._accounts.items()):
+            if account.place_in_ms(now_ms) is None:
+                account.pace = None
+            if account.idle(now_ms, now_s):
+                account.budgets.ends_s = 0  # so whoever knows it asks for it anew
+                del self._accounts[key]
 
     def left(self, scope: Scope, kind: str, now_ms: int) -> Left | None:
         """What is left of a minute's quota; None when the scope has no such limit, or takes nothing."""
@@ -214,6 +216,11 @@ class Quotas:
         account = self._accounts.get(key)
         return account.queued if account else 0
 
+    def place_in_ms(self, key: Key, now_ms: int) -> int | None:
+        """About how long until a request of this key leaves the line, where that is bounded and moves."""
+        account = self._accounts.get(key)
+        return account.place_in_ms(now_ms) if account else None
+
     def used(self, key: Key, kind: str, now_s: int) -> int:
         """What is used of a budget's open period, held estimates included."""
         account = self._accounts.get(key)
@@ -222,7 +229,7 @@ class Quotas:
 
 def _used_up(asked: Asked, demand: Demand, now_s: int) -> Denied | None:
     """The first limit that no wait within minutes helps against."""
-    for scope, account, _ in asked:
+    for scope, account in asked:
         if denied := account.used_up(scope, demand, now_s):
             return denied
     return None
@@ -232,7 +239,7 @@ def _wait_ms(asked: Asked, demand: Demand, now_ms: int, deadline_ms: int | None)
     """How long until every minute's quota has room, or the one that refuses."""
     refused: Denied | None = None
     longest_ms, now_us = 0, now_ms * US_PER_MS
-    for scope, account, _ in asked:
+    for scope, account in asked:
         for kind, limit, need_us in scope.needs(demand):
             if limit < 1:
                 return Denied(kind, scope.key, limit)

@@ -20,25 +20,34 @@ EVERYTHING: Container[str] = _Everything()
 
 
 class TenantLine:
-    """One tenant's tickets in this pool. ``in_line`` leaves out those that stand aside."""
+    """One tenant's tickets in this pool. ``in_line`` leaves out those that stand aside.
 
-    __slots__ = ("in_flight", "in_line", "models", "waiting")
+    ``most``: how many it may have in flight before ``Roster.closed`` can be
+    anything but None for a quota.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("in_flight", "in_line", "models", "most", "waiting")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
         self.waiting = 0
         self.in_line = 0
         self.in_flight = 0
         self.models: dict[str, int] | None = None  # in flight, by model, once a quota asks for it
 
-    def count(self, entry: Entry) -> None:
-        """One more in flight for its model."""
+    @property
+    def is_idle(self) -> bool:
+        """Nothing waits and nothing runs."""
+        return not self.waiting and not self.in_flight
+
+    def count(self, model: str, one: int) -> None:
+        """One more in flight for the model, or one less."""
         if self.models is not None:
-            model = entry.ticket.model
-            self.models[model] = self.models.get(model, 0) + 1
+            self.models[model] = self.models.get(model, 0) + one
 
 
 class Roster:
-    """Every tenant that has a ticket waiting or running; the others leave nothing behind."""
+    """Every tenant that has a ticket waiting or running; the others leave nothing that can be seen."""
 
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries
@@ -47,50 +56,19 @@ class Roster:
         """Tenants that an admin has paused."""
         self.boosts: dict[str, tuple[int, int]] = {}
         """Tenants whose weight counts a number of times as much, and until when (ms)."""
-        self.most: dict[str, int] = {}
-        """``most_of`` tenants of the policy, as it was asked for; empty it with another policy."""
 
-    def join(self, entry: Entry) -> None:
-        """The ticket waits."""
-        tenant = entry.ticket.tenant
-        entry.roster = line = self._lines.get(tenant) or self._open(tenant)
-        line.waiting += 1
-
-    def join_running(self, entry: Entry) -> None:
-        """The ticket runs, and never waited."""
-        tenant = entry.ticket.tenant
-        entry.roster = line = self._lines.get(tenant) or self._open(tenant)
-        line.in_flight += 1
-        if line.models is not None:
-            line.count(entry)
-
-    def seat(self, entry: Entry) -> None:
-        """The ticket runs."""
-        line = entry.roster
-        line.waiting -= 1
-        line.in_flight += 1
-        if line.models is not None:
-            line.count(entry)
-
-    def give_up(self, entry: Entry) -> None:
-        """The ticket leaves the line unserved."""
-        line = entry.roster
-        line.waiting -= 1
-        if not line.waiting and not line.in_flight:
-            del self._lines[entry.ticket.tenant]
-
-    def finish(self, entry: Entry) -> None:
-        """The ticket ended."""
-        line = entry.roster
-        line.in_flight -= 1
-        if line.models is not None:
-            line.models[entry.ticket.model] -= 1
-        if not line.waiting and not line.in_flight:
-            del self._lines[entry.ticket.tenant]
-
-    def _open(self, tenant: str) -> TenantLine:
-        line = self._lines[tenant] = TenantLine()
+    def line_of(self, tenant: str, rule: TenantRule | None) -> TenantLine:
+        """The tenant's line until ``obey``, which forgets those that are idle."""
+        line = self._lines.get(tenant)
+        if line is None:
+            line = self._lines[tenant] = TenantLine(_most(rule))
         return line
+
+    def obey(self, tenants: Mapping[str, TenantRule]) -> None:
+        """Follow these rules from now on."""
+        self._lines = {tenant: self._lines[tenant] for tenant in self}
+        for tenant, line in self._lines.items():
+            line.most = _most(tenants.get(tenant))
 
     def closed(self, tenant: str, rule: TenantRule | None) -> Container[str] | None:
         """For which models the tenant may have no more seats now; None when it may have any."""
@@ -99,7 +77,7 @@ class Roster:
         if rule is None or not (rule.quotas or rule.model_quotas):
             return None
         line = self._lines.get(tenant)
-        if line is None:
+        if line is None or line.is_idle:
             return None
         most = rule.most(IN_FLIGHT)
         if most is not None and line.in_flight >= most:
@@ -114,13 +92,6 @@ class Roster:
         }
         return full or None
 
-    def most_of(self, tenant: str, rule: TenantRule | None) -> int:
-        """How many the tenant may have in flight before ``closed`` can be anything but None for a quota."""
-        if rule is None:
-            return MAX_QUOTA
-        self.most[tenant] = most = 0 if rule.model_quotas else rule.quotas.get(IN_FLIGHT, MAX_QUOTA)
-        return most
-
     def models_of(self, tenant: str) -> Mapping[str, int]:
         """The tenant's requests in flight by model; counted from the first time that somebody asks."""
         line = self._lines[tenant]
@@ -132,37 +103,39 @@ class Roster:
         return line.models
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._lines)
+        return (tenant for tenant, line in self._lines.items() if not line.is_idle)
 
     def view(self, tenants: Mapping[str, TenantRule], now_ms: int) -> tuple[TenantView, ...]:
         """Every tenant with work, by name. ``entitled`` is its weight among theirs, boosts counted.
 
-        One pass over all entries finds the oldest of each, and what they
+        One pass over all entries finds the oldest of each class, and what they
         cost: cheaper, at two looks a second, than to keep it all the time.
         """
-        oldest: dict[str, int] = {}
+        waits: dict[str, dict[str, int]] = {name: {} for name in self._lines}
         costs: dict[str, int] = {}
         classes: dict[str, set[str]] = {}
         for entry in self._entries.values():
             ticket = entry.ticket
             classes.setdefault(ticket.tenant, set()).add(ticket.priority_class)
             if entry.waiting:
-                oldest[ticket.tenant] = min(ticket.queued_ms, oldest.get(ticket.tenant, now_ms))
+                waited, of_class = waits[ticket.tenant], ticket.priority_class
+                waited[of_class] = max(now_ms - ticket.queued_ms, waited.get(of_class, 0))
                 costs[ticket.tenant] = costs.get(ticket.tenant, 0) + entry.cost
-        weights = {name: self.weight_of(name, tenants) for name in sorted(self._lines)}
+        weights = {name: self.weight_of(name, tenants) for name in sorted(self)}
         total = sum(weights.values())
         return tuple(
             TenantView(
                 tenant=name,
                 queued=(line := self._lines[name]).waiting,
                 queued_tokens=costs.get(name, 0),
-                oldest_wait_ms=now_ms - oldest[name] if name in oldest else None,
+                oldest_wait_ms=max(waits[name].values(), default=None),
                 in_flight=line.in_flight,
                 weight=_weight(tenants, name),
                 entitled=weight / total,
                 classes=tuple(sorted(classes[name])),
                 boost=self.boosts[name][0] if name in self.boosts else 1,
                 paused=name in self.paused,
+                waits_ms=waits[name],
             )
             for name, weight in weights.items()
         )
@@ -177,3 +150,9 @@ class Roster:
 def _weight(tenants: Mapping[str, TenantRule], name: str) -> int:
     rule = tenants.get(name)
     return rule.weight if rule else DEFAULT_WEIGHT
+
+
+def _most(rule: TenantRule | None) -> int:
+    if rule is None:
+        return MAX_QUOTA
+    return 0 if rule.model_quotas else rule.quotas.get(IN_FLIGHT, MAX_QUOTA)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scheduling.core.admission import Gate
-from scheduling.core.entry import Aside
+from scheduling.core.entry import Aside, Entry
 from scheduling.core.events import (
     Cancelled,
     Dispatched,
@@ -26,7 +26,9 @@ class Scheduler(Steered):
     """Decides whose turn it is in one pool, and at which backend.
 
     Every method up to ``fail``, ``seat_at_once``, and those of ``Steered``, are inputs: they
-    carry the time and return the events they caused, in order. Nothing here
+    carry the time and return the events they caused, in order. Who keeps an
+    entry of its own says ``seat_at_once`` and ``stand_in_line``, ``began`` and
+    ``ended``; others name the request. Nothing here
     waits. A ticket that cannot go yet stays in its flow and leaves by exactly
     one of Dispatched, Expired, Stranded or Cancelled; a dispatched one ends by
     ``finish``. Inputs about requests that are not known (any more) change
@@ -41,25 +43,25 @@ class Scheduler(Steered):
 
     def submit(self, ticket: Ticket, now_ms: int) -> list[Event]:
         """Put the ticket in line. Raises ValueError when its request is in the machine already."""
-        if not self.waiting and (seated := self.seat_at_once(ticket, now_ms)):
-            return [Dispatched(ticket, now_ms, seated.backend, seated.engine_order)]
-        return self.stand_in_line(ticket, now_ms)
+        entry = Entry(ticket)
+        if self.seat_at_once(entry, now_ms):
+            return [Dispatched(ticket, now_ms, entry.backend, entry.engine_order)]
+        return self.stand_in_line(entry, now_ms)
 
-    def stand_in_line(self, ticket: Ticket, now_ms: int) -> list[Event]:
-        """``submit`` for whom ``seat_at_once`` has nothing."""
+    def stand_in_line(self, entry: Entry, now_ms: int) -> list[Event]:
+        """``submit`` for whom ``seat_at_once`` had nothing."""
+        ticket, lane, band = entry.ticket, entry.lane, entry.band
         if ticket.request_id in self._entries:
             raise ValueError(f"request {ticket.request_id} is already waiting or running in pool {self.pool}")
-        lane = self._lanes.get((ticket.model, ticket.avoid)) or self._lane(ticket)
-        rule = self.policy.tenants.get(ticket.tenant)
-        if not lane.gates or (rule is not None and rule.suspended):
+        if not lane.gates:
             self._forget(lane)
             return [Stranded(ticket, now_ms)]
-        entry = self._entries[ticket.request_id] = self._entry(ticket, lane)
+        self._entries[ticket.request_id] = entry
+        entry.queue()
         self.waiting += 1
         lane.waiting += 1
-        self.roster.join(entry)
+        entry.roster.waiting += 1
         bands, timers = self.bands, self.timers
-        entry.band = band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
         timers.watch(entry, band.rule.max_wait_ms)
         peers = self._line.join(entry, now_ms)
         if peers > 1 and timers.due_ms > now_ms and not bands.shut and not self._gates.reserve:
@@ -78,11 +80,15 @@ class Scheduler(Steered):
     def start(self, request_id: str, now_ms: int) -> list[Event]:
         """The first token came, or a whole answer: the request leaves the window."""
         entry = self._entries.get(request_id)
-        if entry is None or entry.gate is None:
+        return [] if entry is None else self.began(entry, now_ms)
+
+    def began(self, entry: Entry, now_ms: int) -> list[Event]:
+        """``start`` of an entry, which may be over by now."""
+        gate = entry.gate
+        if gate is None:
             return []
         if self._sends_order:
             self._engine_order.started(entry)
-        gate = entry.gate
         if not entry.answered:
             entry.answered = True
             gate.answered += 1
@@ -110,23 +116,32 @@ class Scheduler(Steered):
     def finish(self, request_id: str, cost_tokens: int, now_ms: int, *, refund: bool = False) -> list[Event]:
         """Free the seat and charge what it really cost, or nothing if ``refund``."""
         entry = self._entries.get(request_id)
-        if entry is None or (gate := entry.gate) is None:
+        if entry is None:
             return []
-        del self._entries[request_id]
         # An answer that cost nothing is no refund: it had its turn.
-        cost = 0 if refund else cost_tokens or 1
+        return self.ended(entry, 0 if refund else cost_tokens or 1, now_ms)
+
+    def ended(self, entry: Entry, cost: int, now_ms: int) -> list[Event]:
+        """``finish`` of an entry, which may be over by now; a cost of 0 is a refund."""
+        gate = entry.gate
+        if gate is None:
+            return []
+        ticket, line = entry.ticket, entry.roster
+        del self._entries[ticket.request_id]
         gate.leave(entry, cost)
         if self._sends_order:
             self._engine_order.finish(entry)
-        self.roster.finish(entry)
+        line.in_flight -= 1
+        if line.models is not None:
+            line.count(ticket.model, -1)
         entry.band.fairness.settle(entry, cost)
-        has_cap = entry.ticket.api_token_in_flight is not None
+        has_cap = ticket.api_token_in_flight is not None
         if has_cap:
             self._line.let_in(entry)
         if gate.gone:
             self._gates.forget_if_gone(gate)
         if self.bands.shut or has_cap:
-            self._mark(entry.ticket.tenant)
+            self._mark(ticket.tenant)
             return self._settled(now_ms)  # whoever was passed over may go to any backend
         if not self.waiting and self.timers.due_ms > now_ms:
             return []
@@ -214,6 +229,10 @@ class Scheduler(Steered):
     def next_due_ms(self) -> int | None:
         """When ``expire`` may next have something to do; None when time changes nothing."""
         return self.timers.next_ms()
+
+    def running(self) -> list[Entry]:
+        """Who holds a seat."""
+        return [entry for entry in self._entries.values() if not entry.waiting]
 
     def position(self, request_id: str, now_ms: int) -> int | None:
         """About how many dispatches until this request's own: 1 is next. None when it does not wait."""

@@ -8,16 +8,25 @@ from scheduling.core.entry import Entry, Lane
 from scheduling.core.events import Event
 from scheduling.core.machine import Machine
 from scheduling.core.routing import choose, choose_for
-from scheduling.core.ticket import Ticket
 
 
 class Shortcuts(Machine):
     """The machine, and shorter ways to what ``_settled`` would decide."""
 
-    def seat_at_once(self, ticket: Ticket, now_ms: int) -> Entry | None:
-        """The seat of a ticket that finds nobody waiting and nothing in its way; None: ``submit`` it."""
-        bands, tenant = self.bands, ticket.tenant
-        rule = self.policy.tenants.get(tenant)
+    def seat_at_once(self, entry: Entry, now_ms: int) -> bool:
+        """Seat who finds nobody waiting and nothing in its way. False: ``stand_in_line`` with it."""
+        ticket, bands, rule = entry.ticket, self.bands, self._cost
+        try:
+            way = self._ways[ticket.tenant, ticket.model, ticket.priority_class, ticket.avoid]
+        except KeyError:
+            way = self._way(ticket)
+        entry.lane, entry.band, entry.roster, gate = way
+        self._arrivals = place = self._arrivals + 1
+        entry.place = place if ticket.attempt <= 1 else -place
+        # A ticket that costs nothing would be next for ever.
+        entry.cost = (
+            rule.prompt_weight * ticket.prompt_tokens + rule.completion_weight * ticket.completion_tokens or 1
+        )
         if (
             self.waiting
             or self.timers.due_ms <= now_ms
@@ -25,34 +34,28 @@ class Shortcuts(Machine):
             or ticket.api_token_in_flight is not None
             or (ticket.deadline_ms is not None and ticket.deadline_ms <= now_ms)
             or bands.paused
-            or (bands.shut and ticket.model in bands.shut.get(tenant, ()))
+            or (bands.shut and ticket.model in bands.shut.get(ticket.tenant, ()))
             or ticket.request_id in self._entries
-            or (rule is not None and rule.suspended)
         ):
-            return None
-        lane = self._lanes.get((ticket.model, ticket.avoid)) or self._lane(ticket)
-        band = bands.by_name.get(ticket.priority_class) or bands.of(ticket.priority_class)
-        gates, hold = lane.gates, band.hold
-        gate: Gate | None
-        if len(gates) == 1:  # as ``choose``
-            (gate,) = gates
-            if not gate.is_open(hold, now_ms):
-                return None
-        elif (gate := choose(lane, hold, now_ms, 0, ())) is None:
-            return None
-        entry = self._entry(ticket, lane)
-        if gate.is_choosy and (gate := choose_for(entry, hold, now_ms, 0, ())) is None:
-            return None
+            return False
+        hold = entry.band.hold
+        if gate is None or gate.is_choosy:
+            gate = self._choice(entry, hold, now_ms)
+            if gate is None:
+                return False
+        elif not gate.is_open(hold, now_ms):
+            return False
         self._entries[ticket.request_id] = entry
-        entry.band = band
-        entry.waiting = False
-        if lane.avoid:
-            self._forget(lane)
-        band.fairness.pass_through(entry)
+        entry.band.fairness.pass_through(entry)
         gate.since_promoted += 1
-        self.roster.join_running(entry)
-        self._seated(entry, gate, now_ms)
-        return entry
+        self._run(entry, gate, now_ms)
+        if ticket.avoid:
+            self._forget(entry.lane)
+        return True
+
+    def _choice(self, entry: Entry, hold: int, now_ms: int) -> Gate | None:
+        gate = choose(entry.lane, hold, now_ms, 0, ())
+        return choose_for(entry, hold, now_ms, 0, ()) if gate is not None and gate.is_choosy else gate
 
     def _freed(self, gate: Gate, now_ms: int, by: Entry) -> list[Event]:
         """The same when all that changed is that ``by`` may have opened its gate: most inputs."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from scheduling.core.entry import Stamp
-from scheduling.core.levels import MILLI, Level, Share
+from scheduling.core.levels import MILLI, Level
 from scheduling.core.position import Drain
+from scheduling.core.share import Share
 
 LAG_LIMIT = 500_000 * MILLI  # how much service a name may catch up after its model was shut
 
@@ -33,20 +34,6 @@ class StartTags(Level):
         charge = price // weight or 1  # who is charged nothing would be next for ever
         share.key = start + charge
         return (charge, weight, share.wakes)
-
-    def pass_through(self, share: Share, place: int, price: int) -> Stamp:
-        """As ``_woken`` and ``charge``, which nobody else's key has a part in while nobody waits."""
-        share.wakes = wakes = share.wakes + 1
-        start, now, weight = share.key, self.now, share.weight
-        if start > now:
-            share.lead = start - now
-            self.now = start
-        else:
-            share.lead = 0
-            start = now
-        charge = price // weight or 1
-        share.key = start + charge
-        return (charge, weight, wakes)
 
     def adopt(self, share: Share, price: int) -> Stamp:
         """The lead grows; time stands still."""
@@ -106,10 +93,6 @@ class EqualTags(StartTags):
     def charge(self, share: Share, price: int) -> Stamp:
         """One turn, whatever the ticket costs."""
         return super().charge(share, TURN)
-
-    def pass_through(self, share: Share, place: int, price: int) -> Stamp:
-        """One turn, whatever the ticket costs."""
-        return super().pass_through(share, place, TURN)
 
     def adopt(self, share: Share, price: int) -> Stamp:
         """One turn."""

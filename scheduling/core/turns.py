@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from scheduling.core.entry import Stamp
-from scheduling.core.levels import MILLI, Level, Share
+from scheduling.core.levels import MILLI, Level
 from scheduling.core.position import Drain
+from scheduling.core.share import Share
 
 TURN_BITS = 48  # turns that fit below the higher part of a key: 3,000 years at 3,000 a second
 QUANTUM = 1000 * MILLI  # milli-tokens per round and unit of weight: about one short request

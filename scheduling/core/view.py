@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class TenantView:
     classes: tuple[str, ...]
     boost: int = 1  # how many times the weight counts now
     paused: bool = False
+    waits_ms: Mapping[str, int] = field(default_factory=dict)  # by class: how long its oldest request waits
 
 
 @dataclass(frozen=True, slots=True)

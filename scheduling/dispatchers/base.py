@@ -43,9 +43,12 @@ class Lease(Protocol):
     """
 
     backend: str
-    waited_ms: int
     refund: bool
     engine_order: int | None
+
+    @property
+    def waited_ms(self) -> int:
+        """How long it waited for its seat."""
 
     def at_once(self) -> bool:
         """Stand in line. True: the seat is held. Raises Unseated."""
@@ -132,5 +135,5 @@ class Dispatcher(Protocol):
         waited at a shut gate since this one.
         """
 
-    def served(self) -> Mapping[tuple[str, str], tuple[int, int]]:
+    def served(self) -> Mapping[tuple[str, str, str], tuple[int, int]]:
         """Cost tokens settled, by pool and tenant: over the last 60 s and the last 300 s."""

@@ -6,8 +6,8 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import cast
 
-from scheduling.core.entry import Entry
 from scheduling.core.events import Event, Expired, Stranded
 from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
@@ -35,10 +35,10 @@ class MemoryDispatcher:
     def __init__(self, policy: Policy, clock_ms: Callable[[], int]) -> None:
         self._policy = policy
         self.clock_ms = clock_ms
-        self._schedulers: dict[str, Scheduler] = {}
+        self.schedulers: dict[str, Scheduler] = {}
         self._steering: dict[str, Steering] = {}
-        self._seats: dict[str, Seat] = {}
-        self._served = Served()
+        self.waiting: dict[str, Seat] = {}
+        self.settled = Served()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ms = NEVER_MS  # when it rings; nothing falls due later while there is none
         self._meter: asyncio.TimerHandle | None = None
@@ -47,21 +47,23 @@ class MemoryDispatcher:
 
     def lease(self, ticket: Ticket, usage: Usage) -> Lease:
         """A turn that has not begun."""
-        return Seat(self, ticket, usage)
+        seat = Seat(ticket)
+        seat.dispatcher, seat.usage, seat.refund = self, usage, False
+        return seat
 
     def position(self, request_id: str) -> int | None:
         """About how many dispatches until this request's own: 1 is next. None when it does not wait."""
-        seat = self._seats.get(request_id)
+        seat = self.waiting.get(request_id)
         return seat.scheduler.position(request_id, self.clock_ms()) if seat else None
 
     def explain(self, request_id: str) -> Explanation | None:
         """Why the request waits, its place, and for about how much longer. None when it does not wait."""
-        seat = self._seats.get(request_id)
+        seat = self.waiting.get(request_id)
         return seat.scheduler.explain(request_id, self.clock_ms()) if seat else None
 
     def foretell(self, pool: str, newcomer: Newcomer) -> Foretold | None:
         """How a request that came now would wait. None when there is no such pool."""
-        scheduler = self._schedulers.get(pool)
+        scheduler = self.schedulers.get(pool)
         return scheduler.foretell(newcomer, self.clock_ms()) if scheduler else None
 
     def set_policy(self, policy: Policy) -> None:
@@ -71,14 +73,14 @@ class MemoryDispatcher:
         self._policy = policy
         pools = {*policy.pools, *(rule.pool for rule in policy.backends.values())}
         now_ms, orders = self.clock_ms(), Orders.of(policy, time.time())
-        for name, scheduler in list(self._schedulers.items()):
+        for name, scheduler in list(self.schedulers.items()):
             events = scheduler.set_policy(policy, now_ms)
             self.deliver(scheduler, events + self._steering[name].obey(orders, now_ms))
             if name not in pools and scheduler.is_idle:
-                del self._schedulers[name], self._steering[name]
-        for name in pools - self._schedulers.keys():
-            scheduler = self._schedulers[name] = Scheduler(name, policy)
-            scheduler.on_seat = self._seated
+                del self.schedulers[name], self._steering[name]
+        for name in pools - self.schedulers.keys():
+            scheduler = self.schedulers[name] = Scheduler(name, policy)
+            scheduler.on_seat = Seat.taken  # type: ignore[assignment] # every entry here is one
             steering = self._steering[name] = Steering(scheduler)
             self.deliver(scheduler, steering.obey(orders, now_ms))
 
@@ -103,13 +105,13 @@ class MemoryDispatcher:
 
     def serves(self, pool: str, model: str) -> bool:
         """Whether some backend takes the model's requests: it does not drain, nor is its circuit open."""
-        scheduler = self._schedulers.get(pool)
+        scheduler = self.schedulers.get(pool)
         return scheduler is not None and scheduler.serves(model, self.clock_ms())
 
     def cancel(self, request_id: str) -> bool:
         """Take a waiting request out of line for an admin. False when it does not wait."""
-        seat = self._seats.get(request_id)
-        if seat is None or not seat.scheduler.is_waiting(request_id):
+        seat = self.waiting.get(request_id)
+        if seat is None or not seat.waiting:
             return False
         seat.fail(CancelledByAdmin())
         self.deliver(seat.scheduler, seat.scheduler.cancel(request_id, self.clock_ms()))
@@ -130,17 +132,17 @@ class MemoryDispatcher:
     def view(self) -> tuple[PoolView, ...]:
         """Every pool as it stands, by name."""
         now_ms = self.clock_ms()
-        return tuple(self._schedulers[name].view(now_ms) for name in sorted(self._schedulers))
+        return tuple(self.schedulers[name].view(now_ms) for name in sorted(self.schedulers))
 
     def begin_period(self) -> tuple[BackendView, ...]:
         """Every gate as it stands; ``blocked`` begins anew."""
         now_ms = self.clock_ms()
-        pools = (self._schedulers[name] for name in sorted(self._schedulers))
+        pools = (self.schedulers[name] for name in sorted(self.schedulers))
         return tuple(gate for pool in pools for gate in pool.begin_period(now_ms))
 
-    def served(self) -> Mapping[tuple[str, str], tuple[int, int]]:
-        """(pool, tenant) to the cost tokens settled over the last 60 s and 300 s."""
-        return self._served.totals(self.clock_ms())
+    def served(self) -> Mapping[tuple[str, str, str], tuple[int, int]]:
+        """(pool, tenant, class) to the cost tokens settled over the last 60 s and 300 s."""
+        return self.settled.totals(self.clock_ms())
 
     def close(self) -> None:
         """Stop the timers. Requests that still wait are their callers' to cancel."""
@@ -156,25 +158,13 @@ class MemoryDispatcher:
         """Of one who has to wait."""
         return (self._loop or self._my_loop()).create_future()
 
-    def join(self, seat: Seat) -> None:
-        """Put the seat's ticket in line; its future is told what becomes of it."""
-        ticket = seat.ticket
-        request_id = ticket.request_id
-        if request_id in self._seats:
-            raise ValueError(f"request {request_id} already waits or runs")
-        scheduler = self._schedulers.get(ticket.pool)
-        if scheduler is None:
-            raise NoBackend(f"pool {ticket.pool} has no backends")
-        now_ms = self.clock_ms()
-        seat.scheduler = scheduler
-        if not scheduler.waiting and (entry := scheduler.seat_at_once(ticket, now_ms)):
-            self._seats[request_id] = seat
-            seat.take(entry.backend, now_ms, entry.engine_order)
-            if self._meter is None and scheduler.charges_as_it_streams:
-                self._start_meter()
-            return
-        self._seats[request_id] = seat  # the machine may tell it of its seat at once
-        if events := scheduler.stand_in_line(ticket, now_ms):
+    def stand_in_line(self, seat: Seat, now_ms: int) -> None:
+        """Put the seat's ticket in line; the seat is told what becomes of it."""
+        scheduler, request_id = seat.scheduler, seat.ticket.request_id
+        events = scheduler.stand_in_line(seat, now_ms)
+        if seat.gate is None:
+            self.waiting[request_id] = seat
+        if events:
             self.deliver(scheduler, events)
         elif scheduler.timers.due_ms < self._timer_ms:
             self._arm(scheduler.timers.due_ms)
@@ -182,35 +172,24 @@ class MemoryDispatcher:
     def give_up(self, seat: Seat) -> None:
         """The seat's request waits no more: at once, without an await. It may have got its seat just now."""
         request_id, scheduler, now_ms = seat.ticket.request_id, seat.scheduler, self.clock_ms()
-        del self._seats[request_id]
-        if scheduler.is_waiting(request_id):
+        self.waiting.pop(request_id, None)
+        if seat.waiting:
             self.deliver(scheduler, scheduler.cancel(request_id, now_ms))
-        elif events := scheduler.finish(request_id, 0, now_ms, refund=True):
+        elif events := scheduler.ended(seat, 0, now_ms):
             self.deliver(scheduler, events)
 
-    def leave(self, seat: Seat, cost_tokens: int) -> None:
-        """The seat's request is over: at once, without an await."""
-        ticket, scheduler, now_ms = seat.ticket, seat.scheduler, self.clock_ms()
-        request_id = ticket.request_id
-        del self._seats[request_id]
-        if not seat.refund:
-            self._served.add(ticket.pool, ticket.tenant, cost_tokens, now_ms)
-        if events := scheduler.finish(request_id, cost_tokens, now_ms, refund=seat.refund):
-            self.deliver(scheduler, events)
+    def meter(self) -> None:
+        """Somebody is charged as its answer streams: see to it."""
+        if self._meter is None:
+            self._meter = self._my_loop().call_later(METER_EVERY_S, self._read_meters)
 
     def deliver(self, scheduler: Scheduler, events: Iterable[Event]) -> None:
         """Wake everybody about whom something was decided, and keep the timer right."""
         for event in events:
-            if isinstance(event, (Expired, Stranded)) and (seat := self._seats.get(event.ticket.request_id)):
+            if isinstance(event, (Expired, Stranded)) and (seat := self.waiting.get(event.ticket.request_id)):
                 seat.fail(self._why(event))
         if scheduler.timers.due_ms < self._timer_ms:
             self._arm(scheduler.timers.due_ms)
-
-    def _seated(self, entry: Entry, now_ms: int) -> None:
-        if seat := self._seats.get(entry.ticket.request_id):
-            seat.take(entry.backend, now_ms, entry.engine_order)
-            if self._meter is None and seat.scheduler.charges_as_it_streams:
-                self._start_meter()
 
     def _why(self, event: Expired | Stranded) -> Unseated:
         ticket = event.ticket
@@ -223,17 +202,14 @@ class MemoryDispatcher:
 
     def _scheduler_of(self, backend: str) -> Scheduler | None:
         rule = self._policy.backends.get(backend)
-        return self._schedulers.get(rule.pool) if rule else None
+        return self.schedulers.get(rule.pool) if rule else None
 
     def _steer(self, request_id: str, act: Callable[[Scheduler, str, int], list[Event]]) -> bool:
-        seat = self._seats.get(request_id)
-        if seat is None or not seat.scheduler.is_waiting(request_id):
+        seat = self.waiting.get(request_id)
+        if seat is None or not seat.waiting:
             return False
         self.deliver(seat.scheduler, act(seat.scheduler, request_id, self.clock_ms()))
         return True
-
-    def _start_meter(self) -> None:
-        self._meter = self._my_loop().call_later(METER_EVERY_S, self._read_meters)
 
     def _my_loop(self) -> asyncio.AbstractEventLoop:
         loop = self._loop
@@ -243,16 +219,14 @@ class MemoryDispatcher:
 
     def _read_meters(self) -> None:
         """Charge what has been said so far, while any pool charges before the end."""
-        now_ms, metered = self.clock_ms(), False
-        for request_id, seat in list(self._seats.items()):
-            scheduler = seat.scheduler
-            if scheduler.charges_as_it_streams and not scheduler.is_waiting(request_id):
-                metered = True
-                said = seat.usage.completion_tokens
-                self.deliver(scheduler, scheduler.progress(request_id, said, now_ms))
         self._meter = None
-        if metered:
-            self._start_meter()
+        now_ms = self.clock_ms()
+        for scheduler in self.schedulers.values():
+            if scheduler.charges_as_it_streams and (running := scheduler.running()):
+                for seat in cast("list[Seat]", running):
+                    said = seat.usage.completion_tokens
+                    self.deliver(scheduler, scheduler.progress(seat.ticket.request_id, said, now_ms))
+                self.meter()
 
     def _arm(self, due_ms: int) -> None:
         if self._timer:
@@ -265,5 +239,5 @@ class MemoryDispatcher:
     def _expire(self) -> None:
         self._timer, self._timer_ms = None, NEVER_MS
         now_ms = self.clock_ms()
-        for scheduler in self._schedulers.values():
+        for scheduler in self.schedulers.values():
             self.deliver(scheduler, scheduler.expire(now_ms))

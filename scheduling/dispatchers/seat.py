@@ -6,10 +6,8 @@ import asyncio
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import msgspec
-
+from scheduling.core.entry import Entry
 from scheduling.core.scheduler import Scheduler
-from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import NoBackend, Unseated
 
@@ -17,37 +15,55 @@ if TYPE_CHECKING:
     from scheduling.dispatchers.memory import MemoryDispatcher
 
 
-class Seat(msgspec.Struct, eq=False):
-    """One request's way through the machine: wait, hold, give back. It is its own lease.
+class Seat(Entry):
+    """One request's way through the machine: wait, hold, give back. It is its own entry and its own lease.
 
     Whatever ends the wait or the hold (a result, an error, the caller's
     cancellation, even in the instant between being seated and waking up)
-    ends in one call of ``give_up`` or of ``leave``, which do not await.
-    ``is_seated``: the machine has said so, whether or not the request has
-    heard it yet, and it is not over. ``future`` is of who has to wait.
+    ends in one call of ``give_up`` or of ``leave``, which do not await. It
+    has a ``gate`` from when the machine has seated it, whether or not the
+    request has heard it yet, until it is over.
     """
 
-    dispatcher: MemoryDispatcher
-    ticket: Ticket
-    usage: Usage
-    scheduler: Scheduler = None  # type: ignore[assignment] # until it joins
-    refund: bool = False
-    is_seated: bool = False
-    backend: str = ""
-    waited_ms: int = 0
-    engine_order: int | None = None
-    reason: Unseated | None = None
-    future: asyncio.Future[None] | None = None
+    __slots__ = ("dispatcher", "future", "reason", "refund", "scheduler", "usage")
 
-    def take(self, backend: str, at_ms: int, engine_order: int | None) -> None:
-        """The machine has seated this request."""
-        self.backend = backend
-        self.engine_order = engine_order
-        self.waited_ms = at_ms - self.ticket.queued_ms
-        self.is_seated = True
-        future = self.future
+    dispatcher: MemoryDispatcher
+    usage: Usage
+    refund: bool
+    scheduler: Scheduler  # from when it joins
+    # Of who has to wait.
+    reason: Unseated | None
+    future: asyncio.Future[None] | None
+
+    @property
+    def waited_ms(self) -> int:
+        """How long it waited for its seat."""
+        return self.seated_ms - self.ticket.queued_ms
+
+    def at_once(self) -> bool:
+        """Stand in line. True: the seat is held. Raises NoBackend."""
+        dispatcher, pool = self.dispatcher, self.ticket.pool
+        scheduler = dispatcher.schedulers.get(pool)
+        if scheduler is None:
+            raise NoBackend(f"pool {pool} has no backends")
+        self.scheduler = scheduler
+        now_ms = dispatcher.clock_ms()
+        if scheduler.seat_at_once(self, now_ms):
+            if scheduler.charges_as_it_streams:
+                dispatcher.meter()
+            return True
+        self.reason = self.future = None
+        dispatcher.stand_in_line(self, now_ms)
+        return self.gate is not None
+
+    def taken(self) -> None:
+        """The machine has seated this request, which stood in line."""
+        dispatcher, future = self.dispatcher, self.future
+        dispatcher.waiting.pop(self.ticket.request_id, None)
         if future is not None and not future.done():
             future.set_result(None)
+        if self.scheduler.charges_as_it_streams:
+            dispatcher.meter()
 
     def fail(self, reason: Unseated) -> None:
         """The machine has taken this request out of line."""
@@ -58,15 +74,9 @@ class Seat(msgspec.Struct, eq=False):
 
     def started(self) -> None:
         """The first token came."""
-        if self.is_seated:
-            scheduler, dispatcher = self.scheduler, self.dispatcher
-            if events := scheduler.start(self.ticket.request_id, dispatcher.clock_ms()):
-                dispatcher.deliver(scheduler, events)
-
-    def at_once(self) -> bool:
-        """Stand in line. True: the seat is held. Raises NoBackend."""
-        self.dispatcher.join(self)
-        return self.is_seated
+        dispatcher, scheduler = self.dispatcher, self.scheduler
+        if events := scheduler.began(self, dispatcher.clock_ms()):
+            dispatcher.deliver(scheduler, events)
 
     async def wait(self) -> None:
         """Until the seat is held. Raises Unseated."""
@@ -77,15 +87,22 @@ class Seat(msgspec.Struct, eq=False):
         except BaseException:
             self.dispatcher.give_up(self)
             raise
-        if not self.is_seated:
+        if self.gate is None:
             self.dispatcher.give_up(self)
             raise self.reason or NoBackend()
 
     def leave(self) -> None:
         """Give the seat back. A second time changes nothing."""
-        if self.is_seated:
-            self.is_seated = False
-            self.dispatcher.leave(self, self.usage.cost_tokens)
+        if self.gate is None:
+            return
+        dispatcher, scheduler = self.dispatcher, self.scheduler
+        now_ms, cost = dispatcher.clock_ms(), 0
+        if not self.refund:
+            ticket, cost = self.ticket, self.usage.cost_tokens
+            dispatcher.settled.add(ticket.pool, ticket.tenant, ticket.priority_class, cost, now_ms)
+            cost = cost or 1  # an answer that cost nothing is no refund
+        if events := scheduler.ended(self, cost, now_ms):
+            dispatcher.deliver(scheduler, events)
 
     async def __aenter__(self) -> Self:
         if not self.at_once():

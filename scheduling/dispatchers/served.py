@@ -8,7 +8,7 @@ from collections.abc import Mapping
 MINUTE_S = 60
 FIVE_MINUTES_S = 300
 
-Key = tuple[str, str]  # pool, tenant
+Key = tuple[str, str, str]  # pool, tenant, class
 
 
 class _Window:
@@ -38,7 +38,7 @@ class _Window:
 
 
 class Served:
-    """Cost tokens per pool and tenant over the last minute and the last five.
+    """Cost tokens per pool, tenant and class over the last minute and the last five.
 
     A request is added to the second under way; the windows hear of a second
     when it is over, or when somebody looks.
@@ -49,16 +49,16 @@ class Served:
         self._second: dict[Key, int] = {}
         self._second_s = 0
 
-    def add(self, pool: str, tenant: str, tokens: int, now_ms: int) -> None:
+    def add(self, pool: str, tenant: str, priority_class: str, tokens: int, now_ms: int) -> None:
         """A request ended that cost so much."""
         if tokens:
             if now_ms // 1000 != self._second_s:
                 self._go_to(now_ms // 1000)
-            second, key = self._second, (pool, tenant)
+            second, key = self._second, (pool, tenant, priority_class)
             second[key] = second.get(key, 0) + tokens
 
     def totals(self, now_ms: int) -> Mapping[Key, tuple[int, int]]:
-        """(pool, tenant) to tokens of the last minute and of the last five."""
+        """(pool, tenant, class) to tokens of the last minute and of the last five."""
         self._go_to(now_ms // 1000)
         minute = self._minute.totals
         return {key: (minute.get(key, 0), tokens) for key, tokens in self._five_minutes.totals.items()}

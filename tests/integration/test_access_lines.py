@@ -51,7 +51,7 @@ def expected(record: Record) -> str:
         "endpoint": record.endpoint, "stream": record.stream, "model": record.model, "pool": record.pool,
         "backend": record.backend, "class": record.priority_class, "outcome": record.outcome,
         "status": record.status, "attempt": record.attempt,
-        "queue_ms": ms(record.queued_at, record.dispatched_at),
+        "queue_ms": ms(record.queued_at or accepted_at, record.dispatched_at),
         "ttft_ms": ms(accepted_at, record.first_token_at), "total_ms": ms(accepted_at, ended_at),
         "prompt_tokens": record.prompt_tokens, "cached_tokens": record.cached_tokens,
         "completion_tokens": record.completion_tokens, "estimated": record.estimated,

@@ -52,6 +52,19 @@ def case(name: str, data: bytes, status: int, code: str):
     return pytest.param(data, status, code, id=name)
 
 
+SOUND, FORM = b"POST /v1/audio/transcriptions HTTP/1.1", b"content-type: multipart/form-data; boundary=xyz"
+
+
+def form(*parts: tuple[str, str]) -> bytes:
+    """A form with a file and these fields."""
+    fields = [f'name="{name}"\r\n\r\n{value}' for name, value in parts]
+    said = [*fields, 'name="file"; filename="a.wav"\r\n\r\nsound']
+    return (
+        "".join(f"--xyz\r\nContent-Disposition: form-data; {one}\r\n" for one in said).encode()
+        + b"--xyz--\r\n"
+    )
+
+
 REVOKED = tokens.generate().encode()
 MODELS = b"GET /v1/models HTTP/1.1"
 TWO_LENGTHS = b"content-length: %d" % len(DOCUMENT), b"content-length: %d" % (len(DOCUMENT) + 1)
@@ -134,6 +147,16 @@ BAD = [
     case("top_logprobs is 21", raw(body=chat(logprobs=True, top_logprobs=21)), 400, "invalid_request"),
     case("user is endless", raw(body=chat(user="u" * 10_000)), 400, "invalid_request"),
     case("stream is a word", raw(body=chat(stream="yes")), 400, "invalid_request"),
+    case("JSON for a form", raw(SOUND), 400, "invalid_multipart"),
+    case("form without a boundary", raw(SOUND, b"content-type: multipart/form-data", body=form()),
+         400, "invalid_multipart"),
+    case("half a form", raw(SOUND, FORM, body=form(("model", "a"))[:-9]), 400, "invalid_multipart"),
+    case("form of 300 parts", raw(SOUND, FORM, body=form(*[("x", "a")] * 300)), 400, "invalid_multipart"),
+    case("form without a model", raw(SOUND, FORM, body=form()), 400, "invalid_request"),
+    case("form with two models", raw(SOUND, FORM, body=form(("model", "a"), ("model", "b"))),
+         400, "invalid_request"),
+    case("form with an unknown model", raw(SOUND, FORM, body=form(("model", "a"))), 404, "model_not_found"),
+    case("form too large", raw(SOUND, FORM, body=form(("x", "x" * BODY_BYTES))), 413, "request_too_large"),
 ]  # fmt: skip
 
 FINE = [

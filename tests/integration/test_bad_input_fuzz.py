@@ -37,6 +37,10 @@ ALSO = ("prompt", "input", "query", "documents", "text_1", "text_2", "tokens")
 GOOD_FOR_ALL = {**GOOD, "max_tokens": 16, **{name: ["hello"] for name in ALSO}, "query": "hello"}
 TRIED: Counter[str] = Counter()  # answers by status and code
 TEXT = json.dumps(GOOD_FOR_ALL).encode()
+SOUND = (
+    b'--xyz\r\nContent-Disposition: form-data; name="model"\r\n\r\n%b\r\n'
+    b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nsound\r\n--xyz--\r\n'
+) % GOOD["model"].encode()
 
 
 @st.composite
@@ -47,12 +51,24 @@ def almost_good(draw) -> bytes:
     ).encode()
 
 
-def damaged(rng: random.Random) -> bytes:
+def damaged(rng: random.Random, body: bytes = TEXT) -> bytes:
     """A good body with a few bytes cut out and others put in."""
-    body = TEXT
     for _ in range(rng.randint(1, 4)):
         start = rng.randrange(len(body))
-        put = rng.choice((b"", b"{", b"]", b'"', b"\\", b"\\u", b"9" * 40, rng.randbytes(rng.randint(1, 6))))
+        put = rng.choice(
+            (
+                b"",
+                b"{",
+                b"]",
+                b'"',
+                b"\\",
+                b"\\u",
+                b"9" * 40,
+                b"\r\n",
+                b"--xyz",
+                rng.randbytes(rng.randint(1, 6)),
+            )
+        )
         body = body[:start] + put + body[start + rng.randint(0, 6) :]
     return body
 
@@ -97,6 +113,16 @@ async def test_members_of_every_kind_and_size_are_served_or_refused(served, path
 async def test_damaged_json_is_served_or_refused(served, path, seed) -> None:
     rng = random.Random(seed)
     await try_all(served, path, [damaged(rng) for _ in range(PER_ROUND)])
+
+
+@settings(max_examples=ROUNDS)
+@given(seed=st.integers(0, 2**32))
+async def test_damaged_forms_are_served_or_refused(served, seed) -> None:
+    rng = random.Random(seed)
+    tried = [damaged(rng, SOUND) for _ in range(PER_ROUND)]
+    await try_all(
+        served, "/v1/audio/transcriptions", tried, b"content-type: multipart/form-data; boundary=xyz"
+    )
 
 
 @settings(max_examples=ROUNDS)

@@ -31,7 +31,7 @@ async def test_one_greedy_tenant_queues_while_two_quiet_ones_are_served_until_it
             return {line.tenant: line.queued for line in views}
 
         await until(lambda: lines().get(demo.GREEDY, 0) > 40, patience_s=10)
-        await until(lambda: {tenant for _, tenant in plane.gateway.dispatcher.served()} >= set(demo.QUIET))
+        await until(lambda: {tenant for _, tenant, _ in plane.gateway.dispatcher.served()} >= set(demo.QUIET))
         crowd = lines()
         ended = await asyncio.to_thread(demo.stop)
         async with asyncio.timeout(5):

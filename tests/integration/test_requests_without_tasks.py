@@ -104,9 +104,9 @@ async def test_what_its_owner_cancels_is_told_so():
     async with warm(never) as (served, engine):
         answer = asyncio.create_task(post(served, BODY))
         client = await taskless(served, engine)
-        going = served.gateway.books.going
-        assert going.cancel("research", client.record.request_id)
-        assert not going.cancel("research", client.record.request_id)
+        pulse = served.gateway.pulse
+        assert pulse.cancel(client.record)
+        assert not pulse.cancel(client.record)
         told = await answer
         record = await ended(served)
         await until(lambda: not engine.tasks)
@@ -218,9 +218,9 @@ async def test_a_request_leaves_nothing_for_the_garbage_collector(body, answer):
         gc.collect()
         gc.disable()
         try:
-            _, writer = await send_raw(served, body)
+            reader, writer = await send_raw(served, body)
             client = weakref.ref(await taskless(served, engine))
-            await served.settled(2)
+            await reader.readuntil(answer[-5:])
             writer.close()
             await until(lambda: client() is None)
         finally:

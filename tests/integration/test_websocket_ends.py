@@ -19,8 +19,8 @@ async def test_a_request_that_its_owner_cancels_is_an_error_frame_and_the_socket
     async with gateway(says(BEGUN, then="stall")) as (served, _), talk(served.url, SECRET) as socket:
         await ask(socket)
         assert (await frame(socket))["type"] == "chunk"
-        (held,) = served.gateway.books.going.of("research")
-        assert served.gateway.books.going.cancel("research", held.record.request_id)
+        (record,) = served.gateway.books.going.of("research")
+        assert served.gateway.pulse.cancel(record)
         frames = await until_done(socket)
         assert kinds(frames)[-3:] == ["error", "usage", "done"]
         await ask(socket)

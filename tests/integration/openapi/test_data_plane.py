@@ -52,6 +52,14 @@ def test_every_operation_says_what_it_does_and_how_it_may_be_refused() -> None:
     assert len({operation["operationId"] for operation in found}) == len(found)
 
 
+def test_every_relayed_operation_names_the_headers_that_are_read() -> None:
+    ref = "#/components/parameters/"
+    names = {name: each["name"] for name, each in openapi.document()["components"]["parameters"].items()}
+    for path in ENDPOINTS:
+        said = {names[each["$ref"].removeprefix(ref)] for each in PATHS[path]["post"]["parameters"]}
+        assert {"traceparent", "tracestate", "x-request-id", "idempotency-key"} <= said
+
+
 @asynccontextmanager
 async def product():
     async with running_engine(time_scale=1000, model=MODEL) as engine, running_plane() as plane:

@@ -42,7 +42,7 @@ async def test_an_owner_reads_how_its_requests_went_and_what_they_came_to_and_no
                 await mine.post(CHAT, json={**SHORT, "max_tokens": n}, headers={"x-request-id": f"trace-{n}"})
             await theirs.post(CHAT, json=SHORT)
             await stored(3)
-            plane.gateway.books.going = Going()  # as after a restart
+            plane.gateway.books.going = Going({}, [])  # as after a restart
 
             own = (await mine.get("/v1/requests/trace-3")).json()
             same = (await mine.get(f"/v1/requests/{own['id']}")).json()

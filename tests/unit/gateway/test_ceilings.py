@@ -66,14 +66,21 @@ def test_levels_are_counted_as_they_are_whatever_stands_in_texts(value, most, sh
     assert refused == (levels(value) > most)
 
 
-@given(value=st.dictionaries(st.text(max_size=3), VALUES, max_size=4), most=st.integers(1, 30))
-def test_values_are_counted_as_they_are_whatever_stands_in_texts(value, most) -> None:
+@given(
+    value=st.dictionaries(st.text(max_size=3), VALUES, max_size=4),
+    most=st.integers(1, 30),
+    quotes=st.sampled_from((0, 1, 2, 10, 60)),
+    escapes=st.integers(1, 3),
+)
+def test_values_are_counted_as_they_are_whatever_stands_in_texts(value, most, quotes, escapes) -> None:
     body = json.dumps(value).encode()
     bound = Ceilings.of(Settings(json_values=most))
     texts = body.replace(rb"\\", b"").replace(rb"\"", b"").count(b'"') / 2
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ceilings, "UNCOUNTED_BYTES", 0)
+        patch.setattr(ceilings, "SEARCHED_QUOTES", quotes)
+        patch.setattr(ceilings, "SEARCHED_ESCAPES", escapes)
         refused = refuses(bound.count, body)
 
     assert refused == (values(value) > most or texts > most)
@@ -116,6 +123,26 @@ def test_a_small_body_is_read_no_further_than_its_brackets() -> None:
             patch.setattr(ceilings, decoder, _never)
         Ceilings.of(Settings()).count(body)
         Ceilings.of(Settings()).check(body, read_members(body))
+
+
+def test_a_long_prompt_is_searched_and_not_counted_byte_by_byte() -> None:
+    texts = [
+        'a quote " and commas, [brackets], {braces} ' * 10,
+        "a path C:\\",
+        '\\" ' * 9,
+        "word, " * 200_000,
+    ]
+    body = json.dumps(
+        {"model": "m", "messages": [{"role": "user", "content": text} for text in texts]}
+    ).encode()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ceilings, "_nested", lambda text: len(text) if len(text) < 1000 else refused())
+        Ceilings.of(Settings()).count(body)
+
+
+def refused() -> int:
+    raise Refused("this must not be counted")
 
 
 def _never(_: bytes) -> msgspec.Raw:

@@ -39,7 +39,7 @@ LEAST = {
     "/v1/detokenize": {"tokens": [1, 2]},
     "/v1/moderations": {"input": "once"},
 }  # fmt: skip
-PATHS = relayed("/v1/moderations")
+PATHS = {path: each for path, each in relayed("/v1/moderations").items() if not each.form}
 TOKENIZERS = ("/v1/messages/count_tokens", "/v1/tokenize", "/v1/detokenize")
 
 

@@ -15,25 +15,32 @@ from gateway.head_lines import (
     stream_lines,
     type_line,
 )
-from gateway.headers import RequestId, quota_headers, scheduling_headers, stream_headers
+from gateway.headers import RequestId, made_at, quota_headers, scheduling_headers, stream_headers
 from scheduling.core.policy import MINUTE_KINDS
-from scheduling.core.quota import Left
+from scheduling.core.quota import Quotas, Scope
 
-LEFT = st.builds(Left, st.integers(1, 10**9), st.integers(0, 10**9), st.integers(0, 10**7))
+LIMITS = st.dictionaries(st.sampled_from(MINUTE_KINDS), st.integers(1, 10**9))
 VALUE = st.binary(max_size=20).filter(lambda value: not {*value} & {*b"\r\n"})
 SMUGGLED = ("json\r\nx-other: 1", "json\rx-other: 1", "json\nx-other: 1", "json\n")
 
 
-@given(LEFT, LEFT)
-def test_lines_say_of_both_quotas_of_a_minute_what_headers_say(requests, tokens) -> None:
-    left = dict(zip(MINUTE_KINDS, (requests, tokens), strict=True))
+@given(LIMITS, LIMITS, st.integers(0, 10**6))
+def test_lines_say_of_the_quotas_of_a_minute_what_headers_say(first, second, tokens) -> None:
+    quotas = Quotas()
+    holders = quotas.holders([Scope(("tenant", "a"), first), Scope(("api_token", "7"), second)])
+    for _ in range(2):
+        granted = quotas.reserve(holders, (tokens, 0), 0, 0, None)
+        left = granted.left
 
-    assert sorted(headers_of(quota_lines(left))) == sorted(quota_headers(left))
-    for kind, found in left.items():
-        alone = quota_headers({kind: found})
-        assert headers_of(quota_lines({kind: found})) == alone
-        assert set(alone[:3]) <= set(quota_headers(left))
-    assert quota_lines({}) == b""
+        assert left.keys() == first.keys() | second.keys()
+        assert sorted(headers_of(quota_lines(granted))) == sorted(quota_headers(left))
+        for kind, found in left.items():
+            assert set(quota_headers({kind: found})[:3]) <= set(quota_headers(left))
+
+
+def test_who_has_no_quotas_is_told_of_none() -> None:
+    quotas = Quotas()
+    assert quota_lines(quotas.reserve(quotas.holders([]), (1, 0), 0, 0, None)) == b""
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"x-a", b"x-b"]), VALUE)))
@@ -68,3 +75,12 @@ def test_no_value_that_comes_from_elsewhere_can_smuggle_a_header(value) -> None:
         with pytest.raises(ValueError, match="line break"):
             lines_of([(b"x-a", value.encode())])
         assert RequestId.of({b"x-request-id": value.encode()}).clients == ""
+
+
+@pytest.mark.parametrize("steps_s", [(0.0002, 0.0004, 0.0005, 1.0), (-0.0001, -3600.0, 3600.0)])
+def test_an_id_tells_its_millisecond_whichever_way_the_clock_goes(monkeypatch, steps_s) -> None:
+    now_s = 1_700_000_000.0005
+    for step_s in (0.0, *steps_s):
+        now_s += step_s
+        monkeypatch.setattr("gateway.headers.time", lambda now_s=now_s: now_s)
+        assert made_at(RequestId.of({}).own) == int(now_s * 1000) / 1000

@@ -36,11 +36,49 @@ def test_a_line_that_a_full_disk_tore_holds_up_no_other(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "write", write)
     book.end(ended(last))
     book.flush()
-    assert sorted(postgres.rows) == ["first", "last"]
-    assert book.unsettled == 1
-    book.accept(record())
-    book.flush()
     assert sorted(postgres.rows) == ["first", "last", "torn"]
+    assert book.unsettled == 0
+
+
+def test_the_ends_of_a_turn_are_written_together_at_its_end_or_with_the_next_beginning(tmp_path, monkeypatch):
+    postgres, turn, writes = Postgres(), [], []
+    book = journal(tmp_path, postgres)
+    book.soon = turn.append
+    for name in "abc":
+        book.accept(record(name))
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda file, data: writes.append(data) or write(file, data))
+
+    for name in "ab":
+        book.end(ended(record(name)))
+    book.flush()
+    assert (sorted(postgres.rows), len(turn), book.unsettled) == ([], 1, 3)
+    turn.pop()()
+    book.flush()
+    assert (sorted(postgres.rows), len(writes), book.unsettled) == (["a", "b"], 1, 1)
+
+    book.end(ended(record("c")))
+    book.accept(record("d"))
+    turn.pop()()
+    book.flush()
+    assert (sorted(postgres.rows), len(writes), book.unsettled) == (["a", "b", "c"], 2, 1)
+    book._segments.close(empty=True)
+
+
+def test_a_segment_ends_with_the_ends_that_were_still_to_be_written(tmp_path):
+    postgres = Postgres()
+    book = journal(tmp_path, postgres)
+    book._segments = Segments(tmp_path, segment_bytes=100)
+    book.soon = [].append
+    book.accept(record("a"))
+    book.end(ended(record("a")))
+    first = book._segments.current
+    book.accept(record("b"))
+
+    assert book._segments.current != first
+    assert first.read_bytes().endswith(b" \n")
+    book.flush()
+    assert sorted(postgres.rows) == ["a"]
 
 
 def test_a_journal_of_the_last_release_is_adopted(tmp_path):

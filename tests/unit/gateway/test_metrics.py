@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.metrics import MOST_FRESH, SECONDS, Metrics, page
+from gateway.metrics import SECONDS, Metrics, page
 from gateway.records import Record
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,7 +34,7 @@ def test_spans_are_counted_by_class_and_a_class_without_any_is_not_shown() -> No
     for model, name, wait_s in (("a", "batch", 0.03), ("b", "batch", 0.05), ("a", "standard", None)):
         record = Record("r", 1.0, "chat", model, name, "/v1/completions", stream=True, outcome="ok")
         record.dispatched_at = record.first_token_at = None if wait_s is None else 1.0 + wait_s
-        metrics.ended(record)
+        metrics.count([record])
 
     text = page(metrics, [], 0, {}).decode()
 
@@ -46,11 +46,14 @@ def test_spans_are_counted_by_class_and_a_class_without_any_is_not_shown() -> No
 
 
 def test_a_span_counts_at_its_bound_whether_it_was_counted_at_once_or_with_many() -> None:
-    metrics, steps = Metrics(), [step / 200 for step in range(3 * MOST_FRESH)]
+    metrics, steps, records = Metrics(), [step / 200 for step in range(1500)], []
     for wait_s in reversed(steps):
         record = Record("r", 0.0, "chat", "a", "batch", "/v1/completions", stream=True, outcome="ok")
         record.dispatched_at = wait_s
-        metrics.ended(record)
+        records.append(record)
+    for record in records[:100]:
+        metrics.count([record])
+    metrics.count(records[100:])
 
     text = page(metrics, [], 0, {}).decode()
 

@@ -34,7 +34,7 @@ def test_a_record_says_who_asked_for_what_under_which_rules():
     assert (record.tenant, record.user_hash, record.api_token_id) == ("research", job.user, 7)
     assert (record.model, record.pool, record.priority_class) == (MODEL, POOL, "batch")
     assert (record.endpoint, record.stream, record.policy_revision) == ("/v1/chat/completions", True, 5)
-    assert record.accepted_at == record.queued_at > 0
+    assert (record.accepted_at > 0, record.queued_at) == (True, None)
     assert (record.estimated_tokens, record.spend) == (60, 0)
     assert (record.dispatched_at, record.backend, record.outcome) == (None, "", "")
 

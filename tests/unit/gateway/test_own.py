@@ -9,16 +9,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from gateway import going
+from gateway.books import MOST_FRESH, Books
 from gateway.callers import Caller
 from gateway.classes import classes_for
-from gateway.going import Going
 from gateway.headers import RequestId
+from gateway.journal import Journal
 from gateway.own.errors import AskedTooOften, IdempotencyMismatch
 from gateway.own.idempotency import ENTRY_BYTES, Idempotency, Keyed
 from gateway.own.shown import TEXTS, explained
 from gateway.own.status_rate import TIDY_AT, StatusRate
+from gateway.pulse import Pulse
 from gateway.records import Record
+from gateway.settings import Settings
 from scheduling.core import explain
 from scheduling.core.view import Explanation, Reason
 from tests.fakes.gateway import Cast
@@ -32,13 +34,22 @@ class Clock:
         return self.now_s
 
 
+class Guest(SimpleNamespace):
+    __hash__ = object.__hash__
+
+
 def client(**headers):
     named = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
-    return SimpleNamespace(request_id=RequestId.of(named), ended=False, keep=None, evict=lambda why: True)
+    return Guest(request_id=RequestId.of(named), ended=False, keep=None, evict=lambda why: True)
 
 
-def record(name, tenant="chat"):
-    return Record(name, 1.0, tenant, "demo", "standard", "/v1/completions", stream=False)
+def record(name, **others):
+    return Record(name, 1.0, "chat", "demo", "standard", "/v1/completions", stream=False, **others)
+
+
+@pytest.fixture
+def books(tmp_path):
+    return Books(Journal(tmp_path, lambda records: None, every_s=60))
 
 
 # How often one may look
@@ -85,49 +96,60 @@ def test_api_tokens_that_have_not_looked_for_long_are_forgotten():
 # What goes on, and what has ended
 
 
-def test_only_so_many_ended_requests_are_remembered(monkeypatch):
-    monkeypatch.setattr(going, "REMEMBERED", 10)
-    here = Going()
-    for n in range(100):
-        here.enter(record(f"req-{n}"), client())
-        here.leave(record(f"req-{n}"))
+def test_only_so_many_ended_requests_are_remembered(monkeypatch, books):
+    monkeypatch.setattr("gateway.books.REMEMBERED", 10)
+    for n in range(3 * MOST_FRESH):
+        one = record(f"req-{n}")
+        books.accept(one)
+        books.end(one)
 
-    remembered = [n for n in range(100) if here.find("chat", f"req-{n}")]
-    assert 10 <= len(remembered) <= 20
-    assert remembered[-1] == 99
-    assert here.of("chat") == []
-
-
-def test_a_tenant_that_came_once_is_not_remembered_for_ever(monkeypatch):
-    monkeypatch.setattr(going, "REMEMBERED", 10)
-    here = Going()
-    for n in range(100):
-        guest = record(f"req-{n}")
-        guest.tenant = f"guest-{n}"
-        here.enter(guest, client())
-        here.leave(guest)
-
-    assert len(here._tenants) <= 11
+    remembered = [n for n in range(3 * MOST_FRESH) if books.going.find("chat", f"req-{n}")]
+    assert 10 <= len(remembered) <= 10 + MOST_FRESH
+    assert remembered[-1] == 3 * MOST_FRESH - 1
+    assert books.going.of("chat") == []
 
 
-def test_what_goes_on_is_found_before_what_has_ended_under_the_same_name():
-    here = Going()
-    for n in range(2):
-        here.enter(record(f"req-{n}"), client(x_request_id="mine"))
-    here.leave(record("req-1"))
+def test_what_goes_on_is_found_before_what_has_ended_under_the_same_name(books):
+    first, second = record("req-0", client_request_id="mine"), record("req-1", client_request_id="mine")
+    books.accept(first)
+    books.accept(second)
+    assert books.going.of("chat") == [first, second]
+    assert books.going.find("chat", "mine") is second, "the last that came"
+    books.end(second)
 
-    assert here.find("chat", "mine").record.request_id == "req-0"
-    here.leave(record("req-0"))
-    assert here.find("chat", "mine").record.request_id == "req-0", "the last to end"
-    assert here.find("research", "mine") is here.find("research", "req-0") is None
+    assert books.going.find("chat", "mine") is first
+    books.end(first)
+    assert books.going.find("chat", "mine") is first, "the last to end"
+    assert books.going.find("chat", "req-1") is second
+    assert books.going.find("research", "mine") is books.going.find("research", "req-0") is None
+
+
+def test_our_own_id_is_found_before_another_requests_that_its_client_calls_so(books):
+    ours, theirs = record("req-0"), record("req-1", client_request_id="req-0")
+    for one in (ours, theirs):
+        books.accept(one)
+
+    assert books.going.find("chat", "req-0") is ours
 
 
 def test_a_request_whose_last_bytes_are_out_is_not_cancelled():
-    here, leaving = Going(), client()
-    here.enter(record("req-0"), leaving)
-    assert not here.cancel("research", "req-0")
+    pulse, leaving = Pulse(Settings()), client()
+    leaving.record = record("req-0")
+    pulse.watch(leaving)
+    assert not pulse.cancel(record("req-0"))
+    assert pulse.cancel(leaving.record)
     leaving.ended = True
-    assert not here.cancel("chat", "req-0")
+    assert not pulse.cancel(leaving.record)
+
+
+def test_what_ended_is_counted_when_somebody_asks_and_counted_once(books):
+    for n in range(MOST_FRESH + 2):
+        one = record(f"req-{n}", outcome="ok")
+        books.accept(one)
+        books.end(one)
+
+    for _ in range(2):
+        assert books.metrics.requests == {("demo", "standard", "ok"): MOST_FRESH + 2}
 
 
 # Idempotency keys

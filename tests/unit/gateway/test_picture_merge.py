@@ -88,6 +88,79 @@ def test_a_paused_tenant_that_waits_leaves_its_share_to_the_others() -> None:
     assert shares == {"held": pytest.approx(0.1), "greedy": pytest.approx(0.9)}
 
 
+def in_classes(tenant: str, *, weight: int = 1, **lines: tuple[int, int]) -> TenantSnapshot:
+    """A line in each class: for how many seconds its oldest request waits, and what was served."""
+    waits_ms = {name: wait_s * 1000 for name, (wait_s, _) in lines.items() if wait_s}
+    served = {name: tokens for name, (_, tokens) in lines.items()}
+    return row(
+        tenant,
+        weight=weight,
+        queued=len(waits_ms),
+        served=sum(served.values()),
+        waits_ms=waits_ms,
+        served_by_class=served,
+        oldest_wait_ms=max(waits_ms.values(), default=None),
+        classes=sorted(waits_ms),
+    )
+
+
+def test_weights_share_a_class_and_not_the_pool() -> None:
+    shares = entitled_shares(
+        [
+            in_classes("chat", interactive=(2, 600)),
+            in_classes("search", interactive=(2, 200), weight=3),
+            in_classes("nightly", batch=(90, 200), weight=1000),
+        ]
+    )
+
+    assert shares == {
+        "chat": pytest.approx(0.2),
+        "search": pytest.approx(0.6),
+        "nightly": pytest.approx(0.2),
+    }
+
+
+def test_a_tenant_in_two_classes_has_its_share_of_each() -> None:
+    shares = entitled_shares(
+        [
+            in_classes("both", interactive=(0, 100), batch=(60, 300)),
+            in_classes("chat", interactive=(5, 500)),
+            in_classes("nightly", batch=(60, 100)),
+        ]
+    )
+
+    assert shares == {
+        "both": pytest.approx(0.1 + 0.2),  # of interactive as little as it asks for, of batch half
+        "chat": pytest.approx(0.5),
+        "nightly": pytest.approx(0.2),
+    }
+
+
+def test_classes_that_wait_in_turn_are_no_unfairness() -> None:
+    (pool,) = merge(
+        [snapshot("a", in_classes("chat", interactive=(2, 900)), in_classes("nightly", batch=(99, 100)))]
+    ).pools
+
+    assert pool.jain == pytest.approx(1)
+
+
+def test_what_several_gateways_tell_of_a_class_is_summed() -> None:
+    both = [in_classes("chat", interactive=(wait_s, served)) for wait_s, served in ((0, 100), (3, 200))]
+    other = in_classes("search", interactive=(3, 700))
+
+    (pool,) = merge([snapshot("a", both[0], other), snapshot("b", both[1])]).pools
+
+    assert [line.entitled for line in pool.tenants] == [pytest.approx(0.5), pytest.approx(0.5)]
+
+
+def test_in_a_minute_without_service_all_who_wait_share_by_weight() -> None:
+    shares = entitled_shares(
+        [in_classes("chat", interactive=(2, 0)), in_classes("nightly", batch=(2, 0), weight=3)]
+    )
+
+    assert shares == {"chat": 0.25, "nightly": 0.75}
+
+
 def test_a_boost_or_a_pause_at_one_gateway_is_in_the_picture() -> None:
     told = [snapshot("a", row("chat", queued=1)), snapshot("b", row("chat", queued=1, boost=3, paused=True))]
     told[1].pools[0].paused = True

@@ -30,8 +30,11 @@ class Written(list):
 
     accept = end = list.append
 
+    def __init__(self):
+        self.running = {}
 
-def work(max_tokens=50, cost=DEFAULT_COST):
+
+def work(max_tokens=50, cost=DEFAULT_COST, ledger=None):
     policy = Cast.of("research").policy()
     pools = {name: replace(rule, cost=cost) for name, rule in policy.pools.items()}
     policy = replace(policy, prices={MODEL: PRICES}, pools=pools)
@@ -40,20 +43,21 @@ def work(max_tokens=50, cost=DEFAULT_COST):
     client = SimpleNamespace(
         request_id=RequestId.of({}), tell=None, gone=True, slow=False, began=False, answered=False
     )
-    return Work(job, CALLER, client, Books(Written()), SimpleNamespace(serves=lambda _pool, _model: True))
+    dispatcher = SimpleNamespace(serves=lambda _pool, _model: True)
+    return Work(job, CALLER, client, Books(Written()), dispatcher, ledger or Ledger())
 
 
 def reserve(ledger, one, **quotas):
     scopes = asyncio.run(
         ledger.scopes(TenantRule("research", quotas=quotas), replace(CALLER, quotas={}), MODEL)
     )
-    return ledger.reserve(scopes, one.ticket, one.record)
+    one.reserve(ledger.quotas.holders(scopes))
 
 
 def run(one, ledger, **quotas):
     """Have it accepted, seated and ended."""
     one.accept()
-    one.hold(reserve(ledger, one, **quotas))
+    reserve(ledger, one, **quotas)
     one.seat(SimpleNamespace(backend="gpu-0", refund=False, leave=lambda: None))
     one.unseat(None)
     one.end(None)
@@ -61,7 +65,7 @@ def run(one, ledger, **quotas):
 
 def serve(ledger, usage, **quotas):
     """A request whose engine answered this."""
-    one = work()
+    one = work(ledger=ledger)
     one.usage = usage
     run(one, ledger, **quotas)
     return one.record
@@ -69,7 +73,7 @@ def serve(ledger, usage, **quotas):
 
 def test_a_ticket_says_whose_it_is_and_has_no_start_when_its_allowance_is_here():
     one = work()
-    one.hold(reserve(Ledger(), one, requests_per_minute=2))
+    reserve(Ledger(), one, requests_per_minute=2)
     assert (one.ticket.api_token, one.ticket.api_token_in_flight) == ("7", 2)
     assert one.ticket.not_before_ms is None
 
@@ -100,8 +104,8 @@ def test_every_word_of_a_ticket_is_the_jobs_or_the_callers():
 def test_a_parked_ticket_starts_before_its_deadline():
     ledger = Ledger()
     serve(ledger, Usage(10, 0, 40, estimated=False), tokens_per_minute=100)
-    one = work(max_tokens=95)
-    one.hold(reserve(ledger, one, tokens_per_minute=100))
+    one = work(max_tokens=95, ledger=ledger)
+    reserve(ledger, one, tokens_per_minute=100)
     assert one.ticket.queued_ms < one.ticket.not_before_ms < one.ticket.deadline_ms
 
 
@@ -136,6 +140,6 @@ def test_the_estimate_in_a_record_and_every_attempt_go_by_the_pools_cost_rule():
 def test_a_request_that_never_ran_spent_nothing():
     one = work()
     one.accept()
-    one.hold(reserve(Ledger(), one, spend_per_month=10**6))
+    reserve(Ledger(), one, spend_per_month=10**6)
     one.end(asyncio.CancelledError())
     assert (one.record.spend, one.record.cost) == (0, 0)

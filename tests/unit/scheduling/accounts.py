@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from scheduling.core.entry import Lane
-from scheduling.core.levels import Level, Share
+from scheduling.core.entry import Entry, Lane
+from scheduling.core.levels import Level
+from scheduling.core.share import Share
+from scheduling.core.ticket import Ticket
 
 LANE = Lane(("llama", frozenset()))
 OTHER = Lane(("qwen", frozenset()))
+
+
+def entered(one: Ticket, cost: int, place: int, lane: Lane = LANE) -> Entry:
+    """The entry of a ticket that has to wait."""
+    entry = Entry(one)
+    entry.cost, entry.place, entry.lane = cost, place, lane
+    entry.queue()
+    return entry
 
 
 def opened(level: Level, name: str, weight: int = 1, tickets: int = 1) -> Share:

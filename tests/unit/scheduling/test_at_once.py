@@ -8,6 +8,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from scheduling.core.entry import Entry
 from scheduling.core.events import BoostEnded, Dispatched, Expired, Stranded
 from scheduling.core.policy import TenantRule
 from scheduling.core.scheduler import Scheduler
@@ -23,8 +24,11 @@ STEPS = 120
 class InLine(Scheduler):
     """The machine, but for every ticket that goes the long way, and for every seat that is freed."""
 
-    def seat_at_once(self, ticket, now_ms):
-        return None
+    def seat_at_once(self, entry, now_ms):
+        waiting, self.waiting = self.waiting, 1
+        assert not super().seat_at_once(entry, now_ms)
+        self.waiting = waiting
+        return False
 
     def _freed(self, gate, now_ms, by):
         return self._settled(now_ms)
@@ -52,7 +56,7 @@ class Both:
 def accounts(machine):
     """What the orders know of every name."""
     return [
-        [(share.name, share.key, share.lead, share.wakes, share.left, share.held) for share in shares]
+        [(share.name, share.key, share.lead, share.wakes, share.held) for share in shares]
         for shares in (level.shares.values() for level in levels(machine))
     ]
 
@@ -87,7 +91,7 @@ def test_who_is_at_its_quota_puts_nobody_else_in_line():
     machine = Scheduler(POOL, replace(policy(seats=4), tenants=tenants))
     machine.submit(ticket("greedy-0"), 0)
 
-    assert machine.seat_at_once(ticket("beta-0"), 0)
+    assert machine.seat_at_once(Entry(ticket("beta-0")), 0)
     assert dispatched(machine.submit(ticket("acme-0", deadline_ms=10), 0)) == ["acme-0"]
     assert machine.next_due_ms() is None
     assert dispatched(machine.submit(ticket("greedy-1", deadline_ms=10), 0)) == []
@@ -115,7 +119,9 @@ def test_a_ticket_is_charged_for_its_prompt_and_for_the_answer_that_is_thought_o
     machine = Scheduler(POOL, policy())
     one = msgspec.structs.replace(ticket("acme-0"), prompt_tokens=prompt, completion_tokens=answer)
 
-    assert machine.seat_at_once(one, 0).cost == (CostRule().of(prompt, answer) or 1)
+    entry = Entry(one)
+    assert machine.seat_at_once(entry, 0)
+    assert entry.cost == (CostRule().of(prompt, answer) or 1)
 
 
 def test_a_ticket_whose_time_is_up_as_it_comes_is_not_seated():
@@ -161,8 +167,8 @@ def test_a_quota_of_seats_that_comes_later_bounds_who_was_seated_without_one():
 def test_a_ticket_of_a_suspended_tenant_or_for_no_backend_is_not_seated_at_once():
     machine = Scheduler(POOL, replace(policy(), tenants={"acme": TenantRule("acme", suspended=True)}))
 
-    assert machine.seat_at_once(ticket("acme-0"), 0) is None
-    assert machine.seat_at_once(ticket("beta-0", model="unknown"), 0) is None
+    assert not machine.seat_at_once(Entry(ticket("acme-0")), 0)
+    assert not machine.seat_at_once(Entry(ticket("beta-0", model="unknown")), 0)
     assert [type(event) for event in machine.submit(ticket("beta-0", model="unknown"), 0)] == [Stranded]
     assert machine.is_idle
 
@@ -170,10 +176,10 @@ def test_a_ticket_of_a_suspended_tenant_or_for_no_backend_is_not_seated_at_once(
 def test_who_comes_while_others_wait_is_not_seated_at_once():
     tenants = {"greedy": TenantRule("greedy", quotas={"in_flight": 1})}
     machine = Scheduler(POOL, replace(policy(seats=4), tenants=tenants))
-    assert machine.seat_at_once(ticket("greedy-0"), 0)
+    assert machine.seat_at_once(Entry(ticket("greedy-0")), 0)
     machine.submit(ticket("greedy-1"), 0)
 
-    assert machine.seat_at_once(ticket("acme-0"), 0) is None
+    assert not machine.seat_at_once(Entry(ticket("acme-0")), 0)
     assert dispatched(machine.submit(ticket("acme-0"), 0)) == ["acme-0"]
 
 
@@ -181,6 +187,6 @@ def test_a_request_that_runs_is_not_seated_a_second_time_though_there_is_room():
     machine = Scheduler(POOL, policy(seats=4))
     machine.submit(ticket("acme-0"), 0)
 
-    assert machine.seat_at_once(ticket("acme-0"), 0) is None
+    assert not machine.seat_at_once(Entry(ticket("acme-0")), 0)
     with pytest.raises(ValueError, match="acme-0 is already waiting or running"):
         machine.submit(ticket("acme-0"), 0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from scheduling.core.entry import Entry, Lane
 from scheduling.core.fairness import Fifo
-from tests.unit.scheduling.accounts import LANE, OTHER
+from tests.unit.scheduling.accounts import LANE, OTHER, entered
 from tests.unit.scheduling.machines import ticket
 
 
 def entry(place: int, tenant: str = "acme", lane: Lane = LANE) -> Entry:
     """A ticket of this arrival; a negative one is a retry's."""
-    return Entry(ticket(f"{tenant}-{place}", model=lane.model), 100, place, lane)
+    return entered(ticket(f"{tenant}-{place}", model=lane.model), 100, place, lane)
 
 
 def line(*entries: Entry) -> Fifo:

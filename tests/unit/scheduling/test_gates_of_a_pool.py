@@ -8,12 +8,12 @@ from scheduling.core.entry import Entry
 from scheduling.core.gates import Gates
 from scheduling.core.limits import Limit
 from scheduling.core.policy import BackendRule
-from tests.unit.scheduling.accounts import LANE
+from tests.unit.scheduling.accounts import LANE, entered
 from tests.unit.scheduling.machines import POOL, backend, policy, ticket
 
 
 def entry() -> Entry:
-    return Entry(ticket("acme-0"), 100, 1, LANE)
+    return entered(ticket("acme-0"), 100, 1, LANE)
 
 
 def gates(*rules, models: dict[str, str] | None = None) -> Gates:

@@ -12,7 +12,7 @@ from scheduling.core.hierarchy import SHARED_PREFIX, Tree
 from scheduling.core.levels import TABLE_FOR_MS
 from scheduling.core.tags import Counters, StartTags
 from scheduling.core.turns import Turns
-from tests.unit.scheduling.accounts import LANE, OTHER
+from tests.unit.scheduling.accounts import LANE, OTHER, entered
 from tests.unit.scheduling.machines import ticket
 
 MILLI = 1000
@@ -31,7 +31,7 @@ class Stand:
     ) -> Entry:
         self.place += 1
         one = ticket(f"{tenant}-{self.place}", tenant, cost=cost, user=user, model=lane.model)
-        entry = Entry(one, cost, self.place if attempt == 1 else -self.place, lane)
+        entry = entered(one, cost, self.place if attempt == 1 else -self.place, lane)
         self.tree.join(entry)
         return entry
 

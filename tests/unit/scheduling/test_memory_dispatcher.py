@@ -28,12 +28,12 @@ async def test_service_of_the_last_minute_and_the_last_five_is_counted_in_cost_t
     clock.ms = 59_999
     await use(dispatcher, "acme-1", Usage(prompt_tokens=7))
     await use(dispatcher, "beta-0", Usage(prompt_tokens=1000), refund=True)
-    assert dispatcher.served() == {(POOL, "acme"): (207, 207)}
+    assert dispatcher.served() == {(POOL, "acme", "standard"): (207, 207)}
 
     clock.ms = 60_000
-    assert dispatcher.served() == {(POOL, "acme"): (7, 207)}
+    assert dispatcher.served() == {(POOL, "acme", "standard"): (7, 207)}
     clock.ms = 300_000
-    assert dispatcher.served() == {(POOL, "acme"): (0, 7)}
+    assert dispatcher.served() == {(POOL, "acme", "standard"): (0, 7)}
     clock.ms = 400_000
     assert dispatcher.served() == {}
 
@@ -71,13 +71,13 @@ async def test_what_is_settled_after_a_look_counts_in_the_same_second_and_ages_w
     clock = Clock()
     dispatcher = MemoryDispatcher(rules(), clock)
     await use(dispatcher, "acme-0", Usage(prompt_tokens=1))
-    assert dispatcher.served() == {(POOL, "acme"): (1, 1)}
+    assert dispatcher.served() == {(POOL, "acme", "standard"): (1, 1)}
 
     await use(dispatcher, "acme-1", Usage(prompt_tokens=10))
-    assert dispatcher.served() == dispatcher.served() == {(POOL, "acme"): (11, 11)}
+    assert dispatcher.served() == dispatcher.served() == {(POOL, "acme", "standard"): (11, 11)}
 
     clock.ms = 60_000
-    assert dispatcher.served() == {(POOL, "acme"): (0, 11)}
+    assert dispatcher.served() == {(POOL, "acme", "standard"): (0, 11)}
     clock.ms = 300_000
     assert dispatcher.served() == {}
 
@@ -91,3 +91,13 @@ async def test_a_first_token_that_comes_after_the_end_is_nobodys():
         lease.started()
         assert dispatcher.view()[0].backends[0].answered == 0
         assert dispatcher.view()[0].backends[0].pending_first_token == 1
+
+
+async def test_service_is_told_by_class():
+    dispatcher = MemoryDispatcher(rules(), Clock())
+    for name, priority_class in (("acme-0", "batch"), ("acme-1", "standard"), ("acme-2", "batch")):
+        asked = ticket(name, queued_ms=0, priority_class=priority_class)
+        async with dispatcher.lease(asked, Usage(prompt_tokens=10)):
+            pass
+
+    assert dispatcher.served() == {(POOL, "acme", "batch"): (20, 20), (POOL, "acme", "standard"): (10, 10)}

@@ -279,3 +279,15 @@ def test_room_at_one_backend_frees_the_others_that_were_kept():
 
     assert dispatched(made.finish("acme-0", 100, 0)) == ["acme-4", "acme-5"]
     assert [gate.in_flight for gate in made.view(0).backends] == [2, 3]
+
+
+def test_who_went_in_before_the_size_was_known_counts_once_it_is():
+    made = machine(None, "vtc")
+    assert ask(made, "acme-0", 500) == ["acme-0"]
+    made.progress("acme-0", 84, 0)  # and 16 ahead of that: 600
+    made.set_limit(memory(1_000, at_s=2.0), 0)
+
+    assert ask(made, "acme-1", 401) == []
+    assert ask(made, "beta-0", 400) == []  # nobody passes it
+    assert made.view(0).backends[0].reserved_kv_tokens == 600
+    assert dispatched(made.cancel("acme-1", 0)) == ["beta-0"]

@@ -8,7 +8,7 @@ from scheduling.core.admission import Gate
 from scheduling.core.entry import Entry
 from scheduling.core.limits import Limit
 from scheduling.core.policy import PoolRule
-from tests.unit.scheduling.accounts import LANE
+from tests.unit.scheduling.accounts import LANE, entered
 from tests.unit.scheduling.machines import POOL, backend, ticket
 
 
@@ -20,7 +20,7 @@ def gate(seats: int = 4, window: int = 3, admission: str = "first_token_window",
 
 
 def entry(number: int = 1, *, streams: bool = True) -> Entry:
-    return Entry(ticket(f"acme-{number}", streams=streams), 100, number, LANE)
+    return entered(ticket(f"acme-{number}", streams=streams), 100, number, LANE)
 
 
 def seated(made: Gate, count: int, *, streams: bool = True, now_ms: int = 0) -> list[Entry]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from scheduling.core.entry import Entry
 from scheduling.core.orders import make
 from scheduling.core.usage import CostRule
-from tests.unit.scheduling.accounts import LANE
+from tests.unit.scheduling.accounts import LANE, entered
 from tests.unit.scheduling.machines import ticket
 
 RULE = CostRule(prompt_weight=3, completion_weight=5)
@@ -17,7 +16,7 @@ RULE = CostRule(prompt_weight=3, completion_weight=5)
 def test_tokens_are_charged_as_estimated_or_under_vtc_the_prompt_alone(fairness, charged):
     tree = make(fairness, RULE, lambda tenant: 1)
     one = ticket("acme-0", prompt_tokens=100, completion_tokens=40)
-    entry = Entry(one, RULE.of(100, 40), 1, LANE)
+    entry = entered(one, RULE.of(100, 40), 1, LANE)
     tree.join(entry)
     tree.push(entry)
 
@@ -28,7 +27,7 @@ def test_tokens_are_charged_as_estimated_or_under_vtc_the_prompt_alone(fairness,
 
 def test_deficits_are_spent_on_the_estimate():
     tree = make("deficit_round_robin", RULE, lambda tenant: 1)
-    entry = Entry(ticket("acme-0", prompt_tokens=100, completion_tokens=40), 500, 1, LANE)
+    entry = entered(ticket("acme-0", prompt_tokens=100, completion_tokens=40), 500, 1, LANE)
     tree.join(entry)
     tree.push(entry)
 

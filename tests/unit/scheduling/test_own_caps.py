@@ -5,14 +5,14 @@ from __future__ import annotations
 from scheduling.core.entry import Entry
 from scheduling.core.own_caps import OwnCaps
 from scheduling.core.scheduler import Scheduler
-from tests.unit.scheduling.accounts import LANE
+from tests.unit.scheduling.accounts import LANE, entered
 from tests.unit.scheduling.machines import POOL, dispatched, policy, ticket
 
 
 def entry(place: int, most: int | None = 1, token: str = "ci") -> Entry:
     """A ticket of an API token that may have ``most`` going; a negative place is a retry's."""
     one = ticket(f"acme-{place}", api_token=token, api_token_in_flight=most)
-    return Entry(one, 100, place, LANE)
+    return entered(one, 100, place, LANE)
 
 
 def test_a_token_without_a_cap_is_never_kept_waiting_and_leaves_nothing_behind():

@@ -23,12 +23,12 @@ def ask(
     quotas, limits, now_ms=0, *, tokens=1, spend=0, now_s=NOON_S, deadline_ms=None, waits=False, key=TENANT
 ):
     scope = Scope(key, limits, frozenset() if waits else BOTH)
-    return quotas.reserve([scope], (tokens, spend), now_ms, now_s, deadline_ms)
+    return quotas.reserve(quotas.holders([scope]), (tokens, spend), now_ms, now_s, deadline_ms)
 
 
 def test_who_has_no_quotas_may_always_come():
     quotas = Quotas()
-    verdicts = [quotas.reserve([], (1, 0), now_ms, NOON_S, None) for now_ms in range(100)]
+    verdicts = [quotas.reserve(quotas.holders([]), (1, 0), now_ms, NOON_S, None) for now_ms in range(100)]
     assert all(isinstance(verdict, Granted) for verdict in verdicts)
     assert len(quotas) == 0
 
@@ -58,7 +58,7 @@ def test_of_two_quotas_the_later_one_says_when_to_retry_or_to_start():
     assert ask(quotas, limits, tokens=10) == Denied(RPM, TENANT, 2, retry_ms=30_000)
     assert ask(quotas, limits, tokens=90) == Denied(TPM, TENANT, 100, retry_ms=54_000)
     refusing = Scope(TENANT, limits, frozenset({RPM}))
-    denied = quotas.reserve([refusing], (90, 0), 0, NOON_S, None)
+    denied = quotas.reserve(quotas.holders([refusing]), (90, 0), 0, NOON_S, None)
     assert denied == Denied(RPM, TENANT, 2, retry_ms=54_000), "the one refuses, the other says when"
     assert ask(quotas, limits, tokens=90, waits=True).not_before_ms == 54_000
 
@@ -66,7 +66,7 @@ def test_of_two_quotas_the_later_one_says_when_to_retry_or_to_start():
 def test_a_request_that_may_wait_is_booked_ahead_one_behind_the_other():
     quotas = Quotas()
     starts = [ask(quotas, {TPM: 600}, tokens=600, waits=True) for _ in range(4)]
-    assert isinstance(starts[0], Granted)
+    assert starts[0].not_before_ms is None
     assert [each.not_before_ms for each in starts[1:]] == [60_000, 120_000, 180_000]
 
 
@@ -85,7 +85,7 @@ def test_fifty_at_once_get_a_thousand_tokens_per_minute_and_not_one_more():
     granted = [verdict for verdict in verdicts if isinstance(verdict, Granted)]
     assert len(granted) == 1000 // 60
     for verdict in granted:
-        quotas.settle(verdict, (50, 0), 500)
+        verdict.settle((50, 0), 500)
     granted = [ask(quotas, {TPM: 1000}, 500, tokens=60) for _ in range(50)]
     left = 1000 - 50 * (1000 // 60) + 1000 * 500 // MINUTE_MS
     assert sum(isinstance(verdict, Granted) for verdict in granted) == left // 60
@@ -94,7 +94,7 @@ def test_fifty_at_once_get_a_thousand_tokens_per_minute_and_not_one_more():
 def test_fifty_at_once_that_wait_start_as_the_allowance_comes():
     quotas = Quotas()
     verdicts = [ask(quotas, {TPM: 1000}, tokens=50, waits=True) for _ in range(50)]
-    starts = [getattr(verdict, "not_before_ms", 0) for verdict in verdicts]
+    starts = [verdict.not_before_ms or 0 for verdict in verdicts]
     assert starts == [0] * 20 + [3_000 * n for n in range(1, 31)]
 
 
@@ -104,13 +104,13 @@ def test_a_request_larger_than_a_minute_runs_alone_and_leaves_a_debt():
     huge = ask(quotas, {TPM: 100}, tokens=300, waits=True)
     assert huge.not_before_ms == 600, "as soon as the allowance is whole"
     assert ask(quotas, {TPM: 100}, 600, tokens=1).retry_ms == 2 * MINUTE_MS + 600
-    assert huge.granted.left[TPM] == Left(100, 0, 3 * MINUTE_MS + 600)
+    assert huge.left[TPM] == Left(100, 0, 3 * MINUTE_MS + 600)
 
 
 def test_what_was_used_above_the_estimate_is_owed_from_then_on():
     quotas = Quotas()
     granted = ask(quotas, {TPM: 100}, tokens=10)
-    quotas.settle(granted, (110, 0), 5 * MINUTE_MS)
+    granted.settle((110, 0), 5 * MINUTE_MS)
     assert ask(quotas, {TPM: 100}, 5 * MINUTE_MS, tokens=1).retry_ms == 600
 
 
@@ -119,7 +119,7 @@ def test_a_refund_is_worth_only_what_has_not_come_back_by_itself():
     quotas = Quotas()
     first = ask(quotas, {TPM: 60}, tokens=10)
     ask(quotas, {TPM: 60}, 50_000, tokens=60)
-    quotas.give_back(first)
+    first.give_back()
     assert ask(quotas, {TPM: 60}, 50_000, tokens=1) == Denied(TPM, TENANT, 60, retry_ms=1000)
 
 
@@ -127,9 +127,9 @@ def test_the_queue_quota_counts_only_those_in_line():
     quotas = Quotas()
     granted = ask(quotas, {QUEUED: 1})
     assert ask(quotas, {QUEUED: 1}) == Denied(QUEUED, TENANT, 1)
-    quotas.seated(granted)
+    granted.seated(0)
     assert isinstance(ask(quotas, {QUEUED: 1}), Granted)
-    quotas.requeued(granted)
+    granted.requeued()
     assert quotas.queued(TENANT) == 2
 
 
@@ -137,7 +137,9 @@ def test_a_request_refused_by_one_scope_takes_nothing_of_the_others():
     quotas = Quotas()
     wide, full = Scope(TENANT, {RPM: 2, QUEUED: 9}, BOTH), Scope(("api_token", "7"), {QUEUED: 0})
     for _ in range(5):
-        assert quotas.reserve([wide, full], (1, 0), 0, NOON_S, None) == Denied(QUEUED, full.key, 0)
+        assert quotas.reserve(quotas.holders([wide, full]), (1, 0), 0, NOON_S, None) == Denied(
+            QUEUED, full.key, 0
+        )
     assert quotas.queued(TENANT) == 0
     assert ask(quotas, {RPM: 2}).left[RPM].remaining == 1
 
@@ -145,7 +147,7 @@ def test_a_request_refused_by_one_scope_takes_nothing_of_the_others():
 def test_the_client_hears_of_the_scope_with_least_left():
     quotas = Quotas()
     scopes = [Scope(TENANT, {RPM: 100, TPM: 50}), Scope(("api_token", "7"), {RPM: 10, TPM: 500})]
-    left = quotas.reserve(scopes, (20, 0), 0, NOON_S, None).left
+    left = quotas.reserve(quotas.holders(scopes), (20, 0), 0, NOON_S, None).left
     assert left == {RPM: Left(10, 9, 6_000), TPM: Left(50, 30, 24_000)}
 
 
@@ -188,7 +190,7 @@ def test_a_request_is_settled_in_the_month_in_which_it_was_reserved():
     quotas, limits = Quotas(), {"tokens_per_month": 100}
     july, august_s = ask(quotas, limits, tokens=50), month_begins_s(month_of(NOON_S) + 1)
     ask(quotas, limits, tokens=10, now_s=august_s)
-    quotas.settle(july, (90, 0), 0)
+    july.settle((90, 0), 0)
     assert quotas.used(TENANT, "tokens_per_month", august_s) == 10
 
 
@@ -220,7 +222,7 @@ def test_a_restart_takes_over_what_was_used():
 def test_what_is_given_back_after_a_restart_leaves_what_was_used_before_it():
     quotas, limits = Quotas(), {RPM: 10, TPM: 100}
     quotas.seed(Scope(TENANT, limits), {RPM: 4, TPM: 90}, 1000, NOON_S)
-    quotas.give_back(ask(quotas, limits, 1000, tokens=5))
+    ask(quotas, limits, 1000, tokens=5).give_back()
     assert quotas.left(Scope(TENANT, limits), RPM, 1000) == Left(10, 6, 24_000)
     assert quotas.left(Scope(TENANT, limits), TPM, 1000) == Left(100, 10, 54_000)
 
@@ -230,7 +232,7 @@ def test_accounts_are_forgotten_when_nothing_of_them_will_be_missed():
     granted = ask(quotas, {RPM: 1}, tokens=0)
     quotas.forget_idle(10 * MINUTE_MS, NOON_S)
     assert len(quotas) == 1, "it stands in line"
-    quotas.settle(granted, (0, 0), 0)
+    granted.settle((0, 0), 0)
     quotas.forget_idle(MINUTE_MS - 1, NOON_S)
     assert len(quotas) == 1, "it owes a part of the minute"
     quotas.forget_idle(MINUTE_MS, NOON_S)
@@ -239,7 +241,7 @@ def test_accounts_are_forgotten_when_nothing_of_them_will_be_missed():
 
 def test_a_used_budget_is_remembered_until_its_period_has_passed():
     quotas = Quotas()
-    quotas.settle(ask(quotas, {"tokens_per_day": 9}), (1, 0), 0)
+    ask(quotas, {"tokens_per_day": 9}).settle((1, 0), 0)
     quotas.forget_idle(MINUTE_MS, NOON_S)
     assert quotas.used(TENANT, "tokens_per_day", NOON_S) == 1
     quotas.forget_idle(MINUTE_MS, month_begins_s(month_of(NOON_S) + 1))
@@ -250,8 +252,8 @@ def test_marks_stay_few_however_many_requests_pass_beside_a_long_one():
     quotas = Quotas()
     ask(quotas, {TPM: 10_000_000}, tokens=100)
     for now_ms in range(5_000):
-        quotas.settle(ask(quotas, {TPM: 10_000_000}, now_ms, tokens=200), (200, 0), now_ms)
-    quotas.give_back(ask(quotas, {TPM: 10_000_000}, 5_000))
+        ask(quotas, {TPM: 10_000_000}, now_ms, tokens=200).settle((200, 0), now_ms)
+    ask(quotas, {TPM: 10_000_000}, 5_000).give_back()
     account = quotas._accounts[TENANT]
     assert len(account.tokens._places) < 100
     assert len(account.places) == 1

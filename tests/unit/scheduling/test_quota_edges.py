@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from scheduling.core.account import Account, next_period_s
+from scheduling.core.account import next_period_s
 from scheduling.core.allowance import MINUTE_US, Allowance, width_us
 from scheduling.core.budget import month_begins_s, month_of
 from scheduling.core.policy import BUDGET_KINDS, QUEUED, Prices
@@ -21,7 +21,7 @@ HALF_A_DAY_S, HALF_A_MONTH_S = 12 * 3600, 16 * 86_400 + 12 * 3600
 
 def ask(quotas: Quotas, limits: dict[str, int], now_ms: int = 0, *, tokens: int = 1):
     scope = Scope(TENANT, limits, frozenset({RPM, TPM}))
-    return quotas.reserve([scope], (tokens, 0), now_ms, IDES_S, None)
+    return quotas.reserve(quotas.holders([scope]), (tokens, 0), now_ms, IDES_S, None)
 
 
 def test_the_smallest_part_of_a_minute_is_a_microsecond():
@@ -34,8 +34,9 @@ def test_a_request_takes_of_each_minute_what_its_part_is_worth(limit, tokens):
     scope, part_us = Scope(TENANT, {TPM: limit, RPM: limit}), width_us(tokens, limit)
 
     assert scope.needs((tokens, 0)) == [(RPM, limit, width_us(1, limit)), (TPM, limit, part_us)]
-    assert scope.tokens_us(tokens) == part_us
-    assert Account().at_hand(scope, (tokens, 0), 0) == (part_us if part_us <= MINUTE_US else None)
+    quotas = Quotas()
+    granted = quotas.reserve(quotas.holders([scope]), (tokens, 0), 0, IDES_S, None)
+    assert [hold[3:6] for hold in granted.holds] == [(part_us, width_us(1, limit), part_us)]
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
@@ -43,7 +44,7 @@ def test_what_was_used_is_exact_to_the_microsecond(more):
     a_token_per_us, quotas = 60_000_000, Quotas()
     granted = ask(quotas, {TPM: a_token_per_us}, tokens=10)
 
-    quotas.settle(granted, (10 + more, 0), 0)
+    granted.settle((10 + more, 0), 0)
 
     rest = a_token_per_us - 10 - more
     assert quotas.left(Scope(TENANT, {TPM: a_token_per_us}), TPM, 0) == Left(a_token_per_us, rest, 1)
@@ -67,7 +68,7 @@ def test_an_allowance_that_was_whole_for_a_microsecond_has_gained_nothing_by_it(
 def test_what_was_used_in_the_end_is_worth_what_it_would_have_been_from_the_first(used, limit):
     quotas = Quotas()
 
-    quotas.settle(ask(quotas, {TPM: limit}, tokens=10), (used, 0), 0)
+    ask(quotas, {TPM: limit}, tokens=10).settle((used, 0), 0)
 
     assert quotas._accounts[TENANT].tokens.whole_at_us == width_us(used, limit)
 
@@ -82,9 +83,9 @@ def test_a_client_hears_of_the_minutes_that_it_has_limits_of(kinds):
 def test_a_budget_of_money_holds_what_was_spent_and_not_what_was_thought(spend, tokens):
     quotas = Quotas()
     scope = Scope(TENANT, {"spend_per_month": 100, "tokens_per_month": 50})
-    granted = quotas.reserve([scope], (7, 60), 0, IDES_S, None)
+    granted = quotas.reserve(quotas.holders([scope]), (7, 60), 0, IDES_S, None)
 
-    quotas.settle(granted, (tokens, spend), 0)
+    granted.settle((tokens, spend), 0)
 
     assert quotas.used(TENANT, "spend_per_month", IDES_S) == spend
     assert quotas.used(TENANT, "tokens_per_month", IDES_S) == tokens
@@ -92,9 +93,9 @@ def test_a_budget_of_money_holds_what_was_spent_and_not_what_was_thought(spend, 
 
 def test_a_request_that_is_given_back_has_used_no_tokens_and_no_money():
     quotas = Quotas()
-    granted = quotas.reserve([Scope(TENANT, {})], (7, 60), 0, IDES_S, None)
+    granted = quotas.reserve(quotas.holders([Scope(TENANT, {})]), (7, 60), 0, IDES_S, None)
 
-    quotas.give_back(granted)
+    granted.give_back()
 
     assert [quotas.used(TENANT, kind, IDES_S) for kind in BUDGET_KINDS] == [0, 0, 0]
 
@@ -105,11 +106,11 @@ def test_a_request_ends_once(settled_first):
     granted = ask(quotas, limits, tokens=30)
     ask(quotas, limits, tokens=20)
     if not settled_first:
-        quotas.give_back(granted)
-    quotas.settle(granted, (10, 0), 0)
-    quotas.give_back(granted)
+        granted.give_back()
+    granted.settle((10, 0), 0)
+    granted.give_back()
 
-    quotas.settle(granted, (90, 5), 0)
+    granted.settle((90, 5), 0)
 
     used = 20 + (10 if settled_first else 0)
     assert quotas.left(Scope(TENANT, limits), TPM, 0).remaining == 100 - used
@@ -121,17 +122,17 @@ def test_a_request_that_goes_back_into_line_stands_there_once_and_leaves_it_agai
     quotas = Quotas()
     granted = ask(quotas, {QUEUED: 9})
     for _ in range(2):
-        quotas.seated(granted)
+        granted.seated(0)
         assert quotas.queued(TENANT) == 0
         for _ in range(2):
-            quotas.requeued(granted)
+            granted.requeued()
             assert quotas.queued(TENANT) == 1
 
 
 def test_a_request_whose_time_is_up_is_not_refused_for_an_allowance_that_has_room():
-    scope = Scope(TENANT, {RPM: 9, TPM: 9})
-
-    assert isinstance(Quotas().reserve([scope], (1, 0), 500, IDES_S, 500), Granted)
+    quotas, scope = Quotas(), Scope(TENANT, {RPM: 9, TPM: 9})
+    for _ in range(2):
+        assert quotas.reserve(quotas.holders([scope]), (1, 0), 500, IDES_S, 500).not_before_ms is None
 
 
 def test_where_there_is_room_there_is_no_wait():
@@ -206,9 +207,9 @@ def two_scopes(first: dict[str, int], second: dict[str, int]) -> list[Scope]:
 @pytest.mark.parametrize(("other", "told"), [(9, (10, 8)), (8, (8, 7)), (11, (10, 8))])
 def test_of_two_quotas_the_one_with_least_left_is_told_and_of_two_alike_the_first(kind, other, told):
     quotas = Quotas()
-    quotas.reserve(two_scopes({kind: 10}, {}), (1, 0), 0, IDES_S, None)
+    quotas.reserve(quotas.holders(two_scopes({kind: 10}, {})), (1, 0), 0, IDES_S, None)
 
-    granted = quotas.reserve(two_scopes({kind: 10}, {kind: other}), (1, 0), 0, IDES_S, None)
+    granted = quotas.reserve(quotas.holders(two_scopes({kind: 10}, {kind: other})), (1, 0), 0, IDES_S, None)
 
     assert (granted.left[kind].limit, granted.left[kind].remaining) == told
 
@@ -216,9 +217,9 @@ def test_of_two_quotas_the_one_with_least_left_is_told_and_of_two_alike_the_firs
 def test_of_two_quotas_that_come_back_at_once_the_first_is_named():
     quotas = Quotas()
     scopes = two_scopes({RPM: 1}, {RPM: 1})
-    quotas.reserve(scopes, (1, 0), 0, IDES_S, None)
+    quotas.reserve(quotas.holders(scopes), (1, 0), 0, IDES_S, None)
 
-    denied = quotas.reserve(scopes, (1, 0), 0, IDES_S, None)
+    denied = quotas.reserve(quotas.holders(scopes), (1, 0), 0, IDES_S, None)
 
     assert (denied.key, denied.retry_ms) == (TENANT, 60_000)
 
@@ -227,10 +228,10 @@ def test_a_quota_that_refuses_does_so_though_another_one_lets_requests_wait_for_
     quotas = Quotas()
     waits, refuses = Scope(TENANT, {RPM: 1}), Scope(("api_token", "7"), {RPM: 2}, frozenset({RPM}))
     for _ in range(2):
-        quotas.reserve([refuses], (1, 0), 0, IDES_S, None)
-    quotas.reserve([waits], (1, 0), 0, IDES_S, None)
+        quotas.reserve(quotas.holders([refuses]), (1, 0), 0, IDES_S, None)
+    quotas.reserve(quotas.holders([waits]), (1, 0), 0, IDES_S, None)
 
-    denied = quotas.reserve([waits, refuses], (1, 0), 0, IDES_S, None)
+    denied = quotas.reserve(quotas.holders([waits, refuses]), (1, 0), 0, IDES_S, None)
 
     assert (denied.kind, denied.key, denied.retry_ms) == (RPM, ("api_token", "7"), 60_000)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from scheduling.core.allowance import MINUTE_US
-from scheduling.core.quota import Denied, Quotas, Scope, WaitUntil
+from scheduling.core.quota import Denied, Quotas, Scope
 from tests.unit.scheduling import recount
 from tests.unit.scheduling.recount import Asked
 
@@ -59,16 +59,17 @@ class Histories(RuleBasedStateMachine):
         scopes = [Scope(key, self.limits(key), self.refusing) for key in keys]
         before = {key: list(self.seen[key]) for key in HOLDERS}
         deadline_ms = self.now_ms + patience_ms
-        verdict = self.quotas.reserve(scopes, (tokens, 0), self.now_ms, self.now_s, deadline_ms)
+        holders = self.quotas.holders(scopes)
+        verdict = self.quotas.reserve(holders, (tokens, 0), self.now_ms, self.now_s, deadline_ms)
         if isinstance(verdict, Denied):
             self.was_right_to_deny(verdict, tokens, deadline_ms)
             assert self.seen == before
             return
         starts_ms = self.now_ms
-        if isinstance(verdict, WaitUntil):
+        if verdict.not_before_ms is not None:
             assert self.now_ms < verdict.not_before_ms < deadline_ms
             assert not self.refusing, "it was to refuse, not to wait"
-            starts_ms, verdict = verdict.not_before_ms, verdict.granted
+            starts_ms = verdict.not_before_ms
         asked = Asked(self.now_ms, self.now_s, starts_ms, tokens)
         waits_ms = max(self.waits_ms(key, tokens) for key in keys)
         assert starts_ms == self.now_ms + ceil(waits_ms)
@@ -81,23 +82,23 @@ class Histories(RuleBasedStateMachine):
     @rule(which=PICK)
     def one_gets_its_turn(self, which):
         granted, asked = self.open[which % len(self.open)]
-        self.quotas.seated(granted)
+        granted.seated(self.now_ms)
         self.in_line.discard(id(asked))
 
     @precondition(lambda self: self.open)
     @rule(which=PICK, used=st.integers(1, 500))
     def one_was_served(self, which, used):
         granted, asked = self.ended(which)
-        self.quotas.settle(granted, (used, 0), self.now_ms)
+        granted.settle((used, 0), self.now_ms)
         asked.used = used
-        self.quotas.settle(granted, (used, 0), self.now_ms)
+        granted.settle((used, 0), self.now_ms)
 
     @precondition(lambda self: self.open)
     @rule(which=PICK)
     def one_never_ran(self, which):
         granted, asked = self.ended(which)
-        self.quotas.give_back(granted)
-        self.quotas.give_back(granted)
+        granted.give_back()
+        granted.give_back()
         self.never_ran += asked.estimate
         for history in self.seen.values():
             history[:] = [one for one in history if one is not asked]

@@ -6,33 +6,36 @@ import pytest
 
 from scheduling.core.entry import Entry
 from scheduling.core.policy import TenantRule
-from scheduling.core.roster import EVERYTHING, Roster
-from tests.unit.scheduling.accounts import LANE
-from tests.unit.scheduling.machines import ticket
+from scheduling.core.roster import EVERYTHING
+from scheduling.core.scheduler import Scheduler
+from tests.unit.scheduling.machines import POOL, backend, policy, ticket
+
+MODELS = ("llama", "qwen", "gemma")
 
 
 class Hall:
-    """A roster and the tickets in it."""
+    """The roster of a machine that has seats for all but those that it holds."""
 
     def __init__(self) -> None:
-        self.entries: dict[str, Entry] = {}
-        self.roster = Roster(self.entries)
+        self.machine = Scheduler(POOL, policy(backends=[backend("gpu-0", 99, MODELS)]))
+        self.roster = self.machine.roster
 
     def join(self, name: str, cost: int = 100, **fields) -> Entry:
-        entry = Entry(ticket(name, cost=cost, **fields), cost, len(self.entries) + 1, LANE)
-        self.entries[name] = entry
-        self.roster.join(entry)
-        return entry
+        self.machine.pause(None, 0)
+        self.machine.submit(ticket(name, cost=cost, **fields), 0)
+        self.machine.hold(name, 0)
+        self.machine.resume(None, 0)
+        return self.machine._entries[name]
 
     def seat(self, name: str, **fields) -> Entry:
-        entry = self.join(name, **fields)
-        entry.waiting = False
-        self.roster.seat(entry)
-        return entry
+        self.machine.submit(ticket(name, **fields), 0)
+        return self.machine._entries[name]
 
     def finish(self, entry: Entry) -> None:
-        del self.entries[entry.ticket.request_id]
-        self.roster.finish(entry)
+        self.machine.finish(entry.ticket.request_id, 1, 0)
+
+    def give_up(self, entry: Entry) -> None:
+        self.machine.cancel(entry.ticket.request_id, 0)
 
 
 def test_what_waits_and_what_runs_is_counted_by_tenant():
@@ -43,7 +46,7 @@ def test_what_waits_and_what_runs_is_counted_by_tenant():
     line = gone.roster
     assert (line.waiting, line.in_flight) == (2, 1)
 
-    hall.roster.give_up(gone)
+    hall.give_up(gone)
 
     assert (line.waiting, line.in_flight) == (1, 1)
     assert list(hall.roster) == ["acme"]
@@ -56,13 +59,13 @@ def test_a_tenant_is_known_as_long_as_it_has_anything_here():
     hall.finish(runs)
     assert list(hall.roster) == ["acme"]
     runs = hall.seat("acme-2")
-    hall.roster.give_up(waits)
+    hall.give_up(waits)
     assert list(hall.roster) == ["acme"]
     hall.finish(runs)
     assert list(hall.roster) == []
 
     waits = hall.join("acme-3")
-    hall.roster.give_up(waits)
+    hall.give_up(waits)
     assert list(hall.roster) == []
 
 
@@ -134,6 +137,15 @@ def test_a_boost_multiplies_the_weight_of_its_tenant_only():
     assert [hall.roster.weight_of(name, tenants) for name in ("acme", "beta", "ghost")] == [15, 2, 1]
 
 
+def test_a_request_that_came_just_now_has_not_waited():
+    hall = Hall()
+    hall.join("acme-0", 1, queued_ms=100)
+
+    (acme,) = hall.roster.view({}, 100)
+
+    assert (acme.oldest_wait_ms, acme.waits_ms) == (0, {"standard": 0})
+
+
 def test_the_view_shows_every_tenant_with_work_as_it_is_entitled_now():
     hall = Hall()
     hall.seat("beta-0", queued_ms=0, priority_class="batch")
@@ -148,6 +160,7 @@ def test_the_view_shows_every_tenant_with_work_as_it_is_entitled_now():
     assert (acme.tenant, acme.queued, acme.queued_tokens, acme.in_flight) == ("acme", 3, 120, 0)
     assert (acme.oldest_wait_ms, acme.weight, acme.boost, acme.paused) == (80, 2, 3, False)
     assert acme.classes == ("batch", "standard")
+    assert (acme.waits_ms, beta.waits_ms) == ({"standard": 50, "batch": 80}, {})
     assert acme.entitled == 6 / 7
     assert (beta.oldest_wait_ms, beta.in_flight, beta.weight, beta.boost, beta.paused) == (
         None,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from scheduling.core.admission import PROMOTED_ONE_IN, Gate
-from scheduling.core.entry import Entry, Lane
+from scheduling.core.entry import Lane
 from scheduling.core.gates import Gates
 from scheduling.core.policy import PoolRule
 from scheduling.core.routing import choose, choose_for, route
+from tests.unit.scheduling.accounts import entered
 from tests.unit.scheduling.machines import POOL, backend, policy, ticket
 
 
@@ -29,7 +30,7 @@ def lane(*gates: Gate, avoid: tuple[str, ...] = ()) -> Lane:
 
 def chosen_of(where: Lane, hold: int = 0, since: int = 0, kept: tuple[Gate, ...] = ()) -> Gate | None:
     """The lane's backend for whoever is next, which is that for one ticket without needs of its own."""
-    one = Entry(ticket("acme-0"), 100, 1, where)
+    one = entered(ticket("acme-0"), 100, 1, where)
     found = choose(where, hold, 0, since, kept)
     assert choose_for(one, hold, 0, since, kept) is found
     return found

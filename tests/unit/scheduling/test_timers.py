@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from scheduling.core.entry import Entry
 from scheduling.core.timers import SLACK, Due, Timers
-from tests.unit.scheduling.accounts import LANE
+from tests.unit.scheduling.accounts import LANE, entered
 from tests.unit.scheduling.machines import ticket
 
 
 def entry(place: int = 1, deadline_ms: int | None = None, queued_ms: int = 0) -> Entry:
     one = ticket(f"acme-{place}", deadline_ms=deadline_ms, queued_ms=queued_ms)
-    return Entry(one, 100, place, LANE)
+    return entered(one, 100, place, LANE)
 
 
 def test_a_ticket_expires_at_its_deadline_and_is_promoted_so_long_after_it_queued():
