@@ -195,9 +195,6 @@ class GatewayProtocol(WritableHttp):
         else:
             self._free_since_s = self.loop.time()
 
-    def linger(self) -> None:
-        """A response is complete while more is read: perhaps the rest of its request."""
-
     def send_400_response(self, msg: str) -> None:
         """What came is no HTTP. In the middle of a response nothing can be said about it."""
         if self._running is not None and self._running.began:

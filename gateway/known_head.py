@@ -27,11 +27,11 @@ class KnownHead:
     asks.
     """
 
-    __slots__ = ("_after", "_before", "_begin", "_end", "_size", "head", "headers", "scope")
+    __slots__ = ("_after", "_before", "_size", "head", "headers", "scope")
 
     def __init__(self, head: bytes, begin: int, end: int, scope: Mapping[str, Any]) -> None:
         self._before, self._after = head[:begin], head[end:]
-        self._begin, self._end, self._size = begin, end, len(head)
+        self._size = len(head)
         self.scope = scope
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
         self.head: Head | None = None
@@ -54,12 +54,9 @@ class KnownHead:
 
     def body_of(self, data: bytes) -> bytes | None:
         """The body, if the bytes are one whole request with this head, of a length of as many digits."""
-        begin, end, size = self._begin, self._end, self._size
-        if (
-            data[begin:end] == b"%d" % (len(data) - size)
-            and data[:begin] == self._before
-            and data[end:size] == self._after
-        ):
+        size = self._size
+        length = len(data) - size
+        if length > 0 and data[:size] == self._before + b"%d" % length + self._after:
             return data[size:]
         return None
 

@@ -189,8 +189,9 @@ class Gateway:
         while work.may_fall_back and (other := self._next(work.job, caller, policy)) is not None:
             work.fall_back(other)
             self.books.metrics.retries[work.ticket.attempt] += 1
+            holders = await self._holders(other, work.client)
             try:
-                work.reserve(await self._holders(other, work.client))
+                work.reserve(holders)
             except (RateLimited, BudgetExhausted, QueueFull):
                 is_refused = True
             else:

@@ -22,6 +22,9 @@ class WritableHttp(HttpToolsProtocol):
         )
         return bodiless and self.parser.get_method() == b"GET" and super()._should_upgrade()
 
+    def linger(self) -> None:
+        """A response is complete while more is read: perhaps the rest of its request."""
+
     def pause_writing(self) -> None:
         """The client reads more slowly than it is written to."""
         self.writable = False

@@ -165,7 +165,8 @@ class Gate(Bounds):
         more = entry.ticket.prompt_tokens + completion_tokens + GROWS_BY - entry.kv_tokens
         if more > 0:
             entry.more_kv_tokens += more
-            self._reserved_kv_tokens += more
+            if self.kv_tokens is not None:
+                self._reserved_kv_tokens += more
 
     def view(self, now_ms: int) -> BackendView:
         """The gate as it stands."""
@@ -212,7 +213,8 @@ class Gate(Bounds):
 
     def _refill(self, window: int) -> None:
         super()._refill(window)
-        self._reserved_kv_tokens = 0 if self.kv_tokens is None else self.reserved_kv_tokens
+        if self.kv_tokens is not None:
+            self._reserved_kv_tokens = self.reserved_kv_tokens
 
     def _causes(self, now_ms: int) -> Iterator[str]:
         if self.draining or self.gone:

@@ -55,14 +55,13 @@ class Budgets:
     __slots__ = ("before_today", "day_tokens", "ends_s", "month_spend", "period")
 
     def __init__(self) -> None:
-        self.period: Period = (-1, -1)
+        self.period: Period = (0, 0)
         self.ends_s = 0  # the day, in Unix time
-        self.day_tokens = self.month_spend = 0
-        self.before_today = 0  # tokens of the same month
+        self.before_today = self.day_tokens = self.month_spend = 0
 
     @property
     def month_tokens(self) -> int:
-        """The day's are among them."""
+        """Those of the day, and those of the same month before it."""
         return self.before_today + self.day_tokens
 
     def turn_to(self, period: Period) -> None:

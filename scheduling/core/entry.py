@@ -115,6 +115,11 @@ class Entry:
         self.more_kv_tokens = 0
 
     @property
+    def retry(self) -> bool:
+        """It has waited already."""
+        return self.place < 0
+
+    @property
     def kv_tokens(self) -> int:
         """What it reserves of the engine's KV memory."""
         ticket = self.ticket

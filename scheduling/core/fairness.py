@@ -119,7 +119,7 @@ class Fifo:
         """Stand by arrival; a retry before all first attempts."""
         ticket = entry.ticket
         self._waiting[ticket.tenant] = self._waiting.get(ticket.tenant, 0) + 1
-        if entry.place > 0:
+        if not entry.retry:
             entry.ordinal = self._pushed
             self._pushed += 1
         if ticket.tenant in self._shut and ticket.model in self._shut[ticket.tenant]:
@@ -233,6 +233,6 @@ def head(line: OrderedDict[int, Entry]) -> Entry:
 
 def index_of(entry: Entry, left: int, waiting: int) -> int:
     """About how many stand before the ticket in its own line."""
-    if entry.place < 0:
+    if entry.retry:
         return 0
     return max(0, min(entry.ordinal - left, waiting - 1))

@@ -36,7 +36,7 @@ class OwnCaps:
         token.limit = limit
         if token.going >= limit:
             token.waiting[entry.place] = entry
-            if entry.place < 0:
+            if entry.retry:
                 token.waiting.move_to_end(entry.place, last=False)
             return False
         token.going += 1

@@ -45,8 +45,7 @@ class Plane:
 
     def waiting(self) -> list[str]:
         """Our ids of the requests in line. No API tells them before the requests page does."""
-        dispatcher = self.gateway.dispatcher
-        return [request_id for request_id in dispatcher._seats if dispatcher.position(request_id)]
+        return list(self.gateway.dispatcher.waiting)
 
     async def write(self, service: Callable[..., Any], *args, **kwargs) -> Any:
         """Call a service in a thread, as a view would."""

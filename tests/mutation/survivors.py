@@ -25,6 +25,7 @@ DECISIONS = {
     "fairness.py",
     "gates.py",
     "hierarchy.py",
+    "holder.py",
     "levels.py",
     "line.py",
     "machine.py",
@@ -35,6 +36,7 @@ DECISIONS = {
     "scheduler.py",
     "shortcuts.py",
     "steered.py",
+    "tag_tree.py",
     "tags.py",
     "turns.py",
 }

@@ -29,7 +29,7 @@ def test_lines_say_of_the_quotas_of_a_minute_what_headers_say(first, second, tok
     quotas = Quotas()
     holders = quotas.holders([Scope(("tenant", "a"), first), Scope(("api_token", "7"), second)])
     for _ in range(2):
-        granted = quotas.reserve(holders, (tokens, 0), 0, 0, None)
+        granted = quotas.reserve(holders, (tokens, 0), 0, 10**9, None)
         left = granted.left
 
         assert left.keys() == first.keys() | second.keys()
@@ -40,7 +40,7 @@ def test_lines_say_of_the_quotas_of_a_minute_what_headers_say(first, second, tok
 
 def test_who_has_no_quotas_is_told_of_none() -> None:
     quotas = Quotas()
-    assert quota_lines(quotas.reserve(quotas.holders([]), (1, 0), 0, 0, None)) == b""
+    assert quota_lines(quotas.reserve(quotas.holders([]), (1, 0), 0, 10**9, None)) == b""
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"x-a", b"x-b"]), VALUE)))

@@ -105,6 +105,14 @@ def test_anything_else_is_left_to_the_parser(data):
     assert known().body_of(data) is None
 
 
+def test_a_length_that_is_less_than_none_is_left_to_the_parser():
+    """It has fewer digits than what was there, by as much as it says."""
+    body = b"x" * 1_000_000
+    head = known(request(body), body)
+    assert head.body_of(request(body)) == body
+    assert head.body_of(HEAD % b"-5") is None
+
+
 @pytest.mark.parametrize(
     "head",
     [

@@ -81,7 +81,8 @@ def test_the_short_way_and_the_line_decide_alike(seed):
 
 
 def test_a_ticket_that_is_seated_at_once_leaves_nothing_to_wait_for():
-    machine = Scheduler(POOL, policy())
+    machine = Scheduler(POOL, policy(seats=2))
+    assert machine.seat_at_once(Entry(ticket("beta-0", deadline_ms=10)), 0)
     assert dispatched(machine.submit(ticket("acme-0", deadline_ms=10), 0)) == ["acme-0"]
     assert machine.next_due_ms() is None
 
@@ -190,3 +191,30 @@ def test_a_request_that_runs_is_not_seated_a_second_time_though_there_is_room():
     assert not machine.seat_at_once(Entry(ticket("acme-0")), 0)
     with pytest.raises(ValueError, match="acme-0 is already waiting or running"):
         machine.submit(ticket("acme-0"), 0)
+
+
+def test_who_keeps_its_entry_may_say_twice_that_it_is_over():
+    machine = Scheduler(POOL, policy(seats=2))
+    over, runs = Entry(ticket("acme-0")), Entry(ticket("acme-1"))
+    assert machine.seat_at_once(over, 0)
+    assert machine.seat_at_once(runs, 0)
+    assert machine.ended(over, 100, 0) == []
+    left = machine.view(0)
+
+    assert machine.ended(over, 100, 0) == machine.began(over, 0) == []
+    assert machine.view(0) == left
+    machine.pause(None, 0)
+    machine.submit(ticket("acme-2"), 0)
+    assert machine.running() == [runs]
+
+
+def test_who_is_given_back_is_charged_nothing():
+    machine = Scheduler(POOL, policy(seats=2))
+    runs = Entry(ticket("acme-0"))
+    machine.seat_at_once(runs, 0)
+    keys = [key for names in accounts(machine) for _, key, *_ in names]
+    machine.submit(ticket("acme-1", cost=900), 0)
+
+    machine.finish("acme-1", 50, 0, refund=True)
+
+    assert [key for names in accounts(machine) for _, key, *_ in names] == keys

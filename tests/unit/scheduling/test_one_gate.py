@@ -147,6 +147,19 @@ def test_a_read_engine_keeps_its_cap_and_one_without_window_its_window():
     assert (capped.window, capped.cap) == (3, 4)
 
 
+def test_an_answer_gives_a_step_back_where_the_window_alone_was_halved():
+    made = gate(seats=8)
+    made.move(Limit("gpu-0", 6, 8, "read", 0, 1.0, running=0), 0, None)
+    entries = seated(made, 5)
+    made.throttle(0)
+    seen = []
+    for each in entries:
+        made.leave(each, 1)
+        seen.append((made.window, made.cap))
+
+    assert seen == [(4, 8), (5, 8), (6, 8), (6, 8), (6, 8)]
+
+
 def test_an_answer_gives_one_step_back_up_to_what_the_rules_allow_and_a_refund_none():
     made = gate(seats=8, window=4)
     entries = seated(made, 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scheduling.core.policy import BUDGET_KINDS
 from scheduling.core.quota import Denied, Quotas, Scope
 
 MINUTE_MS = 60_000
@@ -31,17 +32,31 @@ def test_a_holder_counts_in_the_day_that_has_begun():
     assert isinstance(quotas.reserve(holders, (41, 0), 0, midnight_s + 1, None), Denied)
 
 
+def test_what_yesterdays_request_used_counts_in_the_month_and_not_today():
+    quotas, limits = Quotas(), {"tokens_per_day": 100, "tokens_per_month": 200}
+    holders, today_s = quotas.holders([Scope(TENANT, limits)]), NOON_S - 43_200
+    yesterdays = quotas.reserve(holders, (50, 7), 0, today_s - 1, None)
+    quotas.reserve(holders, (20, 1), 0, today_s, None)
+
+    yesterdays.settle((90, 9), 0)
+
+    used = [quotas.used(TENANT, kind, today_s) for kind in BUDGET_KINDS]
+    assert used == [20, 110, 10]
+    assert quotas.reserve(holders, (80, 0), 0, today_s, None).open
+    assert quotas.reserve(holders, (11, 0), 0, today_s, None).kind == "tokens_per_day"
+
+
 def test_a_bounded_line_says_when_it_moves_until_nobody_has_left_it_for_a_minute():
     quotas = Quotas()
     assert quotas.place_in_ms(TENANT, 0) is None
-    for limits in ({QUEUED: 9}, {}):
-        for now_ms in (0, 5_000):
+    for limits, times_ms in (({QUEUED: 9}, (0, 5_000)), ({}, (6_000, 7_000, 8_000))):
+        for now_ms in times_ms:
             holders = quotas.holders([Scope(TENANT, limits)])
             granted = quotas.reserve(holders, (0, 0), now_ms, NOON_S, None)
             granted.seated(now_ms)
             granted.seated(now_ms)
             granted.give_back()
-    assert quotas.place_in_ms(TENANT, 9_000) == 4_500, "two have left it within nine seconds"
+    assert quotas.place_in_ms(TENANT, 9_000) == 4_500, "two have left it while it was bounded"
     quotas.forget_idle(9_000, NOON_S)
     assert len(quotas) == 1, "its pace would be missed"
     quotas.forget_idle(2 * MINUTE_MS, NOON_S)

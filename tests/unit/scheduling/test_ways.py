@@ -42,6 +42,7 @@ def test_tickets_that_differ_in_what_counts_go_ways_of_their_own(other):
     assert (one.band is usual.band) is ("priority_class" not in other)
     assert (one.roster is usual.roster) is ("tenant" not in other)
     assert one.backend != "gpu-1" or "avoid" not in other
+    assert len(made._ways) == (1 if "avoid" in other else 2)
 
 
 def test_who_avoids_a_backend_leaves_no_way_behind():
@@ -97,3 +98,12 @@ def test_a_way_leads_to_the_backends_and_the_quota_of_the_rules_in_force():
     assert ask(made, "acme-1").backend == "gpu-1"
     assert dispatched(made.submit(ticket("acme-2"), 0)) == []
     assert made._entries["acme-1"].roster is line, "who runs goes on being counted"
+
+
+def test_of_several_backends_one_that_is_open_has_a_seat_at_once():
+    made = Scheduler(POOL, policy(backends=[backend("gpu-0", 1), backend("gpu-1", 1)]))
+    both = [Entry(ticket(f"acme-{n}")) for n in range(2)]
+
+    assert [made.seat_at_once(entry, 0) for entry in both] == [True, True]
+    assert [entry.backend for entry in both] == ["gpu-0", "gpu-1"]
+    assert not made.seat_at_once(Entry(ticket("acme-2")), 0)
