@@ -218,9 +218,9 @@ async def test_a_request_leaves_nothing_for_the_garbage_collector(body, answer):
         gc.collect()
         gc.disable()
         try:
-            _, writer = await send_raw(served, body)
+            reader, writer = await send_raw(served, body)
             client = weakref.ref(await taskless(served, engine))
-            await served.settled(2)
+            await reader.readuntil(answer[-5:])
             writer.close()
             await until(lambda: client() is None)
         finally:
