@@ -75,6 +75,9 @@ class Client:
         """From now on the request's task is cancelled at once when the client leaves."""
         raise NotImplementedError
 
+    def ignore_leaving(self) -> None:
+        """What it asks for is done to its end, also when it leaves, unless its body is still to be read."""
+
     def at_hand(self) -> bytes | None:
         """The request's whole body, if it is here and none of it was read; None: read it."""
         return None

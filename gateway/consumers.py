@@ -88,6 +88,7 @@ class GatewayConsumer:
         return gateway.serve(client, caller, head.endpoint, body, policy, head.said)
 
     async def _aside(self, scope: Mapping[str, Any], client: Client) -> None:
+        client.ignore_leaving()
         await client.in_task()
         path, headers, gateway = scope["path"], client.headers, self._gateway
         client.dialect = dialect_of(path)

@@ -34,6 +34,7 @@ class DirectClient(EagerClient):
     """
 
     needs_ears = False
+    _leaves_unheard = False
     _unread = 0
     _waiter: Future[None] | None = None
     _closed: Future[None] | None = None
@@ -82,13 +83,17 @@ class DirectClient(EagerClient):
         self.disconnected = True
         _resolve(self._waiter)
         _resolve(self._closed)
-        if not self.ended:
+        if not (self.ended or self._leaves_unheard):
             self._leave()
 
     # -- for whoever serves the request
 
     def listen(self) -> None:
-        """Nothing to do: its leaving is always heard."""
+        """Nothing to do: its leaving is heard from the start."""
+
+    def ignore_leaving(self) -> None:
+        """Only whoever reads the body, or writes, notices that it has left."""
+        self._leaves_unheard = True
 
     def at_hand(self) -> bytes | None:
         """The request's whole body, if it is here and none of it was read; None: read it."""

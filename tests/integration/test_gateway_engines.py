@@ -49,10 +49,17 @@ def give_order(served, *orders):
     dispatcher, left = served.dispatcher, iter(orders)
 
     class Ordered(Seat):
-        def take(self, backend, at_ms, engine_order):
-            super().take(backend, at_ms, next(left))
+        def at_once(self):
+            is_held = super().at_once()
+            self.engine_order = next(left)
+            return is_held
 
-    dispatcher.lease = lambda ticket, usage: Ordered(dispatcher, ticket, usage)
+    def lease(ticket, usage):
+        seat = Ordered(ticket)
+        seat.dispatcher, seat.usage, seat.refund = dispatcher, usage, False
+        return seat
+
+    dispatcher.lease = lease
 
 
 CLIENTS_OWN = [

@@ -34,8 +34,8 @@ class Watched(Scheduler):
         super().__init__(pool, policy)
         self.given, self.largest, self.since = {}, {}, {}
 
-    def _seated(self, entry, gate, now_ms):
-        event = super()._seated(entry, gate, now_ms)
+    def _run(self, entry, gate, now_ms):
+        super()._run(entry, gate, now_ms)
         tenant, unit = entry.ticket.tenant, self._unit(entry.ticket)
         self.given[tenant] = self.given.get(tenant, 0) + unit
         self.largest[tenant] = max(self.largest.get(tenant, 0), unit)
@@ -44,7 +44,6 @@ class Watched(Scheduler):
         self.since = {pair: self.since.get(pair, now) for pair, now in apart.items()}
         for pair, now in apart.items():
             self.gaps.append((abs(now - self.since[pair]), sum(map(self._reach, pair))))
-        return event
 
     def _apart(self, one, other):
         return self.given.get(one, 0) / self._weight_of(one) - self.given.get(other, 0) / self._weight_of(
