@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from gateway.dialect import OPENAI
@@ -257,6 +257,10 @@ class Client:
 
     def go_on_soon(self) -> None:
         """As ``go_on``, in the next turn of the loop."""
+        raise NotImplementedError
+
+    def pause(self) -> Awaitable[None]:
+        """Wait without a task for one of these two."""
         raise NotImplementedError
 
     def cut(self) -> None:

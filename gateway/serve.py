@@ -138,7 +138,7 @@ class Gateway:
         job, relay = work.job, self._relay
         lease = self.dispatcher.lease(work.ticket, work.usage)
         if not lease.at_once():
-            await lease.wait()
+            await lease.wait(client if client.work is None else None)
         if job.patience_ms is not None:
             self._check_patience(work, lease)
         work.seat(lease)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -29,6 +29,16 @@ class CancelledByAdmin(Unseated):
     """An admin took the request out of line."""
 
 
+class Waiter(Protocol):
+    """Whoever waits without a task."""
+
+    def pause(self) -> Awaitable[None]:
+        """Until ``go_on_soon``, or for no reason."""
+
+    def go_on_soon(self) -> None:
+        """Go on in the next turn of the event loop."""
+
+
 class Lease(Protocol):
     """One request's turn: it stands in line, holds a seat, and gives it back.
 
@@ -53,8 +63,8 @@ class Lease(Protocol):
     def at_once(self) -> bool:
         """Stand in line. True: the seat is held. Raises Unseated."""
 
-    async def wait(self) -> None:
-        """Until the seat is held. Raises Unseated."""
+    async def wait(self, waiter: Waiter | None = None) -> None:
+        """Until the seat is held, in a task or by a ``waiter``. Raises Unseated."""
 
     def started(self) -> None:
         """The first token came."""

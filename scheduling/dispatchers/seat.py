@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from scheduling.core.entry import Entry
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.usage import Usage
-from scheduling.dispatchers.base import NoBackend, Unseated
+from scheduling.dispatchers.base import NoBackend, Unseated, Waiter
 
 if TYPE_CHECKING:
     from scheduling.dispatchers.memory import MemoryDispatcher
@@ -25,7 +27,7 @@ class Seat(Entry):
     request has heard it yet, until it is over.
     """
 
-    __slots__ = ("dispatcher", "future", "reason", "refund", "scheduler", "usage")
+    __slots__ = ("dispatcher", "reason", "refund", "scheduler", "usage", "wake")
 
     dispatcher: MemoryDispatcher
     usage: Usage
@@ -33,7 +35,7 @@ class Seat(Entry):
     scheduler: Scheduler  # from when it joins
     # Of who has to wait.
     reason: Unseated | None
-    future: asyncio.Future[None] | None
+    wake: Callable[[], None] | None
 
     @property
     def waited_ms(self) -> int:
@@ -52,25 +54,24 @@ class Seat(Entry):
             if scheduler.charges_as_it_streams:
                 dispatcher.meter()
             return True
-        self.reason = self.future = None
+        self.reason = self.wake = None
         dispatcher.stand_in_line(self, now_ms)
         return self.gate is not None
 
     def taken(self) -> None:
         """The machine has seated this request, which stood in line."""
-        dispatcher, future = self.dispatcher, self.future
+        dispatcher, wake = self.dispatcher, self.wake
         dispatcher.waiting.pop(self.ticket.request_id, None)
-        if future is not None and not future.done():
-            future.set_result(None)
+        if wake is not None:
+            wake()
         if self.scheduler.charges_as_it_streams:
             dispatcher.meter()
 
     def fail(self, reason: Unseated) -> None:
         """The machine has taken this request out of line."""
         self.reason = self.reason or reason
-        future = self.future
-        if future is not None and not future.done():
-            future.set_result(None)
+        if self.wake is not None:
+            self.wake()
 
     def started(self) -> None:
         """The first token came."""
@@ -78,12 +79,18 @@ class Seat(Entry):
         if events := scheduler.began(self, dispatcher.clock_ms()):
             dispatcher.deliver(scheduler, events)
 
-    async def wait(self) -> None:
-        """Until the seat is held. Raises Unseated."""
+    async def wait(self, waiter: Waiter | None = None) -> None:
+        """Until the seat is held, in a task or by a ``waiter``. Raises Unseated."""
         try:
-            if self.reason is None:
-                self.future = future = self.dispatcher.future()
-                await future
+            if waiter is None:
+                if self.reason is None:
+                    future = self.dispatcher.future()
+                    self.wake = partial(_resolve, future)
+                    await future
+            else:
+                self.wake = waiter.go_on_soon
+                while self.gate is None and self.reason is None:
+                    await waiter.pause()
         except BaseException:
             self.dispatcher.give_up(self)
             raise
@@ -113,3 +120,8 @@ class Seat(Entry):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.leave()
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

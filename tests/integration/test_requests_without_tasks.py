@@ -190,20 +190,59 @@ async def test_a_refusal_needs_no_task():
     assert len(served.records) == 1
 
 
-async def test_one_that_has_to_stand_in_line_goes_on_in_a_task():
-    async with gateway((after_one(never), says(GOOD)), max_in_flight=1) as (served, (engine,)):
+@asynccontextmanager
+async def in_line(*scripts):
+    """A gateway with one seat, which is held, and one request in line, without a task."""
+    async with gateway((after_one(never), *scripts), max_in_flight=1) as (served, (engine,)):
         await post(served, BODY)
         _, holder = await send_raw(served, BODY)
         first = await taskless(served, engine)
-        answer = asyncio.create_task(post(served, STREAM))
+        reader, writer = await send_raw(served, STREAM)
         await until(lambda: queued(served) == 1)
         (second,) = served.gateway.pulse.clients - {first}
-        assert second.work is not None
+        assert second.work is None
+        yield served, second, holder, (reader, writer)
+        writer.close()
+        holder.close()
+
+
+async def test_one_that_stands_in_line_needs_no_task_and_is_served():
+    async with in_line(says(GOOD)) as (served, _, holder, (reader, _writer)):
         holder.transport.abort()
-        told = await answer
+        await reader.readuntil(b"data: [DONE]\n\n")
         records = await served.settled(3)
-    assert told.text.endswith("data: [DONE]\n\n")
     assert [record.outcome for record in records] == ["ok", "client_gone_streaming", "ok"]
+
+
+async def test_one_that_leaves_the_line_is_not_served():
+    async with in_line() as (served, _, _holder, (_reader, writer)):
+        writer.transport.abort()
+        records = await served.settled(2)
+        assert queued(served) == 0
+        assert in_flight(served) == 1
+    assert records[1].outcome == "client_gone_queued"
+
+
+async def test_one_in_line_that_its_owner_cancels_is_told_so():
+    async with in_line() as (served, client, _holder, (reader, _writer)):
+        assert served.gateway.pulse.cancel(client.record)
+        told = await reader.readuntil(b"}}")
+        records = await served.settled(2)
+        assert in_flight(served) == 1
+    assert b'"code":"cancelled"' in told
+    assert records[1].outcome == "cancelled_client"
+
+
+async def test_one_whose_time_in_line_is_over_is_told_so():
+    async with gateway((after_one(never),), max_in_flight=1) as (served, (engine,)):
+        await post(served, BODY)
+        _, holder = await send_raw(served, BODY)
+        await taskless(served, engine)
+        late = await post(served, {**BODY, "timeout_ms": 60})
+        records = await served.settled(2)
+        holder.close()
+    assert (late.status_code, late.json()["error"]["code"]) == (503, "queue_timeout")
+    assert records[1].outcome == "queue_timeout"
 
 
 @pytest.mark.parametrize(("body", "answer"), [(BODY, WHOLE), (STREAM, GOOD)], ids=["whole", "stream"])
