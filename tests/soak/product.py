@@ -50,7 +50,8 @@ class Product:
         """Raises TimeoutError when the gateway does not come up.
 
         A `serve` that gave up is started again, as systemd would: while what
-        a killed one left behind drains, the port is taken.
+        a killed one left behind drains, the port is taken. In its first
+        moments that still says it is ready, so it must be the new one's.
         """
         until = time.monotonic() + within_s
         while time.monotonic() < until:
@@ -58,7 +59,7 @@ class Product:
                 self._launch()
             try:
                 with urllib.request.urlopen(f"{self.url}/readyz", timeout=2) as answer:
-                    if answer.status == 200:
+                    if answer.status == 200 and "web" in self.processes():
                         return
             except OSError:
                 pass
