@@ -13,6 +13,7 @@ from gateway.eager_client import EagerClient
 from gateway.head_lines import Lines, lines_of
 from gateway.headers import Headers
 from gateway.source import ClientConnection, Way
+from scheduling.dispatchers.futures import resolve
 
 BODY_BYTES = 64 * 1024  # that nobody has asked for yet; then the client has to wait
 STATUS_LINES = {
@@ -59,14 +60,14 @@ class DirectClient(EagerClient):
         self._body.append(data)
         self._unread += len(data)
         if self._waiter is not None:
-            _resolve(self._waiter)
+            resolve(self._waiter)
         elif self._unread > BODY_BYTES:
             self._connection.pause_reading()
 
     def took_all(self) -> None:
         """The body is whole."""
         self._more = False
-        _resolve(self._waiter)
+        resolve(self._waiter)
 
     def took(self, body: bytes) -> None:
         """The body came whole, with the head."""
@@ -81,8 +82,8 @@ class DirectClient(EagerClient):
     def lost(self) -> None:
         """The connection is closed."""
         self.disconnected = True
-        _resolve(self._waiter)
-        _resolve(self._closed)
+        resolve(self._waiter)
+        resolve(self._closed)
         if not (self.ended or self._leaves_unheard):
             self._leave()
 
@@ -272,8 +273,3 @@ class _Begin:
 
 
 _begin = _Begin().of
-
-
-def _resolve(waiter: Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)

@@ -8,6 +8,8 @@ from functools import partial
 from types import coroutine
 from typing import Any, Protocol
 
+from scheduling.dispatchers.futures import resolve
+
 PAUSED = object()  # whoever yields it is woken by ``go_on`` or ``go_on_soon``
 
 
@@ -69,15 +71,10 @@ class Awaited:
         try:
             if runner is None or runner.work is not None:
                 future = asyncio.get_running_loop().create_future()
-                self._wake_up = partial(_resolve, future)
+                self._wake_up = partial(resolve, future)
                 yield from future
             else:
                 self._wake_up = runner.go_on_soon
                 yield PAUSED
         finally:
             self._wake_up = None
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gateway.errors import Invalid, Refused, TooLarge, WrongMethod
+from gateway.errors import Refused, TooLarge, WrongMethod
+from gateway.input_errors import NotForm
 from scheduling.core.outcome import Outcome
 
 
@@ -24,10 +25,8 @@ class BatchNotFound(Refused):
     outcome = Outcome.INVALID
 
 
-class NotMultipart(Invalid):
+class NotMultipart(NotForm):
     """The upload is not valid multipart/form-data with a purpose and a file."""
-
-    code = "invalid_multipart"
 
 
 class StorageFull(TooLarge):

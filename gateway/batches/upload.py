@@ -22,9 +22,9 @@ from gateway.batches.threads import in_thread
 from gateway.body import ClientLeft, next_part
 from gateway.client import Client
 from gateway.errors import BodyTooSlow, Encoded, Invalid, Refused, TooLarge
+from gateway.forms import FORM
 from gateway.settings import Settings
 
-FORM = "multipart/form-data"
 FORM_BYTES = 64 * 1024  # what may stand around the file
 FIELD_BYTES = 1000
 MOST_PARTS = 20

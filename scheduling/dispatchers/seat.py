@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -12,6 +11,7 @@ from scheduling.core.entry import Entry
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import NoBackend, Unseated, Waiter
+from scheduling.dispatchers.futures import resolve
 
 if TYPE_CHECKING:
     from scheduling.dispatchers.memory import MemoryDispatcher
@@ -85,7 +85,7 @@ class Seat(Entry):
             if waiter is None:
                 if self.reason is None:
                     future = self.dispatcher.future()
-                    self.wake = partial(_resolve, future)
+                    self.wake = partial(resolve, future)
                     await future
             else:
                 self.wake = waiter.go_on_soon
@@ -120,8 +120,3 @@ class Seat(Entry):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.leave()
-
-
-def _resolve(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
