@@ -71,11 +71,11 @@ class Work:
         self._granted: Granted | None = None
         self.reply: Reply | None = None
         self._began_s = self._dispatched_s = monotonic()
-        self.usage = Usage(0, 0, 0, True, job.cost)
+        self.usage = Usage(0, 0, 0, True, job.terms.cost)
         request_id = client.request_id.own
         now_ms, terms = int(self._began_s * 1000), job.terms
         self.ticket = Ticket(  # by place: by name it takes three times as long, and every request has one
-            request_id, job.pool, job.model, caller.tenant, job.user, job.priority_class,
+            request_id, terms.pool, terms.model, caller.tenant, job.user or terms.user, job.priority_class,
             job.prompt_tokens, job.completion_tokens, now_ms, now_ms + job.wait_ms, job.stream,
             terms.api_token, terms.in_flight, job.prefixes, job.kv_completion_tokens,
         )  # fmt: skip
@@ -150,7 +150,7 @@ class Work:
         record.completion_tokens = completion = usage.completion_tokens
         record.estimated = usage.estimated
         record.cost = 0 if lease.refund else usage.cost_tokens
-        prices = self.job.prices
+        prices = self.job.terms.prices
         if prices is not FREE or record.spend:
             record.spend = prices.spend(prompt, cached, completion)
         lease.leave()
@@ -172,9 +172,9 @@ class Work:
         job, client, dispatched_s = self.job, self.client, self._dispatched_s
         queue_ms = int((dispatched_s - self._began_s) * 1000)
         upstream_ms = int((monotonic() - dispatched_s) * 1000)
-        lines = begin_lines(job.priority_class, job.revision, queue_ms, upstream_ms)
-        if job.model != job.asked:
-            lines += model_line(job.model)
+        lines = begin_lines(job.priority_class, job.terms.revision, queue_ms, upstream_ms)
+        if job.terms.model != job.terms.asked:
+            lines += model_line(job.terms.model)
         if (granted := self._granted) is not None:  # as always here
             lines += client.dialect.answer_lines(granted, client.request_id)
         return lines
@@ -216,7 +216,7 @@ class Work:
             if self._failed >= most:
                 raise self.failure
             avoid |= {self.record.backend}
-        self.usage = Usage(rule=self.job.cost)
+        self.usage = Usage(rule=self.job.terms.cost)
         self.ticket = replace(self.ticket, attempt=self.ticket.attempt + 1, avoid=avoid)
         self.record.attempt = self.ticket.attempt
         self.record.dispatched_at = None  # it waits again
@@ -257,12 +257,12 @@ class Work:
         if self._granted is not None:
             self._ledger.settle(self._granted, self.record)
         self.job = job
-        self.usage = Usage(0, 0, 0, True, job.cost)
+        self.usage = Usage(0, 0, 0, True, job.terms.cost)
         self._busy = self._failed = 0
         self.ticket = replace(
             self.ticket,
-            pool=job.pool,
-            model=job.model,
+            pool=job.terms.pool,
+            model=job.terms.model,
             prefixes=job.prefixes,
             kv_completion_tokens=job.kv_completion_tokens,
             attempt=self.ticket.attempt + 1,
@@ -270,7 +270,7 @@ class Work:
         )
         self.call = replace(self.call, body=(job.body,))
         record = self.record
-        record.model, record.pool, record.attempt = job.model, job.pool, self.ticket.attempt
+        record.model, record.pool, record.attempt = self.ticket.model, self.ticket.pool, self.ticket.attempt
         note_estimates(record, self.ticket, job)
         record.dispatched_at = record.first_token_at = None
 
@@ -288,7 +288,7 @@ class Work:
         if not client.began:
             kind = JSON if client.blank else EVENT_STREAM
             client.early = dialect.early_headers(kind, told, client.request_id)
-            client.early += scheduling_headers(self.job.priority_class, self.job.revision)
+            client.early += scheduling_headers(self.job.priority_class, self.job.terms.revision)
         if client.blank:
             return BLANK
         return dialect.working if told is None else dialect.waiting(told.position, told.wait_ms)
