@@ -20,7 +20,7 @@ from gateway.callers import Caller
 from gateway.client import FLUSH_S, Client
 from gateway.endpoints import dialect_of, relayed
 from gateway.errors import Internal, Refused
-from gateway.forms import Form
+from gateway.forms import without_boundary
 from gateway.headers import IDEMPOTENCY
 from gateway.heads import Head, check_heads
 from gateway.own.idempotency import Keyed
@@ -107,7 +107,7 @@ class GatewayConsumer:
         if (key := headers.get(IDEMPOTENCY)) is None:
             await gateway.serve(client, caller, endpoint, body, said=said)
             return
-        asked = Form.read(headers, body).said if endpoint.form else body
+        asked = without_boundary(headers, body) if endpoint.form else body
         keyed = Keyed(caller.tenant, caller.token_id, key, endpoint.path, asked)
         run = partial(gateway.serve, client, caller, endpoint, body, said=said)
         await gateway.own.idempotency.once(keyed, client, run)

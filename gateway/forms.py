@@ -80,11 +80,6 @@ class Form:
         boundary: str = header_quote(self.boundary.decode())
         return CONTENT_TYPE, f"{FORM}; boundary={boundary}".encode()
 
-    @property
-    def said(self) -> bytes:
-        """The form without its boundary, which clients choose anew each time that they send the same."""
-        return self.body.replace(self.boundary, b"")
-
     def with_members(self, members: Members) -> bytes:
         """The form with these instead of what was read: the same bytes where that is the same."""
         changed = {name: members.get(name) for name, was in self.members.items() if members.get(name) != was}
@@ -99,6 +94,14 @@ class Form:
             elif (raw := changed[name]) is not None:
                 kept.append(delimiter + _field(name, msgspec.json.decode(raw, type=str)))
         return b"%b%b--\r\n" % (b"".join(kept)[2:], delimiter)
+
+
+def without_boundary(headers: Mapping[bytes, bytes], body: bytes) -> bytes:
+    """A form without its boundary, which clients choose anew each time that they send the same.
+
+    Raises NotForm when there is none.
+    """
+    return body.replace(b"--" + _boundary(headers), b"--")
 
 
 def _boundary(headers: Mapping[bytes, bytes]) -> bytes:

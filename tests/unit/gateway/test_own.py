@@ -15,7 +15,7 @@ from gateway.classes import classes_for
 from gateway.headers import RequestId
 from gateway.journal import Journal
 from gateway.own.errors import AskedTooOften, IdempotencyMismatch
-from gateway.own.idempotency import ENTRY_BYTES, Idempotency, Keyed
+from gateway.own.idempotency import ENTRY_BYTES, LONG_BYTES, Idempotency, Keyed
 from gateway.own.shown import TEXTS, explained
 from gateway.own.status_rate import TIDY_AT, StatusRate
 from gateway.pulse import Pulse
@@ -174,6 +174,14 @@ def ask(kept, one, answer=b"answer"):
     who.whole = whole
     asyncio.run(kept.once(one, who, run))
     return bool(ran)
+
+
+@pytest.mark.parametrize("more", [-1, 0])
+def test_a_body_is_known_again_by_all_of_it_however_long_it_is(more):
+    kept, body = Idempotency(60, 10, 10**6, Clock()), b"x" * (LONG_BYTES + more)
+    assert [ask(kept, keyed(body=body)), ask(kept, keyed(body=body))] == [True, False]
+    with pytest.raises(IdempotencyMismatch):
+        ask(kept, keyed(body=body[:-1] + b"y"))
 
 
 def test_a_key_is_remembered_for_its_time_and_no_longer():
