@@ -129,8 +129,7 @@ class Parser:
         patience = said.patience_ms if usual else _patience_ms(said, members)
         tokens, kv_tokens = self._forecasts(endpoint, members, terms, length)
         return Job(  # in the order of its members: named, they cost six times as much
-            terms, endpoint, user,
-            terms.priority_class if usual else _class_of(members, headers, terms, policy),
+            terms, endpoint, user, terms.priority_class if usual else _class_of(members, headers, terms, policy),
             prompt_tokens(endpoint, members), tokens, stream,
             stream and endpoint.asks_usage and ask_for_usage(members),
             encode(members) if is_usual and not endpoint.sets else for_the_engine(endpoint, members),
