@@ -53,6 +53,7 @@ from scheduling.core.prediction import Estimates
 SELDOM = frozenset({"user", "metadata", "timeout_ms", "service_tier", "priority", *CHOICES, *LOGPROBS})
 SELDOM |= set(LENGTHS) - set(USUAL_LENGTHS)
 UNKNOWN = (KeyError, *UNREADABLE)  # of a model that was not asked for before, or of none
+NO_MODELS: tuple[str, ...] = ()  # to fall back on
 MAX_TERMS = 10_000  # remembered: callers x models that they ask for
 MAX_USER_CHARS = 512
 MAX_PATIENCE_MS = 24 * 3_600_000
@@ -115,21 +116,21 @@ class Parser:
         if policy is not self._policy:
             self._policy, self._terms = policy, {}
         try:
-            terms = self._terms[id(caller), asked := text(members["model"]), ""]
+            terms, fallbacks = self._terms[id(caller), asked := text(members["model"]), ""], NO_MODELS
         except UNKNOWN:
             terms, asked = None, read_model(members)
         if endpoint.needs or endpoint.forbids:
             check(endpoint, members)
         usual = not (said := said or Said.by(headers)).more and is_usual
         user = "" if usual else self._user(endpoint, headers, members, caller.tenant)
-        fallbacks: tuple[str, ...] = ()
         if terms is None:
             terms, fallbacks = self._led(members, caller, asked, user)
         stream = endpoint.generates and members.get("stream", NO) != NO and bool(read_flag(members, "stream"))
         patience = said.patience_ms if usual else _patience_ms(said, members)
         tokens, kv_tokens = self._forecasts(endpoint, members, terms, length)
         return Job(  # in the order of its members: named, they cost six times as much
-            terms, endpoint, user, terms.priority_class if usual else _class_of(members, headers, terms, policy),
+            terms, endpoint, user,
+            terms.priority_class if usual else _class_of(members, headers, terms, policy),
             prompt_tokens(endpoint, members), tokens, stream,
             stream and endpoint.asks_usage and ask_for_usage(members),
             encode(members) if is_usual and not endpoint.sets else for_the_engine(endpoint, members),
