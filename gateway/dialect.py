@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.errors import Refused
-from gateway.head_lines import Lines, answer_lines
+from gateway.head_lines import Lines, Went, answer_lines
 from gateway.headers import Headers, RequestId, quota_headers, refusal_headers, stream_headers
 from scheduling.core.quota import Granted, Left
 from scheduling.core.view import Explanation
@@ -39,17 +39,9 @@ class Dialect:
         """What a waiting stream is told: its place in line, and about how long it will take."""
         return place_in_line(position, wait_ms) + b"\n"
 
-    def answer_lines(
-        self,
-        priority_class: str,
-        revision: int,
-        queue_ms: int,
-        upstream_ms: int,
-        granted: Granted,
-        request_id: RequestId,
-    ) -> Lines:
+    def answer_lines(self, went: Went, granted: Granted, request_id: RequestId) -> Lines:
         """How the request went until its answer began."""
-        return answer_lines(priority_class, revision, queue_ms, upstream_ms, granted)
+        return answer_lines(went, granted)
 
     def quota_headers(self, left: Mapping[str, Left]) -> Headers:
         """What is left of the minute's allowances."""

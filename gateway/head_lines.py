@@ -23,6 +23,7 @@ from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 from scheduling.core.quota import Granted, Left
 
 Lines = bytes  # of headers, each ``name: value`` with a line break at its end and nowhere else
+Went = tuple[str, int, int, int]  # how a request went: its class, the rules' revision, ms in line, ms after
 # As bytes, and filled in at once, they take half as long as as text.
 TIME_LINES = b"x-queue-ms: %d\r\nopenai-processing-ms: %d\r\nserver-timing: queue;dur=%d, upstream;dur=%d\r\n"
 LEFT_LINES = (
@@ -76,14 +77,12 @@ def _scheduling_lines(priority_class: str, revision: int) -> Lines:
     return lines_of(scheduling_headers(priority_class, revision))
 
 
-def answer_lines(
-    priority_class: str, revision: int, queue_ms: int, upstream_ms: int, granted: Granted
-) -> Lines:
+def answer_lines(went: Went, granted: Granted) -> Lines:
     """``begin_lines``, and ``quota_headers`` of what was left; in one piece when both kinds are bounded."""
     requests, tokens = granted.least()
     if requests is None or tokens is None:
-        times = begin_lines(priority_class, revision, queue_ms, upstream_ms)
-        return times + lines_of(quota_headers(granted.left))
+        return begin_lines(*went) + lines_of(quota_headers(granted.left))
+    priority_class, revision, queue_ms, upstream_ms = went
     most_requests, requests_left, requests_ms = requests
     most_tokens, tokens_left, tokens_ms = tokens
     return _answer_form(priority_class, revision, most_requests, most_tokens) % (

@@ -185,10 +185,9 @@ class Work:
     def replied(self) -> Lines:
         """The engine has begun to answer: the lines that say how the request went so far."""
         job, client, turn_ms = self.job, self.client, self._turn_ms
-        lines = client.dialect.answer_lines(
-            job.priority_class, job.revision, turn_ms - self.ticket.queued_ms,
-            int(monotonic() * 1000) - turn_ms, self._granted, client.request_id,
-        )  # fmt: skip
+        queue_ms, upstream_ms = turn_ms - self.ticket.queued_ms, int(monotonic() * 1000) - turn_ms
+        went = job.priority_class, job.revision, queue_ms, upstream_ms
+        lines = client.dialect.answer_lines(went, self._granted, client.request_id)
         return lines if job.model == job.asked else lines + model_line(job.model)
 
     def try_again(self, failure: BackendFailure | Unseated | EngineFailed) -> float:

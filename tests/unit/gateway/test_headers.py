@@ -34,7 +34,7 @@ def test_lines_say_of_the_quotas_of_a_minute_what_headers_say(first, second, tok
 
         assert left.keys() == first.keys() | second.keys()
         told = headers_of(begin_lines(name, 7, 3, 4)) + quota_headers(left)
-        assert sorted(headers_of(answer_lines(name, 7, 3, 4, granted))) == sorted(told)
+        assert sorted(headers_of(answer_lines((name, 7, 3, 4), granted))) == sorted(told)
         for kind, found in left.items():
             assert set(quota_headers({kind: found})[:3]) <= set(quota_headers(left))
 
@@ -42,7 +42,7 @@ def test_lines_say_of_the_quotas_of_a_minute_what_headers_say(first, second, tok
 def test_who_has_no_quotas_is_told_of_none() -> None:
     quotas = Quotas()
     granted = quotas.reserve(quotas.holders([]), (1, 0), 0, 10**9, None)
-    assert answer_lines("batch", 7, 3, 4, granted) == begin_lines("batch", 7, 3, 4)
+    assert answer_lines(("batch", 7, 3, 4), granted) == begin_lines("batch", 7, 3, 4)
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"x-a", b"x-b"]), VALUE)))
