@@ -76,15 +76,15 @@ class GatewayConsumer:
             head = Head.of(scope, client.headers, endpoint)
             if known is not None:
                 known.head = head
-        client.dialect = head.endpoint.dialect
+        else:
+            client.dialect = head.endpoint.dialect
         policy, caller = gateway.check_in(client.headers)  # before the body: a stranger's is not read
         gateway.own.retries.check(caller.tenant, head.tries)
-        body = client.at_hand() if head.is_plain else None
-        if body is None:
+        body = client.body
+        if body is None or not head.is_plain:
             return self._serve_slowly(client, caller, head)
+        client.body = None
         check_size(body, gateway.settings)
-        if client.needs_ears:
-            gateway.pulse.listen(client)
         return gateway.serve(client, caller, head.endpoint, body, policy, head.said)
 
     async def _aside(self, scope: Mapping[str, Any], client: Client) -> None:

@@ -12,6 +12,7 @@ from gateway.client import Client, Message
 from gateway.eager_client import EagerClient
 from gateway.head_lines import Lines, lines_of
 from gateway.headers import Headers
+from gateway.known_head import KnownHead
 from gateway.source import ClientConnection, Way
 from scheduling.dispatchers.futures import resolve
 
@@ -42,13 +43,21 @@ class DirectClient(EagerClient):
     _left: int | None = None  # bytes of an answer whose length was told
 
     def __init__(
-        self, connection: ClientConnection, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]
+        self,
+        connection: ClientConnection,
+        scope: Mapping[str, Any],
+        headers: Mapping[bytes, bytes],
+        known: KnownHead | None = None,
+        body: bytes | None = None,
     ) -> None:
         Client.__init__(self, headers, connection.loop)  # by super() it takes twice as long
         self._connection = connection
         self.scope = scope
-        self._body: list[bytes] = []
-        self._more = self.keep_alive = True
+        self.known = known
+        self.body = body
+        self._parts: list[bytes] = []
+        self._more = body is None
+        self.keep_alive = True
         self.disconnected = self.response_complete = False
 
     # -- for the connection
@@ -57,7 +66,7 @@ class DirectClient(EagerClient):
         """Bytes of the body came."""
         if self.response_complete:
             return
-        self._body.append(data)
+        self._parts.append(data)
         self._unread += len(data)
         if self._waiter is not None:
             resolve(self._waiter)
@@ -67,17 +76,9 @@ class DirectClient(EagerClient):
     def took_all(self) -> None:
         """The body is whole."""
         self._more = False
+        if len(self._parts) == 1:
+            self.body = self._parts.pop()
         resolve(self._waiter)
-
-    def took(self, body: bytes) -> None:
-        """The body came whole, with the head."""
-        self._body.append(body)
-        self._more = False
-
-    @property
-    def whole_body(self) -> bytes | None:
-        """The body, if it came whole and in one piece, and nobody has read it yet."""
-        return None if self._more or len(self._body) != 1 else self._body[0]
 
     def lost(self) -> None:
         """The connection is closed."""
@@ -95,12 +96,6 @@ class DirectClient(EagerClient):
     def ignore_leaving(self) -> None:
         """Only whoever reads the body, or writes, notices that it has left."""
         self._leaves_unheard = True
-
-    def at_hand(self) -> bytes | None:
-        """The request's whole body, if it is here and none of it was read; None: read it."""
-        if self._more or len(self._body) != 1:
-            return None
-        return self._body.pop()
 
     def close(self) -> None:
         """The request is over. A response that is not complete by now never will be."""
@@ -182,16 +177,17 @@ class DirectClient(EagerClient):
         return bool(done)
 
     async def _receive(self) -> Message:
-        if self._more and not self._body and not self.disconnected:
+        if self._more and not self._parts and not self.disconnected:
             self._connection.resume_reading()
             self._waiter = self._loop.create_future()
             await self._waiter
             self._waiter = None
         if self.disconnected:
             return LEFT
-        parts = self._body
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._body = []
+        body, self.body = self.body, None
+        if body is None:
+            body = b"".join(self._parts)  # of one: itself
+            self._parts.clear()
         self._unread = 0
         return {"type": "http.request", "body": body, "more_body": self._more}
 

@@ -72,10 +72,9 @@ class GatewayProtocol(WritableHttp):
         self._misses = 0
         if known.head is None or not known.head.is_plain:
             known.tell_length(body)
-        self.cycle = self._running = client = DirectClient(self, known.scope, known.headers)
-        client.known = known
-        client.took(body)
-        self._start(client)
+        self.cycle = self._running = client = DirectClient(self, known.scope, known.headers, known, body)
+        self.tasks.add(client)
+        client.run(self._serve(known.scope, client))
 
     def read(self, data: bytes) -> None:
         """Have any bytes parsed. A request begins to be served when those of its head are read."""
@@ -257,17 +256,14 @@ class GatewayProtocol(WritableHttp):
 
     def _learn(self, data: bytes) -> None:
         """Remember the head of a request that came whole and alone."""
-        if (client := self._running) and client.keep_alive and (body := client.whole_body) is not None:
+        if (client := self._running) and client.keep_alive and (body := client.body) is not None:
             self._misses += 1
             client.known = self._known = KnownHead.of(data, body, client.scope)
 
     def _start_running(self) -> None:
         if (client := self._running) and client not in self.tasks and not self.transport.is_closing():
-            self._start(client)
-
-    def _start(self, client: DirectClient) -> None:
-        self.tasks.add(client)
-        client.run(self._serve(client.scope, client))
+            self.tasks.add(client)
+            client.run(self._serve(client.scope, client))
 
     def _watch(self, delay_s: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(delay_s, self.timeout_keep_alive_handler)
