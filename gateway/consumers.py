@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway import asides
 from gateway.asgi_client import AsgiClient, Receive, Send
-from gateway.body import ClientLeft, check_size, read_body
+from gateway.body import ClientLeft, read_body, too_large
 from gateway.callers import Caller
 from gateway.client import FLUSH_S, Client
 from gateway.endpoints import dialect_of, relayed
@@ -75,7 +75,7 @@ class GatewayConsumer:
             client.dialect = endpoint.dialect
             head = Head.of(scope, client.headers, endpoint)
             if known is not None:
-                known.head = head
+                known.means(head)
         else:
             client.dialect = head.endpoint.dialect
         policy, caller = gateway.check_in(client.headers)  # before the body: a stranger's is not read
@@ -84,7 +84,8 @@ class GatewayConsumer:
         if body is None or not head.is_plain:
             return self._serve_slowly(client, caller, head)
         client.body = None
-        check_size(body, gateway.settings)
+        if len(body) > gateway.settings.body_bytes:
+            raise too_large(gateway.settings.body_bytes)
         return gateway.serve(client, caller, head.endpoint, body, policy, head.said)
 
     async def _aside(self, scope: Mapping[str, Any], client: Client) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from uvicorn.server import ServerState
+
 from gateway.client import Client, Message
 from gateway.eager_client import EagerClient
 from gateway.head_lines import Lines, lines_of
@@ -130,12 +132,11 @@ class DirectClient(EagerClient):
         connection, keep_alive = self._connection, self.keep_alive
         if self.began or self.keep is not None or not connection.writable:
             return False
-        self.began = self.answered = self.ended = True
+        self.began = self.answered = self.ended = self.response_complete = True
         transport = connection.transport
         end = f"content-length: {len(body)}\r\n{self.request_id.lines()}{END if keep_alive else CLOSE_END}"
-        self.response_complete = True
         if not transport.is_closing():  # uvloop raises where asyncio drops what nobody will read
-            begin = _begin(status, connection.default_headers())
+            begin = _begin(status, connection.server_state)
             transport.write(b"".join((begin, lines, end.encode(), body)))
         if not keep_alive:
             transport.close()
@@ -154,7 +155,7 @@ class DirectClient(EagerClient):
             return
         self.began = self.answered = True
         self.last = data
-        begin = _begin(status, self._connection.default_headers())
+        begin = _begin(status, self._connection.server_state)
         end = f"{self.request_id.lines()}transfer-encoding: chunked\r\n\r\n"  # see ``_head`` about ``CLOSE``
         self._write(b"".join((begin, lines, end.encode(), self._framed(data, more=True))))
 
@@ -243,7 +244,7 @@ class DirectClient(EagerClient):
                 headers = [*headers, CHUNKED]
         if not self.keep_alive and self._left is not None:
             headers = [*headers, CLOSE]  # never in chunks: some clients would take an abort for their end
-        return _begin(status, self._connection.default_headers()) + lines_of(headers) + b"\r\n"
+        return _begin(status, self._connection.server_state) + lines_of(headers) + b"\r\n"
 
     @property
     def _transport(self) -> Any:
@@ -257,8 +258,9 @@ class _Begin:
         self._headers: Sequence[tuple[bytes, bytes]] = ()
         self._begins: dict[int, bytes] = {}
 
-    def of(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-        """That of a response with this status, and with these headers of the server's."""
+    def of(self, status: int, server: ServerState) -> bytes:
+        """That of a response with this status."""
+        headers = server.default_headers
         if headers is not self._headers:
             self._headers, self._begins = headers, {}
         begin = self._begins.get(status)

@@ -39,13 +39,13 @@ JITTER = 0.25  # of the wait: refused clients do not come back all at once
 def _ids() -> Iterator[str]:
     """Our ids. Bytes come from the system's source for many at once: a call costs as much as ten ids."""
     begun_ms, begin = 0, ""
+    places = [slice(at, at + ID_DIGITS) for at in range(0, 2 * RANDOM_BYTES, ID_DIGITS)]
     while True:
-        digits = os.urandom(RANDOM_BYTES).hex()
-        for at in range(0, len(digits), ID_DIGITS):
+        for chance in map(os.urandom(RANDOM_BYTES).hex().__getitem__, places):
             now_ms = int(time() * 1000)
             if now_ms != begun_ms:
                 begun_ms, begin = now_ms, f"req_{now_ms:011x}"
-            yield begin + digits[at : at + ID_DIGITS]
+            yield begin + chance
 
 
 _next_id = _ids().__next__

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import httptools
@@ -70,7 +70,7 @@ class GatewayProtocol(WritableHttp):
             self.read(data)
             return
         self._misses = 0
-        if known.head is None or not known.head.is_plain:
+        if not known.is_plain:
             known.tell_length(body)
         self.cycle = self._running = client = DirectClient(self, known.scope, known.headers, known, body)
         self.tasks.add(client)
@@ -156,10 +156,6 @@ class GatewayProtocol(WritableHttp):
 
     # -- for its requests
 
-    def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The server's own, on every response."""
-        return self.server_state.default_headers
-
     async def drain(self) -> None:
         """Wait until it is writable, or lost."""
         await self.flow.drain()
@@ -183,6 +179,9 @@ class GatewayProtocol(WritableHttp):
     def on_response_complete(self) -> None:
         """A response is complete, by either way: the next request may begin."""
         self._running = None
+        if self._between and not self.pipeline and not self.flow.read_paused:  # as nearly always
+            self._free_since_s = self.loop.time()
+            return
         if self.transport.is_closing():
             return
         if self.flow.read_paused:

@@ -165,10 +165,9 @@ class Work:
         record.cached_tokens = cached = usage.cached_tokens
         record.completion_tokens = completion = usage.completion_tokens
         record.estimated = usage.estimated
-        record.cost = 0 if lease.refund else usage.cost_tokens
         if (prices := job.prices) is not FREE or record.spend:
             record.spend = prices.spend(prompt, cached, completion)
-        lease.leave()
+        record.cost = lease.leave()
 
     def _blame(self, lease: Lease, error: BaseException) -> None:
         """What the seat ended with says of its backend, and of what is to be charged."""
