@@ -42,7 +42,7 @@ def _ids() -> Iterator[str]:
     places = [slice(at, at + ID_DIGITS) for at in range(0, 2 * RANDOM_BYTES, ID_DIGITS)]
     while True:
         for chance in map(os.urandom(RANDOM_BYTES).hex().__getitem__, places):
-            now_ms = int(time() * 1000)
+            now_ms = int(time() * 1e3)
             if now_ms != begun_ms:
                 begun_ms, begin = now_ms, f"req_{now_ms:011x}"
             yield begin + chance

@@ -74,7 +74,8 @@ class GatewayProtocol(WritableHttp):
             known.tell_length(body)
         self.cycle = self._running = client = DirectClient(self, known.scope, known.headers, known, body)
         self.tasks.add(client)
-        client.run(self._serve(known.scope, client))
+        serve = self._serve  # called as a method it would be looked for in the class first
+        client.run(serve(known.scope, client))
 
     def read(self, data: bytes) -> None:
         """Have any bytes parsed. A request begins to be served when those of its head are read."""

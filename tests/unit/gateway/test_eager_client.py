@@ -28,6 +28,7 @@ class Played:
 
     def __init__(self):
         self.client = EagerClient({}, asyncio.get_running_loop())
+        self.client._serving = None
         self.engine = Engine(self.client)
         self.said = []
 
