@@ -10,7 +10,7 @@ from typing import Any
 
 from uvicorn.server import ServerState
 
-from gateway.client import Client, Message
+from gateway.client import Message
 from gateway.eager_client import EagerClient
 from gateway.head_lines import Lines, lines_of
 from gateway.headers import Headers
@@ -18,7 +18,6 @@ from gateway.known_head import KnownHead
 from gateway.source import ClientConnection, Way
 from scheduling.dispatchers.futures import resolve
 
-_init = Client.__init__  # by super() it takes twice as long, and some more to find it in its class
 BODY_BYTES = 64 * 1024  # that nobody has asked for yet; then the client has to wait
 STATUS_LINES = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status, status.phrase.encode()) for status in HTTPStatus
@@ -45,7 +44,7 @@ class DirectClient(EagerClient):
     _closed: Future[None] | None = None
     _left: int | None = None  # bytes of an answer whose length was told
 
-    def __init__(
+    def arrive(
         self,
         connection: ClientConnection,
         scope: Mapping[str, Any],
@@ -53,7 +52,8 @@ class DirectClient(EagerClient):
         known: KnownHead | None = None,
         body: bytes | None = None,
     ) -> None:
-        _init(self, headers, connection.loop, known, body)
+        """It comes by this connection, perhaps with its whole body. First of all, once."""
+        self._prepare(headers, connection.loop, known, body)
         self._connection = connection
         self.scope = scope
         self._serving = None
@@ -102,7 +102,10 @@ class DirectClient(EagerClient):
     def close(self) -> None:
         """The request is over. A response that is not complete by now never will be."""
         self.ended = True
-        self._connection.over(self)
+        connection = self._connection
+        connection.tasks.discard(self)
+        if not self.response_complete:
+            connection.transport.close()
 
     def push(self, data: bytes) -> bool:
         """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""

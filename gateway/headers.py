@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from time import time
+from time import time_ns
 from zlib import crc32
 
 import msgspec
@@ -19,6 +19,7 @@ Headers = list[tuple[bytes, bytes]]
 
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
+NS_PER_MS = 1_000_000
 ID_DIGITS = 16  # of chance, after the millisecond
 RANDOM_BYTES = 4096  # a multiple of what an id takes
 OUR_ID = re.compile(r"req_([0-9a-f]{11})[0-9a-f]{16}")
@@ -42,13 +43,13 @@ def _ids() -> Iterator[str]:
     places = [slice(at, at + ID_DIGITS) for at in range(0, 2 * RANDOM_BYTES, ID_DIGITS)]
     while True:
         for chance in map(os.urandom(RANDOM_BYTES).hex().__getitem__, places):
-            now_ms = int(time() * 1e3)
+            now_ms = time_ns() // NS_PER_MS
             if now_ms != begun_ms:
                 begun_ms, begin = now_ms, f"req_{now_ms:011x}"
             yield begin + chance
 
 
-_next_id = _ids().__next__
+_our_ids = _ids()
 
 
 class RequestId(msgspec.Struct, frozen=True, gc=False):
@@ -67,8 +68,8 @@ class RequestId(msgspec.Struct, frozen=True, gc=False):
         """A new one for a request with these headers."""
         theirs = headers.get(b"x-request-id")
         if theirs is None or not SANE_ID.fullmatch(theirs):
-            return RequestId(_next_id())
-        return RequestId(_next_id(), theirs.decode())
+            return RequestId(next(_our_ids))
+        return RequestId(next(_our_ids), theirs.decode())
 
     @property
     def shown(self) -> bytes:

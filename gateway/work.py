@@ -16,7 +16,7 @@ from gateway.engine_errors import EngineFailed, engine_failed
 from gateway.errors import CancelledInQueue, NoBackendNow, QueueTimeout, Refused
 from gateway.failures import SERVER_ERROR, BackendFailure
 from gateway.head_lines import Lines, model_line
-from gateway.headers import EVENT_STREAM, JSON, scheduling_headers
+from gateway.headers import EVENT_STREAM, JSON, NS_PER_MS, scheduling_headers
 from gateway.jobs import Job
 from gateway.ledger import Ledger
 from gateway.new_record import new_call, new_record, note_estimates
@@ -35,7 +35,6 @@ from scheduling.dispatchers.base import (
     Unseated,
 )
 
-NS_PER_MS = 1_000_000
 BLANK = b" "  # JSON may begin with as many as you like
 MAX_CONNECT_ATTEMPTS = 3  # an engine that is down did not see the request
 MAX_FAILED_ATTEMPTS = 2  # a request that broke one engine may try one more, and no third
