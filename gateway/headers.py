@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping
-from time import time_ns
+from time import time
 from zlib import crc32
 
 import msgspec
@@ -19,7 +19,6 @@ Headers = list[tuple[bytes, bytes]]
 
 JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
-NS_PER_MS = 1_000_000
 ID_DIGITS = 16  # of chance, after the millisecond
 RANDOM_BYTES = 4096  # a multiple of what an id takes
 OUR_ID = re.compile(r"req_([0-9a-f]{11})[0-9a-f]{16}")
@@ -43,7 +42,7 @@ def _ids() -> Iterator[str]:
     places = [slice(at, at + ID_DIGITS) for at in range(0, 2 * RANDOM_BYTES, ID_DIGITS)]
     while True:
         for chance in map(os.urandom(RANDOM_BYTES).hex().__getitem__, places):
-            now_ms = time_ns() // NS_PER_MS
+            now_ms = int(time() * 1000)
             if now_ms != begun_ms:
                 begun_ms, begin = now_ms, f"req_{now_ms:011x}"
             yield begin + chance

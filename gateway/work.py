@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import monotonic_ns, time
+from time import monotonic, time
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from gateway.engine_errors import EngineFailed, engine_failed
 from gateway.errors import CancelledInQueue, NoBackendNow, QueueTimeout, Refused
 from gateway.failures import SERVER_ERROR, BackendFailure
 from gateway.head_lines import Lines, model_line
-from gateway.headers import EVENT_STREAM, JSON, NS_PER_MS, scheduling_headers
+from gateway.headers import EVENT_STREAM, JSON, scheduling_headers
 from gateway.jobs import Job
 from gateway.ledger import Ledger
 from gateway.new_record import new_call, new_record, note_estimates
@@ -69,7 +69,7 @@ class Work:
         self.reply: Reply | None = None
         self.usage = Usage(0, 0, 0, True, job.cost)
         request_id, terms = client.request_id, job.terms
-        self._turn_ms = now_ms = monotonic_ns() // NS_PER_MS  # when it has its seat, if it is free at once
+        self._turn_ms = now_ms = int(monotonic() * 1000)  # when it has its seat, if it is free at once
         self.ticket = Ticket(  # by place: by name it takes three times as long, and every request has one
             request_id.own, job.pool, job.model, caller.tenant, job.user, job.priority_class,
             job.prompt_tokens, job.completion_tokens, now_ms, now_ms + job.wait_ms, job.stream,
@@ -107,7 +107,7 @@ class Work:
 
     def waited(self) -> None:
         """Its turn comes later than when it came."""
-        self._turn_ms, self._turn_at = monotonic_ns() // NS_PER_MS, time()
+        self._turn_ms, self._turn_at = int(monotonic() * 1000), time()
 
     def ask(self, lease: Lease, relay: Relay) -> Reply:
         """Have the engine of this seat asked. Raises ConnectFailed.
@@ -182,7 +182,7 @@ class Work:
     def replied(self) -> Lines:
         """The engine has begun to answer: the lines that say how the request went so far."""
         job, client, turn_ms = self.job, self.client, self._turn_ms
-        queue_ms, upstream_ms = turn_ms - self.ticket.queued_ms, monotonic_ns() // NS_PER_MS - turn_ms
+        queue_ms, upstream_ms = turn_ms - self.ticket.queued_ms, int(monotonic() * 1000) - turn_ms
         went = job.priority_class, job.revision, queue_ms, upstream_ms
         lines = client.dialect.answer_lines(went, self._granted, client.request_id)
         return lines if job.model == job.asked else lines + model_line(job.model)
