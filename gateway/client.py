@@ -18,6 +18,7 @@ from gateway.source import Passing, Way
 Message = MutableMapping[str, Any]
 
 ENDS = (b"\n\n", b"\n\r\n")  # of an event
+_new_id = RequestId.of  # to find it in its class takes as long as the call
 FLUSH_S = 5.0  # how long a connection that is broken off may take to deliver its last bytes
 
 
@@ -35,13 +36,14 @@ class Client:
     status line is held back, when its client or its API token says. ``keep``
     is given a complete response. ``work`` is the task that serves it.
     ``record`` is what is written down of it, once it is accepted. ``known`` is
-    its head, if it is remembered.
+    its head, if it is remembered, and ``body`` its whole body, as long as that
+    is here and none of it was read.
 
     A subclass knows by what way bytes come and go.
     """
 
-    # Set where they differ: a request pays for none of them. What every request looks at is set
-    # when it begins: to look at the class for it takes ten times as long.
+    # Set where they differ: a request pays for none of them. What every request looks at, or sets,
+    # is set when it begins: what has a default in its class takes ten times as long for both.
     gone = slow = late = blank = False
     evicted: Refused | None = None
     writing_since_s: float | None = None
@@ -53,10 +55,17 @@ class Client:
     passing: Passing | None = None  # who writes past it, and what it wrote last
     _seen = last  # those when somebody last looked
 
-    def __init__(self, headers: Mapping[bytes, bytes], loop: AbstractEventLoop) -> None:
+    def _prepare(
+        self,
+        headers: Mapping[bytes, bytes],
+        loop: AbstractEventLoop,
+        known: KnownHead | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        """What ``__init__`` would do, which takes five times as long as a call."""
         self._loop = loop
         self.headers = headers
-        self.request_id = RequestId.of(headers)
+        self.request_id = _new_id(headers)
         self.idle_since_s = loop.time()
         self.work: Task[None] | None = None
         self.dialect = OPENAI
@@ -64,7 +73,8 @@ class Client:
         self.tell: Callable[[], bytes] | None = None
         self.keep: Callable[[int, Headers, bytes], None] | None = None
         self.record: Record | None = None
-        self.known: KnownHead | None = None
+        self.known = known
+        self.body = body
 
     # What a subclass does
 
@@ -77,10 +87,6 @@ class Client:
 
     def ignore_leaving(self) -> None:
         """What it asks for is done to its end, also when it leaves, unless its body is still to be read."""
-
-    def at_hand(self) -> bytes | None:
-        """The request's whole body, if it is here and none of it was read; None: read it."""
-        return None
 
     def push(self, data: bytes) -> bool:
         """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""
