@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from time import time
 
-from gateway.callers import Caller
 from gateway.calls import EngineCall
 from gateway.jobs import Job
 from gateway.records import Record
@@ -12,14 +11,14 @@ from scheduling.core.policy import FREE
 from scheduling.core.ticket import Ticket
 
 
-def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Record:
+def new_record(ticket: Ticket, job: Job, clients_id: str) -> Record:
     """The record of a request that is accepted now. ``clients_id`` is what the client calls it, or ""."""
     prompt, completion, terms = ticket.prompt_tokens, ticket.completion_tokens, job.terms
     prices = terms.prices
     record = Record(  # in the order of its columns: a name costs as much as a value
         ticket.request_id,
         time(),
-        caller.tenant,
+        ticket.tenant,
         terms.model,
         job.priority_class,
         job.endpoint.path,
@@ -27,7 +26,7 @@ def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Rec
         clients_id,
         terms.pool,
         job.user,
-        caller.token_id,
+        terms.caller.token_id,
         terms.revision,
         terms.cost.of(prompt, completion),
     )

@@ -101,25 +101,24 @@ class Gateway:
         begins, a model whose backends all fail is followed by the fallbacks.
         """
         policy = policy or self._in_force()
+        parser, headers = self._parser, client.headers
         if endpoint.form:
-            job = self._parser.parse_form(endpoint, client.headers, body, caller, policy, said)
+            job = parser.parse_form(endpoint, headers, body, caller, policy, said)
         else:
-            job = self._parser.parse(endpoint, client.headers, body, caller, policy, said)
+            job = parser.parse(endpoint, headers, body, caller, policy, said)
         if job.fallbacks and not self._serves(job):
             job = self._next(job, policy) or job  # if none serves, it waits for the first
         holders = job.terms.holders
         if holders is None:
-            return self._run_once_known(job, caller, client, policy)
-        return self._run(job, holders, caller, client, policy)
+            return self._run_once_known(job, client, policy)
+        return self._run(job, holders, client, policy)
 
-    async def _run_once_known(self, job: Job, caller: Caller, client: Client, policy: Policy) -> None:
-        await self._run(job, await self._holders(job, client), caller, client, policy)
+    async def _run_once_known(self, job: Job, client: Client, policy: Policy) -> None:
+        await self._run(job, await self._holders(job, client), client, policy)
 
-    async def _run(
-        self, job: Job, holders: Sequence[Holder], caller: Caller, client: Client, policy: Policy
-    ) -> None:
+    async def _run(self, job: Job, holders: Sequence[Holder], client: Client, policy: Policy) -> None:
         work = Work()
-        work.accept(job, caller, client, self.books, self.dispatcher, self._ledger)
+        work.accept(job, client, self.books, self.dispatcher, self._ledger)
         try:
             work.reserve(holders)
             while True:
@@ -137,7 +136,7 @@ class Gateway:
                         await self._pass_on(work, reply)
                     break
                 except AGAIN as failure:
-                    await self._again(work, failure, caller, policy)
+                    await self._again(work, failure, policy)
         except BaseException as error:
             work.end(error)
             raise
@@ -168,7 +167,7 @@ class Gateway:
             raise
 
     async def _again(
-        self, work: Work, failure: BackendFailure | Unseated | EngineFailed, caller: Caller, policy: Policy
+        self, work: Work, failure: BackendFailure | Unseated | EngineFailed, policy: Policy
     ) -> None:
         """Have the work ask another backend, or for another model, or raise what it ends with."""
         work.unseat(failure)
@@ -177,14 +176,14 @@ class Gateway:
         except EngineRefused:
             raise  # another model would be asked the same wrong thing
         except (EngineFailed, NoBackendNow):
-            if not await self._fall_back(work, caller, policy):
+            if not await self._fall_back(work, policy):
                 raise
         else:
             self.books.metrics.retries[work.ticket.attempt] += 1
             await asyncio.sleep(pause_s)
         work.waited()
 
-    async def _fall_back(self, work: Work, caller: Caller, policy: Policy) -> bool:
+    async def _fall_back(self, work: Work, policy: Policy) -> bool:
         """Have the work ask for the next of its fallbacks; False if there is none."""
         is_refused = False
         while work.may_fall_back and (other := self._next(work.job, policy)) is not None:

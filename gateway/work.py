@@ -9,7 +9,6 @@ from msgspec.structs import replace
 
 from gateway.answer import JSON_LINE
 from gateway.books import OK, Books
-from gateway.callers import Caller
 from gateway.client import Client
 from gateway.endings import how_it_ended
 from gateway.engine_errors import EngineFailed, engine_failed
@@ -54,9 +53,7 @@ class Work:
     failure: EngineFailed | None = None
     _busy = _failed = 0
 
-    def accept(
-        self, job: Job, caller: Caller, client: Client, books: Books, dispatcher: Dispatcher, ledger: Ledger
-    ) -> None:
+    def accept(self, job: Job, client: Client, books: Books, dispatcher: Dispatcher, ledger: Ledger) -> None:
         """Journal the request. Raises JournalFull, and nothing has happened."""
         self.job = job
         self.client = client
@@ -70,11 +67,11 @@ class Work:
         self.usage = Usage(0, 0, 0, True, terms.cost)
         self._turn_ms = now_ms = int(monotonic() * 1000)  # when it has its seat, if it is free at once
         self.ticket = Ticket(  # by place: by name it takes three times as long, and every request has one
-            request_id.own, terms.pool, terms.model, caller.tenant, job.user or terms.user,
+            request_id.own, terms.pool, terms.model, terms.caller.tenant, job.user or terms.user,
             job.priority_class, job.prompt_tokens, job.completion_tokens, now_ms, now_ms + job.wait_ms,
             job.stream, terms.api_token, terms.in_flight, job.prefixes, job.kv_completion_tokens,
         )  # fmt: skip
-        self.record = record = new_record(self.ticket, job, caller, request_id.clients)
+        self.record = record = new_record(self.ticket, job, request_id.clients)
         self._turn_at = record.accepted_at
         accept = books.accept  # as a method it would be looked for in the class first
         accept(record)
@@ -180,9 +177,9 @@ class Work:
 
     def replied(self) -> Lines:
         """The engine has begun to answer: the lines that say how the request went so far."""
-        job, terms, client, turn_ms = self.job, self.job.terms, self.client, self._turn_ms
-        queue_ms, upstream_ms = turn_ms - self.ticket.queued_ms, int(monotonic() * 1000) - turn_ms
-        went = job.priority_class, terms.revision, queue_ms, upstream_ms
+        job, client, turn_ms = self.job, self.client, self._turn_ms
+        terms, queue_ms = job.terms, turn_ms - self.ticket.queued_ms
+        went = job.priority_class, terms.revision, queue_ms, int(monotonic() * 1000) - turn_ms
         lines = client.dialect.answer_lines(went, self._granted, client.request_id)
         return lines if terms.model == terms.asked else lines + model_line(terms.model)
 

@@ -28,7 +28,7 @@ def read(prices=None, **members):
 
 def test_a_record_says_who_asked_for_what_under_which_rules():
     job = read(user="alice")
-    record = new_record(ticket("r-1", prompt_tokens=40, completion_tokens=10), job, CALLER, "theirs")
+    record = new_record(ticket("r-1", "research", prompt_tokens=40, completion_tokens=10), job, "theirs")
 
     assert (record.request_id, record.client_request_id) == ("r-1", "theirs")
     assert (record.tenant, record.user_hash, record.api_token_id) == ("research", job.user, 7)
@@ -41,7 +41,7 @@ def test_a_record_says_who_asked_for_what_under_which_rules():
 
 def test_a_record_holds_the_spend_of_a_model_that_has_a_price_and_no_users_name_where_there_is_none():
     job = read(Prices(prompt=2_000_000, completion=3_000_000))
-    record = new_record(ticket("r-1", prompt_tokens=40, completion_tokens=10), job, CALLER, "")
+    record = new_record(ticket("r-1", prompt_tokens=40, completion_tokens=10), job, "")
 
     assert (record.spend, record.user_hash) == (110, "")
 

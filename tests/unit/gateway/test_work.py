@@ -45,7 +45,7 @@ def work(max_tokens=50, cost=DEFAULT_COST, ledger=None):
     )
     dispatcher = SimpleNamespace(serves=lambda _pool, _model: True)
     one = Work()
-    one.accept(job, CALLER, client, Books(Written()), dispatcher, ledger or Ledger())
+    one.accept(job, client, Books(Written()), dispatcher, ledger or Ledger())
     return one
 
 
