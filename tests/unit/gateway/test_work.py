@@ -146,3 +146,13 @@ def test_a_request_that_never_ran_spent_nothing():
     reserve(Ledger(), one, spend_per_month=10**6)
     one.end(asyncio.CancelledError())
     assert (one.record.spend, one.record.cost) == (0, 0)
+
+
+def test_a_seat_that_is_free_at_once_is_had_at_the_acceptance_and_a_later_one_later():
+    at_once, waited = work(), work()
+    waited.waited()
+    for one in (at_once, waited):
+        run(one, Ledger())
+
+    assert at_once.record.dispatched_at == at_once.record.accepted_at
+    assert waited.record.dispatched_at > waited.record.accepted_at

@@ -38,6 +38,23 @@ async def test_service_of_the_last_minute_and_the_last_five_is_counted_in_cost_t
     assert dispatcher.served() == {}
 
 
+async def test_who_leaves_is_told_what_its_flow_is_charged_and_only_once():
+    dispatcher = MemoryDispatcher(rules(), Clock())
+    charged = []
+    for name, usage, refund in (
+        ("acme-0", Usage(prompt_tokens=100, completion_tokens=50), False),
+        ("acme-1", Usage(prompt_tokens=100, completion_tokens=50), True),
+        ("acme-2", Usage(), False),
+    ):
+        lease = dispatcher.lease(ticket(name, queued_ms=0), usage)
+        assert lease.at_once()
+        lease.refund = refund
+        charged.append((lease.leave(), lease.leave()))
+
+    assert charged == [(200, 0), (0, 0), (0, 0)]
+    assert dispatcher.served() == {(POOL, "acme", "standard"): (200, 200)}
+
+
 async def test_a_timer_runs_only_while_something_may_fall_due():
     clock = Clock()
     dispatcher = MemoryDispatcher(rules(admission="static_cap"), clock)
