@@ -15,12 +15,6 @@ class ClientLeft(Exception):
     """The client left before its request was whole. There is nobody to answer."""
 
 
-def check_size(body: bytes, settings: Settings) -> None:
-    """Raises TooLarge for a body that is here."""
-    if len(body) > settings.body_bytes:
-        raise _too_large(settings.body_bytes)
-
-
 async def read_body(headers: Mapping[bytes, bytes], client: Client, settings: Settings) -> bytes:
     """The whole body, inflated. Raises Encoded, BadlyEncoded, TooLarge, BodyTooSlow or ClientLeft."""
     coding = headers.get(b"content-encoding")
@@ -28,7 +22,7 @@ async def read_body(headers: Mapping[bytes, bytes], client: Client, settings: Se
     most = settings.body_bytes
     announced = headers.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > most:
-        raise _too_large(most)
+        raise too_large(most)
     until_s = asyncio.get_running_loop().time() + settings.body_read_s
     try:
         if inflater is not None:
@@ -45,7 +39,7 @@ async def _read(client: Client, most: int, until_s: float) -> bytes:
         part, more = await next_part(client, until_s)
         size += len(part)
         if size > most:
-            raise _too_large(most)
+            raise too_large(most)
         if not more:
             return b"".join([*parts, part]) if parts else part
         parts.append(part)
@@ -66,7 +60,7 @@ async def _read_inflated(inflater: Inflater, client: Client, most: int, until_s:
                 break
             await asyncio.sleep(0)  # inflating is work: the others' turn
         if max(came, size) > most:
-            raise _too_large(most)
+            raise too_large(most)
     inflater.close()
     return b"".join(parts)
 
@@ -79,5 +73,6 @@ async def next_part(client: Client, until_s: float) -> tuple[bytes, bool]:
     return message.get("body", b""), message.get("more_body", False)
 
 
-def _too_large(most: int) -> TooLarge:
+def too_large(most: int) -> TooLarge:
+    """The error for a body of more bytes."""
     return TooLarge(f"The body may have at most {most} bytes, inflated if it is compressed.")

@@ -35,7 +35,8 @@ class Client:
     status line is held back, when its client or its API token says. ``keep``
     is given a complete response. ``work`` is the task that serves it.
     ``record`` is what is written down of it, once it is accepted. ``known`` is
-    its head, if it is remembered.
+    its head, if it is remembered, and ``body`` its whole body, as long as that
+    is here and none of it was read.
 
     A subclass knows by what way bytes come and go.
     """
@@ -43,6 +44,11 @@ class Client:
     # Set where they differ: a request pays for none of them. What every request looks at is set
     # when it begins: to look at the class for it takes ten times as long.
     gone = slow = late = blank = False
+    dialect = OPENAI
+    body: bytes | None = None
+    known: KnownHead | None = None
+    record: Record | None = None
+    tell: Callable[[], bytes] | None = None
     evicted: Refused | None = None
     writing_since_s: float | None = None
     reading_until_s: float | None = None
@@ -59,12 +65,8 @@ class Client:
         self.request_id = RequestId.of(headers)
         self.idle_since_s = loop.time()
         self.work: Task[None] | None = None
-        self.dialect = OPENAI
         self.began = self.answered = self.ended = False
-        self.tell: Callable[[], bytes] | None = None
         self.keep: Callable[[int, Headers, bytes], None] | None = None
-        self.record: Record | None = None
-        self.known: KnownHead | None = None
 
     # What a subclass does
 
@@ -77,10 +79,6 @@ class Client:
 
     def ignore_leaving(self) -> None:
         """What it asks for is done to its end, also when it leaves, unless its body is still to be read."""
-
-    def at_hand(self) -> bytes | None:
-        """The request's whole body, if it is here and none of it was read; None: read it."""
-        return None
 
     def push(self, data: bytes) -> bool:
         """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from gateway import asides
 from gateway.asgi_client import AsgiClient, Receive, Send
-from gateway.body import ClientLeft, check_size, read_body
+from gateway.body import ClientLeft, read_body, too_large
 from gateway.callers import Caller
 from gateway.client import FLUSH_S, Client
 from gateway.endpoints import dialect_of, relayed
@@ -75,16 +75,17 @@ class GatewayConsumer:
             client.dialect = endpoint.dialect
             head = Head.of(scope, client.headers, endpoint)
             if known is not None:
-                known.head = head
-        client.dialect = head.endpoint.dialect
+                known.means(head)
+        else:
+            client.dialect = head.endpoint.dialect
         policy, caller = gateway.check_in(client.headers)  # before the body: a stranger's is not read
         gateway.own.retries.check(caller.tenant, head.tries)
-        body = client.at_hand() if head.is_plain else None
-        if body is None:
+        body = client.body
+        if body is None or not head.is_plain:
             return self._serve_slowly(client, caller, head)
-        check_size(body, gateway.settings)
-        if client.needs_ears:
-            gateway.pulse.listen(client)
+        client.body = None
+        if len(body) > gateway.settings.body_bytes:
+            raise too_large(gateway.settings.body_bytes)
         return gateway.serve(client, caller, head.endpoint, body, policy, head.said)
 
     async def _aside(self, scope: Mapping[str, Any], client: Client) -> None:

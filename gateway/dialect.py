@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateway.errors import Refused
-from gateway.head_lines import Lines, quota_lines
+from gateway.head_lines import Lines, Went, answer_lines
 from gateway.headers import Headers, RequestId, quota_headers, refusal_headers, stream_headers
 from scheduling.core.quota import Granted, Left
 from scheduling.core.view import Explanation
@@ -39,9 +39,9 @@ class Dialect:
         """What a waiting stream is told: its place in line, and about how long it will take."""
         return place_in_line(position, wait_ms) + b"\n"
 
-    def answer_lines(self, granted: Granted, request_id: RequestId) -> Lines:
-        """The headers of an answer that differ between APIs."""
-        return quota_lines(granted)
+    def answer_lines(self, went: Went, granted: Granted, request_id: RequestId) -> Lines:
+        """How the request went until its answer began."""
+        return answer_lines(went, granted)
 
     def quota_headers(self, left: Mapping[str, Left]) -> Headers:
         """What is left of the minute's allowances."""

@@ -10,7 +10,7 @@ import msgspec
 from gateway.dialect import Dialect, place_in_line
 from gateway.engine_errors import EngineRefused
 from gateway.errors import Refused
-from gateway.head_lines import Lines, lines_of
+from gateway.head_lines import Lines, Went, begin_lines, lines_of
 from gateway.headers import QUOTA_NAMES, Headers, RequestId
 from scheduling.core.quota import Granted, Left
 
@@ -56,9 +56,10 @@ class MessagesDialect(Dialect):
         """A ping, and the place in line as a comment within it."""
         return place_in_line(position, wait_ms) + PING
 
-    def answer_lines(self, granted: Granted, request_id: RequestId) -> Lines:
-        """The allowances, after the id by its other name."""
-        return lines_of(self.id_headers(request_id) + self.quota_headers(granted.left))
+    def answer_lines(self, went: Went, granted: Granted, request_id: RequestId) -> Lines:
+        """The same with the id by its other name, and the allowances in Anthropic's words."""
+        own = lines_of(self.id_headers(request_id) + self.quota_headers(granted.left))
+        return begin_lines(*went) + own
 
     def quota_headers(self, left: Mapping[str, Left]) -> Headers:
         """The minute's allowances in Anthropic's words; resets are moments, not spans."""

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from uvicorn.server import ServerState
+
 from gateway.client import Client, Message
 from gateway.eager_client import EagerClient
 from gateway.head_lines import Lines, lines_of
 from gateway.headers import Headers
+from gateway.known_head import KnownHead
 from gateway.source import ClientConnection, Way
 from scheduling.dispatchers.futures import resolve
 
@@ -42,13 +45,21 @@ class DirectClient(EagerClient):
     _left: int | None = None  # bytes of an answer whose length was told
 
     def __init__(
-        self, connection: ClientConnection, scope: Mapping[str, Any], headers: Mapping[bytes, bytes]
+        self,
+        connection: ClientConnection,
+        scope: Mapping[str, Any],
+        headers: Mapping[bytes, bytes],
+        known: KnownHead | None = None,
+        body: bytes | None = None,
     ) -> None:
         Client.__init__(self, headers, connection.loop)  # by super() it takes twice as long
         self._connection = connection
         self.scope = scope
-        self._body: list[bytes] = []
-        self._more = self.keep_alive = True
+        self.known = known
+        self.body = body
+        self._parts: list[bytes] = []
+        self._more = body is None
+        self.keep_alive = True
         self.disconnected = self.response_complete = False
 
     # -- for the connection
@@ -57,7 +68,7 @@ class DirectClient(EagerClient):
         """Bytes of the body came."""
         if self.response_complete:
             return
-        self._body.append(data)
+        self._parts.append(data)
         self._unread += len(data)
         if self._waiter is not None:
             resolve(self._waiter)
@@ -67,17 +78,9 @@ class DirectClient(EagerClient):
     def took_all(self) -> None:
         """The body is whole."""
         self._more = False
+        if len(self._parts) == 1:
+            self.body = self._parts.pop()
         resolve(self._waiter)
-
-    def took(self, body: bytes) -> None:
-        """The body came whole, with the head."""
-        self._body.append(body)
-        self._more = False
-
-    @property
-    def whole_body(self) -> bytes | None:
-        """The body, if it came whole and in one piece, and nobody has read it yet."""
-        return None if self._more or len(self._body) != 1 else self._body[0]
 
     def lost(self) -> None:
         """The connection is closed."""
@@ -95,12 +98,6 @@ class DirectClient(EagerClient):
     def ignore_leaving(self) -> None:
         """Only whoever reads the body, or writes, notices that it has left."""
         self._leaves_unheard = True
-
-    def at_hand(self) -> bytes | None:
-        """The request's whole body, if it is here and none of it was read; None: read it."""
-        if self._more or len(self._body) != 1:
-            return None
-        return self._body.pop()
 
     def close(self) -> None:
         """The request is over. A response that is not complete by now never will be."""
@@ -135,12 +132,11 @@ class DirectClient(EagerClient):
         connection, keep_alive = self._connection, self.keep_alive
         if self.began or self.keep is not None or not connection.writable:
             return False
-        self.began = self.answered = self.ended = True
+        self.began = self.answered = self.ended = self.response_complete = True
         transport = connection.transport
         end = f"content-length: {len(body)}\r\n{self.request_id.lines()}{END if keep_alive else CLOSE_END}"
-        self.response_complete = True
         if not transport.is_closing():  # uvloop raises where asyncio drops what nobody will read
-            begin = _begin(status, connection.default_headers())
+            begin = _begin(status, connection.server_state)
             transport.write(b"".join((begin, lines, end.encode(), body)))
         if not keep_alive:
             transport.close()
@@ -159,7 +155,7 @@ class DirectClient(EagerClient):
             return
         self.began = self.answered = True
         self.last = data
-        begin = _begin(status, self._connection.default_headers())
+        begin = _begin(status, self._connection.server_state)
         end = f"{self.request_id.lines()}transfer-encoding: chunked\r\n\r\n"  # see ``_head`` about ``CLOSE``
         self._write(b"".join((begin, lines, end.encode(), self._framed(data, more=True))))
 
@@ -182,16 +178,17 @@ class DirectClient(EagerClient):
         return bool(done)
 
     async def _receive(self) -> Message:
-        if self._more and not self._body and not self.disconnected:
+        if self._more and not self._parts and not self.disconnected:
             self._connection.resume_reading()
             self._waiter = self._loop.create_future()
             await self._waiter
             self._waiter = None
         if self.disconnected:
             return LEFT
-        parts = self._body
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._body = []
+        body, self.body = self.body, None
+        if body is None:
+            body = b"".join(self._parts)  # of one: itself
+            self._parts.clear()
         self._unread = 0
         return {"type": "http.request", "body": body, "more_body": self._more}
 
@@ -247,7 +244,7 @@ class DirectClient(EagerClient):
                 headers = [*headers, CHUNKED]
         if not self.keep_alive and self._left is not None:
             headers = [*headers, CLOSE]  # never in chunks: some clients would take an abort for their end
-        return _begin(status, self._connection.default_headers()) + lines_of(headers) + b"\r\n"
+        return _begin(status, self._connection.server_state) + lines_of(headers) + b"\r\n"
 
     @property
     def _transport(self) -> Any:
@@ -261,8 +258,9 @@ class _Begin:
         self._headers: Sequence[tuple[bytes, bytes]] = ()
         self._begins: dict[int, bytes] = {}
 
-    def of(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
-        """That of a response with this status, and with these headers of the server's."""
+    def of(self, status: int, server: ServerState) -> bytes:
+        """That of a response with this status."""
+        headers = server.default_headers
         if headers is not self._headers:
             self._headers, self._begins = headers, {}
         begin = self._begins.get(status)

@@ -42,13 +42,30 @@ class EagerClient(Client):
         """Serve the request as far as that goes without waiting, and see to the rest."""
         self._serving = serving
         self._is_due = self._is_cancelled = False
-        self._step(serving)
+        self.go_on()
 
     def go_on(self) -> None:
         """What the request waited for is here. Not for callers in whose midst it would go on."""
         serving = self._serving
-        if serving is not None and not self._is_due:
-            self._step(serving)
+        if serving is None or self._is_due:
+            return
+        try:
+            if self._is_cancelled:
+                self._is_cancelled = False
+                awaited = serving.throw(asyncio.CancelledError())
+            else:
+                awaited = serving.send(None)
+        except (StopIteration, asyncio.CancelledError):
+            self._serving = None
+        except BaseException:
+            self._serving = None
+            raise
+        else:
+            if awaited is not PAUSED:
+                self._serving = None
+                self.work = self._loop.create_task(_Begun(serving, awaited))
+                if self._is_cancelled:
+                    self.work.cancel()
 
     def go_on_soon(self) -> None:
         """As ``go_on``, in the next turn of the loop."""
@@ -76,25 +93,6 @@ class EagerClient(Client):
     def _take_due_step(self) -> None:
         self._is_due = False
         self.go_on()
-
-    def _step(self, serving: Serving) -> None:
-        try:
-            if self._is_cancelled:
-                self._is_cancelled = False
-                awaited = serving.throw(asyncio.CancelledError())
-            else:
-                awaited = serving.send(None)
-        except (StopIteration, asyncio.CancelledError):
-            self._serving = None
-        except BaseException:
-            self._serving = None
-            raise
-        else:
-            if awaited is not PAUSED:
-                self._serving = None
-                self.work = self._loop.create_task(_Begun(serving, awaited))
-                if self._is_cancelled:
-                    self.work.cancel()
 
 
 class _Begun(Coroutine[Any, Any, None]):

@@ -23,8 +23,13 @@ from scheduling.core.policy import REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE
 from scheduling.core.quota import Granted, Left
 
 Lines = bytes  # of headers, each ``name: value`` with a line break at its end and nowhere else
-TIME_LINES = (  # as bytes it takes half as long as as text
-    b"x-queue-ms: %d\r\nopenai-processing-ms: %d\r\nserver-timing: queue;dur=%d, upstream;dur=%d\r\n"
+Went = tuple[str, int, int, int]  # how a request went: its class, the rules' revision, ms in line, ms after
+# As bytes, and filled in at once, they take half as long as as text.
+TIME_LINES = b"x-queue-ms: %d\r\nopenai-processing-ms: %d\r\nserver-timing: queue;dur=%d, upstream;dur=%d\r\n"
+LEFT_LINES = (
+    b"x-ratelimit-remaining-requests: %d\r\nx-ratelimit-reset-requests: %b\r\n"
+    b"x-ratelimit-remaining-tokens: %d\r\nx-ratelimit-reset-tokens: %b\r\n"
+    b'ratelimit: "requests";r=%d;t=%d, "tokens";r=%d;t=%d\r\n'
 )
 
 
@@ -72,33 +77,31 @@ def _scheduling_lines(priority_class: str, revision: int) -> Lines:
     return lines_of(scheduling_headers(priority_class, revision))
 
 
-def quota_lines(granted: Granted) -> Lines:
-    """``quota_headers`` of what it left, in another order when both kinds are bounded, as nearly always."""
+def answer_lines(went: Went, granted: Granted) -> Lines:
+    """``begin_lines``, and ``quota_headers`` of what was left; in one piece when both kinds are bounded."""
     requests, tokens = granted.least()
     if requests is None or tokens is None:
-        return lines_of(quota_headers(granted.left))
+        return begin_lines(*went) + lines_of(quota_headers(granted.left))
+    priority_class, revision, queue_ms, upstream_ms = went
     most_requests, requests_left, requests_ms = requests
     most_tokens, tokens_left, tokens_ms = tokens
-    said_requests, said_tokens = f"{requests_left}", f"{tokens_left}"  # written once, told twice
-    return (
-        f"{_limit_lines(most_requests, most_tokens)}"
-        f"x-ratelimit-remaining-requests: {said_requests}\r\n"
-        f"x-ratelimit-reset-requests: {_span(requests_ms)}\r\n"
-        f"x-ratelimit-remaining-tokens: {said_tokens}\r\n"
-        f"x-ratelimit-reset-tokens: {_span(tokens_ms)}\r\n"
-        f'ratelimit: "requests";r={said_requests};t={-(-requests_ms // 1000)},'
-        f' "tokens";r={said_tokens};t={-(-tokens_ms // 1000)}\r\n'
-    ).encode()
+    return _answer_form(priority_class, revision, most_requests, most_tokens) % (
+        queue_ms, queue_ms + upstream_ms, queue_ms, upstream_ms,
+        requests_left, _span(requests_ms), tokens_left, _span(tokens_ms),
+        requests_left, -(-requests_ms // 1000), tokens_left, -(-tokens_ms // 1000),
+    )  # fmt: skip
 
 
-@lru_cache(maxsize=1024)  # limits in use
-def _limit_lines(requests: int, tokens: int) -> str:
-    """The lines of two limits that do not say what is left."""
+@lru_cache(maxsize=1024)  # classes, and limits in use
+def _answer_form(priority_class: str, revision: int, requests: int, tokens: int) -> Lines:
+    """The lines of an answer, with what differs between two of them left out."""
     whole = {REQUESTS_PER_MINUTE: Left(requests, requests, 0), TOKENS_PER_MINUTE: Left(tokens, tokens, 0)}
     told = (b"x-ratelimit-limit-requests", b"x-ratelimit-limit-tokens", b"ratelimit-policy")
-    return lines_of([header for header in quota_headers(whole) if header[0] in told]).decode()
+    limits = lines_of([header for header in quota_headers(whole) if header[0] in told])
+    same = (_scheduling_lines(priority_class, revision) + limits).replace(b"%", b"%%")
+    return same + TIME_LINES + LEFT_LINES
 
 
 @lru_cache(maxsize=4096)  # short times, as most are where little of a quota is used
-def _span(span_ms: int) -> str:
-    return duration(span_ms).decode()
+def _span(span_ms: int) -> bytes:
+    return duration(span_ms)

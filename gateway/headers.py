@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from time import time
 from zlib import crc32
 
@@ -36,27 +36,19 @@ PATIENCE = (b"x-request-timeout", b"x-stainless-read-timeout", b"x-stainless-tim
 JITTER = 0.25  # of the wait: refused clients do not come back all at once
 
 
-class _Ids:
+def _ids() -> Iterator[str]:
     """Our ids. Bytes come from the system's source for many at once: a call costs as much as ten ids."""
-
-    def __init__(self) -> None:
-        self._chances: list[str] = []
-        self._since_s = self._until_s = 0.0  # the millisecond of the last one
-        self._begin = ""
-
-    def next(self) -> str:
-        """The next one."""
-        now_s = time()
-        if now_s >= self._until_s or now_s < self._since_s:
-            now_ms = int(now_s * 1000)
-            self._since_s, self._until_s, self._begin = now_s, (now_ms + 1) / 1000, f"req_{now_ms:011x}"
-        if not self._chances:
-            digits = os.urandom(RANDOM_BYTES).hex()
-            self._chances = [digits[at : at + ID_DIGITS] for at in range(0, len(digits), ID_DIGITS)]
-        return self._begin + self._chances.pop()
+    begun_ms, begin = 0, ""
+    places = [slice(at, at + ID_DIGITS) for at in range(0, 2 * RANDOM_BYTES, ID_DIGITS)]
+    while True:
+        for chance in map(os.urandom(RANDOM_BYTES).hex().__getitem__, places):
+            now_ms = int(time() * 1000)
+            if now_ms != begun_ms:
+                begun_ms, begin = now_ms, f"req_{now_ms:011x}"
+            yield begin + chance
 
 
-_next_id = _Ids().next
+_next_id = _ids().__next__
 
 
 class RequestId(msgspec.Struct, frozen=True, gc=False):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import httptools
@@ -70,12 +70,11 @@ class GatewayProtocol(WritableHttp):
             self.read(data)
             return
         self._misses = 0
-        if known.head is None or not known.head.is_plain:
+        if not known.is_plain:
             known.tell_length(body)
-        self.cycle = self._running = client = DirectClient(self, known.scope, known.headers)
-        client.known = known
-        client.took(body)
-        self._start(client)
+        self.cycle = self._running = client = DirectClient(self, known.scope, known.headers, known, body)
+        self.tasks.add(client)
+        client.run(self._serve(known.scope, client))
 
     def read(self, data: bytes) -> None:
         """Have any bytes parsed. A request begins to be served when those of its head are read."""
@@ -157,10 +156,6 @@ class GatewayProtocol(WritableHttp):
 
     # -- for its requests
 
-    def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The server's own, on every response."""
-        return self.server_state.default_headers
-
     async def drain(self) -> None:
         """Wait until it is writable, or lost."""
         await self.flow.drain()
@@ -184,6 +179,9 @@ class GatewayProtocol(WritableHttp):
     def on_response_complete(self) -> None:
         """A response is complete, by either way: the next request may begin."""
         self._running = None
+        if self._between and not self.pipeline and not self.flow.read_paused:  # as nearly always
+            self._free_since_s = self.loop.time()
+            return
         if self.transport.is_closing():
             return
         if self.flow.read_paused:
@@ -257,17 +255,14 @@ class GatewayProtocol(WritableHttp):
 
     def _learn(self, data: bytes) -> None:
         """Remember the head of a request that came whole and alone."""
-        if (client := self._running) and client.keep_alive and (body := client.whole_body) is not None:
+        if (client := self._running) and client.keep_alive and (body := client.body) is not None:
             self._misses += 1
             client.known = self._known = KnownHead.of(data, body, client.scope)
 
     def _start_running(self) -> None:
         if (client := self._running) and client not in self.tasks and not self.transport.is_closing():
-            self._start(client)
-
-    def _start(self, client: DirectClient) -> None:
-        self.tasks.add(client)
-        client.run(self._serve(client.scope, client))
+            self.tasks.add(client)
+            client.run(self._serve(client.scope, client))
 
     def _watch(self, delay_s: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(delay_s, self.timeout_keep_alive_handler)

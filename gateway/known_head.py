@@ -21,13 +21,13 @@ END = b"\r\n\r\n"
 class KnownHead:
     """The head around its length, and what was read from it.
 
-    ``head`` is what follows from it, once somebody has worked that out;
+    ``head`` is what follows from it, once ``means`` was told that;
     ``scope`` and ``headers`` by name are those of a request with it. Of one
-    that is plain they may tell another's length: its body is here, and nobody
-    asks.
+    that ``is_plain`` they may tell another's length: its body is here, and
+    nobody asks.
     """
 
-    __slots__ = ("_after", "_before", "_size", "head", "headers", "scope")
+    __slots__ = ("_after", "_before", "_size", "head", "headers", "is_plain", "scope")
 
     def __init__(self, head: bytes, begin: int, end: int, scope: Mapping[str, Any]) -> None:
         self._before, self._after = head[:begin], head[end:]
@@ -35,6 +35,11 @@ class KnownHead:
         self.scope = scope
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
         self.head: Head | None = None
+        self.is_plain = False
+
+    def means(self, head: Head) -> None:
+        """This follows from it."""
+        self.head, self.is_plain = head, head.is_plain
 
     @classmethod
     def of(cls, data: bytes, body: bytes, scope: Mapping[str, Any]) -> Self | None:

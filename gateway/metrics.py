@@ -13,6 +13,8 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -28,6 +30,7 @@ from gateway.records import Record
 from scheduling.core.view import PoolView
 
 PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
+_labels, _class = attrgetter("model", "priority_class", "outcome"), attrgetter("priority_class")
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
@@ -63,25 +66,17 @@ class Metrics:
         self._catch_up = catch_up
         self.rejected: Counter[str] = Counter()
         self.retries: Counter[int] = Counter()
-        self._ended: dict[tuple[str, str, str], int] = {}
+        self._ended: Counter[tuple[str, str, str]] = Counter()
         self._waits: defaultdict[str, Histogram] = defaultdict(Histogram)
         self._first_tokens: defaultdict[str, Histogram] = defaultdict(Histogram)
 
     def count(self, records: Sequence[Record]) -> None:
         """Accepted requests have their outcomes."""
-        ended = self._ended
-        by_class: defaultdict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
-        for record in records:
-            labels = (record.model, record.priority_class, record.outcome)
-            ended[labels] = ended.get(labels, 0) + 1
-            dispatched_s, first_s = record.dispatched_at, record.first_token_at
-            if dispatched_s is None:
-                continue
-            waits_s, firsts_s = by_class[record.priority_class]
-            waits_s.append(dispatched_s - record.accepted_at)
-            if first_s is not None:
-                firsts_s.append(first_s - record.accepted_at)
-        for name, (waits_s, firsts_s) in by_class.items():
+        self._ended.update(map(_labels, records))
+        for name, group in groupby(sorted(records, key=_class), _class):
+            those = list(group)
+            waits_s = [at - each.accepted_at for each in those if (at := each.dispatched_at) is not None]
+            firsts_s = [at - each.accepted_at for each in those if (at := each.first_token_at) is not None]
             self._waits[name].count(waits_s)
             self._first_tokens[name].count(firsts_s)
 

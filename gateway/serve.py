@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from gateway.answer import JSON_LINE, pass_on
+from gateway.answer import pass_on
 from gateway.books import Books
 from gateway.callers import Caller, CallerTable
 from gateway.ceilings import Ceilings
@@ -31,8 +32,7 @@ from gateway.journal import Journal
 from gateway.ledger import Ledger
 from gateway.own.state import Own
 from gateway.pulse import Pulse
-from gateway.relay import Relay
-from gateway.reply import OK
+from gateway.relay import Relay, Reply
 from gateway.settings import Settings
 from gateway.work import Work
 from scheduling.core.policy import Policy
@@ -41,6 +41,7 @@ from scheduling.dispatchers.base import Dispatcher, Lease, Unseated
 
 LAST_WORDS_S = 1.0  # for a request that is cut off to say so
 ROOM_FOR_ASIDES = 500  # of them at once, beside as many requests as may be
+AGAIN = (BackendFailure, Unseated, EngineFailed)  # what another backend, or model, may help against
 TIDY_EVERY_S = 60.0  # between two looks for tenants whose quota state can be forgotten
 
 
@@ -81,7 +82,7 @@ class Gateway:
         )
         self._chores: list[asyncio.Task[None]] = []
 
-    async def serve(
+    def serve(
         self,
         client: Client,
         caller: Caller,
@@ -89,7 +90,7 @@ class Gateway:
         body: bytes,
         policy: Policy | None = None,
         said: Said | None = None,
-    ) -> None:
+    ) -> Coroutine[Any, Any, None]:
         """Run one request, of the client's headers and this whole body.
 
         ``policy`` is the one in force and ``said`` what the headers ask the
@@ -106,21 +107,45 @@ class Gateway:
             job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
         holders = job.terms.holders if job.model is job.terms.model else None
         if holders is None:
-            holders = await self._holders(job, client)
+            return self._run_once_known(job, caller, client, policy)
+        return self._run(job, holders, caller, client, policy)
+
+    async def _run_once_known(self, job: Job, caller: Caller, client: Client, policy: Policy) -> None:
+        await self._run(job, await self._holders(job, client), caller, client, policy)
+
+    async def _run(
+        self, job: Job, holders: Sequence[Holder], caller: Caller, client: Client, policy: Policy
+    ) -> None:
         work = Work(job, caller, client, self.books, self.dispatcher, self._ledger)
         work.accept()
         try:
             work.reserve(holders)
             while True:
                 try:
-                    await self._ask(work, client)
+                    lease = self.dispatcher.lease(work.ticket, work.usage)
+                    if not lease.at_once():
+                        await lease.wait(client if client.work is None else None)
+                        work.waited()
+                    if job.patience_ms is not None:
+                        self._check_patience(work, lease)
+                    reply = work.ask(lease, self._relay)
+                    if reply.source is not None:
+                        await reply.change()
+                    if not work.sends(reply, self._relay):
+                        await self._pass_on(work, reply)
                     break
-                except (BackendFailure, Unseated, EngineFailed) as failure:
+                except AGAIN as failure:
                     await self._again(work, failure, caller, policy)
         except BaseException as error:
             work.end(error)
             raise
         work.end(None)
+
+    async def _pass_on(self, work: Work, reply: Reply) -> None:
+        """Send an answer that did not come at once, or that cannot be sent at once."""
+        if reply.plain_body is None:
+            await self._relay.see(reply)
+        await pass_on(reply, work.client, work.replied(), stream=work.job.stream)
 
     def check_in(self, headers: Mapping[bytes, bytes], *, aside: bool = False) -> tuple[Policy, Caller]:
         """The rules in force and who is calling. Raises Refused.
@@ -133,35 +158,6 @@ class Gateway:
             raise Overloaded
         return policy, self._doorman.admit(headers)
 
-    async def _ask(self, work: Work, client: Client) -> None:
-        """Wait for a seat, and have the engine there answer."""
-        job, relay = work.job, self._relay
-        lease = self.dispatcher.lease(work.ticket, work.usage)
-        if not lease.at_once():
-            await lease.wait(client if client.work is None else None)
-        if job.patience_ms is not None:
-            self._check_patience(work, lease)
-        work.seat(lease)
-        try:
-            call, order = work.call, lease.engine_order
-            if order is not None:
-                call = relay.ordered(lease.backend, call, order)
-            work.reply = reply = relay.begin(lease.backend, call, work.usage, work.started, client)
-            if reply.source is not None:
-                await reply.change()
-            body = reply.plain_body
-            if body is None or reply.head.load:
-                await relay.see(reply)
-            else:
-                work.started()
-            lines = work.replied()
-            if body is None or not client.send_whole(OK, JSON_LINE + lines, body):
-                await pass_on(reply, client, lines, stream=job.stream)
-        except BaseException as error:
-            work.unseat(error)
-            raise
-        work.unseat(None)
-
     def _check_patience(self, work: Work, lease: Lease) -> None:
         try:
             self.books.first_tokens.check(work.ticket, work.job.patience_ms, lease)
@@ -173,6 +169,7 @@ class Gateway:
         self, work: Work, failure: BackendFailure | Unseated | EngineFailed, caller: Caller, policy: Policy
     ) -> None:
         """Have the work ask another backend, or for another model, or raise what it ends with."""
+        work.unseat(failure)
         try:
             pause_s = work.try_again(failure)
         except EngineRefused:
@@ -183,6 +180,7 @@ class Gateway:
         else:
             self.books.metrics.retries[work.ticket.attempt] += 1
             await asyncio.sleep(pause_s)
+        work.waited()
 
     async def _fall_back(self, work: Work, caller: Caller, policy: Policy) -> bool:
         """Have the work ask for the next of its fallbacks; False if there is none."""

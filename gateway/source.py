@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
+
+from uvicorn.server import ServerState
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
@@ -79,9 +80,7 @@ class ClientConnection(Way, Protocol):
     """What a client needs of the connection that it came by."""
 
     loop: asyncio.AbstractEventLoop
-
-    def default_headers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The server's own, on every response."""
+    server_state: ServerState  # it has the server's own headers, for every response
 
     async def drain(self) -> None:
         """Wait until it is writable, or lost."""

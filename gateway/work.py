@@ -7,6 +7,7 @@ from time import monotonic, time
 
 from msgspec.structs import replace
 
+from gateway.answer import JSON_LINE
 from gateway.books import OK, Books
 from gateway.callers import Caller
 from gateway.client import Client
@@ -14,12 +15,12 @@ from gateway.endings import how_it_ended
 from gateway.engine_errors import EngineFailed, engine_failed
 from gateway.errors import CancelledInQueue, NoBackendNow, QueueTimeout, Refused
 from gateway.failures import SERVER_ERROR, BackendFailure
-from gateway.head_lines import Lines, begin_lines, model_line
+from gateway.head_lines import Lines, model_line
 from gateway.headers import EVENT_STREAM, JSON, scheduling_headers
 from gateway.jobs import Job
 from gateway.ledger import Ledger
 from gateway.new_record import new_call, new_record, note_estimates
-from gateway.relay import Reply
+from gateway.relay import Relay, Reply
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import FREE
 from scheduling.core.quota import Granted, Holder
@@ -40,6 +41,7 @@ MAX_FAILED_ATTEMPTS = 2  # a request that broke one engine may try one more, and
 FIRST_PAUSE_S = 0.05  # before a busy engine is asked again; doubles
 LONGEST_PAUSE_S = 1.0
 NEVER_ASKED = frozenset({Outcome.CONNECT_FAIL, Outcome.DNS_FAIL})
+NOTHING = Granted((0, 0), (), 0, in_line=False, open=False)  # what a request holds at first
 
 
 class Work:
@@ -52,35 +54,28 @@ class Work:
     # Set where they differ: a request pays for none of the others.
     failure: EngineFailed | None = None
     _busy = _failed = 0
-    _lease: Lease
 
     def __init__(
-        self,
-        job: Job,
-        caller: Caller,
-        client: Client,
-        books: Books,
-        dispatcher: Dispatcher,
-        ledger: Ledger,
+        self, job: Job, caller: Caller, client: Client, books: Books, dispatcher: Dispatcher, ledger: Ledger
     ) -> None:
         self.job = job
         self.client = client
         self._books = books
         self._dispatcher = dispatcher
         self._ledger = ledger
-        self._granted: Granted | None = None
+        self._granted = NOTHING
+        self._lease: Lease | None = None  # while it holds a seat
         self.reply: Reply | None = None
-        self._began_s = self._dispatched_s = monotonic()
         self.usage = Usage(0, 0, 0, True, job.cost)
-        request_id = client.request_id.own
-        now_ms, terms = int(self._began_s * 1000), job.terms
+        request_id, terms = client.request_id, job.terms
+        self._turn_ms = now_ms = int(monotonic() * 1000)  # when it has its seat, if it is free at once
         self.ticket = Ticket(  # by place: by name it takes three times as long, and every request has one
-            request_id, job.pool, job.model, caller.tenant, job.user, job.priority_class,
+            request_id.own, job.pool, job.model, caller.tenant, job.user, job.priority_class,
             job.prompt_tokens, job.completion_tokens, now_ms, now_ms + job.wait_ms, job.stream,
             terms.api_token, terms.in_flight, job.prefixes, job.kv_completion_tokens,
         )  # fmt: skip
-        self.call = new_call(job, request_id)
-        self.record = new_record(self.ticket, job, caller, client.request_id.clients)
+        self.record = record = new_record(self.ticket, job, caller, request_id.clients)
+        self._turn_at = record.accepted_at
 
     def accept(self) -> None:
         """Journal the request. Raises JournalFull, and nothing has happened."""
@@ -92,9 +87,9 @@ class Work:
 
     def end(self, error: BaseException | None) -> None:
         """The request is over, by this error if by any."""
-        record, books = self.record, self._books
-        if self._granted is not None:
-            self._ledger.settle(self._granted, record)
+        self.unseat(error)
+        record = self.record
+        self._ledger.settle(self._granted, record)
         self.client.tell = None
         if error is None:
             record.outcome, record.status = OK, 200
@@ -104,7 +99,7 @@ class Work:
         if record.spend and not record.cost:
             record.spend = 0  # it was only held
         record.ended_at = time()
-        books.end(record)
+        self._books.end(record)
 
     def reserve(self, holders: Sequence[Holder]) -> None:
         """Take the request's part of the quotas, or a time at which that comes. Raises as ``Ledger`` does."""
@@ -112,48 +107,67 @@ class Work:
         if granted.not_before_ms is not None:
             self.ticket = replace(self.ticket, not_before_ms=granted.not_before_ms)
 
-    def seat(self, lease: Lease) -> None:
-        """Hold the seat until ``unseat``: then ``usage`` says what the flow is to be charged.
+    def waited(self) -> None:
+        """Its turn comes later than when it came."""
+        self._turn_ms, self._turn_at = int(monotonic() * 1000), time()
 
-        An engine that did nothing is not charged for. What a client got
-        before it left is, and so is a prompt that an engine has read, unless
-        another model is to be charged for it.
+    def ask(self, lease: Lease, relay: Relay) -> Reply:
+        """Have the engine of this seat asked. Raises ConnectFailed.
+
+        The seat is held until ``unseat``: then ``usage`` says what the flow is to be charged. An engine
+        that did nothing is not charged for. What a client got before it left is, and so is a prompt
+        that an engine has read, unless another model is to be charged for it.
         """
         self._lease = lease
-        self._dispatched_s = now_s = monotonic()
-        if self._granted is not None:
-            self._granted.seated(int(now_s * 1000))
+        self._granted.seated(self._turn_ms)
         record = self.record
-        record.dispatched_at = time()
-        record.backend = lease.backend
+        record.dispatched_at = self._turn_at
+        record.backend = backend = lease.backend
+        call = new_call(self.job, record.request_id)
+        if (order := lease.engine_order) is not None:
+            call = relay.ordered(backend, call, order)
+        self.reply = reply = relay.begin(backend, call, self.usage, self.started, self.client)
+        return reply
+
+    def sends(self, reply: Reply, relay: Relay) -> bool:
+        """Send an answer that is here as a whole and needs no judging, as nearly all do; False for others."""
+        body = reply.plain_body
+        if body is None:
+            return False
+        if load := reply.head.load:
+            relay.on_load(reply.backend, load)
+        self.started()
+        return self.client.send_whole(200, JSON_LINE + self.replied(), body)
 
     def started(self) -> None:
         """The first token passed."""
         record = self.record
         if record.first_token_at is None:
             record.first_token_at = time()
-        self._lease.started()
+        if self._lease is not None:
+            self._lease.started()
 
     def unseat(self, error: BaseException | None) -> None:
-        """Give the seat back. An engine that has not finished is told that nobody wants its answer."""
+        """Give the seat back, if it has one. An engine that has not finished is told to stop."""
         lease = self._lease
+        if lease is None:
+            return
+        self._lease = None
         if error is not None:
             if self.reply is not None:
                 self.reply.close()
             self._blame(lease, error)
         self.reply = None  # it knows us
-        usage, record = self.usage, self.record
+        usage, record, job = self.usage, self.record, self.job
         if usage.estimated and not lease.refund and usage.prompt_tokens == 0:
-            usage.prompt_tokens = self.job.prompt_tokens
+            usage.prompt_tokens = job.prompt_tokens
         record.prompt_tokens = prompt = usage.prompt_tokens
         record.cached_tokens = cached = usage.cached_tokens
         record.completion_tokens = completion = usage.completion_tokens
         record.estimated = usage.estimated
-        record.cost = 0 if lease.refund else usage.cost_tokens
-        prices = self.job.prices
-        if prices is not FREE or record.spend:
+        if (prices := job.prices) is not FREE or record.spend:
             record.spend = prices.spend(prompt, cached, completion)
-        lease.leave()
+        record.cost = lease.leave()
 
     def _blame(self, lease: Lease, error: BaseException) -> None:
         """What the seat ended with says of its backend, and of what is to be charged."""
@@ -169,24 +183,18 @@ class Work:
 
     def replied(self) -> Lines:
         """The engine has begun to answer: the lines that say how the request went so far."""
-        job, client, dispatched_s = self.job, self.client, self._dispatched_s
-        queue_ms = int((dispatched_s - self._began_s) * 1000)
-        upstream_ms = int((monotonic() - dispatched_s) * 1000)
-        lines = begin_lines(job.priority_class, job.revision, queue_ms, upstream_ms)
-        if job.model != job.asked:
-            lines += model_line(job.model)
-        if (granted := self._granted) is not None:  # as always here
-            lines += client.dialect.answer_lines(granted, client.request_id)
-        return lines
+        job, client, turn_ms = self.job, self.client, self._turn_ms
+        queue_ms, upstream_ms = turn_ms - self.ticket.queued_ms, int(monotonic() * 1000) - turn_ms
+        went = job.priority_class, job.revision, queue_ms, upstream_ms
+        lines = client.dialect.answer_lines(went, self._granted, client.request_id)
+        return lines if job.model == job.asked else lines + model_line(job.model)
 
     def try_again(self, failure: BackendFailure | Unseated | EngineFailed) -> float:
         """Seconds to wait before the request stands in line again, at its head.
 
-        Raises a Refused when it may not: it did not get a seat, something was
-        sent, it has failed too often, or only another model's backends are
-        left. A busy engine is no failure of the request's, nor are engines of
-        which none can be reached: it waits until one can, as all others in
-        its line do.
+        Raises a Refused when it may not: it did not get a seat, something was sent, it has failed too
+        often, or only another model's backends are left. A busy engine is no failure of the request's,
+        nor are engines of which none can be reached: it waits until one can, as all others in its line do.
         """
         if isinstance(failure, BackendFailure):
             return self._try_again(failure)
@@ -204,8 +212,7 @@ class Work:
         if self.client.answered or not failure.retryable or self._should_fall_back:
             raise self.failure
         self.record.first_token_at = None  # of an answer that nobody saw
-        avoid = self.ticket.avoid
-        pause_s = 0.0
+        avoid, pause_s = self.ticket.avoid, 0.0
         if failure.busy:
             asked_s = failure.retry_after_s or FIRST_PAUSE_S * 2**self._busy
             pause_s = min(asked_s, LONGEST_PAUSE_S)
@@ -220,8 +227,7 @@ class Work:
         self.ticket = replace(self.ticket, attempt=self.ticket.attempt + 1, avoid=avoid)
         self.record.attempt = self.ticket.attempt
         self.record.dispatched_at = None  # it waits again
-        if self._granted is not None:
-            self._granted.requeued()
+        self._granted.requeued()
         return pause_s
 
     @property
@@ -254,8 +260,7 @@ class Work:
 
         It has waited already, so it stands at the head of its new line.
         """
-        if self._granted is not None:
-            self._ledger.settle(self._granted, self.record)
+        self._ledger.settle(self._granted, self.record)
         self.job = job
         self.usage = Usage(0, 0, 0, True, job.cost)
         self._busy = self._failed = 0
@@ -268,7 +273,6 @@ class Work:
             attempt=self.ticket.attempt + 1,
             not_before_ms=None,
         )
-        self.call = replace(self.call, body=(job.body,))
         record = self.record
         record.model, record.pool, record.attempt = job.model, job.pool, self.ticket.attempt
         note_estimates(record, self.ticket, job)

@@ -69,8 +69,8 @@ class Lease(Protocol):
     def started(self) -> None:
         """The first token came."""
 
-    def leave(self) -> None:
-        """Give the seat back."""
+    def leave(self) -> int:
+        """Give the seat back; what the flow is charged for it."""
 
     async def __aenter__(self) -> Self: ...
 

@@ -98,18 +98,19 @@ class Seat(Entry):
             self.dispatcher.give_up(self)
             raise self.reason or NoBackend()
 
-    def leave(self) -> None:
-        """Give the seat back. A second time changes nothing."""
+    def leave(self) -> int:
+        """Give the seat back; what the flow is charged for it. A second time changes nothing."""
         if self.gate is None:
-            return
+            return 0
         dispatcher, scheduler = self.dispatcher, self.scheduler
-        now_ms, cost = dispatcher.clock_ms(), 0
+        now_ms, cost, share = dispatcher.clock_ms(), 0, 0
         if not self.refund:
             ticket, cost = self.ticket, self.usage.cost_tokens
             dispatcher.settled.add(ticket.pool, ticket.tenant, ticket.priority_class, cost, now_ms)
-            cost = cost or 1  # an answer that cost nothing is no refund
-        if events := scheduler.ended(self, cost, now_ms):
+            share = cost or 1  # an answer that cost nothing is no refund
+        if events := scheduler.ended(self, share, now_ms):
             dispatcher.deliver(scheduler, events)
+        return cost
 
     async def __aenter__(self) -> Self:
         if not self.at_once():

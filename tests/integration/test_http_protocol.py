@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+from uvicorn.server import ServerState
 
 from gateway.callers import CallerTable
 from gateway.direct_client import DirectClient
@@ -212,10 +213,8 @@ async def test_a_connection_without_requests_is_closed_and_a_busy_one_is_not(mon
 class Line:
     """A connection that keeps what is written to it."""
 
-    def default_headers(self):
-        return ()
-
     writable = True
+    server_state = ServerState()
 
     def __init__(self):
         self.loop = asyncio.get_running_loop()

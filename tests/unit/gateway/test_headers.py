@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.head_lines import (
+    answer_lines,
     begin_lines,
     headers_of,
     lines_of,
     model_line,
-    quota_lines,
     stream_lines,
     type_line,
 )
@@ -24,8 +24,8 @@ VALUE = st.binary(max_size=20).filter(lambda value: not {*value} & {*b"\r\n"})
 SMUGGLED = ("json\r\nx-other: 1", "json\rx-other: 1", "json\nx-other: 1", "json\n")
 
 
-@given(LIMITS, LIMITS, st.integers(0, 10**6))
-def test_lines_say_of_the_quotas_of_a_minute_what_headers_say(first, second, tokens) -> None:
+@given(LIMITS, LIMITS, st.integers(0, 10**6), st.sampled_from(["batch", "100%d"]))
+def test_lines_say_of_the_quotas_of_a_minute_what_headers_say(first, second, tokens, name) -> None:
     quotas = Quotas()
     holders = quotas.holders([Scope(("tenant", "a"), first), Scope(("api_token", "7"), second)])
     for _ in range(2):
@@ -33,14 +33,16 @@ def test_lines_say_of_the_quotas_of_a_minute_what_headers_say(first, second, tok
         left = granted.left
 
         assert left.keys() == first.keys() | second.keys()
-        assert sorted(headers_of(quota_lines(granted))) == sorted(quota_headers(left))
+        told = headers_of(begin_lines(name, 7, 3, 4)) + quota_headers(left)
+        assert sorted(headers_of(answer_lines((name, 7, 3, 4), granted))) == sorted(told)
         for kind, found in left.items():
             assert set(quota_headers({kind: found})[:3]) <= set(quota_headers(left))
 
 
 def test_who_has_no_quotas_is_told_of_none() -> None:
     quotas = Quotas()
-    assert quota_lines(quotas.reserve(quotas.holders([]), (1, 0), 0, 10**9, None)) == b""
+    granted = quotas.reserve(quotas.holders([]), (1, 0), 0, 10**9, None)
+    assert answer_lines(("batch", 7, 3, 4), granted) == begin_lines("batch", 7, 3, 4)
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"x-a", b"x-b"]), VALUE)))

@@ -58,7 +58,10 @@ def run(one, ledger, **quotas):
     """Have it accepted, seated and ended."""
     one.accept()
     reserve(ledger, one, **quotas)
-    one.seat(SimpleNamespace(backend="gpu-0", refund=False, leave=lambda: None))
+    lease = SimpleNamespace(
+        backend="gpu-0", refund=False, engine_order=None, leave=lambda: one.usage.cost_tokens
+    )
+    one.ask(lease, SimpleNamespace(begin=lambda *_: None))
     one.unseat(None)
     one.end(None)
 
