@@ -1,7 +1,7 @@
 """One holder of limits and all that is known of its allowances.
 
 Pure: the time comes in. ``Scope`` is what the rules say now, ``Account`` what
-was used, ``Hold`` what one request has of an account until it ends.
+was used, ``Granted`` what one request holds of an account until it ends.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Key = tuple[str, ...]
 
 Demand = tuple[int, int]
 """What one request uses: prompt and completion tokens together, and micro-units of money.
-A tuple, as a hold is, because they are made for each request, and an object takes six times as long."""
+A tuple, because one is made for each request, and an object takes six times as long."""
 
 Need = tuple[str, int, int]
 """A minute's kind, its limit, and how long the demand's part of it takes to come back."""

@@ -58,8 +58,11 @@ class Allowance:
         late_us = self.whole_at_us - now_us + min(need_us, MINUTE_US) - MINUTE_US
         return late_us if late_us > 0 else 0
 
-    def take(self, place: int, need_us: int, now_us: int) -> None:
-        """Book so much, also ahead of its time. Places rise from one to the next."""
+    def take(self, place: int, need_us: int, now_us: int) -> int:
+        """Book so much, also ahead of its time: how long until the allowance is whole with it.
+
+        Places rise from one to the next.
+        """
         backlog_us = self.whole_at_us - now_us
         if backlog_us <= 0:
             self.whole_at_us = now_us + need_us
@@ -68,7 +71,7 @@ class Allowance:
                 self._places.clear()
                 self._rises_us.clear()
                 self._top_us = 0
-            return
+            return need_us
         places = self._places
         self.whole_at_us += need_us
         if places and backlog_us <= self._top_us:
@@ -78,6 +81,7 @@ class Allowance:
         self._top_us = backlog_us
         if len(places) > SPARE_MARKS and len(places) > 2 * len(self._in_use) + SPARE_MARKS:
             self._tidy()
+        return backlog_us + need_us
 
     def give_back(self, place: int, part_us: int) -> None:
         """Return a part of what was taken at ``place``, as if it had never been taken."""

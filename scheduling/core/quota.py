@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from scheduling.core.account import (
     US_PER_MS,
     Account,
@@ -22,115 +20,12 @@ from scheduling.core.account import (
     period_at,
 )
 from scheduling.core.allowance import MINUTE_US
-from scheduling.core.holder import UNKNOWN, Hold, Holder
-from scheduling.core.policy import MINUTE_KINDS
+from scheduling.core.holder import NOTHING, UNKNOWN, Granted, Holder
 
-__all__ = ["Demand", "Denied", "Granted", "Holder", "Key", "Left", "Quotas", "Scope", "Verdict"]
+__all__ = ["NOTHING", "Demand", "Denied", "Granted", "Holder", "Key", "Left", "Quotas", "Scope", "Verdict"]
 
 Asked = Sequence[tuple[Scope, Account]]
 """Under whose limits a request falls, and what was used of those."""
-
-Told = tuple[int, int, int]
-"""The members of ``Left``: limit, remaining, and the time to its reset in milliseconds."""
-
-
-class Granted(msgspec.Struct, eq=False, gc=False):
-    """What a request holds, until ``settle`` or ``give_back``; a second end changes nothing."""
-
-    demand: Demand
-    holds: Sequence[Hold]
-    now_us: int  # when it came
-    not_before_ms: int | None = None  # its allowance is booked, and comes then; None: it is here
-    in_line: bool = True
-    open: bool = True
-
-    @property
-    def left(self) -> dict[str, Left]:
-        """``least``, by kind."""
-        least = zip(MINUTE_KINDS, self.least(), strict=True)
-        return {kind: Left(*told) for kind, told in least if told is not None}
-
-    def least(self) -> tuple[Told | None, Told | None]:
-        """What was left of requests and of tokens when this one had come, of the scope with the least."""
-        now_us, requests, tokens = self.now_us, None, None
-        for _, scope, _, _, requests_us, tokens_us, _ in self.holds:
-            if (limit := scope.minute_requests) is not None:
-                left_us = requests_us - now_us
-                left = (MINUTE_US - left_us) * limit // MINUTE_US if left_us < MINUTE_US else 0
-                if requests is None or left < requests[1]:
-                    requests = limit, left, -(-left_us // US_PER_MS)
-            if (limit := scope.minute_tokens) is not None:
-                left_us = tokens_us - now_us
-                left = (MINUTE_US - left_us) * limit // MINUTE_US if left_us < MINUTE_US else 0
-                if tokens is None or left < tokens[1]:
-                    tokens = limit, left, -(-left_us // US_PER_MS)
-        return requests, tokens
-
-    def seated(self, now_ms: int) -> None:
-        """The request left the line for a backend."""
-        if self.in_line:
-            self.in_line = False
-            for hold in self.holds:
-                account = hold[0]
-                account.queued -= 1
-                if hold[1].most_queued is not None:
-                    (account.pace or account.paced()).seated(now_ms)
-
-    def requeued(self) -> None:
-        """The engine was busy: the request stands in line again. It is not asked for room twice."""
-        if not self.in_line:
-            self.in_line = True
-            for hold in self.holds:
-                hold[0].queued += 1
-
-    def settle(self, used: Demand, now_ms: int) -> None:
-        """Replace the estimate by what it was, in the minute and period of the reservation.
-
-        What it was too much is owed from now on: the request may have run
-        for longer than the minute in which it was booked. ``now_ms`` says
-        nothing else, so it need not be right where there is no such thing.
-        """
-        if not self.open:
-            return
-        self.open = False
-        if self.in_line:
-            self._leave_line()
-        (tokens, spend), (asked, asked_spend) = used, self.demand
-        more, more_spend = tokens - asked, spend - asked_spend
-        for account, scope, place, tokens_us, _, _, period in self.holds:
-            if limit := scope.minute_tokens:
-                more_us = (tokens * MINUTE_US // limit or 1) - tokens_us
-                if more_us < 0:
-                    account.tokens.give_back(place, -more_us)
-                elif more_us > 0:
-                    account.owe(more_us, now_ms * US_PER_MS)
-            del account.places[place]
-            budgets = account.budgets
-            if budgets.period is period:  # as nearly always
-                budgets.day_tokens += more
-                budgets.month_spend += more_spend
-            else:
-                budgets.add(more, more_spend, period)
-
-    def give_back(self) -> None:
-        """The request did not run, or its engine did nothing: all returns."""
-        if not self.open:
-            return
-        self.open = False
-        if self.in_line:
-            self._leave_line()
-        tokens, spend = self.demand
-        for account, scope, place, tokens_us, _, _, period in self.holds:
-            if scope.request_us:
-                account.requests.give_back(place, scope.request_us)
-            if scope.minute_tokens:
-                account.tokens.give_back(place, tokens_us)
-            del account.places[place]
-            account.budgets.add(-tokens, -spend, period)
-
-    def _leave_line(self) -> None:
-        for hold in self.holds:
-            hold[0].queued -= 1
 
 
 Verdict = Granted | Denied
@@ -163,13 +58,11 @@ class Quotas:
         A request larger than a whole minute waits until the allowance is
         whole and leaves a debt (see ``Allowance.wait_us``).
         """
-        (tokens, spend), now_us = demand, now_ms * US_PER_MS
         if not holders:
-            return Granted(demand, (), now_us)
-        holds = holders[0].take(tokens, spend, now_us, now_us + MINUTE_US, now_s)
-        if holds is not None:  # as nearly always
-            return Granted(demand, holds, now_us)
-        return self._weigh(holders, demand, now_ms, int(now_s), deadline_ms)
+            return NOTHING
+        now_us = now_ms * US_PER_MS
+        granted = holders[0].take(demand, now_us, now_us + MINUTE_US, now_s)  # as nearly always
+        return granted or self._weigh(holders, demand, now_ms, int(now_s), deadline_ms)
 
     def _weigh(
         self, holders: Sequence[Holder], demand: Demand, now_ms: int, now_s: int, deadline_ms: int | None
@@ -185,9 +78,10 @@ class Quotas:
             return verdict
         for holder, (scope, account) in zip(holders, asked, strict=True):
             holder.account = self._accounts[scope.key] = account
-        now_us = now_ms * US_PER_MS
-        holds = holders[0].take(*demand, now_us, None, now_s)
-        return Granted(demand, holds, now_us, now_ms + verdict if verdict else None)
+        granted = holders[0].take(demand, now_ms * US_PER_MS, None, now_s)
+        if verdict:
+            granted.not_before_ms = now_ms + verdict
+        return granted
 
     def seed(self, scope: Scope, used: Mapping[str, int], now_ms: int, now_s: int) -> None:
         """Take over what was used before, by kind: in the last minute, and in the open day and month.

@@ -71,7 +71,7 @@ def test_all_that_a_limit_allows_is_seen_at_once_to_the_last_of_it_and_not_one_m
     holders = quotas.holders([Scope(TENANT, dict.fromkeys(kinds, limit))])
     for _ in range(limit):
         granted = seen_at_once(quotas, holders)
-        assert TPM not in kinds or granted.holds[0][3] == width_us(1, limit)
+        assert TPM not in kinds or granted.tokens_us == width_us(1, limit)
 
     assert (seen_at_once(quotas, holders) is None) == bool(kinds)
 

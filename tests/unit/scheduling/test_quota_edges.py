@@ -36,7 +36,8 @@ def test_a_request_takes_of_each_minute_what_its_part_is_worth(limit, tokens):
     assert scope.needs((tokens, 0)) == [(RPM, limit, width_us(1, limit)), (TPM, limit, part_us)]
     quotas = Quotas()
     granted = quotas.reserve(quotas.holders([scope]), (tokens, 0), 0, IDES_S, None)
-    assert [hold[3:6] for hold in granted.holds] == [(part_us, width_us(1, limit), part_us)]
+    held_us = (granted.tokens_us, granted.requests_whole_us, granted.tokens_whole_us)
+    assert held_us == (part_us, width_us(1, limit), part_us)
 
 
 @pytest.mark.parametrize("more", [-1, 0, 1])
@@ -116,6 +117,28 @@ def test_a_request_ends_once(settled_first):
     assert quotas.left(Scope(TENANT, limits), TPM, 0).remaining == 100 - used
     assert [quotas.used(TENANT, kind, IDES_S) for kind in BUDGET_KINDS] == [used, used, 0]
     assert quotas.queued(TENANT) == 1
+
+
+@pytest.mark.parametrize("limits", [[], [{QUEUED: 9}], [{QUEUED: 9}, {RPM: 9}]])
+def test_a_request_that_is_over_stands_in_no_line_again(limits):
+    quotas = Quotas()
+    scopes = [Scope(("model", str(place)), each) for place, each in enumerate(limits)]
+    for end in (lambda granted: granted.settle((3, 0), 0), Granted.give_back):
+        granted = quotas.reserve(quotas.holders(scopes), (2, 0), 0, IDES_S, None)
+        granted.seated(0)
+        end(granted)
+        granted.requeued()
+        assert [quotas.queued(scope.key) for scope in scopes] == [0] * len(limits)
+
+
+def test_a_request_that_goes_back_into_line_does_so_for_all_whose_limits_it_falls_under():
+    quotas = Quotas()
+    scopes = two_scopes({QUEUED: 9}, {RPM: 9})
+    granted = quotas.reserve(quotas.holders(scopes), (2, 0), 0, IDES_S, None)
+    granted.seated(0)
+    assert [quotas.queued(scope.key) for scope in scopes] == [0, 0]
+    granted.requeued()
+    assert [quotas.queued(scope.key) for scope in scopes] == [1, 1]
 
 
 def test_a_request_that_goes_back_into_line_stands_there_once_and_leaves_it_again():
