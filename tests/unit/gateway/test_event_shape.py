@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from gateway import event_shape
-from gateway.event_shape import never, shape_of
+from gateway.event_shape import Opening, never, shape_of
 from gateway.framing import SHORT, whole_chunks
 from gateway.sse import SseScanner
 from scheduling.core.usage import Usage
@@ -134,11 +134,11 @@ def test_whoever_wrote_last_is_known_to_the_client() -> None:
     scanner.passes(b"another")
     assert sink.last is chunk
     sink.last = b"what was made of it"
-    scanner.pour_into(None)
+    scanner.pour_no_more()
     assert (sink.passing, sink.last) == (None, b"what was made of it")
     scanner.pour_into(sink)
     scanner.passes(chunk)
-    scanner.pour_into(None)
+    scanner.pour_no_more()
     assert sink.last is chunk
 
 
@@ -150,6 +150,98 @@ def test_a_shape_is_worth_its_expression_when_it_comes_twice_and_few_are_kept(mo
     assert len(event_shape._seen) <= event_shape.SEEN_KEPT
     for turn in range(2 * event_shape.SHAPES_KEPT):
         for _ in range(2):
-            match = shape_of(b'data: {"model":"%d","text":"' % turn, b'"}\n\n')
+            match = shape_of(b'data: {"object":"%d","text":"' % turn, b'"}\n\n')
         assert match is not never
     assert len(event_shape._shapes) <= event_shape.SHAPES_KEPT
+
+
+LEAD = EVENT.replace(b'{"content":"%b"}', b'{"role":"assistant","content":""}')
+
+
+def opening_like(*streams: tuple[bytes, bytes]) -> Opening:
+    """What is known of streams that began with these two events."""
+    opening = Opening()
+    for lead, first in streams:
+        scanner = SseScanner(Usage(), lambda: None, strip_usage=False, event_bytes=1 << 20, opening=opening)
+        scanner.feed(lead)
+        scanner.feed(first)
+    return opening
+
+
+def beginning(opening: Opening | None, **limits: int) -> tuple[SseScanner, Sink, list[bytes], list[int]]:
+    """A stream of which only the head came; the last list says when its first token was seen."""
+    usage, began = Usage(), []
+    limits = {"event_bytes": 1 << 20, **limits}
+    scanner = SseScanner(
+        usage, lambda: began.append(usage.completion_tokens), strip_usage=False, opening=opening, **limits
+    )
+    sink, others = Sink(), []
+    scanner.pour_into(sink)
+    scanner.otherwise = others.append
+    return scanner, sink, others, began
+
+
+KNOWN = opening_like(*[(LEAD % (b"0", 7), EVENT % (b"0", 7, b"Hi"))] * 2)
+
+
+def test_a_stream_that_begins_as_the_one_before_is_known_from_its_first_event() -> None:
+    scanner, sink, others, began = beginning(KNOWN)
+    lead = LEAD.replace(b'"m"', b'"another"') % (b"f-9", 1_790_000_000)
+    assert scanner.leads(chunk_of(lead)) == lead
+    tokens = [chunk_of(EVENT % (b"f-9", 1_790_000_000, text)) for text in (b"Hello", b" you")]
+    for token in tokens:
+        assert scanner.leads(token) == b""
+        scanner.passes(token)
+    assert (sink.passed, others, began) == (tokens, [], [0])
+    assert scanner._usage.completion_tokens == 2
+    assert scanner.leads(chunk_of(lead)) == b""  # it is read, now that there are tokens
+
+
+def test_an_event_without_text_is_no_first_token() -> None:
+    scanner, sink, others, began = beginning(KNOWN)
+    empty = chunk_of(EVENT % (b"0", 7, b""))
+    scanner.passes(empty)
+    assert (sink.passed, others, began) == ([], [empty], [])
+
+
+def test_the_first_events_are_read_in_the_middle_of_one_and_of_engines_that_count_or_send_small_ones() -> (
+    None
+):
+    lead, token = chunk_of(LEAD % (b"0", 7)), chunk_of(EVENT % (b"0", 7, b"Hi"))
+    counting = EVENT.replace(b"]}", b'],"usage":{"prompt_tokens":3,"completion_tokens":0}}') % (b"0", 7, b"")
+    for before, limits in (
+        (b'data: {"id', {}),
+        (counting, {}),
+        (b"", {"event_bytes": SHORT - 1}),
+        (b"", {"measures_tokens": False}),
+    ):
+        scanner, sink, others, began = beginning(KNOWN, **limits)
+        scanner.feed(before)
+        assert scanner.leads(lead) == b""
+        scanner.passes(token)
+        assert (sink.passed, others, began) == ([], [token], [])
+
+
+def test_no_damaged_beginning_is_taken_for_another() -> None:
+    rng, led, passed = random.Random(8), 0, 0
+    for whole in (chunk_of(LEAD % (b"a1", 17)), chunk_of(EVENT % (b"a1", 17, b" and"))):
+        for at in range(len(whole)):
+            for _ in range(20):
+                cut = rng.choice((0, 0, 1, 2))
+                put = bytes(rng.choices(FRESH, k=rng.choice((0, 1, 1, 2))))
+                chunk = whole[:at] + put + whole[at + cut :]
+                scanner, sink, _, began = beginning(KNOWN)
+                event = scanner.leads(chunk)
+                if not event:
+                    scanner.passes(chunk)
+                if not (event or sink.passed):
+                    continue
+                led, passed = led + bool(event), passed + len(sink.passed)
+                parts, end, _ = whole_chunks(chunk)
+                assert (len(parts), end) == (1, len(chunk))
+                assert event in (b"", parts[0])
+                reader, _, _, read = beginning(None)
+                assert reader.feed(parts[0]) == parts[0]
+                assert (read, reader._usage) == (began, scanner._usage)
+                assert not any((reader.done, reader.finished, reader.errored, reader._open))
+    assert (led > 100, passed > 100) == (True, True)
