@@ -188,7 +188,7 @@ def main() -> None:
         help="names by comma, or all",
     )
     options.add_argument("--rounds", type=int, default=2)
-    options.add_argument("--seconds", type=float, default=1.0, help="length of one measurement, of all slices together")
+    options.add_argument("--seconds", type=float, default=1.0, help="of one measurement: its slices together")
     options.add_argument(
         "--write", type=Path, metavar="FILE", help="put the tables between the marks of this file"
     )

@@ -23,7 +23,7 @@ from gateway.new_record import new_call, new_record, note_estimates
 from gateway.relay import Relay, Reply
 from scheduling.core.outcome import Outcome
 from scheduling.core.policy import FREE
-from scheduling.core.quota import Granted, Holder
+from scheduling.core.quota import NOTHING, Holder
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import (
@@ -41,7 +41,6 @@ MAX_FAILED_ATTEMPTS = 2  # a request that broke one engine may try one more, and
 FIRST_PAUSE_S = 0.05  # before a busy engine is asked again; doubles
 LONGEST_PAUSE_S = 1.0
 NEVER_ASKED = frozenset({Outcome.CONNECT_FAIL, Outcome.DNS_FAIL})
-NOTHING = Granted((0, 0), (), 0, in_line=False, open=False)  # what a request holds at first
 
 
 class Work:
