@@ -19,7 +19,7 @@ class AsgiClient(Client):
     """One client, heard by a task of its own: ASGI tells that it left only to who waits for it."""
 
     def __init__(self, receive: Receive, send: Send, headers: Mapping[bytes, bytes]) -> None:
-        super().__init__(headers, asyncio.get_running_loop())
+        self._prepare(headers, asyncio.get_running_loop())
         self.work = asyncio.current_task()
         self._receive_message = receive
         self._send_message = send

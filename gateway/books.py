@@ -29,7 +29,6 @@ class Books:
         self.first_tokens = FirstTokens(self.count)
         self.going = Going(journal.running, self._ended)
         self._journal = journal
-        self._write_end = journal.end
         # A request begins. Raises JournalFull, and nothing is written.
         self.accept: Callable[[Record], None] = journal.accept
 
@@ -44,7 +43,7 @@ class Books:
 
     def end(self, record: Record) -> None:
         """A request has its outcome."""
-        self._write_end(record)
+        self._journal.end(record)
         ended = self._ended
         ended.append(record)
         if len(ended) >= self._count_at:

@@ -44,7 +44,8 @@ class GatewayConsumer:
     async def serve(self, scope: Mapping[str, Any], client: Client) -> None:
         """Serve one HTTP request of this client, whose task this is."""
         gateway = self._gateway
-        gateway.pulse.watch(client)
+        running = gateway.pulse.clients
+        running.add(client)
         try:
             try:
                 await self._serving(scope, client)
@@ -61,7 +62,7 @@ class GatewayConsumer:
                 raise
             await _cut_off(client)
         finally:
-            gateway.pulse.leave(client)
+            running.discard(client)
             client.close()
 
     def _serving(self, scope: Mapping[str, Any], client: Client) -> Awaitable[None]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from uvicorn.server import ServerState
 
-from gateway.client import Client, Message
+from gateway.client import Message
 from gateway.eager_client import EagerClient
 from gateway.head_lines import Lines, lines_of
 from gateway.headers import Headers
@@ -44,7 +44,7 @@ class DirectClient(EagerClient):
     _closed: Future[None] | None = None
     _left: int | None = None  # bytes of an answer whose length was told
 
-    def __init__(
+    def arrive(
         self,
         connection: ClientConnection,
         scope: Mapping[str, Any],
@@ -52,11 +52,11 @@ class DirectClient(EagerClient):
         known: KnownHead | None = None,
         body: bytes | None = None,
     ) -> None:
-        Client.__init__(self, headers, connection.loop)  # by super() it takes twice as long
+        """It comes by this connection, perhaps with its whole body. First of all, once."""
+        self._prepare(headers, connection.loop, known, body)
         self._connection = connection
         self.scope = scope
-        self.known = known
-        self.body = body
+        self._serving = None
         self._parts: list[bytes] = []
         self._more = body is None
         self.keep_alive = True
@@ -102,7 +102,10 @@ class DirectClient(EagerClient):
     def close(self) -> None:
         """The request is over. A response that is not complete by now never will be."""
         self.ended = True
-        self._connection.over(self)
+        connection = self._connection
+        connection.tasks.discard(self)
+        if not self.response_complete:
+            connection.transport.close()
 
     def push(self, data: bytes) -> bool:
         """Send bytes of an answer that has begun, without waiting; False when that cannot be done now."""

@@ -34,7 +34,7 @@ def _paused() -> Generator[Any, None, None]:
 class EagerClient(Client):
     """One client whose request needs no task: ``work`` is None until it does."""
 
-    _serving: Serving | None = None  # what is stepped by hand
+    _serving: Serving | None  # what is stepped by hand; None at first
     _is_due: bool  # a step will be taken in the next turn of the loop
     _is_cancelled: bool
 

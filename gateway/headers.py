@@ -48,7 +48,7 @@ def _ids() -> Iterator[str]:
             yield begin + chance
 
 
-_next_id = _ids().__next__
+_our_ids = _ids()
 
 
 class RequestId(msgspec.Struct, frozen=True, gc=False):
@@ -67,8 +67,8 @@ class RequestId(msgspec.Struct, frozen=True, gc=False):
         """A new one for a request with these headers."""
         theirs = headers.get(b"x-request-id")
         if theirs is None or not SANE_ID.fullmatch(theirs):
-            return RequestId(_next_id())
-        return RequestId(_next_id(), theirs.decode())
+            return RequestId(next(_our_ids))
+        return RequestId(next(_our_ids), theirs.decode())
 
     @property
     def shown(self) -> bytes:

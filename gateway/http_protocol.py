@@ -72,9 +72,11 @@ class GatewayProtocol(WritableHttp):
         self._misses = 0
         if not known.is_plain:
             known.tell_length(body)
-        self.cycle = self._running = client = DirectClient(self, known.scope, known.headers, known, body)
+        self.cycle = self._running = client = DirectClient()
+        client.arrive(self, known.scope, known.headers, known, body)
         self.tasks.add(client)
-        client.run(self._serve(known.scope, client))
+        serve = self._serve  # called as a method it would be looked for in the class first
+        client.run(serve(known.scope, client))
 
     def read(self, data: bytes) -> None:
         """Have any bytes parsed. A request begins to be served when those of its head are read."""
@@ -125,7 +127,8 @@ class GatewayProtocol(WritableHttp):
             return
         scope = {**SCOPE, "path": self.url.decode("ascii"), "headers": headers}
         before = self.cycle
-        client = DirectClient(self, scope, by_name)
+        client = DirectClient()
+        client.arrive(self, scope, by_name)
         client.keep_alive = self.parser.should_keep_alive()
         self.cycle = client
         if before is None or before.response_complete:
@@ -167,12 +170,6 @@ class GatewayProtocol(WritableHttp):
     def resume_reading(self) -> None:
         """Read on."""
         self.flow.resume_reading()
-
-    def over(self, client: DirectClient) -> None:
-        """The request is over."""
-        self.tasks.discard(client)
-        if not client.response_complete:
-            self.transport.close()
 
     # -- what uvicorn does otherwise
 

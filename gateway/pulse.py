@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from gateway.client import Client
 from gateway.errors import Draining
@@ -31,11 +30,8 @@ class Pulse:
             self._comment_every_s, self._slow_s, self._hold_s or SLOWEST_BEAT_S, settings.body_read_s
         )
         self._beat_s = min(SLOWEST_BEAT_S, max(FASTEST_BEAT_S, shortest / BEATS))
-        self.clients: set[Client] = set()
+        self.clients: set[Client] = set()  # whose requests have begun, and are not over
         self._deaf: list[Client] = []  # clients that are not listened to yet
-        # A request begins, and is over: nothing else is to be done then.
-        self.watch: Callable[[Client], None] = self.clients.add
-        self.leave: Callable[[Client], None] = self.clients.discard
 
     def listen(self, client: Client) -> None:
         """Hear the client leave, from a moment on if that takes a task."""

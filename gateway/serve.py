@@ -101,8 +101,10 @@ class Gateway:
         begins, a model whose backends all fail is followed by the fallbacks.
         """
         policy = policy or self._in_force()
-        parse = self._parser.parse_form if endpoint.form else self._parser.parse
-        job = parse(endpoint, client.headers, body, caller, policy, said)
+        if endpoint.form:
+            job = self._parser.parse_form(endpoint, client.headers, body, caller, policy, said)
+        else:
+            job = self._parser.parse(endpoint, client.headers, body, caller, policy, said)
         if job.fallbacks and not self.dispatcher.serves(job.pool, job.model):
             job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
         holders = job.terms.holders if job.model is job.terms.model else None
@@ -116,8 +118,8 @@ class Gateway:
     async def _run(
         self, job: Job, holders: Sequence[Holder], caller: Caller, client: Client, policy: Policy
     ) -> None:
-        work = Work(job, caller, client, self.books, self.dispatcher, self._ledger)
-        work.accept()
+        work = Work()
+        work.accept(job, caller, client, self.books, self.dispatcher, self._ledger)
         try:
             work.reserve(holders)
             while True:
@@ -258,9 +260,10 @@ class Gateway:
     def _in_force(self) -> Policy:
         if self.draining:
             raise Draining
-        if self.policy is None or self._feed_age_s() > self.settings.policy_stale_s:
+        policy, age_s = self.policy, self._feed_age_s
+        if policy is None or age_s() > self.settings.policy_stale_s:
             raise PolicyStale
-        return self.policy
+        return policy
 
     async def _tidy(self) -> None:
         while True:

@@ -80,6 +80,7 @@ class ClientConnection(Way, Protocol):
     """What a client needs of the connection that it came by."""
 
     loop: asyncio.AbstractEventLoop
+    tasks: set[Any]  # and clients, whose requests run
     server_state: ServerState  # it has the server's own headers, for every response
 
     async def drain(self) -> None:
@@ -93,6 +94,3 @@ class ClientConnection(Way, Protocol):
 
     def on_response_complete(self) -> None:
         """The response is complete."""
-
-    def over(self, client: Any) -> None:
-        """The request's task ends."""

@@ -129,7 +129,7 @@ class Talk:
     async def _serve(self, frame: Frame, client: SocketClient) -> int:
         """Have it answered; the code to close the connection with, or 0 to go on."""
         gateway = self._gateway
-        gateway.pulse.watch(client)
+        gateway.pulse.clients.add(client)
         try:
             _, caller = gateway.check_in(client.headers)  # again: the API token may be revoked by now
             body = _as_stream(bytes(frame.body))
@@ -151,7 +151,7 @@ class Talk:
             await client.refuse(Internal())
             return FAILED
         finally:
-            gateway.pulse.leave(client)
+            gateway.pulse.clients.discard(client)
             client.close()
         return 0
 

@@ -47,7 +47,7 @@ class SocketClient(Client):
     needs_ears = False
 
     def __init__(self, send: Send, headers: Mapping[bytes, bytes]) -> None:
-        super().__init__(headers, asyncio.get_running_loop())
+        self._prepare(headers, asyncio.get_running_loop())
         self.dialect = FRAMES
         self._send_message = send
         self._held = b""  # of an event or a document that is not whole yet

@@ -70,7 +70,8 @@ class Retries:
 
         Raises RetryBudgetExhausted when it is one retry too many.
         """
-        now_s = self._now_s()
+        clock = self._now_s  # called as a method it would be looked for in the class first
+        now_s = clock()
         window = self._windows.get(tenant)
         if window is None:
             window = self._windows[tenant] = _Window(int(now_s / SLOT_S))

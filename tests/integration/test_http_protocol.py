@@ -239,7 +239,9 @@ class Line:
 
 
 def client_of(line):
-    return DirectClient(line, {}, {})
+    client = DirectClient()
+    client.arrive(line, {}, {})
+    return client
 
 
 async def test_a_header_with_a_line_break_is_never_sent():

@@ -27,7 +27,9 @@ class Played:
     """A request that writes down what happens to it."""
 
     def __init__(self):
-        self.client = EagerClient({}, asyncio.get_running_loop())
+        self.client = EagerClient()
+        self.client._prepare({}, asyncio.get_running_loop())
+        self.client._serving = None
         self.engine = Engine(self.client)
         self.said = []
 

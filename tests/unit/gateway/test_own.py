@@ -135,7 +135,7 @@ def test_our_own_id_is_found_before_another_requests_that_its_client_calls_so(bo
 def test_a_request_whose_last_bytes_are_out_is_not_cancelled():
     pulse, leaving = Pulse(Settings()), client()
     leaving.record = record("req-0")
-    pulse.watch(leaving)
+    pulse.clients.add(leaving)
     assert not pulse.cancel(record("req-0"))
     assert pulse.cancel(leaving.record)
     leaving.ended = True

@@ -44,7 +44,9 @@ def work(max_tokens=50, cost=DEFAULT_COST, ledger=None):
         request_id=RequestId.of({}), tell=None, gone=True, slow=False, began=False, answered=False
     )
     dispatcher = SimpleNamespace(serves=lambda _pool, _model: True)
-    return Work(job, CALLER, client, Books(Written()), dispatcher, ledger or Ledger())
+    one = Work()
+    one.accept(job, CALLER, client, Books(Written()), dispatcher, ledger or Ledger())
+    return one
 
 
 def reserve(ledger, one, **quotas):
@@ -55,8 +57,7 @@ def reserve(ledger, one, **quotas):
 
 
 def run(one, ledger, **quotas):
-    """Have it accepted, seated and ended."""
-    one.accept()
+    """Have it seated and ended."""
     reserve(ledger, one, **quotas)
     lease = SimpleNamespace(
         backend="gpu-0", refund=False, engine_order=None, leave=lambda: one.usage.cost_tokens
@@ -142,7 +143,6 @@ def test_the_estimate_in_a_record_and_every_attempt_go_by_the_pools_cost_rule():
 
 def test_a_request_that_never_ran_spent_nothing():
     one = work()
-    one.accept()
     reserve(Ledger(), one, spend_per_month=10**6)
     one.end(asyncio.CancelledError())
     assert (one.record.spend, one.record.cost) == (0, 0)
