@@ -21,7 +21,7 @@ SEARCHED_QUOTES = 512  # a body with no more of them is not counted byte by byte
 SEARCHED_ESCAPES = 64  # nor one with fewer backslashes in a row before a quote
 SHORT_BYTES = 32 * 1024  # to take brackets out of these is quicker than to search for each
 NESTED = b'[{,"'
-USUAL_LENGTHS = ("max_tokens", "max_completion_tokens")
+USUAL_LENGTHS = MAX_TOKENS, MAX_COMPLETION_TOKENS = ("max_tokens", "max_completion_tokens")
 LENGTHS = (*USUAL_LENGTHS, "max_output_tokens")
 CHOICES = ("n", "best_of")
 LOGPROBS = ("logprobs", "top_logprobs")
@@ -73,10 +73,10 @@ class Ceilings:
         than ``USUAL_LENGTHS``, by the names under which the answer's length is
         read. That is returned, if one is there and nothing can be said against it.
         """
-        name, raw = USUAL_LENGTHS[0], members.get(USUAL_LENGTHS[0])
+        name, raw = MAX_TOKENS, members.get(MAX_TOKENS)
         if raw is None:
-            name, raw = USUAL_LENGTHS[1], members.get(USUAL_LENGTHS[1])
-        elif USUAL_LENGTHS[1] in members:
+            name, raw = MAX_COMPLETION_TOKENS, members.get(MAX_COMPLETION_TOKENS)
+        elif MAX_COMPLETION_TOKENS in members:
             raw = None
         length = None
         if raw is not None and name in lengths:
@@ -84,9 +84,8 @@ class Ceilings:
                 length = whole(raw)
             except UNREADABLE:
                 length = None  # left to whoever looks at it below
-            if length is not None and not 0 < length <= self.counts[name]:
-                length = None
-        if length is None:
+        if length is None or length < 1 or length > self.counts[name]:
+            length = None
             self._check_counts(members)
         if _holds_more(body, self.least):
             self._check_messages(members)

@@ -46,9 +46,8 @@ from gateway.members import (
 from gateway.model_routes import Spread, place_of, resolve
 from gateway.prefixes import prefixes
 from gateway.terms import Terms, terms_of
-from scheduling.core.policy import FREE, Policy, PoolRule, Prices
+from scheduling.core.policy import Policy
 from scheduling.core.prediction import Estimates
-from scheduling.core.usage import DEFAULT_COST, CostRule
 
 # What few requests have, and the parser reads: a request without any of them needs no look for each.
 SELDOM = frozenset({"user", "metadata", "timeout_ms", "service_tier", "priority", *CHOICES, *LOGPROBS})
@@ -63,15 +62,12 @@ USER_DIGEST_BYTES = 12
 class Job(msgspec.Struct, frozen=True, gc=False):
     """A request that was read and may stand in line. It holds no text but the engine's body.
 
-    ``model`` is to serve it, ``asked`` is the name in the request, and
-    ``fallbacks`` may serve it, in order, when no backend of ``model`` can.
+    ``fallbacks`` may serve it, in order, when no backend of the terms' model can.
     """
 
-    terms: Terms  # of the model that was asked for first
+    terms: Terms  # of the model that is to serve it
     endpoint: Endpoint
-    model: str
-    pool: str
-    user: str  # never the client's own words: a digest, or the API token's number
+    user: str  # never the client's own words: a digest; "" if it named none
     priority_class: str
     prompt_tokens: int  # estimate
     completion_tokens: int  # estimate, over all choices
@@ -79,12 +75,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     strip_usage: bool  # the client did not ask for the usage event that we asked for
     body: bytes
     wait_ms: int  # at most this long in line: the knob, or the client's own timeout when shorter
-    user_is_token: bool  # the client named no user
-    revision: int  # of the policy it was read under
-    prices: Prices = FREE
-    cost: CostRule = DEFAULT_COST  # of its pool
     patience_ms: int | None = None  # the client's own deadline, from acceptance on
-    asked: str = ""
     fallbacks: tuple[str, ...] = ()
     prefixes: tuple[int, ...] = ()  # names of the prompt's beginnings, where the pool goes by them
     kv_completion_tokens: int = 0  # what the answer reserves of an engine's memory, over all choices
@@ -124,26 +115,27 @@ class Parser:
         if policy is not self._policy:
             self._policy, self._terms = policy, {}
         try:
-            known = self._terms[id(caller), asked := text(members["model"]), ""]
+            terms = self._terms[id(caller), asked := text(members["model"]), ""]
         except UNKNOWN:
-            known, asked = None, read_model(members)
+            terms, asked = None, read_model(members)
         if endpoint.needs or endpoint.forbids:
             check(endpoint, members)
         usual = not (said := said or Said.by(headers)).more and is_usual
         user = "" if usual else self._user(endpoint, headers, members, caller.tenant)
-        terms, fallbacks = (known, ()) if known else self._led(members, caller, asked, user)
+        fallbacks: tuple[str, ...] = ()
+        if terms is None:
+            terms, fallbacks = self._led(members, caller, asked, user)
         stream = endpoint.generates and members.get("stream", NO) != NO and bool(read_flag(members, "stream"))
         patience = said.patience_ms if usual else _patience_ms(said, members)
-        tokens, kv_tokens = self._forecasts(endpoint, members, caller.tenant, terms.model, terms.pool, length)
+        tokens, kv_tokens = self._forecasts(endpoint, members, terms, length)
         return Job(  # in the order of its members: named, they cost six times as much
-            terms, endpoint, terms.model, terms.pool, user or terms.user,
+            terms, endpoint, user,
             terms.priority_class if usual else _class_of(members, headers, terms, policy),
             prompt_tokens(endpoint, members), tokens, stream,
             stream and endpoint.asks_usage and ask_for_usage(members),
             encode(members) if is_usual and not endpoint.sets else for_the_engine(endpoint, members),
-            patience if patience and patience < self._most_ms else self._most_ms, not user, policy.revision,
-            terms.prices, terms.rule.cost, patience, asked, fallbacks,
-            self._prefixes(endpoint, members, caller.tenant, terms.model) if terms.is_steered else (),
+            patience if patience and patience < self._most_ms else self._most_ms, patience, fallbacks,
+            self._prefixes(endpoint, members, terms) if terms.is_steered else (),
             kv_tokens, passed_headers(endpoint, headers) + said.trace if endpoint.passes else said.trace,
             not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
             terms.hold_s if usual or HOLD not in headers else hold_s(headers),
@@ -173,26 +165,20 @@ class Parser:
         self._ceilings.count(body)
         return read_members(body)
 
-    def fall_back(self, job: Job, tenant: str, policy: Policy) -> Job:
+    def fall_back(self, job: Job, policy: Policy) -> Job:
         """The same request for the first of its fallbacks, under that model's rules."""
-        model = job.fallbacks[0]
-        pool = policy.models[model]
-        rule = policy.pools.get(pool) or PoolRule(pool)
-        is_steered = rule.prefix_slack_requests is not None
+        terms = terms_of(job.terms.caller, job.terms.asked, job.fallbacks[0], policy)
         endpoint = job.endpoint
         form = Form.read(dict(job.headers), job.body) if endpoint.form else None
         members = dict(form.members) if form else read_members(job.body)
-        members["model"] = msgspec.Raw(encode(model))
-        _, kv_tokens = self._forecasts(endpoint, members, tenant, model, pool, None)
+        members["model"] = msgspec.Raw(encode(terms.model))
+        _, kv_tokens = self._forecasts(endpoint, members, terms, None)
         return msgspec.structs.replace(
             job,
-            model=model,
-            pool=pool,
+            terms=terms,
             body=form.with_members(members) if form else encode(members),
-            prices=policy.prices.get(model, FREE),
-            cost=rule.cost,
             fallbacks=job.fallbacks[1:],
-            prefixes=self._prefixes(endpoint, members, tenant, model) if is_steered else (),
+            prefixes=self._prefixes(endpoint, members, terms) if terms.is_steered else (),
             kv_completion_tokens=kv_tokens,
         )
 
@@ -224,15 +210,15 @@ class Parser:
             members["model"] = msgspec.Raw(encode(model))  # the engine knows it by this name
         return model, fallbacks
 
-    def _prefixes(self, endpoint: Endpoint, members: Members, tenant: str, model: str) -> tuple[int, ...]:
+    def _prefixes(self, endpoint: Endpoint, members: Members, terms: Terms) -> tuple[int, ...]:
         if not endpoint.generates:
             return ()
         read = (*endpoint.also, endpoint.prompt)
         prompt = b"".join(bytes(members[name]) for name in read if name in members)
-        return prefixes(self._salt, tenant, model, prompt)
+        return prefixes(self._salt, terms.caller.tenant, terms.model, prompt)
 
     def _forecasts(
-        self, endpoint: Endpoint, members: Members, tenant: str, model: str, pool: str, length: int | None
+        self, endpoint: Endpoint, members: Members, terms: Terms, length: int | None
     ) -> tuple[int, int]:
         """How long the answer is thought to be: for the flow's charge, and for the engine's memory.
 
@@ -243,12 +229,12 @@ class Parser:
         tried = 1
         if length is None:
             length, tried = read_length(endpoint, members)
-        mean, median = self._estimates.forecast(tenant, model, pool)
+        mean, median = self._estimates.forecast(terms.caller.tenant, terms.model, terms.pool)
         if length is not None:
             mean, median = length if length < mean else mean, length if length < median else median
         if endpoint.several:
             mean *= prompts(members)
-        return (mean, median) if tried == 1 else (mean * tried, median * tried)
+        return mean * tried, median * tried
 
     def _user(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:
         field, user = read_user(endpoint, members)

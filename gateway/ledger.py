@@ -60,16 +60,14 @@ class Ledger:
             await self._bygone.known(scopes)
         return scopes
 
-    async def holders(self, terms: Terms, model: str) -> Sequence[Holder]:
+    async def holders(self, terms: Terms) -> Sequence[Holder]:
         """The holders of these scopes, with what was used of them. Raises BudgetsUnknown.
 
-        Those of the terms' own model are kept there: they are the same for
-        all requests, for as long as the rules are the same objects.
+        They are kept at the terms: they are the same for all requests, for
+        as long as the rules are the same objects.
         """
-        scopes = await self.scopes(terms.tenant, terms.caller, model)
-        holders = self.quotas.holders(scopes)
-        if model == terms.model:
-            terms.holders = holders
+        scopes = await self.scopes(terms.tenant, terms.caller, terms.model)
+        terms.holders = holders = self.quotas.holders(scopes)
         return holders
 
     async def all_scopes(self, tenant: TenantRule, caller: Caller) -> Sequence[Scope]:

@@ -135,8 +135,7 @@ def prompt_tokens(endpoint: Endpoint, members: Members) -> int:
     name = endpoint.prompt
     if not name:
         return 1 + sum(len(bytes(raw)) for raw in members.values()) // CHARS_PER_TOKEN
-    raw = members.get(name)
-    prompt = b"" if raw is None else bytes(raw)
+    prompt = bytes(members.get(name, b""))
     if prompt[:2] != LIST_OF_OBJECTS:
         prompt = _prompt(endpoint, members)
         is_numbers = prompt[:1] == b"[" and (prompt[1:2].isdigit() or prompt[1:2] == b"[")

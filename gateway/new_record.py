@@ -15,21 +15,22 @@ from scheduling.core.ticket import Ticket
 
 def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Record:
     """The record of a request that is accepted now. ``clients_id`` is what the client calls it, or ""."""
-    prompt, completion, prices = ticket.prompt_tokens, ticket.completion_tokens, job.prices
+    prompt, completion, terms = ticket.prompt_tokens, ticket.completion_tokens, job.terms
+    prices = terms.prices
     record = Record(  # in the order of its columns: a name costs as much as a value
         ticket.request_id,
         time(),
         caller.tenant,
-        job.model,
+        terms.model,
         job.priority_class,
         job.endpoint.path,
         job.stream,
         clients_id,
-        job.pool,
-        "" if job.user_is_token else job.user,
+        terms.pool,
+        job.user,
         caller.token_id,
-        job.revision,
-        job.cost.of(prompt, completion),
+        terms.revision,
+        terms.cost.of(prompt, completion),
     )
     if prices is not FREE:
         record.spend = prices.spend(prompt, 0, completion)
@@ -40,8 +41,8 @@ def new_record(ticket: Ticket, job: Job, caller: Caller, clients_id: str) -> Rec
 
 def note_estimates(record: Record, ticket: Ticket, job: Job) -> None:
     """What the request may cost: cost tokens, and micro-units of money."""
-    prompt, completion, prices = ticket.prompt_tokens, ticket.completion_tokens, job.prices
-    record.estimated_tokens = job.cost.of(prompt, completion)
+    prompt, completion, prices = ticket.prompt_tokens, ticket.completion_tokens, job.terms.prices
+    record.estimated_tokens = job.terms.cost.of(prompt, completion)
     record.spend = 0 if prices is FREE else prices.spend(prompt, 0, completion)
 
 

@@ -105,9 +105,9 @@ class Gateway:
             job = self._parser.parse_form(endpoint, client.headers, body, caller, policy, said)
         else:
             job = self._parser.parse(endpoint, client.headers, body, caller, policy, said)
-        if job.fallbacks and not self.dispatcher.serves(job.pool, job.model):
-            job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
-        holders = job.terms.holders if job.model is job.terms.model else None
+        if job.fallbacks and not self._serves(job):
+            job = self._next(job, policy) or job  # if none serves, it waits for the first
+        holders = job.terms.holders
         if holders is None:
             return self._run_once_known(job, caller, client, policy)
         return self._run(job, holders, caller, client, policy)
@@ -187,7 +187,7 @@ class Gateway:
     async def _fall_back(self, work: Work, caller: Caller, policy: Policy) -> bool:
         """Have the work ask for the next of its fallbacks; False if there is none."""
         is_refused = False
-        while work.may_fall_back and (other := self._next(work.job, caller, policy)) is not None:
+        while work.may_fall_back and (other := self._next(work.job, policy)) is not None:
             work.fall_back(other)
             self.books.metrics.retries[work.ticket.attempt] += 1
             holders = await self._holders(other, work.client)
@@ -203,15 +203,18 @@ class Gateway:
 
     async def _holders(self, job: Job, client: Client) -> Sequence[Holder]:
         await client.in_task()
-        return await self._ledger.holders(job.terms, job.model)
+        return await self._ledger.holders(job.terms)
 
-    def _next(self, job: Job, caller: Caller, policy: Policy) -> Job | None:
+    def _next(self, job: Job, policy: Policy) -> Job | None:
         """The same job for the first of its fallbacks that some backend serves now."""
         while job.fallbacks:
-            job = self._parser.fall_back(job, caller.tenant, policy)
-            if self.dispatcher.serves(job.pool, job.model):
+            job = self._parser.fall_back(job, policy)
+            if self._serves(job):
                 return job
         return None
+
+    def _serves(self, job: Job) -> bool:
+        return self.dispatcher.serves(job.terms.pool, job.terms.model)
 
     def set_policy(self, policy: Policy) -> None:
         """Obey these rules from now on, for requests that already wait too."""

@@ -11,6 +11,7 @@ from gateway.classes import choose_class
 from gateway.errors import ModelNotAllowed, ModelNotFound
 from scheduling.core.policy import FREE, IN_FLIGHT, Policy, PoolRule, Prices, TenantRule
 from scheduling.core.quota import Holder
+from scheduling.core.usage import CostRule
 
 
 class Terms(msgspec.Struct, gc=False):
@@ -20,11 +21,13 @@ class Terms(msgspec.Struct, gc=False):
     tenant: TenantRule
     api_token: str  # its number
     in_flight: int | None  # how many requests the API token may have at engines
-    model: str
+    asked: str  # the name in the request
+    model: str  # that serves it
     pool: str
-    rule: PoolRule
+    revision: int  # of the policy
     is_steered: bool  # by the beginnings of prompts
     prices: Prices
+    cost: CostRule  # of the pool
     priority_class: str  # unless the request asks for another
     user: str  # unless the request names one
     hold_s: float | None  # unless the request says another
@@ -44,11 +47,13 @@ def terms_of(caller: Caller, asked: str, model: str, policy: Policy) -> Terms:
         policy.tenants.get(caller.tenant) or TenantRule(caller.tenant),
         str(caller.token_id),
         caller.quotas.get(IN_FLIGHT),
+        asked,
         model,
         pool,
-        rule,
+        policy.revision,
         rule.prefix_slack_requests is not None,
         policy.prices.get(model, FREE),
+        rule.cost,
         choose_class(None, {}, caller, policy),
         f"token-{caller.token_id}",
         caller.hold_s,

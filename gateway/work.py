@@ -66,11 +66,11 @@ class Work:
         self._granted = NOTHING
         self._lease: Lease | None = None  # while it holds a seat
         self.reply: Reply | None = None
-        self.usage = Usage(0, 0, 0, True, job.cost)
+        self.usage = Usage(0, 0, 0, True, job.terms.cost)
         request_id, terms = client.request_id, job.terms
         self._turn_ms = now_ms = int(monotonic() * 1000)  # when it has its seat, if it is free at once
         self.ticket = Ticket(  # by place: by name it takes three times as long, and every request has one
-            request_id.own, job.pool, job.model, caller.tenant, job.user, job.priority_class,
+            request_id.own, terms.pool, terms.model, caller.tenant, job.user or terms.user, job.priority_class,
             job.prompt_tokens, job.completion_tokens, now_ms, now_ms + job.wait_ms, job.stream,
             terms.api_token, terms.in_flight, job.prefixes, job.kv_completion_tokens,
         )  # fmt: skip
@@ -162,7 +162,8 @@ class Work:
         record.cached_tokens = cached = usage.cached_tokens
         record.completion_tokens = completion = usage.completion_tokens
         record.estimated = usage.estimated
-        if (prices := job.prices) is not FREE or record.spend:
+        prices = self.job.terms.prices
+        if prices is not FREE or record.spend:
             record.spend = prices.spend(prompt, cached, completion)
         record.cost = lease.leave()
 
@@ -181,10 +182,11 @@ class Work:
     def replied(self) -> Lines:
         """The engine has begun to answer: the lines that say how the request went so far."""
         job, client, turn_ms = self.job, self.client, self._turn_ms
+        terms = job.terms
         queue_ms, upstream_ms = turn_ms - self.ticket.queued_ms, int(monotonic() * 1000) - turn_ms
-        went = job.priority_class, job.revision, queue_ms, upstream_ms
+        went = job.priority_class, terms.revision, queue_ms, upstream_ms
         lines = client.dialect.answer_lines(went, self._granted, client.request_id)
-        return lines if job.model == job.asked else lines + model_line(job.model)
+        return lines if terms.model == terms.asked else lines + model_line(terms.model)
 
     def try_again(self, failure: BackendFailure | Unseated | EngineFailed) -> float:
         """Seconds to wait before the request stands in line again, at its head.
@@ -220,7 +222,7 @@ class Work:
             if self._failed >= most:
                 raise self.failure
             avoid |= {self.record.backend}
-        self.usage = Usage(rule=self.job.cost)
+        self.usage = Usage(rule=self.job.terms.cost)
         self.ticket = replace(self.ticket, attempt=self.ticket.attempt + 1, avoid=avoid)
         self.record.attempt = self.ticket.attempt
         self.record.dispatched_at = None  # it waits again
@@ -259,19 +261,19 @@ class Work:
         """
         self._ledger.settle(self._granted, self.record)
         self.job = job
-        self.usage = Usage(0, 0, 0, True, job.cost)
+        self.usage = Usage(0, 0, 0, True, job.terms.cost)
         self._busy = self._failed = 0
         self.ticket = replace(
             self.ticket,
-            pool=job.pool,
-            model=job.model,
+            pool=job.terms.pool,
+            model=job.terms.model,
             prefixes=job.prefixes,
             kv_completion_tokens=job.kv_completion_tokens,
             attempt=self.ticket.attempt + 1,
             not_before_ms=None,
         )
         record = self.record
-        record.model, record.pool, record.attempt = job.model, job.pool, self.ticket.attempt
+        record.model, record.pool, record.attempt = self.ticket.model, self.ticket.pool, self.ticket.attempt
         note_estimates(record, self.ticket, job)
         record.dispatched_at = record.first_token_at = None
 
@@ -289,7 +291,7 @@ class Work:
         if not client.began:
             kind = JSON if client.blank else EVENT_STREAM
             client.early = dialect.early_headers(kind, told, client.request_id)
-            client.early += scheduling_headers(self.job.priority_class, self.job.revision)
+            client.early += scheduling_headers(self.job.priority_class, self.job.terms.revision)
         if client.blank:
             return BLANK
         return dialect.working if told is None else dialect.waiting(told.position, told.wait_ms)

@@ -185,8 +185,8 @@ def test_no_engine_is_told_to_keep_a_response(store):
 def test_a_messages_user_stands_in_its_metadata():
     job = parse("/v1/messages", metadata={"user_id": "alice"})
     assert job.user == parse("/v1/chat/completions", user="alice").user
-    assert parse("/v1/messages", user="alice").user_is_token
-    assert parse("/v1/messages", metadata={}).user_is_token
+    assert parse("/v1/messages", user="alice").user == ""
+    assert parse("/v1/messages", metadata={}).user == ""
 
 
 @pytest.mark.parametrize("metadata", [5, {"user_id": 5}, {"user_id": "u" * 513}])

@@ -129,17 +129,10 @@ def terms(rule, caller=CALLER, model=MODEL):
 async def test_whose_quotas_requests_fall_under_is_kept_at_their_terms():
     ledger, rule = Ledger(), TenantRule("research", quotas={"requests_per_minute": 5})
     own = terms(rule)
-    holders = await ledger.holders(own, MODEL)
+    holders = await ledger.holders(own)
     assert own.holders is holders
     assert [holder.scope.limits for holder in holders] == [{"requests_per_minute": 5}]
-    assert len(await ledger.holders(terms(rule, replace(CALLER, quotas={"queued": 1})), MODEL)) == 2
-
-
-async def test_the_quotas_of_a_model_to_fall_back_on_are_not_kept_as_those_of_the_model_asked_for():
-    ledger, rule = Ledger(), TenantRule("research", model_quotas={MODEL: {"queued": 1}})
-    own = terms(rule, model="other")
-    assert [holder.scope.key[0] for holder in await ledger.holders(own, MODEL)] == ["model"]
-    assert own.holders is None
+    assert len(await ledger.holders(terms(rule, replace(CALLER, quotas={"queued": 1})))) == 2
 
 
 async def test_nobodys_quotas_are_kept_before_it_is_known_what_was_used_of_them(monkeypatch):
@@ -149,6 +142,6 @@ async def test_nobodys_quotas_are_kept_before_it_is_known_what_was_used_of_them(
     ledger, _, chore = await learning(past, policy)
     own = terms(policy.tenants["research"])
     with pytest.raises(BudgetsUnknown):
-        await ledger.holders(own, MODEL)
+        await ledger.holders(own)
     assert own.holders is None
     chore.cancel()

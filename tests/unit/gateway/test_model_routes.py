@@ -41,7 +41,7 @@ def parse(rules, parser=None, model="chat", headers=None, **members):
 
 
 def models_of(rules, users):
-    return {user: parse(rules, user=user).model for user in users}
+    return {user: parse(rules, user=user).terms.model for user in users}
 
 
 def test_a_canary_gets_its_part_of_the_users():
@@ -56,7 +56,8 @@ def test_a_user_stays_with_one_model_however_the_user_is_named():
     users = [f"user-{number}" for number in range(50)]
     rules = policy([("stable", 1), ("canary", 1)])
     again = {
-        user: parse(rules, headers={b"x-end-user-id": user.encode()}, max_tokens=3).model for user in users
+        user: parse(rules, headers={b"x-end-user-id": user.encode()}, max_tokens=3).terms.model
+        for user in users
     }
     assert models_of(rules, users) == again
     assert len(set(again.values())) == 2
@@ -82,7 +83,7 @@ def test_the_users_who_try_one_new_model_are_not_those_who_try_the_next():
 @pytest.mark.parametrize("part", [1, 10, 25, 50])
 def test_requests_without_a_user_are_spread_evenly_by_the_weights(part):
     rules, parser = policy([("stable", 100 - part), ("canary", part)]), Parser(b"salt", Estimates(), 600)
-    served = [parse(rules, parser).model for _ in range(1000)]
+    served = [parse(rules, parser).terms.model for _ in range(1000)]
     assert abs(served.count("canary") - 10 * part) <= 3
 
 
@@ -116,13 +117,13 @@ def test_a_route_with_nothing_left_names_what_was_asked_for():
 
 def test_a_served_model_with_fallbacks_serves_itself():
     job = parse(policy((), ["spare"], name="stable"), model="stable")
-    assert (job.model, job.asked, job.fallbacks) == ("stable", "stable", ("spare",))
+    assert (job.terms.model, job.terms.asked, job.fallbacks) == ("stable", "stable", ("spare",))
 
 
 def test_the_engine_is_asked_for_the_model_that_serves_and_all_else_is_as_it_was():
     job = parse(policy([("canary", 1)]), user="alice", seed=7)
     sent = json.loads(job.body)
-    assert (job.asked, job.model, job.pool) == ("chat", "canary", "main")
+    assert (job.terms.asked, job.terms.model, job.terms.pool) == ("chat", "canary", "main")
     assert (sent["model"], sent["seed"], sent["user"]) == ("canary", 7, "alice")
     assert job.body.count(b'"model"') == 1
 
@@ -135,16 +136,19 @@ def test_a_fallback_runs_under_the_rules_of_its_own_model_and_pool():
     )
     parser = Parser(b"salt", Estimates(), 600)
     first = parse(rules, parser, user="alice", max_tokens=9, stream=True)
-    job = parser.fall_back(first, "research", rules)
-    assert (job.model, job.pool, job.prices, job.cost) == ("spare", "other", prices, cost)
-    assert (job.asked, job.fallbacks, job.user) == ("chat", ("canary",), first.user)
+    first.terms.holders = ()  # that no quota bounds the first model says nothing of the others
+    job = parser.fall_back(first, rules)
+    terms = job.terms
+    assert (terms.model, terms.pool, terms.prices, terms.cost) == ("spare", "other", prices, cost)
+    assert (terms.revision, terms.holders) == (first.terms.revision, None)
+    assert (terms.asked, job.fallbacks, job.user) == ("chat", ("canary",), first.user)
     assert json.loads(job.body) == {**json.loads(first.body), "model": "spare"}
-    assert parser.fall_back(job, "research", rules).fallbacks == ()
+    assert parser.fall_back(job, rules).fallbacks == ()
 
 
 def test_a_model_without_a_route_is_itself_and_has_no_fallbacks():
     job = parse(policy(), model="spare")
-    assert (job.model, job.asked, job.fallbacks) == ("spare", "spare", ())
+    assert (job.terms.model, job.terms.asked, job.fallbacks) == ("spare", "spare", ())
 
 
 def test_aliases_are_listed_with_the_models():

@@ -76,9 +76,9 @@ def test_what_is_remembered_of_a_caller_ends_with_its_policy():
 
     after = known.parse(CHAT, {}, BODY, CALLER, changed)
 
-    assert (before.pool, before.priority_class, before.revision) == ("main", "standard", 1)
-    assert (after.pool, after.priority_class, after.revision) == ("other", "batch", 2)
-    assert (after.cost, after.prices) == (cost, prices)
+    assert (before.terms.pool, before.priority_class, before.terms.revision) == ("main", "standard", 1)
+    assert (after.terms.pool, after.priority_class, after.terms.revision) == ("other", "batch", 2)
+    assert (after.terms.cost, after.terms.prices) == (cost, prices)
     with pytest.raises(ModelNotFound):
         known.parse(CHAT, {}, BODY, CALLER, replace(changed, models={}))
 
@@ -105,7 +105,8 @@ def test_callers_are_remembered_up_to_a_bound(monkeypatch):
     monkeypatch.setattr(jobs, "MAX_TERMS", 2)
     known = parser()
 
-    users = [known.parse(CHAT, {}, BODY, Caller(n, "research", "ci"), POLICY).user for n in range(5)]
+    callers = [Caller(n, "research", "ci") for n in range(5)]
+    users = [known.parse(CHAT, {}, BODY, caller, POLICY).terms.user for caller in callers]
 
     assert users == [f"token-{n}" for n in range(5)]
     assert len(known._terms) <= 2

@@ -88,10 +88,10 @@ def test_every_word_of_a_ticket_is_the_jobs_or_the_callers():
 
     assert ticket == Ticket(
         request_id=one.record.request_id,
-        pool=job.pool,
-        model=job.model,
+        pool=job.terms.pool,
+        model=job.terms.model,
         tenant="research",
-        user=job.user,
+        user="token-7",
         priority_class=job.priority_class,
         prompt_tokens=job.prompt_tokens,
         completion_tokens=job.completion_tokens,

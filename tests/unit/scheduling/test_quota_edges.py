@@ -131,6 +131,18 @@ def test_a_request_that_is_over_stands_in_no_line_again(limits):
         assert [quotas.queued(scope.key) for scope in scopes] == [0] * len(limits)
 
 
+def test_a_request_that_falls_under_no_limits_holds_nothing_and_changes_nothing():
+    quotas = Quotas()
+    granted = quotas.reserve([], (5, 7), 0, IDES_S, None)
+    granted.seated(0)
+    granted.requeued()
+    granted.seated(0)
+    granted.settle((9, 9), 0)
+    granted.give_back()
+
+    assert (granted.left, granted.account.queued, granted.not_before_ms, len(quotas)) == ({}, 0, None, 0)
+
+
 def test_a_request_that_goes_back_into_line_does_so_for_all_whose_limits_it_falls_under():
     quotas = Quotas()
     scopes = two_scopes({QUEUED: 9}, {RPM: 9})
