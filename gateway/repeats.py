@@ -116,20 +116,39 @@ class Repeats:
         self.otherwise(chunk)
 
     def _passes_first(self, chunk: bytes) -> bool:
-        """As ``passes``, of the first token: the stream begins as the one before."""
-        shape = self._first
-        if not (self._way.writable and (found := shape(chunk)) and found[1] and self._holds(chunk)):
+        """As ``passes``, of the first token."""
+        if not (self._way.writable and self._begins(chunk)):
             return False
-        self._begun()
-        self._shape = self._match = shape
-        self._usage.completion_tokens += 1
         self.last = chunk
         self._write(chunk)
         return True
 
-    def leads(self, chunk: bytes) -> bytes:
-        """The event of a chunk that is as one ahead of the first token in the stream before; else b""."""
-        return chunk.partition(CRLF)[2][: -len(CRLF)] if self._lead(chunk) and self._holds(chunk) else b""
+    def leads(self, data: bytes) -> tuple[bytes, int]:
+        """What to pass on of the chunks that are as in the stream before, and where those end.
+
+        They hold one event ahead of the first token, and perhaps the first token.
+        """
+        found = self._lead(data)
+        if not found:
+            return b"", 0
+        end = found.end()
+        lead, rest = data[:end], data[end:]
+        if not self._holds(lead):
+            return b"", 0
+        event = lead.partition(CRLF)[2][: -len(CRLF)]
+        if rest and self._begins(rest):
+            return event + rest.partition(CRLF)[2][: -len(CRLF)], len(data)
+        return event, end
+
+    def _begins(self, chunk: bytes) -> bool:
+        """Whether this is the first token, like that of the stream before; it is counted then."""
+        shape = self._first
+        if not ((found := shape(chunk)) and found[1] and self._holds(chunk)):
+            return False
+        self._begun()
+        self._shape = self._match = shape
+        self._usage.completion_tokens += 1
+        return True
 
     def _holds(self, chunk: bytes) -> bool:
         """Whether a chunk has the size that it says, and a whole event with it."""
