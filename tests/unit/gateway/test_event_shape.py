@@ -101,7 +101,10 @@ def test_a_chunk_of_another_size_than_it_says_does_not_pass() -> None:
         b"0%x\r\n%b\r\n" % (len(event), event),
         b"%X\r\n%b\r\n" % (0xAB, EVENT % (b"0", 7, b"x" * (0xAB - len(EVENT % (b"0", 7, b""))))),
         b"%x;a=b\r\n%b\r\n" % (len(event), event),
-        chunk_of(event) * 2,
+        chunk_of(event * 2),
+        chunk_of(event) + chunk_of(event).replace(b"x", b"xx", 1),
+        chunk_of(event) * 2 + b"0\r\n",
+        chunk_of(event) * 2 + chunk_of(event)[:-2],
         chunk_of(event)[:-1],
         chunk_of(EVENT % (b"0", 7, b"x" * SHORT)),
         b"fff\r\n" + (EVENT % (b"0", 7, b"x" * SHORT)) + b"\r\n",
@@ -109,6 +112,14 @@ def test_a_chunk_of_another_size_than_it_says_does_not_pass() -> None:
     for chunk in odd:
         scanner.passes(chunk)
     assert (sink.passed, others) == ([], odd)
+
+
+def test_several_such_chunks_pass_together_and_each_counts() -> None:
+    scanner, sink, others = pouring()
+    several = b"".join(chunk_of(EVENT % (b"0", 7, text)) for text in (b"a", b"", b"\\n"))
+    scanner.passes(several)
+    assert (sink.passed, others, scanner.last) == ([several], [], several)
+    assert scanner._usage.completion_tokens == 4
 
 
 def test_nothing_passes_in_the_middle_of_an_event_or_when_events_must_be_small() -> None:
