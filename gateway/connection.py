@@ -157,11 +157,11 @@ class Connection(asyncio.Protocol):
 
     def _take_chunks(self, reply: Reply, data: bytes) -> None:
         """What begins with a chunk."""
-        events = reply.events
-        if events is not None and (event := events.leads(data)):
+        event, end = (b"", 0) if reply.events is None else reply.events.leads(data)
+        if event:
             reply.on_body(b"", event)
-        else:
-            self._unframe(reply, data)
+        if end < len(data) and self._reply is not None:
+            self._unframe(reply, data[end:] if end else data)
 
     def _unframe(self, reply: Reply, data: bytes) -> None:
         """Several chunks, the last, a part of one, or anything else."""

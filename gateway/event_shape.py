@@ -53,7 +53,7 @@ def opening_of(backend: str, path: str) -> Opening:
 def shape_of(begin: bytes, end: bytes | None) -> Match:
     """Tells a chunk whose event has a text between these two, but perhaps not its right size (``BOUNDS``).
 
-    Without an end: that is such an event as ``begin``.
+    Without an end: tells what begins with a chunk whose event is as ``begin``.
     """
     alike = VARYING.sub(_kind, begin)
     key = alike if end is None else alike + b"\0" + end
@@ -70,8 +70,11 @@ def shape_of(begin: bytes, end: bytes | None) -> Match:
     around = re.escape(alike)
     for kind, varying in zip(KINDS[1:], (ID, CREATED, MODEL), strict=True):
         around = around.replace(kind, varying)
-    rest = b"" if end is None else TEXT + re.escape(end)
-    match = _shapes[key] = re.compile(SIZE + around + rest + b"\r\n").fullmatch
+    if end is None:
+        match = re.compile(SIZE + around + b"\r\n").match
+    else:
+        match = re.compile(SIZE + around + TEXT + re.escape(end) + b"\r\n").fullmatch
+    _shapes[key] = match
     return match
 
 

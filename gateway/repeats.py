@@ -8,12 +8,13 @@ from collections.abc import Callable
 from gateway.event_shape import BOUNDS, Match, Opening, never, shape_of
 from gateway.framing import CRLF, FIRST_LINES, SHORT
 from gateway.source import NO_WAY, Sink, Way
-from gateway.sse_events import DATA, NEXT_DATA, TOKEN_TEXT
+from gateway.sse_events import DATA, ENDS, NEXT_DATA, TOKEN_TEXT
 from scheduling.core.usage import Usage
 
 BARREN = 8  # after so many vain attempts, no more is learned of a stream's shape
 # Texts with quotes in them, one in a line.
 TEXTS = re.compile(rb'(?:[^"\\\n]|\\[^\n])*+(?:\n(?:[^"\\\n]|\\[^\n])*+)*+')
+EVENT_END = ENDS[0] + CRLF  # and its chunk's: a text has no line end in it
 SIZES_KEPT = 64  # of chunks, of which it is remembered how they begin
 
 
@@ -108,28 +109,58 @@ class Repeats:
                 self.last = chunk
                 self._write(chunk)
                 return
-        elif self._first is not never and self._passes_first(chunk):
+        elif self._passes_other(chunk):
             return
         if self.last and self._sink is not None:
             self._sink.last = self.last
         self.last = b""
         self.otherwise(chunk)
 
-    def _passes_first(self, chunk: bytes) -> bool:
-        """As ``passes``, of the first token: the stream begins as the one before."""
-        shape = self._first
-        if not (self._way.writable and (found := shape(chunk)) and found[1] and self._holds(chunk)):
+    def _passes_other(self, data: bytes) -> bool:
+        """As ``passes``, of the first token, or of several chunks: under load they come together."""
+        if not self._way.writable or len(data) >= SHORT:
             return False
-        self._begun()
-        self._shape = self._match = shape
-        self._usage.completion_tokens += 1
-        self.last = chunk
-        self._write(chunk)
+        if self._started:
+            *parts, rest = data.split(EVENT_END)
+            if rest or len(parts) < 2:
+                return False
+            match = self._match
+            for part in parts:
+                chunk = part + EVENT_END
+                low, high = BOUNDS[len(chunk)]
+                if not (low < chunk < high and match(chunk)):
+                    return False
+            self._usage.completion_tokens += len(parts)
+        elif not self._begins(data):
+            return False
+        self.last = data
+        self._write(data)
         return True
 
-    def leads(self, chunk: bytes) -> bytes:
-        """The event of a chunk that is as one ahead of the first token in the stream before; else b""."""
-        return chunk.partition(CRLF)[2][: -len(CRLF)] if self._lead(chunk) and self._holds(chunk) else b""
+    def leads(self, data: bytes) -> tuple[bytes, int]:
+        """What to pass on of the chunks that are as in the stream before, and where those end.
+
+        They hold one event ahead of the first token, and perhaps the first token.
+        """
+        found = self._lead(data)
+        if not found:
+            return b"", 0
+        end = found.end()
+        lead, rest = data[:end], data[end:]
+        if not self._holds(lead):
+            return b"", 0
+        event = lead.partition(CRLF)[2][: -len(CRLF)]
+        if rest and self._begins(rest):
+            return event + rest.partition(CRLF)[2][: -len(CRLF)], len(data)
+        return event, end
+
+    def _begins(self, chunk: bytes) -> bool:
+        """Whether this is the first token, like that of the stream before; it is counted then."""
+        if not ((found := self._first(chunk)) and found[1] and self._holds(chunk)):
+            return False
+        self._begun()
+        self._usage.completion_tokens += 1
+        return True
 
     def _holds(self, chunk: bytes) -> bool:
         """Whether a chunk has the size that it says, and a whole event with it."""
@@ -140,6 +171,7 @@ class Repeats:
 
     def _begun(self) -> None:
         self._started = True
+        self._shape = self._match = self._first  # until this stream's own is known
         self._lead = self._first = never
         self._on_first_token()
 

@@ -55,16 +55,9 @@ class SseScanner(Repeats):
     """
 
     __slots__ = (
-        "_named",
-        "_opening",
-        "_passed",
-        "_prompt_known",
-        "_skipping",
-        "_strip_usage",
-        "done",
-        "errored",
+        "_named", "_opening", "_passed", "_prompt_known", "_skipping", "_strip_usage", "done", "errored",
         "finished",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -114,14 +107,17 @@ class SseScanner(Repeats):
         return self._read_all(data)
 
     def _reads_first(self, data: bytes) -> bool:
-        """Read plain events before the first token, if it is in none of them, or there is only one."""
+        """Read plain events before the first token, if it is in none of them, or in the first or second."""
         if data.partition(EVENT_NAME)[1]:
             return False
         is_one = data[: len(DATA)] == DATA and data.count(b"\n") == len(ENDS[0])
         opening = self._opening
         if TOKEN.search(data):
             if not is_one:
-                return False
+                lead, end, token = data.partition(ENDS[0])
+                lead += end
+                is_second = data.count(b"\n") == 2 * len(ENDS[0]) and not TOKEN.search(lead)
+                return is_second and self._reads_first(lead) and self._reads_first(token)
             self._begun()
             self._learn(data)
             if opening is not None:
