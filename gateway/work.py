@@ -71,8 +71,8 @@ class Work:
         self._turn_ms = now_ms = int(monotonic() * 1000)  # when it has its seat, if it is free at once
         self.ticket = Ticket(  # by place: by name it takes three times as long, and every request has one
             request_id.own, terms.pool, terms.model, caller.tenant, job.user or terms.user,
-            job.priority_class, job.prompt_tokens, job.completion_tokens, now_ms, now_ms + job.wait_ms, job.stream,
-            terms.api_token, terms.in_flight, job.prefixes, job.kv_completion_tokens,
+            job.priority_class, job.prompt_tokens, job.completion_tokens, now_ms, now_ms + job.wait_ms,
+            job.stream, terms.api_token, terms.in_flight, job.prefixes, job.kv_completion_tokens,
         )  # fmt: skip
         self.record = record = new_record(self.ticket, job, caller, request_id.clients)
         self._turn_at = record.accepted_at
