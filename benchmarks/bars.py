@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.outcome import DIRECT, Outcome
+from benchmarks.outcome import DIRECT, Outcome, median
 
 OURS = "fairlane"
+FEW = 3  # turns: fewer have no middle
 AI_GATEWAYS = ("vllm-router", "sglang-router", "tensorzero", "portkey", "litellm")
 
-Measure = Callable[[Outcome], float | None]
+CHUNK = "cpu_us_chunk"
+
+Measure = Callable[[Outcome], Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One aim. ``measure`` finds the figure; None: this run cannot say."""
+    """One aim. ``measure`` finds the figure in each turn; none: this run cannot say."""
 
     text: str
     measure: Measure
@@ -30,51 +34,39 @@ class Bar:
 
 def speed(scenario: str, of: str, to: str, figure: str = "cpu_us") -> Measure:
     """How many times faster: the other one's CPU time by ours, which is the ratio on one full core."""
-
-    def measure(outcome: Outcome) -> float | None:
-        return outcome.ratio(scenario, to, of, figure)
-
-    return measure
+    return lambda outcome: outcome.ratios(scenario, to, of, figure)
 
 
 def cost(scenario: str, of: str, to: str, figure: str = "cpu_us") -> Measure:
     """How many times the other one's figure."""
-
-    def measure(outcome: Outcome) -> float | None:
-        return outcome.ratio(scenario, of, to, figure)
-
-    return measure
+    return lambda outcome: outcome.ratios(scenario, of, to, figure)
 
 
 def ours(scenario: str, figure: str) -> Measure:
     """The figure itself. What was not measured is zero, and says nothing."""
-
-    def measure(outcome: Outcome) -> float | None:
-        return outcome.median(scenario, OURS, figure) or None
-
-    return measure
+    return lambda outcome: [each for each in outcome.values(scenario, OURS, figure) if each]
 
 
-def best_ai_gateway(outcome: Outcome) -> float | None:
+def best_ai_gateway(outcome: Outcome) -> Sequence[float]:
     """Chunks back to back, beside the fastest of the other gateways for language models."""
-    ratios = [outcome.ratio("sse0_64", name, OURS, "cpu_us_chunk") for name in AI_GATEWAYS]
-    return min((ratio for ratio in ratios if ratio), default=None)
+    found = [outcome.ratios("sse0_64", name, OURS, CHUNK) for name in AI_GATEWAYS]
+    return min(filter(None, found), key=statistics.median, default=())
 
 
-def carried(outcome: Outcome) -> float | None:
+def carried(outcome: Outcome) -> Sequence[float]:
     """The part of the chunks that arrived, of those that arrive without a gateway."""
-    return outcome.ratio("sse50_3000", OURS, DIRECT, "chunks_s")
+    return outcome.ratios("sse50_3000", OURS, DIRECT, "chunks_s")
 
 
-def four_times_the_prompt(outcome: Outcome) -> float | None:
+def four_times_the_prompt(outcome: Outcome) -> Sequence[float]:
     """CPU time of 1.6 MB beside 400 KB: 4 if every byte costs the same, 16 if copies are quadratic."""
-    long, short = (outcome.median(name, OURS, "cpu_us") for name in ("plain1600k", "plain400k"))
-    return long / short if long and short else None
+    long, short = (outcome.values(name, OURS, "cpu_us") for name in ("plain1600k", "plain400k"))
+    return [a / b for a, b in zip(long, short, strict=False)] if all(long) and all(short) else ()
 
 
-def added_first_token(outcome: Outcome) -> float | None:
+def added_first_token(outcome: Outcome) -> Sequence[float]:
     """To the first token's arrival, beside no gateway at all."""
-    return outcome.added("sse10_100", OURS, "first_token_p50_ms")
+    return outcome.differences("sse10_100", OURS, "first_token_p50_ms")
 
 
 def least(text: str, limit: float, measure: Measure, unit: str = "x") -> Bar:
@@ -88,7 +80,6 @@ def most(text: str, limit: float, measure: Measure, unit: str = "x") -> Bar:
 
 
 PLAIN = "requests per CPU second, plain64, beside"
-CHUNK = "cpu_us_chunk"
 BARS: Sequence[Bar] = (
     least(f"{PLAIN} Envoy", 0.8, speed("plain64", OURS, "envoy")),
     least(f"{PLAIN} vllm-router", 1, speed("plain64", OURS, "vllm-router")),
@@ -115,10 +106,11 @@ BARS: Sequence[Bar] = (
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One bar in one run."""
+    """One bar in one run: by the median of its turns, of which half lie in ``middle``."""
 
     bar: Bar
     found: float | None
+    middle: tuple[float, float] | None  # None: too few turns
 
     @property
     def word(self) -> str:
@@ -130,4 +122,11 @@ class Verdict:
 
 def judge(outcome: Outcome) -> list[Verdict]:
     """All bars."""
-    return [Verdict(bar, bar.measure(outcome)) for bar in BARS]
+    return [_judged(bar, bar.measure(outcome)) for bar in BARS]
+
+
+def _judged(bar: Bar, turns: Sequence[float]) -> Verdict:
+    if len(turns) < FEW:
+        return Verdict(bar, median(turns), None)
+    lower, _, upper = statistics.quantiles(turns, n=4, method="inclusive")
+    return Verdict(bar, median(turns), (lower, upper))

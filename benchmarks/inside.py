@@ -5,6 +5,7 @@
     python -m benchmarks.inside --misses         # with simulated caches: of a whole answer
     python -m benchmarks.inside --profile        # what Python functions take
 
+With ``--capped`` the engine takes 8 requests at once, so that 56 of 64 wait in line.
 64 connections and 16 tenants take turns, each with every kind of quota; API
 tokens, token_fair dispatch, journal (a file), metrics and headers are on.
 The engine and the clients are functions of this process, so what they cost
@@ -27,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -57,7 +58,7 @@ from scheduling.engines.endpoint import Endpoint
 
 CONNECTIONS, TENANTS = 64, 16
 LIMIT = 10**12  # of every quota: never reached, always counted
-CHUNKS = 64
+CHUNKS, SEATS, FEW_SEATS = 64, 8_000, 8
 ROUNDS, REQUESTS, STREAMS = 9, 640, 128
 FEW, MORE = 64, 256  # requests whose instructions are counted
 TOKEN = shapes.TOKEN % 0
@@ -114,11 +115,11 @@ class Asker:
 class Stage:
     """A gateway with an engine and clients around it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, seats: int = SEATS) -> None:
         self.loop = asyncio.get_running_loop()
         self.left, self.chunks = 0, 0
         self._over: asyncio.Future[None] = self.loop.create_future()
-        gateway, relay, secrets = build(folder)
+        gateway, relay, secrets = build(folder, seats)
         gateway.start()
         consumer = GatewayConsumer(gateway)
         config = uvicorn.Config(consumer, http="httptools", ws="none", lifespan="off", log_config=None)
@@ -170,7 +171,7 @@ class Stage:
             connection.data_received(shapes.STREAM_END)
 
 
-def build(folder: Path) -> tuple[Gateway, Relay, list[str]]:
+def build(folder: Path, seats: int) -> tuple[Gateway, Relay, list[str]]:
     """A gateway whose engine has no address, and the secrets of its tenants."""
     names = [f"t-{number}" for number in range(TENANTS)]
     quotas = MappingProxyType(dict.fromkeys(QUOTA_KINDS, LIMIT))
@@ -181,7 +182,7 @@ def build(folder: Path) -> tuple[Gateway, Relay, list[str]]:
         classes=MappingProxyType({rule.name: rule for rule in classes}),
         pools=MappingProxyType({"bench": PoolRule("bench", window_requests=128)}),
         backends=MappingProxyType(
-            {"gpu-0": BackendRule("gpu-0", "bench", frozenset({"bench"}), max_in_flight=8_000)}
+            {"gpu-0": BackendRule("gpu-0", "bench", frozenset({"bench"}), max_in_flight=seats)}
         ),
         models=MappingProxyType({"bench": "bench"}),
     )
@@ -200,10 +201,10 @@ def build(folder: Path) -> tuple[Gateway, Relay, list[str]]:
     return gateway, relay, secrets
 
 
-async def cpu() -> dict[str, float]:
+async def cpu(seats: int) -> dict[str, float]:
     """CPU microseconds of a whole answer, of a stream without tokens, and of each of its tokens."""
     with tempfile.TemporaryDirectory() as folder:
-        stage = Stage(Path(folder))
+        stage = Stage(Path(folder), seats)
         await stage.play(REQUESTS)
         gc.collect()
         gc.freeze()
@@ -222,10 +223,10 @@ async def _best(stage: Stage, requests: int, chunks: int | None = None) -> float
     return min(times)
 
 
-async def only(requests: int, chunks: int | None, *, profiled: bool = False) -> None:
+async def only(requests: int, chunks: int | None, seats: int, *, profiled: bool = False) -> None:
     """So many requests, for whoever counts from outside."""
     with tempfile.TemporaryDirectory() as folder:
-        stage = Stage(Path(folder))
+        stage = Stage(Path(folder), seats)
         await stage.play(FEW, chunks)
         gc.disable()
         with cProfile.Profile() if profiled else tempfile.TemporaryFile() as profile:
@@ -234,38 +235,38 @@ async def only(requests: int, chunks: int | None, *, profiled: bool = False) -> 
             pstats.Stats(profile).sort_stats("tottime").print_stats(70)
 
 
-def instructions() -> dict[str, int]:
+def instructions(capped: Sequence[str]) -> dict[str, int]:
     """Instructions of one whole answer, of one stream, and of one token."""
     tool, found = ["--tool=callgrind", "--callgrind-out-file=/dev/null"], {"all": r"Collected : (\d+)"}
     counted = {
-        kind: _counted(tool, found, chunks)["all"]
+        kind: _counted(tool, found, [*capped, "--chunks", chunks])["all"]
         for kind, chunks in {"whole": "none", "bare": "0", "full": str(CHUNKS)}.items()
     }
     chunk = (counted["full"] - counted["bare"]) // CHUNKS
     return {"request": counted["whole"], "stream": counted["bare"], "chunk": chunk}
 
 
-def misses() -> dict[str, int]:
+def misses(capped: Sequence[str]) -> dict[str, int]:
     """What a whole answer does not find in the nearest caches (32 KiB each), nor in the next (1 MiB)."""
     caches = [f"--{cache}=32768,8,64" for cache in ("I1", "D1")]
     tool = ["--tool=cachegrind", "--cachegrind-out-file=/dev/null", "--cache-sim=yes", *caches]
     names = ("I   refs", "I1  misses", "D   refs", "D1  misses", "LL misses")
-    return _counted([*tool, "--LL=1048576,8,64"], {name: rf"{name}: +([\d,]+)" for name in names}, "none")
+    found = {name: rf"{name}: +([\d,]+)" for name in names}
+    return _counted([*tool, "--LL=1048576,8,64"], found, capped)
 
 
-def _counted(tool: list[str], found: dict[str, str], chunks: str) -> dict[str, int]:
+def _counted(tool: list[str], found: dict[str, str], options: Sequence[str]) -> dict[str, int]:
     """What a tool of valgrind counts for one request, by name; ``found`` is where it says so."""
-    few, more = (_count(tool, found, requests, chunks) for requests in (FEW, MORE))
+    few, more = (_count(tool, found, requests, options) for requests in (FEW, MORE))
     return {name: (more[name] - few[name]) // (MORE - FEW) for name in found}
 
 
-def _count(tool: list[str], found: dict[str, str], requests: int, chunks: str) -> dict[str, int]:
+def _count(tool: list[str], found: dict[str, str], requests: int, asked: Sequence[str]) -> dict[str, int]:
     valgrind = shutil.which("valgrind")
     if valgrind is None:
         raise SystemExit("There is no valgrind. To count instructions: apt-get install valgrind")
-    asked = ["-m", "benchmarks.inside", "--only", str(requests), "--chunks", chunks]
     environ = {**os.environ, "PYTHONHASHSEED": "0"}
-    line = [valgrind, *tool, sys.executable, *asked]
+    line = [valgrind, *tool, sys.executable, "-m", "benchmarks.inside", "--only", str(requests), *asked]
     said = subprocess.run(line, capture_output=True, text=True, check=True, env=environ).stderr
     counted = {name: re.search(where, said) for name, where in found.items()}
     if not all(counted.values()):
@@ -283,14 +284,16 @@ def main() -> None:
     options.add_argument(
         "--chunks", default="none", help="of each of them; none: whole answers (with --only)"
     )
+    options.add_argument("--capped", action="store_true", help=f"the engine takes {FEW_SEATS} at once")
     chosen = options.parse_args()
+    seats, capped = (FEW_SEATS, ["--capped"]) if chosen.capped else (SEATS, [])
     if chosen.only or chosen.profile:
         chunks = None if chosen.chunks == "none" else int(chosen.chunks)
-        uvloop.run(only(chosen.only or REQUESTS, chunks, profiled=chosen.profile))
+        uvloop.run(only(chosen.only or REQUESTS, chunks, seats, profiled=chosen.profile))
     elif chosen.instructions or chosen.misses:
-        print(json.dumps(misses() if chosen.misses else instructions()))
+        print(json.dumps(misses(capped) if chosen.misses else instructions(capped)))
     else:
-        print(json.dumps(uvloop.run(cpu())))
+        print(json.dumps(uvloop.run(cpu(seats))))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ class Rest:
 
 @dataclass(slots=True)
 class Outcome:
-    """Figures by scenario and gateway, one entry a round."""
+    """Figures by scenario and gateway, one entry for each turn: a round, or a slice of one."""
 
     rounds: int
     seconds: float
@@ -33,28 +33,38 @@ class Outcome:
     load_average: list[float] = field(default_factory=list)
 
     def add(self, scenario: str, target: str, figures: Figures) -> None:
-        """One more round."""
+        """One more turn."""
         self.figures.setdefault(scenario, {}).setdefault(target, []).append(figures)
 
+    def values(self, scenario: str, target: str, figure: str) -> list[float]:
+        """One a turn. None: not measured."""
+        return [getattr(each, figure) for each in self.figures.get(scenario, {}).get(target, ())]
+
+    def ratios(self, scenario: str, of: str, to: str, figure: str) -> list[float]:
+        """One a turn. None: not measured, or nothing to compare with."""
+        pairs = self._pairs(scenario, of, to, figure)
+        return [a / b for a, b in pairs] if all(map(all, pairs)) else []
+
+    def differences(self, scenario: str, target: str, figure: str) -> list[float]:
+        """How much more than straight at the engine, one a turn. None: not measured."""
+        pairs = self._pairs(scenario, target, DIRECT, figure)
+        return [a - b for a, b in pairs] if all(a for a, _ in pairs) else []
+
     def median(self, scenario: str, target: str, figure: str) -> float | None:
-        """Over the rounds. None: not measured."""
-        rounds = self.figures.get(scenario, {}).get(target)
-        return statistics.median(getattr(each, figure) for each in rounds) if rounds else None
+        """Of ``values``."""
+        return median(self.values(scenario, target, figure))
 
     def ratio(self, scenario: str, of: str, to: str, figure: str) -> float | None:
-        """The median of the rounds' ratios. None: not measured, or nothing to compare with."""
-        pairs = self._pairs(scenario, of, to, figure)
-        return statistics.median(a / b for a, b in pairs) if pairs and all(map(all, pairs)) else None
+        """The median of ``ratios``."""
+        return median(self.ratios(scenario, of, to, figure))
 
     def added(self, scenario: str, target: str, figure: str) -> float | None:
-        """How much more than straight at the engine: the median of the rounds' differences."""
-        pairs = self._pairs(scenario, target, DIRECT, figure)
-        return statistics.median(a - b for a, b in pairs) if pairs and all(a for a, _ in pairs) else None
+        """The median of ``differences``."""
+        return median(self.differences(scenario, target, figure))
 
     def _pairs(self, scenario: str, a: str, b: str, figure: str) -> list[tuple[float, float]]:
-        found = self.figures.get(scenario, {})
-        rounds = zip(found.get(a, ()), found.get(b, ()), strict=False)
-        return [(getattr(one, figure), getattr(other, figure)) for one, other in rounds]
+        values = (self.values(scenario, each, figure) for each in (a, b))
+        return list(zip(*values, strict=False))
 
     def as_json(self) -> Mapping[str, Any]:
         """Medians, for the one line."""
@@ -74,6 +84,11 @@ class Outcome:
                 for scenario, found in self.figures.items()
             },
         }
+
+
+def median(values: Sequence[float]) -> float | None:
+    """None of none."""
+    return statistics.median(values) if values else None
 
 
 def _medians(rounds: list[Figures]) -> dict[str, Any]:

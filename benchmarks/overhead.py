@@ -7,7 +7,7 @@
 One process is both the engine and all clients and spins on core 0. Every
 gateway is pinned to core 1, all of them are alive at once, and the rounds go
 round. CPU time is the kernel's account of a gateway's processes, so it holds
-on a busy machine; ratios are computed within a round. Prints one JSON line.
+on a busy machine; ratios are computed within a turn. Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -98,10 +98,11 @@ class Contest:
     async def play(self, scenario: Scenario, rounds: int, seconds: float) -> None:
         """One scenario, round and round."""
         taking_part = [target for target in self.targets if _takes_part(target, scenario)]
-        for _ in range(1 if scenario.idle else rounds):
+        for _ in range(1 if scenario.idle else rounds * scenario.slices):
             for target in taking_part:
                 _say(scenario.name, target.name)
-                self._outcome.add(scenario.name, target.name, await self._lab.run(scenario, target, seconds))
+                figures = await self._lab.run(scenario, target, seconds / scenario.slices)
+                self._outcome.add(scenario.name, target.name, figures)
                 await _calm(target)
             self._outcome.load_average.append(os.getloadavg()[0])
 
@@ -187,7 +188,7 @@ def main() -> None:
         help="names by comma, or all",
     )
     options.add_argument("--rounds", type=int, default=2)
-    options.add_argument("--seconds", type=float, default=1.0, help="length of one measurement")
+    options.add_argument("--seconds", type=float, default=1.0, help="of one measurement: its slices together")
     options.add_argument(
         "--write", type=Path, metavar="FILE", help="put the tables between the marks of this file"
     )

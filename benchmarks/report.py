@@ -77,11 +77,12 @@ def _bars(verdicts: Sequence[Verdict]) -> str:
             verdict.bar.text,
             f"{'≥' if verdict.bar.at_least else '≤'} {_amount(verdict.bar.limit, verdict.bar.unit)}",
             NOTHING if verdict.found is None else _amount(verdict.found, verdict.bar.unit),
+            NOTHING if verdict.middle is None else " to ".join(_number(each, 2) for each in verdict.middle),
             verdict.word,
         )
         for verdict in verdicts
     ]
-    return _table("Bars", ("what", "bar", "measured", ""), rows)
+    return _table("Bars", ("what", "bar", "measured", "half of the turns", ""), rows)
 
 
 def _requests(outcome: Outcome) -> str:

@@ -11,7 +11,7 @@ LONG_PROMPT_BYTES = 400_000
 MOST_TRACE_CHUNKS = 400  # a run of a second or two should see streams end
 
 _rows, TRACE = shapes.trace()
-PLAIN = Scenario("plain64", 64)
+PLAIN = Scenario("plain64", 64, slices=4)
 READY = Scenario("ready", 1)
 
 SCENARIOS = (
@@ -30,7 +30,7 @@ SCENARIOS = (
         chunks=[min(MOST_TRACE_CHUNKS, row.completion_tokens) for row in _rows],
         prompt_bytes=[row.prompt_tokens * shapes.CHARS_PER_TOKEN for row in _rows],
     ),
-    Scenario("sse0_64", 64, stream=True),
+    Scenario("sse0_64", 64, stream=True, slices=4),
     Scenario("sse10_100", 100, stream=True, gap_ms=10, ramp_s=0.3),
     Scenario("sse50_1500", 1_500, stream=True, gap_ms=50, ramp_s=1.0),
     Scenario("sse50_3000", 3_000, stream=True, gap_ms=50, ramp_s=2.0),

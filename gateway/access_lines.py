@@ -21,6 +21,7 @@ _MEMBERS = {
     "worker": "%s::text",
     "request_id": "request_id",
     "client_request_id": "client_request_id",
+    "trace_id": "trace_id",
     "tenant": "tenant",
     "token_id": "api_token_id",
     "user": "user_hash",

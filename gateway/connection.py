@@ -23,9 +23,8 @@ JOINED_BYTES = 64 * 1024  # a request up to this size is sent in one piece
 class Connection(asyncio.Protocol):
     """One connection; carries one exchange at a time.
 
-    An answer whose framing is as plain as nearly all are is never shown to
-    the parser. As soon as it turns out otherwise, at a chunk's boundary, the
-    parser is shown its head, and what comes from there on.
+    An answer whose framing is as plain as nearly all are is never shown to the parser. As soon as it turns
+    out otherwise, at a chunk's boundary, the parser is shown its head, and what comes from there on.
     """
 
     __slots__ = (
@@ -157,6 +156,14 @@ class Connection(asyncio.Protocol):
                 self._take_chunks(reply, data[lacks:])
 
     def _take_chunks(self, reply: Reply, data: bytes) -> None:
+        """What begins with a chunk."""
+        event, end = (b"", 0) if reply.events is None else reply.events.leads(data)
+        if event:
+            reply.on_body(b"", event)
+        if end < len(data) and self._reply is not None:
+            self._unframe(reply, data[end:] if end else data)
+
+    def _unframe(self, reply: Reply, data: bytes) -> None:
         """Several chunks, the last, a part of one, or anything else."""
         read = b""
         if len(data) > RUN_BYTES and reply.events is not None:
@@ -174,8 +181,7 @@ class Connection(asyncio.Protocol):
         if is_last:
             self._reply = None
             self._end_chunks()
-            self._unshown = b""
-            self._is_fresh = True
+            self._unshown, self._is_fresh = b"", True
             self._head_done = self._framed = False
             self._release(keep=True)
             reply.on_end()

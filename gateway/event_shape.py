@@ -1,4 +1,4 @@
-"""What the chunks of one engine's streams have in common: all but their texts, ids and times."""
+"""What the chunks of one engine's streams have in common: all but their texts, ids, times and models."""
 
 from __future__ import annotations
 
@@ -7,29 +7,56 @@ from collections.abc import Callable
 
 from gateway.framing import FIRST_LINES
 
-Match = Callable[[bytes], object]
+Match = Callable[[bytes], re.Match[bytes] | None]
 
-ID, CREATED = rb'"id":"[^"\\\n]*+"', rb'"created":[0-9]++'  # neither says what kind of event it is
-VARYING = re.compile(b"(%b)|(%b)" % (ID, CREATED))
-TEXT = rb'[^"\n]*+'  # one with a quote in it is looked at more closely
+# None of these says what kind of event it is.
+ID, CREATED, MODEL = rb'"id":"[^"\\\n]*+"', rb'"created":[0-9]++', rb'"model":"[^"\\\n]*+"'
+VARYING = re.compile(b"(%b)|(%b)|(%b)" % (ID, CREATED, MODEL))
+TEXT = rb'([^"\n]*+)'  # one with a quote in it is looked at more closely
 SIZE = rb"[1-9a-f][0-9a-f]{0,2}+\r\n"
-SHAPES_KEPT = 64  # that are looked for: about one for each model of an engine
+SHAPES_KEPT = 64  # that are looked for: about two for each engine
 SEEN_KEPT = 1024  # of those that came once: what comes in one stream only is not worth its expression
 # Between which two a chunk of so many bytes stands that begins with its size.
 BOUNDS = [(line, line[:-1] + b"\x0b") for line in FIRST_LINES]
-NAMED, MADE = b"\1", b"\2"  # control characters are in no JSON, and mean nothing in an expression
+KINDS = (b"", b"\1", b"\2", b"\3")  # control characters are in no JSON, and mean nothing in an expression
+OPENINGS_KEPT = 1024
 
 _shapes: dict[bytes, Match] = {}
 _seen: set[bytes] = set()
+_openings: dict[tuple[str, str], Opening] = {}
 
 
 def never(chunk: bytes) -> None:
     """What no chunk matches."""
 
 
-def shape_of(begin: bytes, end: bytes) -> Match:
-    """Tells a chunk whose event has a text between these two, but perhaps not its right size (``BOUNDS``)."""
-    key = VARYING.sub(_kind, begin) + b"\0" + end
+class Opening:
+    """What tells the chunks with which the last stream of an engine began: each holds one event."""
+
+    __slots__ = ("first", "lead")
+
+    def __init__(self) -> None:
+        self.lead: Match = never  # ahead of the first token, such as the one that names the role
+        self.first: Match = never  # that of the first token, whose text is its only group
+
+
+def opening_of(backend: str, path: str) -> Opening:
+    """How streams of this backend begin on this path."""
+    opening = _openings.get((backend, path))
+    if opening is None:
+        if len(_openings) >= OPENINGS_KEPT:
+            _openings.clear()
+        opening = _openings[backend, path] = Opening()
+    return opening
+
+
+def shape_of(begin: bytes, end: bytes | None) -> Match:
+    """Tells a chunk whose event has a text between these two, but perhaps not its right size (``BOUNDS``).
+
+    Without an end: tells what begins with a chunk whose event is as ``begin``.
+    """
+    alike = VARYING.sub(_kind, begin)
+    key = alike if end is None else alike + b"\0" + end
     match = _shapes.get(key)
     if match is not None:
         return match
@@ -40,10 +67,16 @@ def shape_of(begin: bytes, end: bytes) -> Match:
         return never
     if len(_shapes) >= SHAPES_KEPT:
         _shapes.clear()
-    around = re.escape(VARYING.sub(_kind, begin)).replace(NAMED, ID).replace(MADE, CREATED)
-    match = _shapes[key] = re.compile(SIZE + around + TEXT + re.escape(end) + b"\r\n").fullmatch
+    around = re.escape(alike)
+    for kind, varying in zip(KINDS[1:], (ID, CREATED, MODEL), strict=True):
+        around = around.replace(kind, varying)
+    if end is None:
+        match = re.compile(SIZE + around + b"\r\n").match
+    else:
+        match = re.compile(SIZE + around + TEXT + re.escape(end) + b"\r\n").fullmatch
+    _shapes[key] = match
     return match
 
 
 def _kind(found: re.Match[bytes]) -> bytes:
-    return NAMED if found[1] else MADE
+    return KINDS[found.lastindex or 0]

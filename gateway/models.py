@@ -89,6 +89,9 @@ class UsageRecord(models.Model):
     client_request_id = models.CharField(
         max_length=128, blank=True, default="", help_text="The client's own x-request-id; no key."
     )
+    trace_id = models.CharField(
+        max_length=32, blank=True, default="", help_text="Of the client's traceparent."
+    )
     queued_at = models.DateTimeField(null=True)
     dispatched_at = models.DateTimeField(null=True)
     first_token_at = models.DateTimeField(null=True)

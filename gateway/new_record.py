@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import time
 
 from gateway.calls import EngineCall
+from gateway.heads import trace_id
 from gateway.jobs import Job
 from gateway.records import Record
 from scheduling.core.policy import FREE
@@ -32,6 +33,8 @@ def new_record(ticket: Ticket, job: Job, clients_id: str) -> Record:
     )
     if prices is not FREE:
         record.spend = prices.spend(prompt, 0, completion)
+    if job.headers:
+        record.trace_id = trace_id(job.headers)
     return record
 
 

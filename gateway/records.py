@@ -49,6 +49,7 @@ class Record(msgspec.Struct, omit_defaults=True, gc=False):
     attempt: int = 1
     spend: int = 0
     cost: int = 0
+    trace_id: str = ""
 
 
 class Batch(Sequence[Record]):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from gateway.event_shape import BOUNDS, Match, never, shape_of
+from gateway.event_shape import BOUNDS, Match, Opening, never, shape_of
 from gateway.framing import CRLF, FIRST_LINES, SHORT
 from gateway.source import NO_WAY, Sink, Way
-from gateway.sse_events import DATA, NEXT_DATA, TOKEN_TEXT
+from gateway.sse_events import DATA, ENDS, NEXT_DATA, TOKEN_TEXT
 from scheduling.core.usage import Usage
 
 BARREN = 8  # after so many vain attempts, no more is learned of a stream's shape
 # Texts with quotes in them, one in a line.
 TEXTS = re.compile(rb'(?:[^"\\\n]|\\[^\n])*+(?:\n(?:[^"\\\n]|\\[^\n])*+)*+')
+EVENT_END = ENDS[0] + CRLF  # and its chunk's: a text has no line end in it
 SIZES_KEPT = 64  # of chunks, of which it is remembered how they begin
 
 
@@ -23,43 +24,64 @@ class Repeats:
     Each event that is known so counts as one token in ``usage``.
     """
 
+    # While something is known.
+    _from: int  # the length of ``_begin``
+    _end: bytes
+    _framed: dict[int, bytes]  # how a chunk of HTTP begins, by its bytes in all
+    _end_framed: bytes
+
+    _write: Callable[[bytes], None]  # to the way
+    otherwise: Callable[[bytes], object]  # takes what does not pass
+
     __slots__ = (
-        "_barren", "_begin", "_end", "_end_framed", "_event_bytes", "_framed", "_from", "_learned_at",
-        "_match", "_measures_tokens", "_open", "_shape", "_sink", "_usage", "_way", "_write", "last",
-        "otherwise",
+        "_barren", "_begin", "_end", "_end_framed", "_event_bytes", "_first", "_framed", "_from", "_lead",
+        "_learned_at", "_match", "_measures_tokens", "_on_first_token", "_open", "_shape", "_sink",
+        "_started", "_usage", "_way", "_write", "last", "otherwise",
     )  # fmt: skip
 
-    def __init__(self, usage: Usage, event_bytes: int, *, measures_tokens: bool) -> None:
+    def __init__(
+        self,
+        usage: Usage,
+        on_first_token: Callable[[], None],
+        event_bytes: int,
+        opening: Opening | None,
+        *,
+        measures_tokens: bool,
+    ) -> None:
         self._usage = usage
+        self._on_first_token = on_first_token
+        self._started = False
         self._measures_tokens = measures_tokens
         self._learned_at = 0
         self._barren = 0  # how often in a row that was of no use
         self._event_bytes = event_bytes
         self._open = bytearray()  # the event that is not whole yet
         self._begin = b""  # empty while nothing is known
-        self._from = 0  # its length
-        self._end = b""
-        self._framed: dict[int, bytes] = {}  # how a chunk of HTTP begins, by its bytes in all
-        self._end_framed = b""
         self._shape: Match = never  # what tells a chunk of such an event
         self._match: Match = never  # the same while no event is open
+        # Until the first token: what tells a chunk that comes before it, and its own.
+        self._lead: Match = never
+        self._first: Match = never
+        if opening is not None and measures_tokens and event_bytes >= SHORT:
+            self._lead, self._first = opening.lead, opening.first
         self._sink: Sink | None = None
         self._way: Way = NO_WAY  # nothing but events is on it, and none waits to go first
-        self._write: Callable[[bytes], None]
         self.last = b""  # what passed, unless it is told to who takes it
-        self.otherwise: Callable[[bytes], object] = never  # takes what does not pass
 
-    def pour_into(self, sink: Sink | None) -> None:
-        """Send on what ``passes`` knows from now on; None: no more."""
-        self._tell_last()
-        if self._sink is not None:
-            self._sink.passing = None
+    def pour_into(self, sink: Sink) -> None:
+        """Send on what ``passes`` knows from now on."""
         self._sink = sink
-        way = None if sink is None else sink.way()
-        if sink is None or way is None:
-            self._way = NO_WAY
-        else:
+        if way := sink.way():
             sink.passing, self._way, self._write = self, way, way.transport.write
+
+    def pour_no_more(self) -> None:
+        """What comes now has to wait."""
+        sink = self._sink
+        if sink is not None:
+            if self.last:
+                sink.last, self.last = self.last, b""
+            self._sink = sink.passing = None
+            self._way = NO_WAY
 
     def repeats(self, data: bytes) -> bool:
         """Whether this is one event like the last plain one but for its text; it is counted then."""
@@ -87,13 +109,71 @@ class Repeats:
                 self.last = chunk
                 self._write(chunk)
                 return
-        self._tell_last()
-        self.otherwise(chunk)
-
-    def _tell_last(self) -> None:
+        elif self._passes_other(chunk):
+            return
         if self.last and self._sink is not None:
             self._sink.last = self.last
         self.last = b""
+        self.otherwise(chunk)
+
+    def _passes_other(self, data: bytes) -> bool:
+        """As ``passes``, of the first token, or of several chunks: under load they come together."""
+        if not self._way.writable or len(data) >= SHORT:
+            return False
+        if self._started:
+            *parts, rest = data.split(EVENT_END)
+            if rest or len(parts) < 2:
+                return False
+            match = self._match
+            for part in parts:
+                chunk = part + EVENT_END
+                low, high = BOUNDS[len(chunk)]
+                if not (low < chunk < high and match(chunk)):
+                    return False
+            self._usage.completion_tokens += len(parts)
+        elif not self._begins(data):
+            return False
+        self.last = data
+        self._write(data)
+        return True
+
+    def leads(self, data: bytes) -> tuple[bytes, int]:
+        """What to pass on of the chunks that are as in the stream before, and where those end.
+
+        They hold one event ahead of the first token, and perhaps the first token.
+        """
+        found = self._lead(data)
+        if not found:
+            return b"", 0
+        end = found.end()
+        lead, rest = data[:end], data[end:]
+        if not self._holds(lead):
+            return b"", 0
+        event = lead.partition(CRLF)[2][: -len(CRLF)]
+        if rest and self._begins(rest):
+            return event + rest.partition(CRLF)[2][: -len(CRLF)], len(data)
+        return event, end
+
+    def _begins(self, chunk: bytes) -> bool:
+        """Whether this is the first token, like that of the stream before; it is counted then."""
+        if not ((found := self._first(chunk)) and found[1] and self._holds(chunk)):
+            return False
+        self._begun()
+        self._usage.completion_tokens += 1
+        return True
+
+    def _holds(self, chunk: bytes) -> bool:
+        """Whether a chunk has the size that it says, and a whole event with it."""
+        if self._open or len(chunk) >= SHORT:
+            return False
+        low, high = BOUNDS[len(chunk)]
+        return low < chunk < high
+
+    def _begun(self) -> None:
+        self._started = True
+        self._shape = self._match = self._first  # until this stream's own is known
+        self._lead = self._first = never
+        self._on_first_token()
 
     @property
     def knows(self) -> bool:
@@ -168,5 +248,4 @@ class Repeats:
     def _forget(self) -> None:
         """The engine counts by itself from now on."""
         self._begin = b""
-        self._framed = {}
-        self._shape = self._match = never
+        self._shape = self._match = self._lead = self._first = never

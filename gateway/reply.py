@@ -111,7 +111,7 @@ class Reply(TimedReply):
         finally:
             self._sink = None
             if events is not None:
-                events.pour_into(None)
+                events.pour_no_more()
 
     # -- for the relay
 
@@ -194,7 +194,7 @@ class Reply(TimedReply):
     def _choose_scanner(self, head: ReplyHead) -> None:
         if head.of_stream:
             self.streamed = True
-            events = stream_scanner(self.call, self._usage, self.on_first_token, self._options)
+            events = stream_scanner(self.backend, self.call, self._usage, self.on_first_token, self._options)
             self._scanner = self.events = events
         else:
             sized = head.content_length is not None
@@ -255,8 +255,8 @@ class Reply(TimedReply):
     def _hold(self, data: bytes) -> None:
         """Keep bytes until whoever reads comes for them; if those are many, the engine has to wait."""
         self._chunks.append(data)
-        if self.events is not None:
-            self.events.pour_into(None)  # what comes now has to wait for these
+        if self._sink is not None and self.events is not None:
+            self.events.pour_no_more()  # what comes now has to wait for these
         self._unread += len(data)
         if self.source is not None and self._unread > self._options.unread_bytes:
             self._paused = True

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from gateway.calls import EngineCall, RelayOptions
 from gateway.endpoints import ENDPOINTS
+from gateway.event_shape import opening_of
 from gateway.reported import JsonScanner, OpaqueScanner
 from gateway.spoken import TextScanner, TranscriptScanner
 from gateway.sse import SseScanner
@@ -21,16 +22,17 @@ Scanner = SseScanner | JsonScanner | OpaqueScanner
 
 
 def stream_scanner(
-    call: EngineCall, usage: Usage, on_first_token: Callable[[], None], options: RelayOptions
+    backend: str, call: EngineCall, usage: Usage, on_first_token: Callable[[], None], options: RelayOptions
 ) -> SseScanner:
-    """Of a stream of events."""
-    kind = TranscriptScanner if call.path in SPOKEN else SseScanner
-    return kind(
+    """Of a stream of events that comes from this backend."""
+    spoken = call.path in SPOKEN
+    return (TranscriptScanner if spoken else SseScanner)(
         usage,
         on_first_token,
         strip_usage=call.strip_usage,
         event_bytes=options.event_bytes,
         measures_tokens=call.measures_tokens,
+        opening=None if spoken else opening_of(backend, call.path),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.event_shape import never
+from gateway.event_shape import Opening, never, shape_of
 from gateway.repeats import Repeats
 from gateway.reported import note_bare, note_event
 from gateway.sse_events import (
@@ -37,6 +37,7 @@ from scheduling.core.usage import Usage
 
 HOLD_BYTES = 4 * 1024  # a usage event is a tenth of this; a longer event is never held back
 NAME_BYTES = 256  # its name is the first line of an event
+STREAM_END = LAST + ENDS[0]
 FEW = 4  # events that are read one by one without a look for the plain ones among them
 
 
@@ -54,17 +55,9 @@ class SseScanner(Repeats):
     """
 
     __slots__ = (
-        "_named",
-        "_on_first_token",
-        "_passed",
-        "_prompt_known",
-        "_skipping",
-        "_started",
-        "_strip_usage",
-        "done",
-        "errored",
+        "_named", "_opening", "_passed", "_prompt_known", "_skipping", "_strip_usage", "done", "errored",
         "finished",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -74,13 +67,13 @@ class SseScanner(Repeats):
         strip_usage: bool,
         event_bytes: int,
         measures_tokens: bool = True,
+        opening: Opening | None = None,
     ) -> None:
-        super().__init__(usage, event_bytes, measures_tokens=measures_tokens)
-        self._on_first_token = on_first_token
+        super().__init__(usage, on_first_token, event_bytes, opening, measures_tokens=measures_tokens)
+        self._opening = opening
         self._strip_usage = strip_usage
         self._passed = 0  # how much of it has been passed on
         self._skipping = False  # it is too large to be read; only its last two bytes are kept
-        self._started = False
         self._prompt_known = False  # the engine reported the prompt's figures ahead of the answer
         self._named = False  # the stream has `event:` lines
         self.done = False  # the stream's own last event was seen
@@ -103,7 +96,7 @@ class SseScanner(Repeats):
             return data
         if self._open or not data.endswith(ENDS):
             return self._feed_pieces(data)
-        if self._is_plain(data):
+        if data[-len(STREAM_END) :] != STREAM_END and self._is_plain(data):
             if self._started:
                 self._learn(data)
             elif not self._reads_first(data):
@@ -114,15 +107,23 @@ class SseScanner(Repeats):
         return self._read_all(data)
 
     def _reads_first(self, data: bytes) -> bool:
-        """Read plain events before the first token, if it is in none of them, or there is only one."""
+        """Read plain events before the first token, if it is in none of them, or in the first or second."""
         if data.partition(EVENT_NAME)[1]:
             return False
+        is_one = data[: len(DATA)] == DATA and data.count(b"\n") == len(ENDS[0])
+        opening = self._opening
         if TOKEN.search(data):
-            if data[: len(DATA)] != DATA or data.count(b"\n") != len(ENDS[0]):
-                return False
-            self._started = True
-            self._on_first_token()
+            if not is_one:
+                lead, end, token = data.partition(ENDS[0])
+                lead += end
+                is_second = data.count(b"\n") == 2 * len(ENDS[0]) and not TOKEN.search(lead)
+                return is_second and self._reads_first(lead) and self._reads_first(token)
+            self._begun()
             self._learn(data)
+            if opening is not None:
+                opening.first = self._shape
+        elif is_one and opening is not None:
+            opening.lead = shape_of(data, None)
         return True
 
     def finish(self) -> bytes:
@@ -274,8 +275,7 @@ class SseScanner(Repeats):
         if not self._started:
             if not TOKEN.search(event):
                 return
-            self._started = True
-            self._on_first_token()
+            self._begun()
         self._add(event.startswith(DATA) + event.count(NEXT_DATA))
 
     def _add(self, tokens: int) -> None:

@@ -24,18 +24,25 @@ hypothesis.settings.load_profile("fairlane")
 
 
 @pytest.fixture(autouse=True, scope="module")
-def defaults_for_the_next(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A module whose tests commit leaves the database as migrations do, not empty.
+def defaults_for_the_next(request: pytest.FixtureRequest) -> Iterator[set[str]]:
+    """A module whose tests commit leaves the database as migrations do, not empty. Yields who committed.
 
     Django has emptied it after each such test. pytest-django runs those tests last, but not where
-    several workers take modules in turn.
+    several workers take modules, or single tests, in turn.
     """
-    yield
-    items = [item for item in request.session.items if item.module is request.module]
-    if any(marker.kwargs.get("transaction") for item in items for marker in item.iter_markers("django_db")):
+    committed: set[str] = set()
+    yield committed
+    if committed:
         with request.getfixturevalue("django_db_blocker").unblock():
             connection.creation.deserialize_db_from_string(connection._test_serialized_contents)
             connection.close()
+
+
+@pytest.fixture(autouse=True)
+def commits(request: pytest.FixtureRequest, defaults_for_the_next: set[str]) -> None:
+    """Note that a test of this module commits, once it runs here: another worker may have it."""
+    if any(marker.kwargs.get("transaction") for marker in request.node.iter_markers("django_db")):
+        defaults_for_the_next.add(request.node.name)
 
 
 @pytest.fixture

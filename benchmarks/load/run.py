@@ -37,6 +37,7 @@ class Scenario:
     ramp_s: float = 0.0
     idle: bool = False  # streams that stand still after their first token
     only: Sequence[str] = ()  # for these targets; empty: for all gateways
+    slices: int = 1  # that a round is cut into: the host's speed changes within seconds, short turns share it
 
     @property
     def script(self) -> Script:

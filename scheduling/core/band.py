@@ -14,19 +14,18 @@ Choice = tuple[Entry, Gate]
 
 
 class Band:
-    """One class: its order, and how many stand in line in each lane.
+    """One class: its order, and how many stand in line.
 
     ``overdue`` counts those that waited longer than the class's bound.
     ``hold``: seats that better classes keep free while nobody waits.
     """
 
-    __slots__ = ("fairness", "hold", "lanes", "overdue", "promoted", "rule", "waiting")
+    __slots__ = ("fairness", "hold", "overdue", "promoted", "rule", "waiting")
 
     def __init__(self, rule: ClassRule, fairness: Fairness) -> None:
         self.rule = rule
         self.fairness = fairness
         self.hold = self.waiting = 0
-        self.lanes: dict[Lane, int] = {}
         self.overdue: dict[Lane, int] = {}
         self.promoted: dict[str, int] = {}  # by backend: when it was last promoted there
 
@@ -40,19 +39,12 @@ class Band:
         """The ticket stands in the class's line."""
         self.fairness.push(entry)
         self.waiting += 1
-        lane, lanes = entry.lane, self.lanes
-        lanes[lane] = lanes.get(lane, 0) + 1
         if entry.overdue:
-            self.overdue[lane] = self.overdue.get(lane, 0) + 1
+            self.overdue[entry.lane] = self.overdue.get(entry.lane, 0) + 1
 
     def gone(self, entry: Entry) -> None:
         """The ticket is out of line, served or not."""
         self.waiting -= 1
-        lane, lanes = entry.lane, self.lanes
-        if lanes[lane] > 1:
-            lanes[lane] -= 1
-        else:
-            del lanes[lane]
         if entry.overdue:
             _less(self.overdue, entry.lane)
 

@@ -132,12 +132,16 @@ class Bands:
         shut, moved = self.shut, self._front.get(lane)
         if moved and any(lane.model not in shut.get(entry.ticket.tenant, ()) for entry in moved.values()):
             return True
-        return any(band.fairness.first(lane) for band in self._bands if lane in band.lanes)
+        return any(band.fairness.first(lane) for band in self._bands)
 
     @property
     def in_line(self) -> int:
         """How many tickets stand in line."""
         return sum(band.waiting for band in self._bands)
+
+    def in_line_of(self, tenant: str) -> int:
+        """How many of the tenant's do."""
+        return sum(band.fairness.in_line(tenant) for band in self._bands)
 
     def held_back_from(self, entry: Entry) -> int:
         """Seats of every backend that the ticket's class must leave free now."""
@@ -164,7 +168,7 @@ class Bands:
             if band.waiting:
                 overdue += len(band.overdue)
                 if choice is None:
-                    choice = band.next(band.lanes, hold, now_ms, kept)
+                    choice = band.next(band.fairness.lanes, hold, now_ms, kept)
             if band.rule.reserved_seats:
                 hold += band.held_back
         if overdue and (aged := self._aged(choice, now_ms)):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from scheduling.core.entry import Entry
 from scheduling.core.ticket import Ticket
 
 
@@ -33,14 +34,21 @@ class Dispatched(TicketEvent):
         return self.at_ms - self.ticket.queued_ms
 
 
-class Expired(TicketEvent):
-    """The ticket's deadline passed while it waited; it is out of line."""
+@dataclass(slots=True)
+class Lost(TicketEvent):
+    """The ticket is out of line without a seat, unasked. ``entry``: whose it was."""
+
+    entry: Entry | None = field(default=None, compare=False, repr=False)
+
+
+class Expired(Lost):
+    """The ticket's deadline passed while it waited."""
 
     __slots__ = ()
 
 
-class Stranded(TicketEvent):
-    """No backend of the pool serves the ticket's model any more; it is out of line."""
+class Stranded(Lost):
+    """No backend of the pool serves the ticket's model any more."""
 
     __slots__ = ()
 

@@ -137,6 +137,6 @@ def _rival_reasons(machine: Machine, entry: Entry) -> Iterator[Reason]:
         yield Reason(
             "share", f"{tenants} in class {ticket.priority_class}: the turn of {ticket.tenant} is to come"
         )
-    if own := entry.roster.in_line - 1:
+    if own := machine.bands.in_line_of(ticket.tenant) - 1:
         requests = "1 more request" if own == 1 else f"{own} more requests"
         yield Reason("own_line", f"tenant {ticket.tenant} has {requests} in line")

@@ -18,6 +18,10 @@ class Fairness(Protocol):
     outside by ``leave`` or ``adopt``; who was served or adopted ends by ``settle``.
     """
 
+    @property
+    def lanes(self) -> Collection[Lane]:
+        """In which somebody stands whom ``pick`` may find."""
+
     def join(self, entry: Entry) -> None:
         """A ticket is known from now on; it does not stand in line yet."""
 
@@ -59,6 +63,9 @@ class Fairness(Protocol):
 
     def close(self, tenant: str, models: Container[str] | None) -> None:
         """Pick none of the tenant's tickets for ``models`` from now on; None lets it in again."""
+
+    def in_line(self, tenant: str) -> int:
+        """How many tickets of the tenant stand in line."""
 
     def ahead(self, entry: Entry, now_ms: int) -> int:
         """About how many waiting tickets of this class go before this one."""
@@ -106,7 +113,7 @@ class Fifo:
     """
 
     def __init__(self) -> None:
-        self._lines: dict[Lane, _Line] = {}
+        self.lanes = self._lines = dict[Lane, _Line]()
         self._shut: dict[str, Container[str]] = {}
         self._aside: dict[str, dict[int, Entry]] = {}
         self._waiting: dict[str, int] = {}
@@ -195,6 +202,10 @@ class Fifo:
             self._unstand(entry)
         if out:
             self._aside[tenant] = {entry.place: entry for entry in out}
+
+    def in_line(self, tenant: str) -> int:
+        """How many of the tenant's."""
+        return self._waiting.get(tenant, 0)
 
     def ahead(self, entry: Entry, now_ms: int) -> int:
         """How many came before it."""

@@ -37,6 +37,7 @@ class Tree:
         self._price = price
         self._weight_of = weight_of
         self._tenants = order()
+        self.lanes = self._tenants.lanes
         self._shut: dict[str, Container[str]] = {}
 
     def join(self, entry: Entry) -> None:
@@ -60,7 +61,7 @@ class Tree:
             return self.first(*lanes)
         share = self._tenants.earliest(lanes)
         if share and share.shut is not None:
-            lanes = [lane for lane in lanes if lane in share.keys]
+            lanes = [lane for lane in lanes if lane in share.lanes]
         while share and share.inner:
             share = share.inner.earliest(lanes)
         if share is None:
@@ -73,25 +74,19 @@ class Tree:
         level = self._tenants
         while True:
             found = level.lanes.get(lane)
-            share = found if type(found) is Share else level.first(lane)
-            if share is None:
+            if found is None:
                 return None
+            share = found[0][2] if isinstance(found, list) else found
             if share.inner is None:
-                return head(share.lines[lane])
+                return next(iter(share.lines[lane].values()))
             level = share.inner
 
     def serve(self, entry: Entry) -> None:
         """It has a seat: charge every name on its path."""
-        path, cost = entry.shares, entry.cost
-        price = (cost if self._price is None else self._price(entry)) * MILLI
-        last = path[-1]
-        last.left += 1
-        last.waiting_cost -= cost
-        line = last.lines[entry.lane]
-        if len(line) > 1:
-            del line[entry.place]
-        else:
-            self._out_of_line(entry, path)
+        path = entry.shares
+        price = (entry.cost if self._price is None else self._price(entry)) * MILLI
+        path[-1].left += 1
+        self._out_of_line(entry, path)
         charges: Charges | None = None
         for share in path:
             share.waiting -= 1
@@ -112,7 +107,6 @@ class Tree:
         path = entry.shares
         for share in path:
             share.waiting -= 1
-        path[-1].waiting_cost -= entry.cost
         self._out_of_line(entry, path)
 
     def leave(self, entry: Entry) -> None:
@@ -169,6 +163,11 @@ class Tree:
         if share := self._tenants.shares.get(tenant):
             self._tenants.set_shut(share, models)
 
+    def in_line(self, tenant: str) -> int:
+        """How many of the tenant's, whoever asked for them."""
+        share = self._tenants.shares.get(tenant)
+        return share.waiting if share else 0
+
     def ahead(self, entry: Entry, now_ms: int) -> int:
         """Where it stands among its own, and that place among the names of every level above."""
         last = entry.shares[-1]
@@ -197,29 +196,28 @@ class Tree:
     def _enrol(self, entry: Entry, waits: int) -> None:
         level, names = self._tenants, entry.ticket.path
         share: Share | None = None
-        path: tuple[Share, ...] = ()
         for name in names:
             share = level.shares.get(name) or self._open(level, name, share, names)
-            if not share.held:
+            held = share.held
+            if not held:
                 level.idle -= 1
-            share.held += 1
+            share.held = held + 1
             share.waiting += waits
-            path += (share,)
             level = share.inner  # type: ignore[assignment] # None after the last name
-        entry.shares = path
+        entry.shares = share.path  # type: ignore[union-attr] # no path is empty
 
     def _open(self, level: Level, name: str, outer: Share | None, names: tuple[str, ...]) -> Share:
         if outer is None:
             share = level.add(name, self._weight_of(name))
             share.shut = self._shut.get(name)
-            share.depth = 0
+            share.path = (share,)
         else:
             if len(level.shares) >= NAMES_TRACKED:
                 line = crc32(name.encode(errors="surrogatepass")) % SHARED_LINES
                 name = f"{SHARED_PREFIX}{line}"
             share = level.shares.get(name) or level.add(name, 1)
-            share.depth = outer.depth + 1
-        if share.inner is None and share.depth + 1 < len(names):
+            share.path = (*outer.path, share)
+        if share.inner is None and len(share.path) < len(names):
             share.inner = self._order()
         return share
 
@@ -241,11 +239,12 @@ class Tree:
         self._enter(entry.shares, lane, place)
 
     def _out_of_line(self, entry: Entry, path: Sequence[Share]) -> None:
-        lines, lane = path[-1].lines, entry.lane
-        line = lines[lane]
+        last, lane = path[-1], entry.lane
+        last.waiting_cost -= entry.cost
+        line = last.lines[lane]
         del line[entry.place]
         if not line:
-            del lines[lane]
+            del last.lines[lane]
             self._leave(path, lane)
 
     def _enter(self, path: Sequence[Share], lane: Lane, place: int) -> None:

@@ -22,20 +22,16 @@ class Line:
         self._timers = timers
         self._caps = OwnCaps()
 
-    def join(self, entry: Entry, now_ms: int) -> int:
-        """A new ticket of a class: into line if nothing holds it back. How many are in its lane then."""
+    def join(self, entry: Entry, now_ms: int) -> None:
+        """A new ticket of a class: into line if nothing holds it back."""
         ticket, band = entry.ticket, entry.band
         if ticket.not_before_ms is None and ticket.api_token_in_flight is None:
             entry.aside = NO  # nearly always
-            entry.roster.in_line += 1
             band.waiting += 1
-            lane, lanes = entry.lane, band.lanes
-            lanes[lane] = count = lanes.get(lane, 0) + 1
             band.fairness.stand(entry)
-            return count
+            return
         band.fairness.join(entry)
         self.stand(entry, now_ms)
-        return 0 if entry.aside else band.lanes[entry.lane]
 
     def stand(self, entry: Entry, now_ms: int) -> None:
         """Stand in line, or aside while an allowance is to come or the API token's cap is reached."""
@@ -53,7 +49,7 @@ class Line:
         aside = entry.aside
         if aside is Aside.NO:
             entry.band.fairness.step_out(entry)
-            self.gone(entry)
+            entry.band.gone(entry)
         elif aside is Aside.OWN_CAP:
             self._caps.give_up(entry)
         elif aside is Aside.FRONT:
@@ -71,7 +67,7 @@ class Line:
         entry.first = True
         if entry.aside is Aside.NO:
             entry.band.fairness.step_out(entry)
-            self.gone(entry)
+            entry.band.gone(entry)
             self._push(entry)
 
     def seat(self, entry: Entry) -> None:
@@ -82,7 +78,7 @@ class Line:
             band.fairness.adopt(entry)
         else:
             band.fairness.serve(entry)
-            self.gone(entry)
+            band.gone(entry)
 
     def let_in(self, left: Entry) -> None:
         """It is gone, or aside: others of its API token may stand in line."""
@@ -96,9 +92,3 @@ class Line:
             return
         entry.aside = Aside.NO
         entry.band.push(entry)
-        entry.roster.in_line += 1
-
-    def gone(self, entry: Entry) -> None:
-        """It left its flow's line."""
-        entry.band.gone(entry)
-        entry.roster.in_line -= 1

@@ -40,6 +40,7 @@ class Machine:
     _cost: CostRule  # the same, of the rule
     _all_blocked: bool  # every gate of a lane is marked as blocked already
     _sends_order: bool  # on to the engines
+    _any_gate: bool  # a freed seat may let whoever was passed over go to any other
     on_seat: Callable[[Entry], None] | None = None
     """Told who has got a seat after all, in the place of a ``Dispatched``."""
     charges_as_it_streams: bool
@@ -90,7 +91,7 @@ class Machine:
         for what, entry in self.timers.due(now_ms):
             if what is Due.EXPIRE:
                 self._give_up(entry)
-                yield Expired(entry.ticket, now_ms)
+                yield Expired(entry.ticket, now_ms, entry)
             elif what is Due.UNPARK:
                 if entry.aside is Aside.PARKED:
                     self._line.stand(entry, now_ms)
@@ -169,7 +170,8 @@ class Machine:
         if lane.avoid:
             self._forget(lane)
 
-    def _waiting_entry(self, request_id: str) -> Entry | None:
+    def waiting_entry(self, request_id: str) -> Entry | None:
+        """Whoever has no seat yet under this id."""
         entry = self._entries.get(request_id)
         return entry if entry is not None and entry.waiting else None
 
@@ -217,7 +219,9 @@ class Machine:
             self._watch_anew()
 
     def _look_at_meters(self) -> None:
-        self.charges_as_it_streams = self._rule.fairness == "vtc" or self._gates.reserve
+        reserve = self._gates.reserve
+        self.charges_as_it_streams = self._rule.fairness == "vtc" or reserve
+        self._any_gate = reserve or self.bands.lends
 
     def _watch_anew(self) -> None:
         """Bounds of waiting have changed: forget who is overdue and look again."""

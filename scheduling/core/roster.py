@@ -20,18 +20,17 @@ EVERYTHING: Container[str] = _Everything()
 
 
 class TenantLine:
-    """One tenant's tickets in this pool. ``in_line`` leaves out those that stand aside.
+    """One tenant's tickets in this pool.
 
     ``most``: how many it may have in flight before ``Roster.closed`` can be
     anything but None for a quota.
     """
 
-    __slots__ = ("in_flight", "in_line", "models", "most", "waiting")
+    __slots__ = ("in_flight", "models", "most", "waiting")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.waiting = 0
-        self.in_line = 0
         self.in_flight = 0
         self.models: dict[str, int] | None = None  # in flight, by model, once a quota asks for it
 

@@ -55,23 +55,24 @@ class Scheduler(Steered):
             raise ValueError(f"request {ticket.request_id} is already waiting or running in pool {self.pool}")
         if not lane.gates:
             self._forget(lane)
-            return [Stranded(ticket, now_ms)]
+            return [Stranded(ticket, now_ms, entry)]
         self._entries[ticket.request_id] = entry
         entry.queue()
         self.waiting += 1
         lane.waiting += 1
         entry.roster.waiting += 1
-        bands, timers = self.bands, self.timers
+        timers = self.timers
         timers.watch(entry, band.rule.max_wait_ms)
-        peers = self._line.join(entry, now_ms)
-        if peers > 1 and timers.due_ms > now_ms and not bands.shut and not self._gates.reserve:
+        has_peers = lane in band.fairness.lanes
+        self._line.join(entry, now_ms)
+        if has_peers and timers.due_ms > now_ms and not (entry.aside or self._any_gate or self.bands.shut):
             return []  # they wait for the same backends, which are shut
         events: list[Event] = [Parked(ticket, now_ms)] if entry.aside is PARKED else []
         return events if self._must_wait(entry, now_ms) else events + self._settled(now_ms)
 
     def cancel(self, request_id: str, now_ms: int) -> list[Event]:
         """Take a waiting ticket out of line; nothing was charged for it."""
-        entry = self._waiting_entry(request_id)
+        entry = self.waiting_entry(request_id)
         if entry is None:
             return []
         self._give_up(entry)
@@ -176,7 +177,7 @@ class Scheduler(Steered):
         for entry in list(self._entries.values()):
             if entry.waiting and self._is_stranded(entry.ticket, entry.lane):
                 self._give_up(entry)
-                events.append(Stranded(entry.ticket, now_ms))
+                events.append(Stranded(entry.ticket, now_ms, entry))
         for lane in list(self._lanes.values()):
             self._forget(lane)
         return events + self._settled(now_ms)
@@ -218,7 +219,7 @@ class Scheduler(Steered):
 
     def is_waiting(self, request_id: str) -> bool:
         """Whether the request has no seat yet."""
-        return self._waiting_entry(request_id) is not None
+        return self.waiting_entry(request_id) is not None
 
     def serves(self, model: str, now_ms: int) -> bool:
         """Whether some backend takes the model's requests: it does not drain, nor is its circuit open."""
@@ -236,12 +237,12 @@ class Scheduler(Steered):
 
     def position(self, request_id: str, now_ms: int) -> int | None:
         """About how many dispatches until this request's own: 1 is next. None when it does not wait."""
-        entry = self._waiting_entry(request_id)
+        entry = self.waiting_entry(request_id)
         return None if entry is None else position(self, entry, now_ms)
 
     def explain(self, request_id: str, now_ms: int) -> Explanation | None:
         """Why the request waits, its place, and for about how much longer. None when it does not wait."""
-        entry = self._waiting_entry(request_id)
+        entry = self.waiting_entry(request_id)
         return None if entry is None else explain(self, entry, now_ms)
 
     def foretell(self, newcomer: Newcomer, now_ms: int) -> Foretold:

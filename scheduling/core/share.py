@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Container
 from typing import TYPE_CHECKING
@@ -11,33 +12,37 @@ from scheduling.core.entry import Entry, Lane
 if TYPE_CHECKING:
     from scheduling.core.levels import Level
 
+Index = list[tuple[int, str, "Share"]]  # names that wait in one lane, by key
 _NO_LINES: dict[Lane, OrderedDict[int, Entry]] = {}  # of names with others inside
 
 
 class Share:
     """One name's account. ``key`` orders it: the waiting name with the smallest is next.
 
-    ``keys`` holds the key under which each lane's heap knows the name; being
-    there means that it has tickets waiting in that lane. ``aside`` has the
+    ``lanes`` are those in which it has tickets waiting, each with the index
+    that it stands in there, None where it has been alone; ``indexes`` are
+    these once more, for who changes its key. ``aside`` has the
     lanes in which it waits but must not be served (``shut`` says for which
     models). ``held`` counts tickets that wait or run. ``wakes`` counts how
     often the name began to wait, and ``lead`` is how far ahead it then was.
+    ``path`` are the accounts from the outermost in to its own.
     ``tally`` is what an order counts besides the key: requests in flight, or
     a deficit.
     """
 
     __slots__ = (
         "aside",
-        "depth",
         "held",
+        "indexes",
         "inner",
         "key",
-        "keys",
+        "lanes",
         "lead",
         "left",
         "level",
         "lines",
         "name",
+        "path",
         "shut",
         "tally",
         "waiting",
@@ -46,7 +51,7 @@ class Share:
         "weight",
     )
 
-    depth: int  # how many it is inside of: its tree says so
+    path: tuple[Share, ...]  # its tree says so
     weight: int  # this and the next, as it began last
     key: int
 
@@ -57,7 +62,8 @@ class Share:
         self.held = 0
         self.shut: Container[str] | None = None
         self.aside: set[Lane] | None = None
-        self.keys: dict[Lane, int] = {}
+        self.lanes: dict[Lane, Index | None] = {}
+        self.indexes: list[Index] = []
         self.inner: Level | None = None  # the names inside this one; None for the last level
         self.lines: dict[Lane, OrderedDict[int, Entry]] = _NO_LINES  # of the last level: tickets by place
         self.waiting = 0
@@ -69,6 +75,27 @@ class Share:
         self.weight = weight
         self.key = key
         self.lead = self.tally = 0
+
+    def stand(self, lane: Lane, index: Index | None) -> None:
+        """It waits in this lane, alone or in an index that has it."""
+        self.lanes[lane] = index
+        if index is not None:
+            self.indexes.append(index)
+
+    def step_out(self, lane: Lane) -> Index | None:
+        """It waits in this lane no more; the index that it stood in."""
+        index = self.lanes.pop(lane)
+        if index is not None:
+            del index[bisect_left(index, (self.key, self.name))]
+            self.indexes = [other for other in self.lanes.values() if other is not None]
+        return index
+
+    def move(self, key: int) -> None:
+        """Another key: to its new place wherever it waits."""
+        old, self.key, name = self.key, key, self.name
+        for index in self.indexes:
+            del index[bisect_left(index, (old, name))]
+            insort(index, (key, name, self))
 
     @property
     def mean_cost(self) -> int:

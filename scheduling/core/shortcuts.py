@@ -60,7 +60,7 @@ class Shortcuts(Machine):
     def _freed(self, gate: Gate, now_ms: int, by: Entry) -> list[Event]:
         """The same when all that changed is that ``by`` may have opened its gate: most inputs."""
         bands = self.bands
-        if bands.lends or self._gates.reserve or self.timers.due_ms <= now_ms:
+        if self._any_gate or self.timers.due_ms <= now_ms:
             return self._settled(now_ms)  # whoever was passed over may go to any gate
         events: list[Event] = []
         lane, band = by.lane, by.band
@@ -84,13 +84,8 @@ class Shortcuts(Machine):
         fairness, hold = band.fairness, band.hold
         while gate.is_open(hold, now_ms) and (entry := fairness.first(lane)):
             fairness.serve(entry)
-            self.waiting = lane.waiting = band.waiting = left = self.waiting - 1
-            if left:
-                band.lanes[lane] = left
-            else:
-                del band.lanes[lane]
+            self.waiting = lane.waiting = band.waiting = self.waiting - 1
             entry.waiting = False
-            entry.roster.in_line -= 1
             gate.since_promoted += 1
             self._seat(entry, gate, now_ms, events)
         if lane.avoid:

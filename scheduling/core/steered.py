@@ -53,7 +53,7 @@ class Steered(Shortcuts):
 
     def hold(self, request_id: str, now_ms: int) -> list[Event]:
         """Take a waiting ticket aside until it is released; its deadline still counts."""
-        entry = self._waiting_entry(request_id)
+        entry = self.waiting_entry(request_id)
         if entry is None or entry.aside is Aside.HELD:
             return []
         self._line.hold(entry)
@@ -61,7 +61,7 @@ class Steered(Shortcuts):
 
     def release(self, request_id: str, now_ms: int) -> list[Event]:
         """Let a held ticket stand in line again, at the end of its flow."""
-        entry = self._waiting_entry(request_id)
+        entry = self.waiting_entry(request_id)
         if entry is None or entry.aside is not Aside.HELD:
             return []
         self._line.stand(entry, now_ms)
@@ -72,7 +72,7 @@ class Steered(Shortcuts):
 
         It changes the order only: pauses, holds and quotas hold it back as before.
         """
-        entry = self._waiting_entry(request_id)
+        entry = self.waiting_entry(request_id)
         if entry is None or entry.first:
             return []
         self._line.move_to_front(entry)

@@ -6,6 +6,7 @@ from scheduling.core.entry import Charges, Entry
 from scheduling.core.hierarchy import Tree
 from scheduling.core.levels import MILLI
 from scheduling.core.share import Share
+from scheduling.core.tags import LAG_LIMIT
 
 
 class TagTree(Tree):
@@ -45,8 +46,31 @@ class TagTree(Tree):
             level = share.inner  # type: ignore[assignment] # None after the last name
         entry.charges = charges
 
+    def serve(self, entry: Entry) -> None:
+        """As ``charge`` of each level."""
+        path = entry.shares
+        price = (entry.cost if self._price is None else self._price(entry)) * MILLI
+        path[-1].left += 1
+        self._out_of_line(entry, path)
+        charges: Charges | None = None
+        for share in path:
+            share.waiting -= 1
+            level, start, weight = share.level, share.key, share.weight
+            now = level.now
+            if start > now:
+                level.now = start
+            elif start < now - LAG_LIMIT:
+                start = now - LAG_LIMIT
+            charge = price // weight or 1
+            if share.indexes:
+                share.move(start + charge)
+            else:
+                share.key = start + charge
+            charges = (share, (charge, weight, share.wakes), charges)
+        entry.charges = charges
+
     def settle(self, entry: Entry, cost: int) -> None:
-        """As ``StartTags.settle``, which is asked where a weight has changed, or the name may be next now."""
+        """As ``StartTags.settle``, which is asked where a weight has changed."""
         price = cost * MILLI
         charges = entry.charges
         while charges is not None:
@@ -55,16 +79,16 @@ class TagTree(Tree):
             moved = price // weight - charge
             if weight != share.weight:
                 share.level.settle(share, stamp, price)
-            elif moved >= 0:
-                share.key += moved
-            elif share.keys:
-                share.level.settle(share, stamp, price)
-            elif wakes == share.wakes:
-                share.key += moved
-            elif lead := share.lead:  # the rest was forgiven as it came back
-                given = min(-moved, lead)
-                share.lead = lead - given
-                share.key -= given
+            else:
+                if moved < 0 and wakes != share.wakes:
+                    lead = share.lead
+                    if moved + lead < 0:
+                        moved = -lead
+                    share.lead = lead + moved
+                if share.indexes:
+                    share.move(share.key + moved)
+                else:
+                    share.key += moved
             share.held = held = share.held - 1
             if not held:
                 share.level.rest(share)

@@ -32,13 +32,13 @@ class StartTags(Level):
             start = self.now - LAG_LIMIT
         weight = share.weight
         charge = price // weight or 1  # who is charged nothing would be next for ever
-        share.key = start + charge
+        share.move(start + charge)
         return (charge, weight, share.wakes)
 
     def adopt(self, share: Share, price: int) -> Stamp:
         """The lead grows; time stands still."""
         charge = price // share.weight
-        self._set(share, share.key + charge)
+        share.move(share.key + charge)
         return (charge, share.weight, share.wakes)
 
     def settle(self, share: Share, stamp: Stamp, price: int) -> None:
@@ -52,23 +52,18 @@ class StartTags(Level):
         if weight != share.weight:
             charge = charge * weight // share.weight
         moved = price // share.weight - charge
-        if moved >= 0:
-            share.key += moved
-            return
-        if wakes != share.wakes:
+        if moved < 0 and wakes != share.wakes:
             lead = share.lead
             if moved + lead < 0:
                 moved = -lead
             share.lead = lead + moved
-        share.key += moved
-        if share.keys:
-            self._set(share, share.key)  # it may be next now
+        share.move(share.key + moved)
 
     def reweigh(self, share: Share, weight: int) -> None:
         """Scale the lead, so that the next pick already obeys the new weight."""
         old, share.weight = share.weight, weight
         share.lead = share.lead * old // weight
-        self._set(share, self.now + (share.key - self.now) * old // weight)
+        share.move(self.now + (share.key - self.now) * old // weight)
 
     def drain(self, share: Share) -> Drain:
         """One ticket every mean price over the weight."""

@@ -43,7 +43,7 @@ class Turns(Ring):
     def charge(self, share: Share, price: int) -> Stamp:
         """To the end of the ring."""
         turn = share.key
-        share.key = self._next_turn()
+        share.move(self._next_turn())
         return (turn, 1, share.wakes)
 
     def adopt(self, share: Share, price: int) -> Stamp:
@@ -54,7 +54,7 @@ class Turns(Ring):
         """The turn of a ticket that was given back comes back too."""
         turn, charged, wakes = stamp
         if charged and not price and wakes == share.wakes and turn < share.key:
-            self._set(share, turn)
+            share.move(turn)
 
     def drain(self, share: Share) -> Drain:
         """One ticket a round."""
@@ -108,7 +108,7 @@ class Rounds(Ring):
         owed = (share.key >> TURN_BITS) - (self.now >> TURN_BITS)
         if owed > 0:
             share.tally -= owed * QUANTUM * old
-            share.key -= owed << TURN_BITS
+            share.move(share.key - (owed << TURN_BITS))
         share.tally = min(share.tally, QUANTUM * weight)
         self._place(share)
 
@@ -134,7 +134,7 @@ class Rounds(Ring):
             rounds = 0
         if rounds:
             share.tally += rounds * quantum
-            self._set(share, (here + rounds) << TURN_BITS | self._next_turn())
+            share.move((here + rounds) << TURN_BITS | self._next_turn())
 
     def _woken(self, share: Share, place: int) -> None:
         behind = (self.now >> TURN_BITS) + 1
@@ -157,24 +157,24 @@ class Loads(Ring):
     def charge(self, share: Share, price: int) -> Stamp:
         """One more in flight, and to the end among its equals."""
         share.tally += 1
-        share.key = self._key(share, self._next_turn())
+        share.move(self._key(share, self._next_turn()))
         return NOTHING
 
     def adopt(self, share: Share, price: int) -> Stamp:
         """One more in flight."""
         share.tally += 1
-        self._set(share, self._key(share, share.key & ((1 << TURN_BITS) - 1)))
+        share.move(self._key(share, share.key & ((1 << TURN_BITS) - 1)))
         return NOTHING
 
     def settle(self, share: Share, stamp: Stamp, price: int) -> None:
         """One less in flight."""
         share.tally -= 1
-        self._set(share, self._key(share, share.key & ((1 << TURN_BITS) - 1)))
+        share.move(self._key(share, share.key & ((1 << TURN_BITS) - 1)))
 
     def reweigh(self, share: Share, weight: int) -> None:
         """The same requests are another load."""
         share.weight = weight
-        self._set(share, self._key(share, share.key & ((1 << TURN_BITS) - 1)))
+        share.move(self._key(share, share.key & ((1 << TURN_BITS) - 1)))
 
     def drain(self, share: Share) -> Drain:
         """Tickets per round, a round being one for each unit of weight."""

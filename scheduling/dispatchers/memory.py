@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import cast
 
-from scheduling.core.events import Event, Expired, Stranded
+from scheduling.core.events import Event, Expired, Lost
 from scheduling.core.limits import Limit
 from scheduling.core.policy import Policy
 from scheduling.core.scheduler import Scheduler
@@ -37,10 +37,9 @@ class MemoryDispatcher:
         self.clock_ms = clock_ms
         self.schedulers: dict[str, Scheduler] = {}
         self._steering: dict[str, Steering] = {}
-        self.waiting: dict[str, Seat] = {}
         self.settled = Served()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_ms = NEVER_MS  # when it rings; nothing falls due later while there is none
+        self.timer_ms = NEVER_MS  # when it rings; nothing falls due later while there is none
         self._meter: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.set_policy(policy)
@@ -53,12 +52,12 @@ class MemoryDispatcher:
 
     def position(self, request_id: str) -> int | None:
         """About how many dispatches until this request's own: 1 is next. None when it does not wait."""
-        seat = self.waiting.get(request_id)
+        seat = self._waiting(request_id)
         return seat.scheduler.position(request_id, self.clock_ms()) if seat else None
 
     def explain(self, request_id: str) -> Explanation | None:
         """Why the request waits, its place, and for about how much longer. None when it does not wait."""
-        seat = self.waiting.get(request_id)
+        seat = self._waiting(request_id)
         return seat.scheduler.explain(request_id, self.clock_ms()) if seat else None
 
     def foretell(self, pool: str, newcomer: Newcomer) -> Foretold | None:
@@ -110,8 +109,8 @@ class MemoryDispatcher:
 
     def cancel(self, request_id: str) -> bool:
         """Take a waiting request out of line for an admin. False when it does not wait."""
-        seat = self.waiting.get(request_id)
-        if seat is None or not seat.waiting:
+        seat = self._waiting(request_id)
+        if seat is None:
             return False
         seat.fail(CancelledByAdmin())
         self.deliver(seat.scheduler, seat.scheduler.cancel(request_id, self.clock_ms()))
@@ -150,7 +149,7 @@ class MemoryDispatcher:
             if timer:
                 timer.cancel()
         self._timer = self._meter = None
-        self._timer_ms = NEVER_MS
+        self.timer_ms = NEVER_MS
 
     # Between a seat and its machine
 
@@ -158,21 +157,9 @@ class MemoryDispatcher:
         """Of one who has to wait."""
         return (self._loop or self._my_loop()).create_future()
 
-    def stand_in_line(self, seat: Seat, now_ms: int) -> None:
-        """Put the seat's ticket in line; the seat is told what becomes of it."""
-        scheduler, request_id = seat.scheduler, seat.ticket.request_id
-        events = scheduler.stand_in_line(seat, now_ms)
-        if seat.gate is None:
-            self.waiting[request_id] = seat
-        if events:
-            self.deliver(scheduler, events)
-        elif scheduler.timers.due_ms < self._timer_ms:
-            self._arm(scheduler.timers.due_ms)
-
     def give_up(self, seat: Seat) -> None:
         """The seat's request waits no more: at once, without an await. It may have got its seat just now."""
         request_id, scheduler, now_ms = seat.ticket.request_id, seat.scheduler, self.clock_ms()
-        self.waiting.pop(request_id, None)
         if seat.waiting:
             self.deliver(scheduler, scheduler.cancel(request_id, now_ms))
         elif events := scheduler.ended(seat, 0, now_ms):
@@ -186,12 +173,12 @@ class MemoryDispatcher:
     def deliver(self, scheduler: Scheduler, events: Iterable[Event]) -> None:
         """Wake everybody about whom something was decided, and keep the timer right."""
         for event in events:
-            if isinstance(event, (Expired, Stranded)) and (seat := self.waiting.get(event.ticket.request_id)):
-                seat.fail(self._why(event))
-        if scheduler.timers.due_ms < self._timer_ms:
+            if isinstance(event, Lost):
+                cast("Seat", event.entry).fail(self._why(event))
+        if scheduler.timers.due_ms < self.timer_ms:
             self._arm(scheduler.timers.due_ms)
 
-    def _why(self, event: Expired | Stranded) -> Unseated:
+    def _why(self, event: Lost) -> Unseated:
         ticket = event.ticket
         if isinstance(event, Expired):
             return DeadlinePassed(f"waited {event.at_ms - ticket.queued_ms} ms in line")
@@ -200,13 +187,17 @@ class MemoryDispatcher:
             return CancelledByAdmin(f"tenant {ticket.tenant} is suspended")
         return NoBackend(f"no backend of pool {ticket.pool} serves model {ticket.model}")
 
+    def _waiting(self, request_id: str) -> Seat | None:
+        found = (scheduler.waiting_entry(request_id) for scheduler in self.schedulers.values())
+        return cast("Seat | None", next(filter(None, found), None))
+
     def _scheduler_of(self, backend: str) -> Scheduler | None:
         rule = self._policy.backends.get(backend)
         return self.schedulers.get(rule.pool) if rule else None
 
     def _steer(self, request_id: str, act: Callable[[Scheduler, str, int], list[Event]]) -> bool:
-        seat = self.waiting.get(request_id)
-        if seat is None or not seat.waiting:
+        seat = self._waiting(request_id)
+        if seat is None:
             return False
         self.deliver(seat.scheduler, act(seat.scheduler, request_id, self.clock_ms()))
         return True
@@ -231,13 +222,13 @@ class MemoryDispatcher:
     def _arm(self, due_ms: int) -> None:
         if self._timer:
             self._timer.cancel()
-        self._timer_ms = due_ms
+        self.timer_ms = due_ms
         # Never sooner than the clock's own step, or a timer that fires early would spin.
         delay_s = max(1, due_ms - self.clock_ms()) / 1000
         self._timer = self._my_loop().call_later(delay_s, self._expire)
 
     def _expire(self) -> None:
-        self._timer, self._timer_ms = None, NEVER_MS
+        self._timer, self.timer_ms = None, NEVER_MS
         now_ms = self.clock_ms()
         for scheduler in self.schedulers.values():
             self.deliver(scheduler, scheduler.expire(now_ms))

@@ -55,17 +55,17 @@ class Seat(Entry):
                 dispatcher.meter()
             return True
         self.reason = self.wake = None
-        dispatcher.stand_in_line(self, now_ms)
+        events = scheduler.stand_in_line(self, now_ms)
+        if events or scheduler.timers.due_ms < dispatcher.timer_ms:
+            dispatcher.deliver(scheduler, events)
         return self.gate is not None
 
     def taken(self) -> None:
         """The machine has seated this request, which stood in line."""
-        dispatcher, wake = self.dispatcher, self.wake
-        dispatcher.waiting.pop(self.ticket.request_id, None)
-        if wake is not None:
-            wake()
+        if self.wake is not None:
+            self.wake()
         if self.scheduler.charges_as_it_streams:
-            dispatcher.meter()
+            self.dispatcher.meter()
 
     def fail(self, reason: Unseated) -> None:
         """The machine has taken this request out of line."""

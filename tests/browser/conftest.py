@@ -52,9 +52,13 @@ def chromium(django_db_setup) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def console_url(chromium, django_db_setup) -> Iterator[str]:
-    """The console, served for all browser tests."""
-    with running_console() as url:
+def console_url(chromium, django_db_setup, django_db_blocker) -> Iterator[str]:
+    """The console, served for all browser tests.
+
+    It lives on between them, and may still answer what a page asked last: pytest-django must not
+    take the database from it then.
+    """
+    with django_db_blocker.unblock(), running_console() as url:
         yield url
 
 

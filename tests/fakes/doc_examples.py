@@ -74,8 +74,8 @@ def objects(text: str) -> Iterator[dict[str, Any]]:
         yield found
 
 
-def run_all(port: int, secret: str) -> None:
-    """Every example of the pages for clients does what its page says."""
+def run_all_python(port: int, secret: str) -> None:
+    """Every Python example of the pages for clients does what its page says."""
     with tempfile.TemporaryDirectory() as folder:
         examples = Examples(port, secret, Path(folder))
         examples.lay_out("requests.jsonl", examples.printed("docs/batches.md", "json"))
@@ -84,6 +84,12 @@ def run_all(port: int, secret: str) -> None:
         said = examples.python("docs/batches.md")
         assert said.startswith("completed None\n")
         assert json.loads(said.splitlines()[1])["response"]["status_code"] == 200
+
+
+def run_all_curl(port: int, secret: str) -> None:
+    """The same of the lines for curl."""
+    with tempfile.TemporaryDirectory() as folder:
+        examples = Examples(port, secret, Path(folder))
         answers = examples.calls("docs/self-service.md")
         assert len(answers) == examples.printed("docs/self-service.md", "sh").count("curl ")
         assert [answer for answer in answers if "error" in answer] == []

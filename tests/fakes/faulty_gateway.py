@@ -21,6 +21,7 @@ STREAM = {**BODY, "stream": True}
 EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]}\n\n'
 FINISH = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 GOOD = stream(EVENT, FINISH)
+HOUR_MS = 3_600_000
 WHOLE = answer(b'{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2}}')
 BUSY = answer(b'{"error":{"message":"full"}}', "503 Service Unavailable", "retry-after: 0")
 
@@ -73,6 +74,13 @@ async def send_raw(served, body, *headers):
 def most_asked(span_s):
     """How often a dead backend may be asked: three times, then after 1 s, 2 s, 4 s and so on."""
     return 3 + int(math.log2(1 + span_s))
+
+
+def end_patience(served):
+    """Let whoever stands in line now have waited there for longer than anybody may."""
+    dispatcher, clock_ms = served.dispatcher, served.dispatcher.clock_ms
+    dispatcher.clock_ms = lambda: clock_ms() + HOUR_MS
+    dispatcher.set_policy(served.gateway.policy)
 
 
 def in_flight(served):

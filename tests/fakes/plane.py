@@ -45,7 +45,8 @@ class Plane:
 
     def waiting(self) -> list[str]:
         """Our ids of the requests in line. No API tells them before the requests page does."""
-        return list(self.gateway.dispatcher.waiting)
+        schedulers = self.gateway.dispatcher.schedulers.values()
+        return [name for one in schedulers for name, entry in one._entries.items() if entry.waiting]
 
     async def write(self, service: Callable[..., Any], *args, **kwargs) -> Any:
         """Call a service in a thread, as a view would."""

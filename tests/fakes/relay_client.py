@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
 import pytest
 
 from gateway.failures import BackendFailure
@@ -19,7 +23,8 @@ JSON = b'{"choices":[],"usage":{"prompt_tokens":12,"completion_tokens":34}}'
 
 STREAM = EngineCall("r1", "/v1/chat/completions", (b'{"stream":', b"true}"), stream=True, strip_usage=True)
 PLAIN = EngineCall("r1", "/v1/chat/completions", (b"{}",), stream=False, strip_usage=False)
-QUICK = RelayOptions(connect_s=0.5, first_byte_s=0.15, stall_s=0.15, unread_bytes=64 * 1024)
+PATIENT = RelayOptions(connect_s=5, first_byte_s=5, stall_s=5, unread_bytes=64 * 1024)
+BRIEF_S = 0.15  # for the one limit that a test waits for: a slow machine must not trip another
 
 
 class Client:
@@ -51,3 +56,13 @@ class Client:
             await self.call(call)
         assert caught.value.backend == "gpu-0"
         return caught.value
+
+
+@asynccontextmanager
+async def relay_client(**limits: float) -> AsyncIterator[Client]:
+    """A client whose relay is patient, but for these limits; it is closed at the end."""
+    relay = Relay(replace(PATIENT, **limits))
+    try:
+        yield Client(relay)
+    finally:
+        await relay.close()

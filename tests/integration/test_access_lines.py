@@ -47,7 +47,8 @@ def expected(record: Record) -> str:
     line = {
         "ts": datetime.fromtimestamp(ended_at, UTC), "level": "info", "event": "access", "worker": WORKER,
         "request_id": record.request_id, "client_request_id": record.client_request_id,
-        "tenant": record.tenant, "token_id": record.api_token_id, "user": record.user_hash,
+        "trace_id": record.trace_id, "tenant": record.tenant,
+        "token_id": record.api_token_id, "user": record.user_hash,
         "endpoint": record.endpoint, "stream": record.stream, "model": record.model, "pool": record.pool,
         "backend": record.backend, "class": record.priority_class, "outcome": record.outcome,
         "status": record.status, "attempt": record.attempt,
@@ -74,6 +75,7 @@ def any_record(rng: random.Random, number: int) -> Record:
         backend=rng.choice(texts), user_hash=rng.choice(["", "h" * 8]), attempt=rng.randrange(1, 4),
         api_token_id=rng.choice([None, 3, 2**40]), cost=rng.randrange(9), prompt_tokens=rng.randrange(9),
         completion_tokens=rng.randrange(9), spend=rng.choice([0, 10**12]),
+        trace_id=rng.choice(["", "4bf92f3577b34da6a3ce929d0e0e4736"]),
         outcome=rng.choice(["ok", "quota", "worker_lost"]), status=rng.choice([200, 429]),
     )  # fmt: skip
 

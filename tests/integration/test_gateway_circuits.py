@@ -9,7 +9,6 @@ import time
 import pytest
 
 from gateway.relay import RelayOptions
-from gateway.settings import Settings
 from tests.fakes.faulty import CHUNKED_HEAD, answer, chunk, faulty_engine, says
 from tests.fakes.faulty_gateway import (
     BODY,
@@ -63,8 +62,7 @@ async def test_an_engine_that_is_not_there_is_told_of():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         nobody = {"gpu-0": f"http://127.0.0.1:{taken.getsockname()[1]}"}
-        brief = Settings(queue_timeout_s=0.5)
-        async with running_gateway(CAST.policy(), CAST.callers(), nobody, settings=brief) as served:
+        async with running_gateway(CAST.policy(), CAST.callers(), nobody) as served:
             failed, busy = told(served)
             await post(served, BODY)
     assert set(failed) == {"gpu-0"}

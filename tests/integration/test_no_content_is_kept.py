@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import connection
 
 from gateway.models import UsageRecord
+from scheduling import control_feed
 from tests.fakes.faulty import answer, faulty_engine, says, stream
 from tests.fakes.faulty_gateway import FINISH
 from tests.fakes.plane import MODEL, read, running_plane
@@ -48,7 +49,11 @@ def files_that_hold(folder: Path, *words: str) -> list[Path]:
     ]
 
 
-async def test_a_word_of_a_prompt_and_one_of_an_answer_are_found_nowhere_afterwards(valkey, caplog, capfd):
+async def test_a_word_of_a_prompt_and_one_of_an_answer_are_found_nowhere_afterwards(
+    valkey, caplog, capfd, monkeypatch
+):
+    # Without a controller the gateway would come to ask the engine for its load, and hear a script instead.
+    monkeypatch.setattr(control_feed, "ALONE_AFTER_PERIODS", 1000)
     scripts = tuple(
         says(reply, then="close") for reply in (stream(EVENT, FINISH), WHOLE, REFUSED, CUT, BROKEN)
     )

@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -94,6 +95,13 @@ class Serve:
     def screen(self) -> str:
         return "\n".join(self.lines)
 
+    @property
+    def secret(self) -> str:
+        """The API token that the first screen shows."""
+        found = re.search(r"^fl_\w+$", self.screen, re.MULTILINE)
+        assert found
+        return found.group()
+
     def get(self, path: str) -> tuple[int, str]:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
             return answer.status, answer.read().decode()
@@ -145,13 +153,15 @@ def port() -> int:
     return free_port()
 
 
-def test_a_first_start_a_day_of_work_and_a_clean_end(data, port):
+def test_a_first_start_a_day_of_work_and_a_clean_end(data, port, subtests):
     with serving(data, port) as serve:
         serve.up()
         assert serve.get("/readyz")[0] == 200
 
         what_the_screen_says_works(serve)
         what_the_docs_say_works(serve)
+        with subtests.test("lines for curl"):
+            the_curl_lines_work(serve)
         a_second_serve_is_refused(serve)
         a_killed_process_comes_back(serve)
         the_doctor_finds_nothing(data)
@@ -165,11 +175,6 @@ def test_a_first_start_a_day_of_work_and_a_clean_end(data, port):
 
 
 def what_the_screen_says_works(serve: Serve) -> None:
-    curl = serve.screen[serve.screen.index("curl -N") :].split("\n\n")[0]
-    said = subprocess.run(curl, shell=True, capture_output=True, text=True, timeout=30, check=False).stdout
-    assert said.startswith("data: {")
-    assert said.rstrip().endswith("data: [DONE]")
-
     python = serve.screen[serve.screen.index("from openai") :]
     told: list[object] = []
     exec(python, {"print": told.append})  # the pasted lines themselves
@@ -182,9 +187,17 @@ def what_the_screen_says_works(serve: Serve) -> None:
 
 
 def what_the_docs_say_works(serve: Serve) -> None:
-    secret = re.search(r"^fl_\w+$", serve.screen, re.MULTILINE)
-    assert secret
-    doc_examples.run_all(serve.port, secret.group())
+    doc_examples.run_all_python(serve.port, serve.secret)
+
+
+def the_curl_lines_work(serve: Serve) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("the lines that people paste need curl: apt-get install curl")
+    curl = serve.screen[serve.screen.index("curl -N") :].split("\n\n")[0]
+    said = subprocess.run(curl, shell=True, capture_output=True, text=True, timeout=30, check=False).stdout
+    assert said.startswith("data: {")
+    assert said.rstrip().endswith("data: [DONE]")
+    doc_examples.run_all_curl(serve.port, serve.secret)
 
 
 def a_second_serve_is_refused(serve: Serve) -> None:

@@ -6,12 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.relay import Relay
-from tests.fakes.relay_client import QUICK, Client
+from tests.fakes.relay_client import Client, relay_client
 
 
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
-    relay = Relay(QUICK)
-    yield Client(relay)
-    await relay.close()
+    async with relay_client() as client:
+        yield client

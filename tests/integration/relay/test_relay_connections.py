@@ -10,7 +10,7 @@ import pytest
 from gateway.failures import Broken
 from gateway.relay import EngineCall
 from tests.fakes.faulty import CHUNKED_HEAD, LAST_CHUNK, Peer, answer, chunk, faulty_engine, says, stream
-from tests.fakes.relay_client import DONE, JSON, PLAIN, QUICK, STREAM, TEXT, Client
+from tests.fakes.relay_client import BRIEF_S, DONE, JSON, PATIENT, PLAIN, STREAM, TEXT, Client, relay_client
 from tests.fakes.waiting import until
 
 
@@ -65,7 +65,7 @@ async def test_an_old_connection_is_not_used_again(client: Client, monkeypatch: 
 
 
 async def test_a_connection_that_grows_old_in_an_exchange_ends_it_and_is_not_used_again(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def slowly(peer: Peer) -> None:
         while True:
@@ -74,7 +74,8 @@ async def test_a_connection_that_grows_old_in_an_exchange_ends_it_and_is_not_use
             await peer.send(answer(JSON))
 
     monkeypatch.setattr("gateway.connection.MAX_AGE_S", 0.02)
-    async with faulty_engine(slowly) as engine:
+    monkeypatch.setattr("gateway.watch.MAX_EVERY_S", 0.01)
+    async with relay_client() as client, faulty_engine(slowly) as engine:
         client.use(engine)
         await client.call(PLAIN)
         await client.call(PLAIN)
@@ -152,7 +153,7 @@ async def test_a_cancelled_wait_closes_the_engines_connection_at_once(
             await waiting
 
 
-async def test_a_slow_reader_makes_the_engine_wait(client: Client) -> None:
+async def test_a_slow_reader_makes_the_engine_wait_and_is_not_taken_for_its_silence() -> None:
     sent = 0
     piece = chunk(b"data: " + b"x" * 16000 + b"\n\n")
 
@@ -166,18 +167,18 @@ async def test_a_slow_reader_makes_the_engine_wait(client: Client) -> None:
             sent += len(piece)
         await peer.send(chunk(DONE), LAST_CHUNK)
 
-    async with faulty_engine(floods) as engine:
+    async with relay_client(stall_s=BRIEF_S) as client, faulty_engine(floods) as engine:
         client.use(engine)
         async with client.open() as reply:
             stream_of = aiter(reply)
             await anext(stream_of)
-            await asyncio.sleep(2 * QUICK.stall_s)
+            await asyncio.sleep(2 * BRIEF_S)
             held_back_at = sent
             unread = reply._unread
             async for data in stream_of:
                 client.got += data[-20:]
 
     assert held_back_at < 0.6 * 1500 * len(piece)
-    assert unread <= QUICK.unread_bytes + 256 * 1024
+    assert unread <= PATIENT.unread_bytes + 256 * 1024
     assert sent == 1500 * len(piece)
     assert client.got.endswith(DONE)

@@ -21,7 +21,18 @@ from gateway.relay import EngineCall
 from scheduling.core.outcome import Outcome
 from scheduling.core.usage import Usage
 from tests.fakes.faulty import CHUNKED_HEAD, LAST_CHUNK, Peer, answer, chunk, faulty_engine, says, stream
-from tests.fakes.relay_client import DONE, ERROR, FINISH, JSON, PLAIN, QUICK, STREAM, TEXT, Client
+from tests.fakes.relay_client import (
+    BRIEF_S,
+    DONE,
+    ERROR,
+    FINISH,
+    JSON,
+    PLAIN,
+    STREAM,
+    TEXT,
+    Client,
+    relay_client,
+)
 
 
 async def test_nobody_listens(client: Client) -> None:
@@ -40,10 +51,13 @@ async def test_an_unknown_backend_has_no_address(client: Client) -> None:
 
 @pytest.mark.parametrize("call", [STREAM, PLAIN], ids=["stream", "plain"])
 @pytest.mark.parametrize("head", [b"", CHUNKED_HEAD], ids=["before its head", "after its head"])
-async def test_an_engine_that_does_not_begin(client: Client, head: bytes, call: EngineCall) -> None:
+async def test_an_engine_that_does_not_begin(head: bytes, call: EngineCall) -> None:
     if call is PLAIN:
         head = head.replace(b"text/event-stream", b"application/json")
-    async with faulty_engine(says(head, then="stall")) as engine:
+    async with (
+        relay_client(first_byte_s=BRIEF_S) as client,
+        faulty_engine(says(head, then="stall")) as engine,
+    ):
         client.use(engine)
         failure = await client.failure(call)
 
@@ -52,8 +66,11 @@ async def test_an_engine_that_does_not_begin(client: Client, head: bytes, call: 
     assert failure.outcome == Outcome.UPSTREAM_TIMEOUT_TTFT
 
 
-async def test_an_engine_that_falls_silent_is_charged_for_what_it_delivered(client: Client) -> None:
-    async with faulty_engine(says(CHUNKED_HEAD, chunk(TEXT) * 3, then="stall")) as engine:
+async def test_an_engine_that_falls_silent_is_charged_for_what_it_delivered() -> None:
+    async with (
+        relay_client(stall_s=BRIEF_S) as client,
+        faulty_engine(says(CHUNKED_HEAD, chunk(TEXT) * 3, then="stall")) as engine,
+    ):
         client.use(engine)
         failure = await client.failure()
 
@@ -63,24 +80,29 @@ async def test_an_engine_that_falls_silent_is_charged_for_what_it_delivered(clie
     assert client.usage == Usage(5, 0, 3, estimated=True)
 
 
-async def test_a_trickle_is_no_stall(client: Client) -> None:
+async def test_a_trickle_is_no_stall() -> None:
+    stall_s = 1.0
+
     async def trickles(peer: Peer) -> None:
         await peer.request()
         await peer.send(CHUNKED_HEAD)
         for byte in TEXT[:8]:
             await peer.send(chunk(bytes([byte])))
-            await asyncio.sleep(QUICK.stall_s / 4)
+            await asyncio.sleep(stall_s / 6)
         await peer.send(chunk(TEXT[8:]), chunk(DONE), LAST_CHUNK)
 
-    async with faulty_engine(trickles) as engine:
+    async with relay_client(stall_s=stall_s) as client, faulty_engine(trickles) as engine:
         client.use(engine)
         await client.call()
 
     assert client.got == TEXT + DONE
 
 
-async def test_an_engine_that_says_done_but_keeps_the_line_open_is_done(client: Client) -> None:
-    async with faulty_engine(says(CHUNKED_HEAD, chunk(TEXT + DONE), then="stall")) as engine:
+async def test_an_engine_that_says_done_but_keeps_the_line_open_is_done() -> None:
+    async with (
+        relay_client(stall_s=BRIEF_S) as client,
+        faulty_engine(says(CHUNKED_HEAD, chunk(TEXT + DONE), then="stall")) as engine,
+    ):
         client.use(engine)
         await client.call()
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
 import uvloop
 
 from gateway.failures import AddressRefused, Broken, ConnectFailed, Stalled
-from gateway.relay import Relay
 from tests.fakes.certificates import certificate
 from tests.fakes.faulty import CHUNKED_HEAD, answer, chunk, faulty_engine, says, stream
-from tests.fakes.relay_client import DONE, JSON, PLAIN, QUICK, TEXT, Client
+from tests.fakes.relay_client import BRIEF_S, DONE, JSON, PLAIN, TEXT, Client, relay_client
 
 
 class Tls:
@@ -62,8 +62,11 @@ async def test_https_that_cannot_be_trusted_is_not_connected(
     assert not engine.asked
 
 
-async def test_tls_spoken_to_an_engine_without_it_is_not_connected(client: Client, tls: Tls) -> None:
-    async with faulty_engine(says(stream(TEXT, DONE))) as engine:
+async def test_tls_spoken_to_an_engine_without_it_is_not_connected(tls: Tls) -> None:
+    async with (
+        relay_client(connect_s=BRIEF_S) as client,
+        faulty_engine(says(stream(TEXT, DONE))) as engine,
+    ):
         client.use(engine, "https://localhost:{port}", ca_pem=tls.ca_pem)
         assert isinstance(await client.failure(), ConnectFailed)
 
@@ -88,12 +91,12 @@ async def test_the_next_address_is_tried_when_the_first_does_not_answer(client: 
     assert client.got == JSON
 
 
-async def test_a_connection_that_hangs_is_given_up(client: Client) -> None:
+async def test_a_connection_that_hangs_is_given_up() -> None:
     with socket.socket() as listener:  # its backlog is full: further SYNs get no answer
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
         with socket.create_connection(listener.getsockname()):
-            async with faulty_engine(says(b"")) as engine:
+            async with relay_client(connect_s=BRIEF_S) as client, faulty_engine(says(b"")) as engine:
                 engine.port = listener.getsockname()[1]
                 client.use(engine)
                 failure = await client.failure()
@@ -123,21 +126,21 @@ async def test_a_key_that_would_break_the_head_is_refused(client: Client, key: s
 
 
 def test_the_products_event_loop_behaves_the_same(tls: Tls) -> None:
-    async def scenes() -> None:
-        client = Client(Relay(QUICK))
-        whole, broken = says(stream(TEXT, DONE)), says(CHUNKED_HEAD, chunk(TEXT), then="reset")
-        for url, context in (("http", None), ("https", tls.context)):
+    whole, broken = says(stream(TEXT, DONE)), says(CHUNKED_HEAD, chunk(TEXT), then="reset")
+    stalls = says(CHUNKED_HEAD, chunk(TEXT), then="stall")
+
+    async def scene(url: str, context: ssl.SSLContext | None) -> None:
+        async with relay_client(stall_s=BRIEF_S) as client:
             async with faulty_engine(whole, broken, tls=context) as engine:
-                client.use(engine, url + "://localhost:{port}", ca_pem=tls.ca_pem)
+                client.use(engine, url, ca_pem=tls.ca_pem)
                 await client.call()
                 await client.call()
                 assert (client.got, engine.connections) == ((TEXT + DONE) * 2, 1)
-                client.use(engine, url + "://localhost:{port}/other", ca_pem=tls.ca_pem)
+                client.use(engine, f"{url}/other", ca_pem=tls.ca_pem)
                 assert isinstance(await client.failure(), Broken)
-            async with faulty_engine(says(CHUNKED_HEAD, chunk(TEXT), then="stall"), tls=context) as engine:
-                client.use(engine, url + "://localhost:{port}", ca_pem=tls.ca_pem)
+            async with faulty_engine(stalls, tls=context) as engine:
+                client.use(engine, url, ca_pem=tls.ca_pem)
                 assert isinstance(await client.failure(), Stalled)
-            client.got = b""
-        await client.relay.close()
 
-    uvloop.run(scenes())
+    uvloop.run(scene("http://localhost:{port}", None))
+    uvloop.run(scene("https://localhost:{port}", tls.context))

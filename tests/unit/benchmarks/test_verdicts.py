@@ -7,12 +7,24 @@ import pytest
 from benchmarks import report
 from benchmarks.bars import BARS, judge
 from benchmarks.load.clients import Tally
-from benchmarks.load.run import Figures, figures_of
+from benchmarks.load.run import Figures, Scenario, Target, figures_of
 from benchmarks.outcome import Outcome
+from benchmarks.overhead import Contest
 
 
 def one_second(cpu_us: int, requests: int = 1000) -> Figures:
     return figures_of(Tally(requests=requests), took_ns=10**9, cpu_ns=cpu_us * requests * 1000)
+
+
+class Recorder:
+    """A lab that only notes who was asked, and for how long."""
+
+    def __init__(self) -> None:
+        self.turns: list[tuple[str, float]] = []
+
+    async def run(self, scenario: Scenario, target: Target, seconds: float) -> Figures:
+        self.turns.append((target.name, seconds))
+        return one_second(50)
 
 
 def outcome_of(**cpu_us: list[int]) -> Outcome:
@@ -36,6 +48,28 @@ def test_a_ratio_is_the_median_of_the_rounds_ratios() -> None:
 @pytest.mark.parametrize(("ours", "word"), [(100, "met"), (101, "missed")])
 def test_four_fifths_of_envoy_are_a_quarter_more_cpu_time(ours: int, word: str) -> None:
     assert verdict(outcome_of(fairlane=[ours], envoy=[80]), "Envoy").word == word
+
+
+def test_half_of_the_turns_lie_in_the_middle() -> None:
+    found = verdict(outcome_of(fairlane=[50, 40, 10, 20, 30], envoy=[10] * 5), "Envoy")
+
+    assert found.middle == pytest.approx((1 / 4, 1 / 2))
+    assert found.found == pytest.approx(1 / 3)
+
+
+def test_two_turns_have_no_middle() -> None:
+    assert verdict(outcome_of(fairlane=[50, 40], envoy=[10, 10]), "Envoy").middle is None
+
+
+async def test_a_round_is_cut_into_short_turns_that_go_round_among_the_gateways(tmp_path) -> None:
+    lab = Recorder()
+    contest = Contest(lab, tmp_path, outcome := Outcome(rounds=2, seconds=1.5))
+    contest.targets = [Target(name, port=1, pid=0) for name in ("direct", "other")]
+
+    await contest.play(Scenario("plain64", 64, slices=3), rounds=2, seconds=1.5)
+
+    assert lab.turns == [("direct", 0.5), ("other", 0.5)] * 6
+    assert len(outcome.values("plain64", "other", "cpu_us")) == 6
 
 
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:

@@ -90,8 +90,8 @@ class Reader:
 
     def write(self, chunk: bytes) -> None:
         parts, end, _ = whole_chunks(chunk)
-        assert (len(parts), end) == (1, len(chunk))
-        self.got += parts[0]
+        assert end == len(chunk)
+        self.got += b"".join(parts)
 
 
 async def read(reply: Reply, reader: Reader) -> str:

@@ -18,11 +18,14 @@ CALLER = Caller(7, "research", "ci")
 BODY = {"model": MODEL, "messages": [{}], "max_tokens": 10, "stream": True, "service_tier": "flex"}
 
 
-def read(prices=None, **members):
+TRACE = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def read(prices=None, headers=None, **members):
     policy = replace(Cast.of("research").policy(revision=5), prices={MODEL: prices} if prices else {})
     body = json.dumps({**BODY, **members}).encode()
     return Parser(b"salt", Estimates(), 600).parse(
-        ENDPOINTS["/v1/chat/completions"], {}, body, CALLER, policy
+        ENDPOINTS["/v1/chat/completions"], headers or {}, body, CALLER, policy
     )
 
 
@@ -44,6 +47,14 @@ def test_a_record_holds_the_spend_of_a_model_that_has_a_price_and_no_users_name_
     record = new_record(ticket("r-1", prompt_tokens=40, completion_tokens=10), job, "")
 
     assert (record.spend, record.user_hash) == (110, "")
+
+
+def test_a_record_has_the_id_of_the_clients_trace_and_of_none_that_is_malformed():
+    traced = new_record(ticket("r-1"), read(headers={b"traceparent": TRACE}), "")
+    malformed = new_record(ticket("r-2"), read(headers={b"traceparent": TRACE[:-3]}), "")
+
+    assert traced.trace_id == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert (malformed.trace_id, new_record(ticket("r-3"), read(), "").trace_id) == ("", "")
 
 
 def test_an_engine_is_asked_what_the_job_says():

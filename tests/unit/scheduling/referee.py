@@ -149,7 +149,7 @@ class Referee(Steering, Foretelling):
         assert not self.machine.view(self.now).tenants
         assert all(not footprint(band.fairness) for band in self.machine.bands)
         assert not self.machine.bands.shut
-        assert all(not band.lanes and not band.overdue for band in self.machine.bands)
+        assert all(not band.waiting and not band.overdue for band in self.machine.bands)
         assert not self.machine._line._caps._tokens
         assert not self.machine.bands._front
         assert not any(lane.avoid for lane in self.machine._lanes.values())

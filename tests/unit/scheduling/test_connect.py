@@ -8,6 +8,7 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
+from scheduling.engines import connect
 from tests.fakes.pages import page_engine
 from tests.unit.scheduling.connecting import failed, look_at, serve, text
 
@@ -15,7 +16,9 @@ LOAD = ("running", "waiting")
 
 
 @pytest.fixture
-def engine():
+def engine(monkeypatch):
+    monkeypatch.setattr(connect, "STEP_S", 30)  # none of these engines is silent, but the machine may be slow
+    monkeypatch.setattr(connect, "TOTAL_S", 60)
     with page_engine() as engine:
         yield engine
 

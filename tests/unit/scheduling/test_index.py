@@ -1,72 +1,85 @@
-"""The index of a lane: names by key, stale entries swept, whoever is forgotten gone from it."""
+"""The index of a lane: every name that waits there, by the key that it has now."""
 
 from __future__ import annotations
 
-from scheduling.core.levels import SLACK, Level
+import random
+
+import pytest
+
+from scheduling.core.levels import Level
+from scheduling.core.orders import LEVELS
+from scheduling.core.share import Share
 from scheduling.core.tags import StartTags
-from tests.unit.scheduling.accounts import LANE, opened, release, turns, waiting
+from tests.unit.scheduling.accounts import LANE, OTHER, release, turns, waiting
 
 NAMES = [f"name-{n:02}" for n in range(12)]
+STEPS = 300
 
 
-def spread() -> Level:
-    """Twelve names that wait; the later in the list, the earlier its turn."""
-    level = StartTags()
+def standing(level: Level, lane) -> list[tuple[int, str]]:
+    """The names of an index and the keys that it knows them by, in its order."""
+    index = level.lanes[lane]
+    return [(index.key, index.name)] if isinstance(index, Share) else [place[:2] for place in index]
+
+
+def assert_every_index_is_true(level: Level) -> None:
+    """Whoever waits in a lane stands in its index, once, under its key, and nobody else does."""
+    for lane in (LANE, OTHER):
+        known = sorted((share.key, share.name) for share in level.shares.values() if lane in share.lanes)
+        assert known == (standing(level, lane) if lane in level.lanes else [])
+        assert level.first(lane) is (level.shares[known[0][1]] if known else None)
+
+
+def some_step(level: Level, rng: random.Random, running: list) -> None:
+    """Something that a name may go through."""
+    share, lane, price = level.shares[rng.choice(NAMES)], rng.choice((LANE, OTHER)), rng.randrange(900_000)
+    match rng.randrange(5):
+        case 0:
+            if lane in share.lanes:
+                level.leave(share, lane)
+            else:
+                level.enter(share, lane, rng.choice((1, -1)))
+        case 1 if running:
+            level.settle(*running.pop(rng.randrange(len(running))), rng.choice((0, price)))
+        case 2:
+            level.reweigh(share, rng.choice((1, 3, 1000)))
+        case 3:
+            running.append((share, level.adopt(share, price)))
+        case 4 if first := level.first(lane):
+            running.append((first, level.charge(first, price)))
+
+
+@pytest.mark.parametrize("order", sorted(LEVELS))
+def test_names_stand_by_the_keys_that_they_have_whatever_changes_them(order):
+    level, rng = LEVELS[order](), random.Random(order)
+    running = []
     for name in NAMES:
+        waiting(level, name, rng.choice((1, 2, 5)), lane=rng.choice((LANE, OTHER)))
+    for _ in range(STEPS):
+        some_step(level, rng, running)
+        assert_every_index_is_true(level)
+    assert len({share.key for share in level.shares.values()}) > 1
+
+
+def test_names_with_one_key_stand_by_name():
+    level = StartTags()
+    for name in reversed(NAMES):
         waiting(level, name)
-    for n, name in enumerate(NAMES):
-        level.adopt(level.shares[name], 10_000 * (len(NAMES) - n))
-    return level
+
+    assert standing(level, LANE) == [(0, name) for name in NAMES]
+    assert turns(level, 1_000, len(NAMES)) == NAMES
 
 
-def churn(level: Level, times: int) -> list[int]:
-    """One name is charged, seen by the index, and refunded, again and again; how large the index was."""
-    share = level.shares[NAMES[3]]
-    sizes = []
-    for n in range(times):
-        stamp = level.adopt(share, 1_000_000 + n)
-        level.first(LANE)
-        level.settle(share, stamp, 0)
-        sizes.append(len(level.lanes[LANE].heap))
-    return sizes
-
-
-def test_stale_entries_are_swept_when_they_outnumber_the_names():
-    level = spread()
-    share = level.shares[NAMES[3]]
-    level.adopt(share, -90_000)  # before all others, so that the index looks at it each time
-
-    sizes = churn(level, 10 * SLACK)
-
-    assert max(sizes) == 2 * len(NAMES) + SLACK
-    assert min(sizes[SLACK:]) < 2 * len(NAMES)
-
-
-def test_a_sweep_keeps_every_name_in_its_place():
-    level = spread()
-    level.adopt(level.shares[NAMES[3]], -90_000)
-    churn(level, 3 * SLACK)
-
-    order = turns(level, 1_000_000_000, len(NAMES))
-
-    assert order == [NAMES[3], *(name for name in reversed(NAMES) if name != NAMES[3])]
-
-
-def test_a_sweep_drops_whoever_was_forgotten_or_waits_no_more():
-    level = spread()
-    gone, out = waiting(level, "zoe-gone", tickets=1), waiting(level, "zoe-out")
-    level.adopt(out, 500_000)
-    level.adopt(level.shares[NAMES[3]], -90_000)
+def test_who_waits_no_more_or_is_forgotten_stands_in_no_index():
+    level = StartTags()
+    kept, out, gone = (waiting(level, name, tickets=1) for name in ("kept", "out", "gone"))
     level.leave(out, LANE)
     level.leave(gone, LANE)
     release(level, gone)
-    for n in range(SLACK):
-        release(level, opened(level, f"even-{n}"))
-    assert "zoe-gone" not in level.shares
+    level.adopt(kept, 900)
+    level.adopt(out, 100)
 
-    churn(level, 3 * SLACK)
-
-    assert {name for _, name in level.lanes[LANE].heap} == set(NAMES)
+    assert standing(level, LANE) == [(900, "kept")]
 
 
 def test_a_name_alone_in_its_lane_needs_no_index():
@@ -76,6 +89,6 @@ def test_a_name_alone_in_its_lane_needs_no_index():
 
     assert level.lanes[LANE] is ann
     bob = waiting(level, "bob")
-    assert level.lanes[LANE].active == 2
+    assert len(level.lanes[LANE]) == 2
     level.leave(ann, LANE)
     assert level.first(LANE) is bob

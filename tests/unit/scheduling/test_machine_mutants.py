@@ -20,7 +20,9 @@ from scheduling.core import (
     prefixes,
     roster,
     scheduler,
+    share,
     shortcuts,
+    tag_tree,
     tags,
 )
 from tests.unit.scheduling.fair_play import (
@@ -90,13 +92,15 @@ MUTANTS = [
     pytest.param(line, "Line.take_out", "self._bands.not_first(entry)", "pass", id="front leaks"),
     pytest.param(own_caps, "OwnCaps.leave", "token.going -= 1", "pass", id="caps leak"),
     pytest.param(classes, "Band.forgive", "_less(self.overdue, entry.lane)", "pass", id="overdue leaks"),
-    pytest.param(tags, "StartTags.charge", "start + charge", "start", id="nothing charged"),
-    pytest.param(tags, "StartTags.charge", "self.now = start", "pass", id="time stands still"),
-    pytest.param(levels, "Level.first", "(key := share.key) > known", "False", id="stale keys trusted"),
-    pytest.param(levels, "Level._set", "key < known", "False", id="refunds not seen by the index"),
+    pytest.param(tag_tree, "TagTree.serve", "start + charge", "start", id="nothing charged"),
+    pytest.param(tag_tree, "TagTree.serve", "level.now = start", "pass", id="time stands still"),
+    pytest.param(share, "Share.move", "(key, name, self)", "(old, name, self)", id="stale keys trusted"),
+    pytest.param(
+        tag_tree, "TagTree.settle", "if share.indexes", "if False", id="refunds not seen by the index"
+    ),
     pytest.param(levels, "Level._begin_anew", "self.shares = {}", "pass", id="idle flows kept"),
     pytest.param(tags, "StartTags._woken", "share.key = self.now", "pass", id="idle credit"),
-    pytest.param(tags, "StartTags.settle", "- charge", "", id="estimate and usage both charged"),
+    pytest.param(tag_tree, "TagTree.settle", "- charge", "", id="estimate and usage both charged"),
     pytest.param(bounds, "Bounds._follow", "self._slow = 1", "pass", id="a burst after a restart"),
     pytest.param(
         bounds, "Bounds._heard", "self._slow = 2 if", "self._slow = 0 if", id="a burst after an outage"
@@ -121,7 +125,7 @@ MUTANTS = [
     pytest.param(prefixes, "KnownPrefixes.longest", "return length", "return 0", id="prefixes ignored"),
     pytest.param(bounds, "Bounds.obey", "pool.prefix_slack_requests", "9", id="a queue at a cache"),
     pytest.param(bounds, "Bounds._refill", "limit.capacity if limit else 0", "0", id="capacity not learnt"),
-    pytest.param(tags, "StartTags.charge", "price // weight", "price", id="weights ignored"),
+    pytest.param(tag_tree, "TagTree.serve", "price // weight", "price", id="weights ignored"),
 ]
 
 

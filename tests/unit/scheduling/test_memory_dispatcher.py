@@ -124,10 +124,10 @@ async def test_who_waited_is_told_of_its_seat_and_is_in_line_no_more():
     dispatcher = MemoryDispatcher(rules(admission="static_cap"), Clock())
     line = Line(dispatcher)
     await line.join("acme-0", "acme-1", queued_ms=0)
-    assert list(dispatcher.waiting) == ["acme-1"]
+    assert [dispatcher.position(name) for name in ("acme-0", "acme-1")] == [None, 1]
 
     await line.end("acme-0")
     await line.until(lambda: line.clients["acme-1"].lease)
 
-    assert not dispatcher.waiting
+    assert dispatcher.position("acme-1") is None
     await line.end("acme-1")

@@ -72,7 +72,8 @@ def known(tree: Tree):
 
 def _account(share):
     counts = (share.held, share.waiting, share.wakes)
-    return (share.name, share.weight, share.key, share.lead, counts, dict(share.keys))
+    standing = {lane: index and [place[:2] for place in index] for lane, index in share.lanes.items()}
+    return (share.name, share.weight, share.key, share.lead, counts, standing)
 
 
 @pytest.mark.parametrize("order", [StartTags, Counters])
