@@ -10,6 +10,7 @@ import httpx2 as httpx
 import openai
 import pytest
 
+from gateway import forms
 from gateway.models import UsageRecord
 from gateway.settings import Settings
 from scheduling import services
@@ -142,6 +143,16 @@ async def test_the_same_form_under_another_boundary_is_the_same_request_of_its_k
     assert [answer.status_code for answer in answers] == [200, 200, 422]
     assert answers[0].content == answers[1].content
     assert len(fake.heard) == 1
+
+
+async def test_a_form_is_parsed_once_whether_or_not_it_has_a_key(monkeypatch):
+    read, parsed = forms.Form.read, []
+    monkeypatch.setattr(forms.Form, "read", lambda headers, body: parsed.append(1) or read(headers, body))
+    async with product() as (_, _, client):
+        for headers in ({}, {"idempotency-key": "k1"}):
+            await client.post(PATH, headers=headers, data={"model": MODEL}, files={"file": SOUND})
+            assert len(parsed) == 1
+            parsed.clear()
 
 
 async def test_a_transcription_is_counted_in_its_tenants_quotas():
