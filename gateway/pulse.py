@@ -22,7 +22,7 @@ HEAR_AFTER_S = 0.02  # a request that is done sooner never pays for a task that 
 
 
 class Pulse:
-    """Looks at every client now and then, most often before its answer begins; in between it costs nothing."""
+    """Looks at every client, most often before its answer begins; a request costs it nothing in between."""
 
     def __init__(self, settings: Settings) -> None:
         self._hold_s = settings.hold_status_s
