@@ -156,19 +156,14 @@ class Connection(asyncio.Protocol):
                 self._take_chunks(reply, data[lacks:])
 
     def _take_chunks(self, reply: Reply, data: bytes) -> None:
-        """What begins with a chunk."""
-        event, end = (b"", 0) if reply.events is None else reply.events.leads(data)
-        if event:
-            reply.on_body(b"", event)
-        if end < len(data) and self._reply is not None:
-            self._unframe(reply, data[end:] if end else data)
-
-    def _unframe(self, reply: Reply, data: bytes) -> None:
         """Several chunks, the last, a part of one, or anything else."""
         read = b""
-        if len(data) > RUN_BYTES and reply.events is not None:
-            read, begin = begin_of(reply.events, data)
+        if (events := reply.events) is not None:
+            read, begin = begin_of(events, data) if len(data) > RUN_BYTES else events.leads(data)
             data = data[begin:]
+            if not data:
+                reply.on_body(b"", read)
+                return
         pieces, end, lacks = at_once(data) or whole_chunks(data)
         rest = data[end:]
         is_last = rest == LAST_CHUNK and bool(self._unshown)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from gateway.framing import FIRST_LINES
+from gateway.framing import FIRST_LINES, SHORT
 
 Match = Callable[[bytes], re.Match[bytes] | None]
 
@@ -55,6 +55,8 @@ def shape_of(begin: bytes, end: bytes | None) -> Match:
 
     Without an end: tells what begins with a chunk whose event is as ``begin``.
     """
+    if len(begin) + len(end or b"") >= SHORT:
+        return never
     alike = VARYING.sub(_kind, begin)
     key = alike if end is None else alike + b"\0" + end
     match = _shapes.get(key)

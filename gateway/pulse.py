@@ -14,13 +14,14 @@ from gateway.settings import Settings
 log = logging.getLogger("fairlane.gateway")
 
 SLOWEST_BEAT_S = 0.25
+SLOWEST_STREAM_BEAT_S = 1.0
 FASTEST_BEAT_S = 0.01
 BEATS = 5  # per shortest time that is watched
 HEAR_AFTER_S = 0.02  # a request that is done sooner never pays for a task that hears its client leave
 
 
 class Pulse:
-    """Looks at every client a few times a second; a request costs it nothing in between."""
+    """Looks at every client, most often before its answer begins; a request costs it nothing in between."""
 
     def __init__(self, settings: Settings) -> None:
         self._hold_s = settings.hold_status_s
@@ -30,6 +31,8 @@ class Pulse:
             self._comment_every_s, self._slow_s, self._hold_s or SLOWEST_BEAT_S, settings.body_read_s
         )
         self._beat_s = min(SLOWEST_BEAT_S, max(FASTEST_BEAT_S, shortest / BEATS))
+        # To look at thousands of streams takes milliseconds, and they need it less often.
+        self._stream_beat_s = min(SLOWEST_STREAM_BEAT_S, min(self._comment_every_s, self._slow_s) / BEATS)
         self.clients: set[Client] = set()  # whose requests have begun, and are not over
         self._deaf: list[Client] = []  # clients that are not listened to yet
 
@@ -66,12 +69,16 @@ class Pulse:
     async def beat(self) -> None:
         """Go on for ever."""
         loop = asyncio.get_running_loop()
+        streams_at_s = 0.0
         while True:
             await asyncio.sleep(self._beat_s)
             now_s = loop.time()
+            if looks_at_streams := now_s >= streams_at_s:
+                streams_at_s = now_s + self._stream_beat_s
             for client in tuple(self.clients):
                 try:
-                    self._look_at(client, now_s)
+                    if looks_at_streams or not client.began:
+                        self._look_at(client, now_s)
                 except Exception:  # one request's fault must not stop the timer of all
                     log.exception("request %s could not be looked at", client.request_id.own)
 

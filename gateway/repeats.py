@@ -120,19 +120,24 @@ class Repeats:
         """As ``passes``, of the first token, or of several chunks: under load they come together."""
         if not self._way.writable or len(data) >= SHORT:
             return False
-        if self._started:
-            *parts, rest = data.split(EVENT_END)
-            if rest or len(parts) < 2:
+        if not self._started:
+            if not self._is_first(data):
                 return False
-            match = self._match
-            for part in parts:
-                chunk = part + EVENT_END
-                low, high = BOUNDS[len(chunk)]
-                if not (low < chunk < high and match(chunk)):
-                    return False
-            self._usage.completion_tokens += len(parts)
-        elif not self._begins(data):
+            self.last = data
+            self._write(data)
+            self._begun()  # only now: the client need not wait for that
+            self._usage.completion_tokens += 1
+            return True
+        *parts, rest = data.split(EVENT_END)
+        if rest or len(parts) < 2:
             return False
+        match = self._match
+        for part in parts:
+            chunk = part + EVENT_END
+            low, high = BOUNDS[len(chunk)]
+            if not (low < chunk < high and match(chunk)):
+                return False
+        self._usage.completion_tokens += len(parts)
         self.last = data
         self._write(data)
         return True
@@ -150,17 +155,16 @@ class Repeats:
         if not self._holds(lead):
             return b"", 0
         event = lead.partition(CRLF)[2][: -len(CRLF)]
-        if rest and self._begins(rest):
-            return event + rest.partition(CRLF)[2][: -len(CRLF)], len(data)
-        return event, end
-
-    def _begins(self, chunk: bytes) -> bool:
-        """Whether this is the first token, like that of the stream before; it is counted then."""
-        if not ((found := self._first(chunk)) and found[1] and self._holds(chunk)):
-            return False
+        if not (rest and self._is_first(rest)):
+            return event, end
         self._begun()
         self._usage.completion_tokens += 1
-        return True
+        return event + rest.partition(CRLF)[2][: -len(CRLF)], len(data)
+
+    def _is_first(self, chunk: bytes) -> bool:
+        """Whether this is the first token, like that of the stream before."""
+        found = self._first(chunk)
+        return found is not None and found[1] != b"" and self._holds(chunk)
 
     def _holds(self, chunk: bytes) -> bool:
         """Whether a chunk has the size that it says, and a whole event with it."""

@@ -16,7 +16,7 @@ def begin_of(scanner: SseScanner, data: bytes) -> tuple[bytes, int]:
 
     The scanner has read them as if each had come alone.
     """
-    out, at = b"", 0
+    out, at = scanner.leads(data)
     for _ in range(LED_BY):
         if scanner.knows:
             break

@@ -159,6 +159,9 @@ def test_a_shape_is_worth_its_expression_when_it_comes_twice_and_few_are_kept(mo
     for turn in range(3 * event_shape.SEEN_KEPT):
         assert shape_of(b'data: {"seq":%d,"text":"' % turn, b'"}\n\n') is never
     assert len(event_shape._seen) <= event_shape.SEEN_KEPT
+    for _ in range(2):  # no chunk that goes on as it came is so long
+        assert shape_of(b'data: {"a":"%b"}\n\n' % (b"x" * SHORT), None) is never
+    assert not any(len(seen) >= SHORT for seen in event_shape._seen)
     for turn in range(2 * event_shape.SHAPES_KEPT):
         for _ in range(2):
             match = shape_of(b'data: {"object":"%d","text":"' % turn, b'"}\n\n')
