@@ -9,12 +9,12 @@ hand. When it comes to wait for anything else, a task steps it from there on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from types import coroutine
 from typing import Any
 
 from gateway.client import Client
-from gateway.waiting import PAUSED
+from scheduling.dispatchers.base import PAUSED
 
 TASK = object()  # whoever yields it goes on in a task
 
@@ -24,11 +24,6 @@ Serving = Coroutine[Any, Any, None]
 @coroutine
 def _into_task() -> Generator[Any, None, None]:
     yield TASK
-
-
-@coroutine
-def _paused() -> Generator[Any, None, None]:
-    yield PAUSED
 
 
 class EagerClient(Client):
@@ -72,10 +67,6 @@ class EagerClient(Client):
         if self._serving is not None and not self._is_due:
             self._is_due = True
             self._loop.call_soon(self._take_due_step)
-
-    def pause(self) -> Awaitable[None]:
-        """Wait for one of these two, without a task."""
-        return _paused()
 
     def cancel(self, msg: Any = None) -> None:
         """Raise CancelledError where the request waits, as a task does, and not before it waits."""

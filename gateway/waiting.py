@@ -8,9 +8,8 @@ from functools import partial
 from types import coroutine
 from typing import Any, Protocol
 
+from scheduling.dispatchers.base import PAUSED
 from scheduling.dispatchers.futures import resolve
-
-PAUSED = object()  # whoever yields it is woken by ``go_on`` or ``go_on_soon``
 
 
 class Runner(Protocol):

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 LaneKey = tuple[str, frozenset[str]]
 Stamp = tuple[int, int, int]  # what an order charged, at which weight and wake: settling undoes exactly that
-Charges = tuple["Share", Stamp, "Charges | None"]  # of a ticket: from one name on its path to the next
+Charges = tuple[
+    "Share", int, int, int, "Charges | None"
+]  # a ticket's: a name, its stamp, and the next name's
 
 
 class Aside(IntEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from scheduling.core.entry import Entry
 from scheduling.core.ticket import Ticket
@@ -34,11 +34,14 @@ class Dispatched(TicketEvent):
         return self.at_ms - self.ticket.queued_ms
 
 
-@dataclass(slots=True)
 class Lost(TicketEvent):
-    """The ticket is out of line without a seat, unasked. ``entry``: whose it was."""
+    """The ticket is out of line without a seat, unasked. ``entry``, which is not compared: whose it was."""
 
-    entry: Entry | None = field(default=None, compare=False, repr=False)
+    __slots__ = ("entry",)
+
+    def __init__(self, ticket: Ticket, at_ms: int, entry: Entry | None = None) -> None:
+        super().__init__(ticket, at_ms)
+        self.entry = entry
 
 
 class Expired(Lost):

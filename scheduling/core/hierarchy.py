@@ -90,7 +90,7 @@ class Tree:
         charges: Charges | None = None
         for share in path:
             share.waiting -= 1
-            charges = (share, share.level.charge(share, price), charges)
+            charges = (share, *share.level.charge(share, price), charges)
         entry.charges = charges
 
     def pass_through(self, entry: Entry) -> None:
@@ -99,7 +99,7 @@ class Tree:
         price = (entry.cost if self._price is None else self._price(entry)) * MILLI
         charges: Charges | None = None
         for share in entry.shares:
-            charges = (share, share.level.pass_through(share, entry.place, price), charges)
+            charges = (share, *share.level.pass_through(share, entry.place, price), charges)
         entry.charges = charges
 
     def step_out(self, entry: Entry) -> None:
@@ -121,7 +121,7 @@ class Tree:
         price = (entry.cost if self._price is None else self._price(entry)) * MILLI
         charges: Charges | None = None
         for share in entry.shares:
-            charges = (share, share.level.adopt(share, price), charges)
+            charges = (share, *share.level.adopt(share, price), charges)
         entry.charges = charges
 
     def progress(self, entry: Entry, cost: int) -> None:
@@ -129,16 +129,17 @@ class Tree:
         charged = entry.charges
         charges: Charges | None = None
         while charged is not None:
-            share, stamp, charged = charged
-            charges = (share, share.level.progress(share, stamp, cost * MILLI), charges)
+            share, charge, weight, wakes, charged = charged
+            stamp = share.level.progress(share, (charge, weight, wakes), cost * MILLI)
+            charges = (share, *stamp, charges)
         entry.charges = charges
 
     def settle(self, entry: Entry, cost: int) -> None:
         """Put the real cost in the place of what was charged."""
         charges = entry.charges
         while charges is not None:
-            share, stamp, charges = charges
-            share.level.settle(share, stamp, cost * MILLI)
+            share, charge, weight, wakes, charges = charges
+            share.level.settle(share, (charge, weight, wakes), cost * MILLI)
             share.held -= 1
             if not share.held:
                 share.level.rest(share)

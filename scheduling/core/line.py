@@ -7,7 +7,7 @@ from scheduling.core.entry import Aside, Entry
 from scheduling.core.own_caps import OwnCaps
 from scheduling.core.timers import Timers
 
-NO, FRONT = Aside.NO, Aside.FRONT  # looked up once: an enum's members are slow to reach
+FRONT = Aside.FRONT  # looked up once: an enum's members are slow to reach
 
 
 class Line:
@@ -21,17 +21,6 @@ class Line:
         self._bands = bands
         self._timers = timers
         self._caps = OwnCaps()
-
-    def join(self, entry: Entry, now_ms: int) -> None:
-        """A new ticket of a class: into line if nothing holds it back."""
-        ticket, band = entry.ticket, entry.band
-        if ticket.not_before_ms is None and ticket.api_token_in_flight is None:
-            entry.aside = NO  # nearly always
-            band.waiting += 1
-            band.fairness.stand(entry)
-            return
-        band.fairness.join(entry)
-        self.stand(entry, now_ms)
 
     def stand(self, entry: Entry, now_ms: int) -> None:
         """Stand in line, or aside while an allowance is to come or the API token's cap is reached."""

@@ -19,7 +19,7 @@ from scheduling.core.steered import Steered
 from scheduling.core.ticket import Ticket
 from scheduling.core.view import BackendView, Explanation, Foretold, Newcomer, PoolView
 
-PARKED = Aside.PARKED  # looked up once: an enum's members are slow to reach
+NO, PARKED = Aside.NO, Aside.PARKED  # looked up once: an enum's members are slow to reach
 
 
 class Scheduler(Steered):
@@ -63,9 +63,16 @@ class Scheduler(Steered):
         entry.roster.waiting += 1
         timers = self.timers
         timers.watch(entry, band.rule.max_wait_ms)
-        has_peers = lane in band.fairness.lanes
-        self._line.join(entry, now_ms)
-        if has_peers and timers.due_ms > now_ms and not (entry.aside or self._any_gate or self.bands.shut):
+        fairness = band.fairness
+        has_peers = lane in fairness.lanes
+        if ticket.not_before_ms is None and ticket.api_token_in_flight is None:
+            entry.aside = NO  # nearly always
+            band.waiting += 1
+            fairness.stand(entry)
+        else:
+            fairness.join(entry)
+            self._line.stand(entry, now_ms)
+        if has_peers and not entry.aside and timers.due_ms > now_ms and not self._gates.reserve:
             return []  # they wait for the same backends, which are shut
         events: list[Event] = [Parked(ticket, now_ms)] if entry.aside is PARKED else []
         return events if self._must_wait(entry, now_ms) else events + self._settled(now_ms)

@@ -42,7 +42,7 @@ class TagTree(Tree):
             weight = share.weight
             charge = price // weight or 1
             share.key = start + charge
-            charges = (share, (charge, weight, wakes), charges)
+            charges = (share, charge, weight, wakes, charges)
             level = share.inner  # type: ignore[assignment] # None after the last name
         entry.charges = charges
 
@@ -66,7 +66,7 @@ class TagTree(Tree):
                 share.move(start + charge)
             else:
                 share.key = start + charge
-            charges = (share, (charge, weight, share.wakes), charges)
+            charges = (share, charge, weight, share.wakes, charges)
         entry.charges = charges
 
     def settle(self, entry: Entry, cost: int) -> None:
@@ -74,11 +74,10 @@ class TagTree(Tree):
         price = cost * MILLI
         charges = entry.charges
         while charges is not None:
-            share, stamp, charges = charges
-            charge, weight, wakes = stamp
+            share, charge, weight, wakes, charges = charges
             moved = price // weight - charge
             if weight != share.weight:
-                share.level.settle(share, stamp, price)
+                share.level.settle(share, (charge, weight, wakes), price)
             else:
                 if moved < 0 and wakes != share.wakes:
                     lead = share.lead

@@ -29,11 +29,11 @@ class CancelledByAdmin(Unseated):
     """An admin took the request out of line."""
 
 
+PAUSED = object()  # whoever waits without a task yields it
+
+
 class Waiter(Protocol):
     """Whoever waits without a task."""
-
-    def pause(self) -> Awaitable[None]:
-        """Until ``go_on_soon``, or for no reason."""
 
     def go_on_soon(self) -> None:
         """Go on in the next turn of the event loop."""
@@ -63,7 +63,7 @@ class Lease(Protocol):
     def at_once(self) -> bool:
         """Stand in line. True: the seat is held. Raises Unseated."""
 
-    async def wait(self, waiter: Waiter | None = None) -> None:
+    def wait(self, waiter: Waiter | None = None) -> Awaitable[None]:
         """Until the seat is held, in a task or by a ``waiter``. Raises Unseated."""
 
     def started(self) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
-from types import TracebackType
+from types import TracebackType, coroutine
 from typing import TYPE_CHECKING, Self
 
 from scheduling.core.entry import Entry
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.usage import Usage
-from scheduling.dispatchers.base import NoBackend, Unseated, Waiter
+from scheduling.dispatchers.base import PAUSED, NoBackend, Unseated, Waiter
 from scheduling.dispatchers.futures import resolve
 
 if TYPE_CHECKING:
@@ -79,18 +79,19 @@ class Seat(Entry):
         if events := scheduler.began(self, dispatcher.clock_ms()):
             dispatcher.deliver(scheduler, events)
 
-    async def wait(self, waiter: Waiter | None = None) -> None:
+    @coroutine
+    def wait(self, waiter: Waiter | None = None) -> Generator[object, None, None]:
         """Until the seat is held, in a task or by a ``waiter``. Raises Unseated."""
         try:
             if waiter is None:
                 if self.reason is None:
                     future = self.dispatcher.future()
                     self.wake = partial(resolve, future)
-                    await future
+                    yield from future
             else:
                 self.wake = waiter.go_on_soon
                 while self.gate is None and self.reason is None:
-                    await waiter.pause()
+                    yield PAUSED
         except BaseException:
             self.dispatcher.give_up(self)
             raise

@@ -23,6 +23,15 @@ def test_a_ticket_is_parked_until_its_allowance_comes_and_says_so():
     assert machine.expire(500) == [Unparked(one, 500), Dispatched(one, 500, "gpu-0")]
 
 
+def test_a_ticket_that_is_parked_while_others_of_its_model_wait_says_so_too():
+    machine = Scheduler(POOL, policy())
+    machine.submit(ticket("acme-0"), 0)
+    machine.submit(ticket("acme-1"), 0)
+    one = ticket("acme-2", not_before_ms=500)
+
+    assert machine.submit(one, 0) == [Parked(one, 0)]
+
+
 def test_an_allowance_that_came_already_parks_nobody():
     machine = Scheduler(POOL, policy())
 

@@ -65,7 +65,11 @@ MUTANTS = [
     pytest.param(machine, "Machine._no_longer_waiting", "lane.avoid", "False", id="retry lanes leak"),
     pytest.param(machine, "route", "others or serving", "serving", id="failed backends not avoided"),
     pytest.param(
-        scheduler, "Scheduler.stand_in_line", "and not bands.shut", "", id="peers of a full tenant wait"
+        scheduler,
+        "Scheduler.stand_in_line",
+        "lane in fairness.lanes",
+        "band.waiting > 0",
+        id="peers of a full tenant wait",
     ),
     pytest.param(
         roster,

@@ -9,8 +9,9 @@ import pytest
 
 from scheduling.core.entry import Entry
 from scheduling.core.hierarchy import Tree
+from scheduling.core.levels import MILLI
 from scheduling.core.tag_tree import TagTree
-from scheduling.core.tags import Counters, StartTags
+from scheduling.core.tags import LAG_LIMIT, Counters, StartTags
 from tests.unit.scheduling.accounts import LANE, OTHER, entered
 from tests.unit.scheduling.machines import ticket
 
@@ -88,3 +89,19 @@ def test_both_trees_say_the_same_of_everybody_after_every_step(order, seed):
         longest = max(longest, len(grove.waiting))
     assert grove.place > STEPS // 8
     assert longest > 2
+
+
+def test_both_trees_let_a_name_catch_up_no_more_than_so_far():
+    trees = [kind(StartTags, None, lambda tenant: 1) for kind in (Tree, TagTree)]
+    for tree in trees:
+        late = entered(ticket("acme-0", "acme"), 7, 1, OTHER)
+        tree.stand(late)
+        for place in (2, 3, 4):
+            one = entered(ticket(f"beta-{place}", "beta"), 400_000, place)
+            tree.stand(one)
+            tree.serve(one)
+        tree.serve(late)
+
+    one, other = map(known, trees)
+    assert one == other
+    assert trees[1]._tenants.shares["acme"].key == 800_000 * MILLI - LAG_LIMIT + 7 * MILLI

@@ -52,7 +52,7 @@ def test_a_third_name_is_charged_at_once_as_if_it_had_stood_in_line():
                 tree.serve(entry)
         paid, charges = [], entry.charges
         while charges is not None:
-            share, _, charges = charges
+            share, *_, charges = charges
             paid.append((share.name, share.key, share.held, share.wakes))
         known.append(paid)
 
