@@ -105,7 +105,9 @@ class GatewayConsumer:
         gateway.pulse.listen(client)
         endpoint, said = head.endpoint, head.said
         if (key := headers.get(IDEMPOTENCY)) is None:
-            await gateway.serve(client, caller, endpoint, body, said=said)
+            serving = gateway.serve(client, caller, endpoint, body, said=said)
+            del body
+            await serving
             return
         asked = Form.read(headers, body).said if endpoint.form else body
         keyed = Keyed(caller.tenant, caller.token_id, key, endpoint.path, asked)

@@ -92,16 +92,16 @@ class Gateway:
     ) -> None:
         """Run one request, of the client's headers and this whole body.
 
-        ``policy`` is the one in force and ``said`` what the headers ask the
-        parser for, if these are known. Raises Refused when it may not run, or
-        fails. However it ends (last byte, broken engine, client gone), the
-        engine is told to stop, the seat is free and its flow charged, the
-        quota is settled, and the one usage record is written. Until an answer
-        begins, a model whose backends all fail is followed by the fallbacks.
+        ``policy`` is the one in force and ``said`` what the headers ask the parser for, if these are known.
+        Raises Refused when it may not run, or fails. However it ends (last byte, broken engine, client
+        gone), the engine is told to stop, the seat is free and its flow charged, the quota is settled,
+        and the one usage record is written. Until an answer begins, a model whose backends all fail is
+        followed by the fallbacks.
         """
         policy = policy or self._in_force()
         parse = self._parser.parse_form if endpoint.form else self._parser.parse
         job = parse(endpoint, client.headers, body, caller, policy, said)
+        del body  # the job has one of its own, and may wait for long
         if job.fallbacks and not self.dispatcher.serves(job.pool, job.model):
             job = self._next(job, caller, policy) or job  # if none serves, it waits for the first
         holders = job.terms.holders if job.model is job.terms.model else None
