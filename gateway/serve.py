@@ -26,6 +26,7 @@ from gateway.errors import (
 )
 from gateway.failures import BackendFailure
 from gateway.heads import Said
+from gateway.held_bodies import HeldBodies
 from gateway.jobs import Job, Parser
 from gateway.journal import Journal
 from gateway.ledger import Ledger
@@ -69,6 +70,7 @@ class Gateway:
         self.draining = False
         self.pulse = Pulse(parts.settings)
         self.own = Own(parts.settings, parts.ledger)
+        self.bodies = HeldBodies(parts.settings.bodies_bytes)
         self._relay = parts.relay
         self._doorman = parts.doorman
         self._ledger = parts.ledger
