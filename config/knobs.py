@@ -81,6 +81,7 @@ KNOBS = (
         0,
     ),
     Knob("FAIRLANE_BODY_BYTES", 10 * MIB, "The largest request body, inflated if it is compressed.", 1024),
+    Knob("FAIRLANE_BODIES_BYTES", 2048 * MIB, "Large bodies that one gateway holds, before 503.", 1024),
     Knob(
         "FAIRLANE_KEPT_MEMORY_BYTES",
         64 * MIB,

@@ -106,13 +106,16 @@ class GatewayConsumer:
         body = await read_body(headers, client, gateway.settings)
         gateway.pulse.listen(client)
         endpoint, said = head.endpoint, head.said
-        if (key := headers.get(IDEMPOTENCY)) is None:
-            await gateway.serve(client, caller, endpoint, body, said=said)
-            return
-        asked = without_boundary(headers, body) if endpoint.form else body
-        keyed = Keyed(caller.tenant, caller.token_id, key, endpoint.path, asked)
-        run = partial(gateway.serve, client, caller, endpoint, body, said=said)
-        await gateway.own.idempotency.once(keyed, client, run)
+        with gateway.bodies.hold(len(body)):
+            if (key := headers.get(IDEMPOTENCY)) is None:
+                serving = gateway.serve(client, caller, endpoint, body, said=said)
+                del body
+                await serving
+                return
+            asked = without_boundary(headers, body) if endpoint.form else body
+            keyed = Keyed(caller.tenant, caller.token_id, key, endpoint.path, asked)
+            run = partial(gateway.serve, client, caller, endpoint, body, said=said)
+            await gateway.own.idempotency.once(keyed, client, run)
 
 
 async def _cut_off(client: Client) -> None:

@@ -27,6 +27,7 @@ from gateway.errors import (
 )
 from gateway.failures import BackendFailure
 from gateway.heads import Said
+from gateway.held_bodies import HeldBodies
 from gateway.jobs import Job, Parser
 from gateway.journal import Journal
 from gateway.ledger import Ledger
@@ -70,6 +71,7 @@ class Gateway:
         self.draining = False
         self.pulse = Pulse(parts.settings)
         self.own = Own(parts.settings, parts.ledger)
+        self.bodies = HeldBodies(parts.settings.bodies_bytes)
         self._relay = parts.relay
         self._doorman = parts.doorman
         self._ledger = parts.ledger
@@ -93,12 +95,11 @@ class Gateway:
     ) -> Coroutine[Any, Any, None]:
         """Run one request, of the client's headers and this whole body.
 
-        ``policy`` is the one in force and ``said`` what the headers ask the
-        parser for, if these are known. Raises Refused when it may not run, or
-        fails. However it ends (last byte, broken engine, client gone), the
-        engine is told to stop, the seat is free and its flow charged, the
-        quota is settled, and the one usage record is written. Until an answer
-        begins, a model whose backends all fail is followed by the fallbacks.
+        ``policy`` is the one in force and ``said`` what the headers ask the parser for, if these are known.
+        Raises Refused when it may not run, or fails. However it ends (last byte, broken engine, client
+        gone), the engine is told to stop, the seat is free and its flow charged, the quota is settled,
+        and the one usage record is written. Until an answer begins, a model whose backends all fail is
+        followed by the fallbacks.
         """
         policy = policy or self._in_force()
         parser, headers = self._parser, client.headers

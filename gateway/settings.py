@@ -19,6 +19,7 @@ class Settings:
     slow_client_s: float = 30.0
     policy_stale_s: float = 3600.0
     max_requests: int = 10_000
+    bodies_bytes: int = 2 * 1024 * 1024 * 1024
     passed_paths: str = ""
     json_levels: int = 64
     json_values: int = 300_000

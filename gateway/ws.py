@@ -134,12 +134,13 @@ class Talk:
             _, caller = gateway.check_in(client.headers)  # again: the API token may be revoked by now
             body = _as_stream(bytes(frame.body))
             run = partial(gateway.serve, client, caller, ENDPOINTS[PATH], body)
-            if frame.idempotency_key is None:
-                await run()
-            else:
-                key = frame.idempotency_key.encode()
-                keyed = Keyed(caller.tenant, caller.token_id, key, PATH, body)
-                await gateway.own.idempotency.once(keyed, client, run)
+            with gateway.bodies.hold(len(body)):
+                if frame.idempotency_key is None:
+                    await run()
+                else:
+                    key = frame.idempotency_key.encode()
+                    keyed = Keyed(caller.tenant, caller.token_id, key, PATH, body)
+                    await gateway.own.idempotency.once(keyed, client, run)
         except Refused as refused:
             gateway.books.metrics.rejected[refused.code] += 1
             await client.refuse(refused)

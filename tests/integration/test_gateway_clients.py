@@ -163,3 +163,23 @@ async def test_an_internal_failure_is_a_500_with_one_record(monkeypatch, caplog)
     assert (failed.status_code, failed.json()["error"]["code"]) == (500, "internal")
     assert (records[0].outcome, records[0].status) == ("internal", 500)
     assert failed.headers["x-fairlane-request-id"] in caplog.text
+
+
+async def test_a_client_that_closes_only_its_own_side_has_left():
+    begins = says(CHUNKED_HEAD, chunk(EVENT), then="stall")
+    async with gateway(begins, max_in_flight=1) as (served, (engine,)):
+        reader, running = await send_raw(served, STREAM)
+        await reader.readuntil(EVENT)
+        _, waiting = await send_raw(served, BODY)
+        await until(lambda: queued(served) == 1)
+        waiting.write_eof()
+        await until(lambda: queued(served) == 0)
+        running.write_eof()
+        records = await served.settled(2)
+        await until(lambda: in_flight(served) == 0)
+        await until(lambda: not engine.tasks)
+        async with asyncio.timeout(5):
+            await reader.read()
+        for each in (running, waiting):
+            each.close()
+    assert [record.outcome for record in records] == ["client_gone_queued", "client_gone_streaming"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import tracemalloc
 import weakref
 from contextlib import asynccontextmanager
 
@@ -264,3 +265,24 @@ async def test_a_request_leaves_nothing_for_the_garbage_collector(body, answer):
             await until(lambda: client() is None)
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("size", [50_000, 4_000_000], ids=["read at once", "read in parts"])
+async def test_a_request_in_line_holds_its_prompt_once(size):
+    prompt = {**BODY, "messages": [{"role": "user", "content": "x" * size}]}
+    async with gateway(never, max_in_flight=1) as (served, _):
+        _, first = await send_raw(served, BODY)
+        await until(lambda: in_flight(served) == 1)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            _, writer = await send_raw(served, prompt)
+            await writer.drain()
+            await until(lambda: queued(served) == 1)
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        for each in (first, writer):
+            each.transport.abort()
+        await served.settled(2)
+    assert size < held < 1.6 * size + 50_000

@@ -30,9 +30,9 @@ def job(body=(), **headers):
 @pytest.mark.parametrize(("said", "patience_ms", "wait_ms"), [
     ({}, None, 60_000),
     ({"x_request_timeout": "2.5"}, 2500, 2500),
-    ({"x_stainless_read_timeout": "600"}, 600_000, 60_000),
-    ({"x_stainless_timeout": "3"}, 3000, 3000),
-    ({"x_stainless_timeout": "9", "x_stainless_read_timeout": "4", "x_request_timeout": "5"}, 4000, 4000),
+    ({"x_stainless_read_timeout": "600"}, 599_500, 60_000),
+    ({"x_stainless_timeout": "3"}, 2850, 2850),
+    ({"x_stainless_timeout": "9", "x_stainless_read_timeout": "4", "x_request_timeout": "5"}, 3800, 3800),
     ({"x_request_timeout": "soon"}, None, 60_000),
     ({"x_request_timeout": "0"}, None, 60_000),
     ({"x_request_timeout": "-1"}, None, 60_000),
@@ -48,6 +48,13 @@ def test_the_shortest_of_what_a_client_says_is_its_deadline(said, patience_ms, w
 
     assert (found.patience_ms, found.wait_ms) == (patience_ms, wait_ms)
     assert b"timeout_ms" not in found.body, "it is ours; an engine may not know it"
+
+
+@pytest.mark.parametrize("its_timeout_s", [0.5, 3, 10, 600])
+def test_an_sdk_is_told_that_its_time_is_over_before_it_hangs_up_and_tries_again(its_timeout_s):
+    before_ms = its_timeout_s * 1000 - job(x_stainless_read_timeout=str(its_timeout_s)).patience_ms
+
+    assert 25 <= before_ms <= 500
 
 
 @pytest.mark.parametrize("wrong", [0, -5, 1.5, "soon", 10**9])
