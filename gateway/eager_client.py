@@ -14,7 +14,7 @@ from types import coroutine
 from typing import Any
 
 from gateway.client import Client
-from gateway.waiting import PAUSED
+from gateway.waiting import PAUSED, due
 
 TASK = object()  # whoever yields it goes on in a task
 
@@ -51,10 +51,11 @@ class EagerClient(Client):
             self._step(serving)
 
     def go_on_soon(self) -> None:
-        """As ``go_on``, in the next turn of the loop."""
+        """As ``go_on``, in the next turn of the loop, or sooner by ``step_due``."""
         if self._serving is not None and not self._is_due:
             self._is_due = True
-            self._loop.call_soon(self._take_due_step)
+            due[self] = None
+            self._loop.call_soon(self.take_due_step)
 
     def pause(self) -> Awaitable[None]:
         """Wait for one of these two, without a task."""
@@ -73,9 +74,12 @@ class EagerClient(Client):
         if self.work is None:
             await _into_task()
 
-    def _take_due_step(self) -> None:
-        self._is_due = False
-        self.go_on()
+    def take_due_step(self) -> None:
+        """Go on if that is due, and be due no more."""
+        due.pop(self, None)
+        if self._is_due:
+            self._is_due = False
+            self.go_on()
 
     def _step(self, serving: Serving) -> None:
         try:
