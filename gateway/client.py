@@ -265,6 +265,10 @@ class Client:
         """As ``go_on``, in the next turn of the loop."""
         raise NotImplementedError
 
+    def take_due_step(self) -> None:
+        """Go on if ``go_on_soon`` is due."""
+        raise NotImplementedError
+
     def pause(self) -> Awaitable[None]:
         """Wait without a task for one of these two."""
         raise NotImplementedError

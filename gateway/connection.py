@@ -14,6 +14,7 @@ from gateway.reply import OK, Reply
 from gateway.reply_head import ReplyHead
 from gateway.runs import RUN_BYTES, begin_of
 from gateway.source import Home
+from gateway.waiting import due, step_due
 
 FRAMING = (b"content-length", b"transfer-encoding")  # without these an answer ends with its connection
 MAX_AGE_S = 60.0  # an older connection is not reused, so that a change of DNS is followed
@@ -122,12 +123,16 @@ class Connection(asyncio.Protocol):
             self._reply = None
             self._release(keep=True)
             reply.on_whole(head.head, data[head.size :])
+            if due:
+                step_due()
             return
         reply.hold()
         try:
             self._take(reply, data, head)
         finally:
             reply.let_go()
+        if due:
+            step_due()
 
     def _take(self, reply: Reply, data: bytes, head: PlainHead | None) -> None:
         """Take any bytes. ``head`` is the one with which they begin, if it is plain."""

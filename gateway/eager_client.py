@@ -14,6 +14,7 @@ from types import coroutine
 from typing import Any
 
 from gateway.client import Client
+from gateway.waiting import due
 from scheduling.dispatchers.base import PAUSED
 
 TASK = object()  # whoever yields it goes on in a task
@@ -63,10 +64,11 @@ class EagerClient(Client):
                     self.work.cancel()
 
     def go_on_soon(self) -> None:
-        """As ``go_on``, in the next turn of the loop."""
+        """As ``go_on``, in the next turn of the loop, or sooner by ``step_due``."""
         if self._serving is not None and not self._is_due:
             self._is_due = True
-            self._loop.call_soon(self._take_due_step)
+            due[self] = None
+            self._loop.call_soon(self.take_due_step)
 
     def cancel(self, msg: Any = None) -> None:
         """Raise CancelledError where the request waits, as a task does, and not before it waits."""
@@ -81,9 +83,12 @@ class EagerClient(Client):
         if self.work is None:
             await _into_task()
 
-    def _take_due_step(self) -> None:
-        self._is_due = False
-        self.go_on()
+    def take_due_step(self) -> None:
+        """Go on if that is due, and be due no more."""
+        due.pop(self, None)
+        if self._is_due:
+            self._is_due = False
+            self.go_on()
 
 
 class _Begun(Coroutine[Any, Any, None]):

@@ -9,6 +9,7 @@ from gateway.event_shape import BOUNDS, Match, Opening, never, shape_of
 from gateway.framing import CRLF, FIRST_LINES, SHORT
 from gateway.source import NO_WAY, Sink, Way
 from gateway.sse_events import DATA, ENDS, NEXT_DATA, TOKEN_TEXT
+from gateway.waiting import due, step_due
 from scheduling.core.usage import Usage
 
 BARREN = 8  # after so many vain attempts, no more is learned of a stream's shape
@@ -127,6 +128,8 @@ class Repeats:
             self._write(data)
             self._begun()  # only now: the client need not wait for that
             self._usage.completion_tokens += 1
+            if due:
+                step_due()
             return True
         *parts, rest = data.split(EVENT_END)
         if rest or len(parts) < 2:

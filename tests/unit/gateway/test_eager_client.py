@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from gateway.eager_client import EagerClient
-from gateway.waiting import Awaited
+from gateway.waiting import Awaited, due, step_due
 
 
 class Engine(Awaited):
@@ -74,6 +74,19 @@ async def test_who_is_in_the_midst_of_something_has_it_go_on_a_turn_later_and_on
     await turn()
     await turn()
     assert played.said == [0, 1]
+
+
+async def test_who_is_due_goes_on_before_the_next_turn_if_somebody_has_time_for_it_and_once(played):
+    other = Played()
+    for each in (played, other):
+        each.begin(each.engine.change, each.engine.change)
+        each.engine.come()
+    assert (played.said, other.said) == ([0], [0])
+    step_due()
+    assert (played.said, other.said) == ([0, 1], [0, 1])
+    await turn()
+    step_due()
+    assert (played.said, other.said, dict(due)) == ([0, 1], [0, 1], {})
 
 
 async def test_what_comes_when_nobody_waits_is_nothing(played):

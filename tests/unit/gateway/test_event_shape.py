@@ -8,6 +8,7 @@ from gateway import event_shape
 from gateway.event_shape import Opening, never, shape_of
 from gateway.framing import SHORT, whole_chunks
 from gateway.sse import SseScanner
+from gateway.waiting import due
 from scheduling.core.usage import Usage
 
 EVENT = (
@@ -209,6 +210,17 @@ def test_a_stream_that_begins_as_the_one_before_is_known_from_its_first_event() 
     assert (sink.passed, others, began) == (tokens, [], [0])
     assert scanner._usage.completion_tokens == 2
     assert scanner.leads(chunk_of(lead)) == (b"", 0)  # it is read, now that there are tokens
+
+
+def test_whoever_may_take_the_place_that_a_first_token_frees_goes_on_at_once() -> None:
+    class Waiting:
+        def take_due_step(self) -> None:
+            del due[self]
+
+    scanner, sink, _, _ = beginning(KNOWN)
+    due[Waiting()] = None
+    scanner.passes(chunk_of(EVENT % (b"0", 7, b"Hi")))
+    assert (len(sink.passed), dict(due)) == (1, {})
 
 
 def test_an_event_without_text_is_no_first_token() -> None:

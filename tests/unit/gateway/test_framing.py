@@ -15,6 +15,7 @@ from gateway.failures import BackendFailure
 from gateway.framing import at_once, plain_head, whole_chunks
 from gateway.reply import Reply
 from gateway.sse import SseScanner
+from gateway.waiting import due
 from scheduling.core.usage import Usage
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -228,6 +229,29 @@ async def test_an_engine_whose_events_pass_unread_is_not_taken_for_silent() -> N
     await reading
     assert reading.result().startswith("Stalled")
     assert reader.got == event * 9
+
+
+class Due:
+    """Somebody who may go on."""
+
+    went_on = 0
+
+    def take_due_step(self) -> None:
+        del due[self]
+        self.went_on += 1
+
+
+async def test_whoever_is_due_goes_on_when_an_engines_bytes_have_been_dealt_with() -> None:
+    chunk = b"%x\r\n%b\r\n" % (len(EVENT % b"Hi"), EVENT % b"Hi")
+    whole = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+    for came in (HEAD, HEAD + chunk, whole):
+        connection, waiting = Connection(Home(), 0.0), Due()
+        connection.connection_made(Wire())
+        call = EngineCall("r1", "/v1/chat/completions", (b"{}",), stream=True, strip_usage=False)
+        connection.send(Reply("gpu-0", call, Usage(), lambda: None, OPTIONS), b"", call.body)
+        due[waiting] = None
+        connection.data_received(came)
+        assert waiting.went_on == 1, came
 
 
 class Heard:
