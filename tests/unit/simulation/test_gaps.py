@@ -39,7 +39,7 @@ class Watched(Scheduler):
         tenant, unit = entry.ticket.tenant, self._unit(entry.ticket)
         self.given[tenant] = self.given.get(tenant, 0) + unit
         self.largest[tenant] = max(self.largest.get(tenant, 0), unit)
-        waiting = [name for name in self.roster if self.roster._lines[name].in_line]
+        waiting = [name for name in self.roster if self.bands.in_line_of(name)]
         apart = {pair: self._apart(*pair) for pair in combinations(sorted(waiting), 2)}
         self.since = {pair: self.since.get(pair, now) for pair, now in apart.items()}
         for pair, now in apart.items():
