@@ -49,7 +49,7 @@ MUTANTS = [
     pytest.param(bounds, "Bounds._refill", "if self._rule.learns_cap else most", "", id="limit unbounded"),
     pytest.param(bounds, "Bounds._follow", "<=", ">", id="older limits obeyed"),
     pytest.param(
-        scheduler, "Scheduler.stand_in_line", "peers > 1", "peers >= 1", id="no dispatch on arrival"
+        scheduler, "Scheduler.stand_in_line", "if has_peers", "if True", id="no dispatch on arrival"
     ),
     pytest.param(
         scheduler,
@@ -79,7 +79,9 @@ MUTANTS = [
         id="one seat too many for a tenant",
     ),
     pytest.param(classes, "Bands.close", "self.shut.pop(tenant, None)", "pass", id="full for ever"),
-    pytest.param(shortcuts, "Shortcuts._freed", "bands.lends or", "", id="lent seats not seen elsewhere"),
+    pytest.param(
+        machine, "Machine._look_at_meters", "or self.bands.lends", "", id="lent seats not seen elsewhere"
+    ),
     pytest.param(
         classes, "Band.next", "hold, now_ms, since, kept", "hold, now_ms, 0, kept", id="promoted without end"
     ),
