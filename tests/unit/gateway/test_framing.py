@@ -232,8 +232,6 @@ async def test_an_engine_whose_events_pass_unread_is_not_taken_for_silent() -> N
 
 
 class Due:
-    """Somebody who may go on."""
-
     went_on = 0
 
     def take_due_step(self) -> None:
