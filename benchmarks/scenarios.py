@@ -18,6 +18,7 @@ SCENARIOS = (
     Scenario("idle1000", 1_000, stream=True, ramp_s=1.0, idle=True),  # first, while memory is fresh
     PLAIN,
     Scenario("plain1", 1),
+    Scenario("plain8", 8, slices=4),
     Scenario("plain1000", 1_000, ramp_s=0.5),
     Scenario("plain@100", 16, rate=100),
     Scenario("plain@1000", 32, rate=1_000),
@@ -43,6 +44,7 @@ SHORT = ("idle1000", "plain64", "sse0_64", "sse10_100")
 ABOUT = {
     "plain64": "64 clients, each asks again as soon as it has its answer; 300-byte request, 700-byte answer",
     "plain1": "the same with 1 client",
+    "plain8": "the same with 8 clients",
     "plain1000": "the same with 1,000 clients",
     "plain@100": "100 requests a second at fixed times, whatever the answers do",
     "plain@1000": "1,000 requests a second at fixed times",
