@@ -16,7 +16,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests import scenes
-from tests.console_server import running_console
+from tests.console_server import Console, running_console
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = (
@@ -52,18 +52,23 @@ def chromium(django_db_setup) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="package")
-def console_url(chromium, django_db_setup, django_db_blocker) -> Iterator[str]:
+def console(chromium, django_db_setup, django_db_blocker) -> Iterator[Console]:
     """The console, served for all browser tests.
 
     It lives on between them, and may still answer what a page asked last: pytest-django must not
     take the database from it then.
     """
-    with django_db_blocker.unblock(), running_console() as url:
-        yield url
+    with django_db_blocker.unblock(), running_console() as console:
+        yield console
 
 
 @pytest.fixture
-def scene(transactional_db, valkey, quick_passwords) -> Iterator[None]:
+def console_url(console) -> str:
+    return console.url
+
+
+@pytest.fixture
+def scene(console, transactional_db, valkey, quick_passwords) -> Iterator[None]:
     """The rules of scenes.py, and a gateway that publishes twice a second and obeys them."""
     scenes.make_rules()
     scenes.publish(valkey)
@@ -79,16 +84,22 @@ def scene(transactional_db, valkey, quick_passwords) -> Iterator[None]:
     yield
     over.set()
     gateway.join()
-    _wait_for_late_requests()
+    _wait_for_late_requests(console)
 
 
-def _wait_for_late_requests() -> None:
-    """What a page asked last may still be read for it: the tables are emptied only after that."""
+def _wait_for_late_requests(console: Console) -> None:
+    """What a page asked last may still be read for it: the tables are emptied only after that.
+
+    Between two queries a request's connection is idle, so it is the console that knows.
+    """
     busy = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
         " AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND state <> 'idle'"
     )
     until_s = time.monotonic() + LATE_S
+    while console.running:
+        assert time.monotonic() < until_s, "the console still answers a page that is closed"
+        time.sleep(0.01)
     with connection.cursor() as cursor:
         while cursor.execute(busy).fetchone()[0]:
             assert time.monotonic() < until_s, "somebody still uses the tests' database"

@@ -34,8 +34,8 @@ QUEUE = "on=queue&name=main"
 def server(transactional_db, valkey):
     scenes.make_rules()
     scenes.publish(valkey)
-    with running_console() as url:
-        yield url
+    with running_console() as console:
+        yield console.url
 
 
 def cookie_of(name: str, *, staff: bool = True) -> str:
