@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import AbstractEventLoop, Task
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from gateway.dialect import OPENAI
@@ -267,10 +267,6 @@ class Client:
 
     def take_due_step(self) -> None:
         """Go on if ``go_on_soon`` is due."""
-        raise NotImplementedError
-
-    def pause(self) -> Awaitable[None]:
-        """Wait without a task for one of these two."""
         raise NotImplementedError
 
     def cut(self) -> None:

@@ -113,7 +113,7 @@ class Fifo:
     """
 
     def __init__(self) -> None:
-        self.lanes = self._lines = dict[Lane, _Line]()
+        self.lanes: dict[Lane, _Line] = {}
         self._shut: dict[str, Container[str]] = {}
         self._aside: dict[str, dict[int, Entry]] = {}
         self._waiting: dict[str, int] = {}
@@ -140,12 +140,12 @@ class Fifo:
 
     def pick(self, lanes: Collection[Lane]) -> Entry | None:
         """The oldest."""
-        heads = [line.first() for lane in lanes if (line := self._lines.get(lane))]
+        heads = [line.first() for lane in lanes if (line := self.lanes.get(lane))]
         return min(heads, key=arrival) if heads else None
 
     def first(self, lane: Lane) -> Entry | None:
         """The oldest of one lane."""
-        line = self._lines.get(lane)
+        line = self.lanes.get(lane)
         return None if line is None else line.first()
 
     def serve(self, entry: Entry) -> None:
@@ -196,7 +196,7 @@ class Fifo:
             return
         self._shut[tenant] = models
         out = [
-            entry for lane, line in self._lines.items() if lane.model in models for entry in line.of(tenant)
+            entry for lane, line in self.lanes.items() if lane.model in models for entry in line.of(tenant)
         ]
         for entry in out:
             self._unstand(entry)
@@ -220,16 +220,16 @@ class Fifo:
         return len(self._waiting) - 1
 
     def _stand(self, entry: Entry) -> None:
-        line = self._lines.get(entry.lane)
+        line = self.lanes.get(entry.lane)
         if line is None:
-            line = self._lines[entry.lane] = _Line()
+            line = self.lanes[entry.lane] = _Line()
         line.add(entry)
 
     def _unstand(self, entry: Entry) -> None:
-        line = self._lines[entry.lane]
+        line = self.lanes[entry.lane]
         line.remove(entry)
         if not len(line):
-            del self._lines[entry.lane]
+            del self.lanes[entry.lane]
 
 
 def arrival(entry: Entry) -> int:

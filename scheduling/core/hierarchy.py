@@ -78,7 +78,7 @@ class Tree:
                 return None
             share = found[0][2] if isinstance(found, list) else found
             if share.inner is None:
-                return next(iter(share.lines[lane].values()))
+                return head(share.lines[lane])
             level = share.inner
 
     def serve(self, entry: Entry) -> None:
@@ -87,11 +87,7 @@ class Tree:
         price = (entry.cost if self._price is None else self._price(entry)) * MILLI
         path[-1].left += 1
         self._out_of_line(entry, path)
-        charges: Charges | None = None
-        for share in path:
-            share.waiting -= 1
-            charges = (share, *share.level.charge(share, price), charges)
-        entry.charges = charges
+        entry.charges = self._charged(path, price)
 
     def pass_through(self, entry: Entry) -> None:
         """It has a seat at once: all names on its path begin to wait, and are charged in the same instant."""
@@ -193,6 +189,13 @@ class Tree:
         """How many other tenants have tickets in line."""
         mine = entry.shares[0]
         return sum(1 for share in self._tenants.shares.values() if share.waiting and share is not mine)
+
+    def _charged(self, path: Sequence[Share], price: int) -> Charges | None:
+        charges: Charges | None = None
+        for share in path:
+            share.waiting -= 1
+            charges = (share, *share.level.charge(share, price), charges)
+        return charges
 
     def _enrol(self, entry: Entry, waits: int) -> None:
         level, names = self._tenants, entry.ticket.path

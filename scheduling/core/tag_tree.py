@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from scheduling.core.entry import Charges, Entry
 from scheduling.core.hierarchy import Tree
 from scheduling.core.levels import MILLI
@@ -46,12 +48,8 @@ class TagTree(Tree):
             level = share.inner  # type: ignore[assignment] # None after the last name
         entry.charges = charges
 
-    def serve(self, entry: Entry) -> None:
-        """As ``charge`` of each level."""
-        path = entry.shares
-        price = (entry.cost if self._price is None else self._price(entry)) * MILLI
-        path[-1].left += 1
-        self._out_of_line(entry, path)
+    def _charged(self, path: Sequence[Share], price: int) -> Charges | None:
+        """As ``StartTags.charge`` of each level."""
         charges: Charges | None = None
         for share in path:
             share.waiting -= 1
@@ -67,7 +65,7 @@ class TagTree(Tree):
             else:
                 share.key = start + charge
             charges = (share, charge, weight, share.wakes, charges)
-        entry.charges = charges
+        return charges
 
     def settle(self, entry: Entry, cost: int) -> None:
         """As ``StartTags.settle``, which is asked where a weight has changed."""

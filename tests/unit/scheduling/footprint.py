@@ -18,6 +18,6 @@ def levels(machine: Scheduler):
 def footprint(fairness) -> int:
     """How many flows an order still remembers."""
     if isinstance(fairness, Fifo):
-        return len(fairness._lines) + len(fairness._waiting) + len(fairness._aside)
+        return len(fairness.lanes) + len(fairness._waiting) + len(fairness._aside)
     level = fairness._tenants
     return max(0, len(level.shares) - 1) + len(level.lanes) + len(level.shares) - level.idle

@@ -92,7 +92,7 @@ def test_who_stands_aside_can_leave_and_nothing_stays_behind():
     fifo.close("acme", None)
 
     assert served(fifo) == [3]
-    assert not fifo._lines
+    assert not fifo.lanes
     assert not fifo._waiting
     assert not fifo._shut
 

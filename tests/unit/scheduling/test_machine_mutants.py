@@ -96,8 +96,8 @@ MUTANTS = [
     pytest.param(line, "Line.take_out", "self._bands.not_first(entry)", "pass", id="front leaks"),
     pytest.param(own_caps, "OwnCaps.leave", "token.going -= 1", "pass", id="caps leak"),
     pytest.param(classes, "Band.forgive", "_less(self.overdue, entry.lane)", "pass", id="overdue leaks"),
-    pytest.param(tag_tree, "TagTree.serve", "start + charge", "start", id="nothing charged"),
-    pytest.param(tag_tree, "TagTree.serve", "level.now = start", "pass", id="time stands still"),
+    pytest.param(tag_tree, "TagTree._charged", "start + charge", "start", id="nothing charged"),
+    pytest.param(tag_tree, "TagTree._charged", "level.now = start", "pass", id="time stands still"),
     pytest.param(share, "Share.move", "(key, name, self)", "(old, name, self)", id="stale keys trusted"),
     pytest.param(
         tag_tree, "TagTree.settle", "if share.indexes", "if False", id="refunds not seen by the index"
@@ -129,7 +129,7 @@ MUTANTS = [
     pytest.param(prefixes, "KnownPrefixes.longest", "return length", "return 0", id="prefixes ignored"),
     pytest.param(bounds, "Bounds.obey", "pool.prefix_slack_requests", "9", id="a queue at a cache"),
     pytest.param(bounds, "Bounds._refill", "limit.capacity if limit else 0", "0", id="capacity not learnt"),
-    pytest.param(tag_tree, "TagTree.serve", "price // weight", "price", id="weights ignored"),
+    pytest.param(tag_tree, "TagTree._charged", "price // weight", "price", id="weights ignored"),
 ]
 
 
