@@ -48,6 +48,7 @@ class Result:
     shares: dict[str, float]  # of the cost tokens of the heavy tenants, while both had a backlog
     finished: dict[str, int]
     quiet_wait_ms: dict[str, float]  # p50 and p99 in line
+    quiet_passed_by: int  # requests of heavy tenants that began while one of the quiet tenant waited, at most
     backlogged: bool  # whether both heavy tenants really waited all the time
     errors: int
 
@@ -143,11 +144,21 @@ def measure(product: Product, fairness: str, began_s: float, ended_s: float, err
             window,
         )
     }
+    # An order and not a time: a host that stands still for a moment holds up everybody, and lets nobody pass.
+    ((passed_by,),) = product.query(
+        "SELECT coalesce(max(passed), 0) FROM (SELECT (SELECT count(*) FROM gateway_usagerecord AS other "
+        "WHERE other.tenant <> quiet.tenant AND other.dispatched_at > quiet.queued_at "
+        "AND other.dispatched_at < quiet.dispatched_at) AS passed FROM gateway_usagerecord AS quiet "
+        "WHERE quiet.tenant = %s AND quiet.dispatched_at BETWEEN to_timestamp(%s) AND to_timestamp(%s)) "
+        "AS each",
+        (QUIET, *window),
+    )
     return Result(
         fairness=fairness,
         shares={tenant: cost.get(tenant, 0) / heavy if heavy else 0.0 for tenant in HEAVY},
         finished={str(tenant): int(count) for tenant, _, count in served},
         quiet_wait_ms={name: waits[QUIET][name] for name in ("p50", "p99")},
+        quiet_passed_by=int(passed_by),
         backlogged=all(waits[tenant]["p1"] > 0 for tenant in HEAVY),
         errors=errors,
     )
@@ -174,11 +185,15 @@ def quiet_ratio(results: Sequence[Result]) -> float:
 
 def table(results: Sequence[Result]) -> str:
     """The results for a person."""
-    lines = [f"{'policy':<12} {'research : batch-jobs':>22} {'quiet wait p50 / p99':>24} {'finished':>9}"]
+    titles = f"{'policy':<12} {'research : batch-jobs':>22} {'quiet wait p50 / p99':>24}"
+    lines = [f"{titles} {'passed by':>10} {'finished':>9}"]
     for result in results:
         shares = " : ".join(f"{100 * share:.1f} %" for share in result.shares.values())
         waits = f"{result.quiet_wait_ms['p50']:.0f} / {result.quiet_wait_ms['p99']:.0f} ms"
-        lines.append(f"{result.fairness:<12} {shares:>22} {waits:>24} {sum(result.finished.values()):>9}")
+        finished = sum(result.finished.values())
+        lines.append(
+            f"{result.fairness:<12} {shares:>22} {waits:>24} {result.quiet_passed_by:>10} {finished:>9}"
+        )
     return "\n".join(lines)
 
 
