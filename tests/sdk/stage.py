@@ -22,7 +22,7 @@ from tests.sdk.matrix import THROUGH_US, Matrix
 
 NARROW = "narrow"  # a model whose only backend has one seat
 TENANT, BRISK, SPENT = "research", "brisk", "spent"
-BRISK_RPM = 300  # a refused request of this tenant is told to come back after 200 ms and up to a quarter more
+BRISK_RPM = 60  # a refused request of this tenant is told to come back after 1 s and up to a quarter more
 PATIENCE_S = 30.0  # a command line client starts anew for each request, on a machine with other work
 DOCUMENT = {
     "models": [{"name": MODEL, "pool": "main"}, {"name": NARROW, "pool": NARROW}],

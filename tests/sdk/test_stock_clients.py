@@ -143,8 +143,8 @@ def test_a_spent_minute_is_waited_out_as_long_as_it_was_told(stage: Stage) -> No
             assert told["text"] == TEXT
     (wait_ms,) = re.findall(rb"retry-after-ms: (\d+)", wire.said)[-1:]
     took_ms = (wire.asked_s[-1] - wire.asked_s[-2]) * 1000
-    assert took_ms > int(wait_ms) - 5
-    stage.see("rate_limited", "ok" if took_ms < int(wait_ms) + 120 else "waits by its own rule")
+    assert took_ms > int(wait_ms) - 5  # by their own rules they would wait half a second at most, or two
+    stage.see("rate_limited", "ok" if took_ms < int(wait_ms) + 700 else "waits by its own rule")
 
 
 @every_client
