@@ -22,8 +22,9 @@ from pathlib import Path
 
 from openai import APIError, AsyncOpenAI
 
-from benchmarks.load.shapes import COMPLETION_FIT, PROMPT_FIT, Lengths
+from benchmarks.load.shapes import COMPLETION_FIT, PROMPT_FIT, TRACE, Lengths
 from benchmarks.product import MODEL, POOL, Product, running_product
+from scheduling.simulation.vtc.arena import find_trace
 
 HEAVY = {"research": 3, "batch-jobs": 1}  # tenant: weight
 QUIET = "chat"
@@ -32,7 +33,6 @@ TENANTS = [
     *({"slug": slug, "name": slug, "weight": weight} for slug, weight in HEAVY.items()),
     {"slug": QUIET, "name": "Chat", "weight": 1},
 ]
-TRACE = Path("shared/data/azure_llm_2023_conversation.csv")
 # Slow engines with few seats, so that one client process can keep them flooded beside them on a laptop.
 ENGINES, SEATS = ("--profile", "a10g-7b", "--max-num-seqs", "8"), 8
 BACKLOG = 64  # requests each heavy tenant keeps open: eight times what the two engines seat
@@ -202,7 +202,7 @@ def main() -> None:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    options.add_argument("--trace", type=Path, default=Path("..") / TRACE)
+    options.add_argument("--trace", type=Path, default=find_trace(TRACE))
     options.add_argument("--seconds", type=float, default=40)
     options.add_argument("--shrink", type=int, default=4, help="divide all lengths by this")
     chosen = options.parse_args()

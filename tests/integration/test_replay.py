@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from benchmarks import replay
+from benchmarks.load.shapes import TRACE
+from scheduling.simulation.vtc.arena import find_trace
 
-TRACE = Path(__file__).resolve().parents[3] / replay.TRACE
 SECONDS = 14
 SHRINK = 8  # lengths of the trace over eight: hundreds of requests, still of very different sizes
 
 
 @pytest.mark.product
 def test_weights_hold_and_a_flood_does_not_delay_the_quiet_tenant() -> None:
-    results = replay.compare(replay.trace(TRACE, SHRINK), SECONDS)
+    results = replay.compare(replay.trace(find_trace(TRACE), SHRINK), SECONDS)
 
     fifo, fair = results
     assert [result.errors for result in results] == [0, 0]
