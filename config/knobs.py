@@ -264,7 +264,7 @@ KNOBS = (
     Knob(
         "FAIRLANE_RETRY_RATIO",
         0.2,
-        "Retries a tenant may send within a minute, as a part of its requests.",
+        "Retries a tenant may send within a minute, as a part of its first tries.",
         0,
     ),
     Knob("FAIRLANE_RETRY_FLOOR", 10, "Retries a tenant may send within a minute besides.", 0),

@@ -16,7 +16,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 SETTINGS_HEAD = """# Settings
 
-Every setting is an environment variable; its last word is its unit. A value of the wrong kind stops the start with its name.
+Every setting is an environment variable; its last word is its unit, where it has one. A value of the wrong kind stops the start with its name.
 
 `DATABASE_URL` and `REDIS_URL` replace the embedded PostgreSQL and Valkey, `FAIRLANE_DATA_DIR` (default `./var`) is where
 they keep their data, and `FAIRLANE_SECRET_KEY` replaces the key that the first start makes there. This table is printed by
@@ -32,8 +32,8 @@ Every error has OpenAI's shape, `{"error": {"message", "type", "param", "code"}}
 types and statuses [endpoints.md](endpoints.md) has; every answer carries `x-request-id`. Where a retry can help there are
 `retry-after` (seconds, 1 to 75) and `retry-after-ms`, spread by a quarter; where it cannot, `x-should-retry: false`. A full
 line tells when a place in it will be free, at its pace of late. An engine's own 400, 404, 409, 413, 415, 422 or 501 keeps its
-words, and what it left out of the shape is put in: the code is `upstream_4xx` then. Its other 4xx answers are between it and
-the gateway, such as a wrong key for the engine, and are a 502. After the first byte of a stream an error is a last event, and
+words, and what it left out of the shape is put in: the code is `upstream_4xx` then. Its 429 and 503 say that it is full, and the
+request goes back into line. Its other 4xx answers are between it and the gateway, such as a wrong key for the engine, and are a 502. After the first byte of a stream an error is a last event, and
 then the connection is aborted: a stream without its API's own last event (`data: [DONE]`, `response.completed`,
 `message_stop`) is never complete. This table is printed by `python -m config.tables`.
 
