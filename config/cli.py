@@ -15,8 +15,8 @@ from config.trouble import Trouble
 
 # These need no database, or see to it themselves.
 ALONE = frozenset(
-    {"", "check", "collectstatic", "doctor", "engine", "experiment", "findstatic", "help", "makemigrations"}
-    | {"serve", "simulate", "test", "version"}
+    {"", "backend", "check", "collectstatic", "doctor", "engine", "experiment", "fairness", "findstatic"}
+    | {"help", "makemigrations", "serve", "simulate", "test", "version"}
 )
 ABOUT_TABLES = frozenset({"migrate", "showmigrations", "sqlmigrate"})
 

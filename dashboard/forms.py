@@ -81,8 +81,8 @@ def _limit(help_text: str = "") -> forms.IntegerField:
 class QuotaFields(forms.Form):
     """Limits by kind; an empty field is no limit."""
 
-    requests_per_minute = _limit("More wait for the next minute.")
-    tokens_per_minute = _limit("More wait for the next minute.")
+    requests_per_minute = _limit("More wait until it refills.")
+    tokens_per_minute = _limit("More wait until it refills.")
     in_flight = _limit("Seats held at once.")
     queued = _limit("Requests waiting at once.")
     tokens_per_day = _limit("UTC days.")

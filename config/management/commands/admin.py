@@ -26,7 +26,7 @@ class Command(BaseCommand):
         link = verbs.add_parser("link", help="A fresh one-time link; it dies on use or after an hour.")
         link.add_argument("name", nargs="?", default=admins.FIRST, help=f"Default: {admins.FIRST}.")
         for verb in (create, link):
-            verb.add_argument("--json", action="store_true")
+            verb.add_argument("--json", action="store_true", help="One JSON object on standard output.")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         name = options["name"]

@@ -22,9 +22,9 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--host", default="127.0.0.1", help="as for serve")
-        parser.add_argument("--port", type=int, default=8000, help="as for serve")
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--host", default="127.0.0.1", help="as for serve (default: 127.0.0.1)")
+        parser.add_argument("--port", type=int, default=8000, help="as for serve (default: 8000)")
+        parser.add_argument("--json", action="store_true", help="a JSON list of all checks")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         listen = Listen(options["host"], options["port"], None)

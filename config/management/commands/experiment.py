@@ -50,7 +50,7 @@ class Command(BaseCommand):
         add("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once in pretend time")
         add("--json", action="store_true", help="one JSON object for each experiment, a line each")
         add("--html", type=Path, metavar="FILE", help="write one page with plots")
-        add("--write", type=Path, metavar="FILE", help="with all: write the parts' table as Markdown")
+        add("--write", type=Path, metavar="FILE", help="with all: write all parts as one page of Markdown")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         size, seeds = _size(options), _seeds(options)

@@ -15,7 +15,7 @@ class Command(BaseCommand):
     help = f"Make the demo tenants, the pool {demo.POOL} and the model {MODEL}. Safe to repeat."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         secret = demo.seed()

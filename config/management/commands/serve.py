@@ -24,12 +24,17 @@ class Command(BaseCommand):
             "--port",
             type=int,
             default=8000,
-            help="port of the data plane, and of the console without --split",
+            help="port of the data plane, and of the console without --split (default: 8000)",
         )
         add("--split", action="store_true", help="give the data plane and the console a process each")
-        add("--console-port", type=int, default=8001, help="port of the console with --split")
+        add("--console-port", type=int, default=8001, help="port of the console with --split (default: 8001)")
         add("--workers", type=int, default=1, metavar="N", help="gateway processes; this release runs one")
-        add("--demo", action=argparse.BooleanOptionalAction, help="run simulated engines and demo tenants")
+        add(
+            "--demo",
+            action=argparse.BooleanOptionalAction,
+            help="run simulated engines and demo tenants (default: with the embedded PostgreSQL, until there "
+            "are backends and none of them is the demo's)",
+        )
 
     def handle(self, *_args: Any, **options: Any) -> None:
         if options["workers"] != 1:

@@ -11,7 +11,7 @@ from gateway.declarative.files import add_file_arguments, as_json, load, why
 
 
 class Command(BaseCommand):
-    help = "Make tenants, models, backends, classes, policies and API tokens as a YAML file says."
+    help = "Make tenants, models, aliases, backends, classes, policies and API tokens as a YAML file says."
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_file_arguments(parser)

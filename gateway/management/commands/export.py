@@ -12,7 +12,9 @@ from gateway import declarative
 
 
 class Command(BaseCommand):
-    help = "Print tenants, models, backends, classes, policies and API tokens as YAML. Secrets never."
+    help = (
+        "Print tenants, models, aliases, backends, classes, policies and API tokens as YAML. Secrets never."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="JSON instead of YAML.")

@@ -14,8 +14,8 @@ VERBS = {
     "explain": ("explain", "Why it waits, where it stands, and for about how much longer."),
     "cancel": ("cancel", "Take it out of line; its client hears that an admin did."),
     "front": ("move_to_front", "Let it go before all others of its pool."),
-    "hold": ("hold", "Take it aside until it is released."),
-    "release": ("release", "Let it stand in line again."),
+    "hold": ("hold", "Take it aside until it is released; its deadline still counts."),
+    "release": ("release", "Let it stand in line again, behind its user's others."),
 }
 
 
@@ -26,8 +26,8 @@ class Command(BaseCommand):
         verbs = parser.add_subparsers(dest="verb", required=True)
         for verb, (_, what) in VERBS.items():
             one = verbs.add_parser(verb, help=what)
-            one.add_argument("request_id")
-            one.add_argument("--json", action="store_true")
+            one.add_argument("request_id", help="Its x-fairlane-request-id.")
+            one.add_argument("--json", action="store_true", help="One JSON object on standard output.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         verb, request_id = options["verb"], options["request_id"]

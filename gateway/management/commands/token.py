@@ -35,7 +35,7 @@ class Command(BaseCommand):
         revoke.add_argument("token_id", type=int, help="Its number, as `token list` shows it.")
         listing = verbs.add_parser("list", help="The API tokens in force.")
         listing.add_argument("tenant", nargs="?", default="", help="Only this tenant's.")
-        listing.add_argument("--json", action="store_true")
+        listing.add_argument("--json", action="store_true", help="A JSON list on standard output.")
         verbs.add_parser("new", help="Print a secret for secret_env of a file; nothing is stored.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -127,9 +127,11 @@ def _add_issue_arguments(issue: argparse.ArgumentParser) -> None:
         help="How long its waiting streams get no status line. 0: at once; inf: never. "
         "Default: FAIRLANE_HOLD_STATUS_S.",
     )
-    issue.add_argument("--expires", type=_end, metavar="90d", help="A span (12h, 90d, 4w) or a moment.")
+    issue.add_argument(
+        "--expires", type=_end, metavar="90d", help="A span (12h, 90d, 4w) or a moment. Default: no end."
+    )
     issue.add_argument("--quiet", action="store_true", help="The secret alone on stdout, nothing else.")
-    issue.add_argument("--json", action="store_true")
+    issue.add_argument("--json", action="store_true", help="One JSON object with the secret in it.")
 
 
 def _issued(options: dict[str, Any]) -> services.IssuedToken:

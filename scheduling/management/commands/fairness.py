@@ -24,8 +24,15 @@ class Command(BaseCommand):
         parser.add_argument(
             "--workload", action="append", choices=WORKLOADS, help="only this; may be repeated"
         )
-        parser.add_argument("--seeds", type=int, default=10, help="runs of each; the first is their own")
-        parser.add_argument("--trace", type=Path, help="the arena's CSV, else from FAIRLANE_TRACES")
+        parser.add_argument(
+            "--seeds",
+            type=int,
+            default=10,
+            help="seeds of each, from 42 on, which is the artifact's own (default: 10)",
+        )
+        parser.add_argument(
+            "--trace", type=Path, help="the arena's CSV; else one in the folder FAIRLANE_TRACES, else drawn"
+        )
         parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
         parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
         parser.add_argument("--write", type=Path, help="write the whole page as well: docs/fairness.md")

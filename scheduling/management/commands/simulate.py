@@ -30,10 +30,21 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
         add("--list", action="store_true", help="name the workloads, and say what each is")
-        add("--workload", choices=sorted(WORKLOADS), default="flood", metavar="NAME", help="see --list")
+        add(
+            "--workload",
+            choices=sorted(WORKLOADS),
+            default="flood",
+            metavar="NAME",
+            help="see --list; by default flood",
+        )
         add("--trace", type=Path, help="a CSV or JSONL file of requests, instead of a workload")
-        add("--fairness", choices=FAIRNESS, default="token_fair")
-        add("--admission", choices=(*LAWS, UNLIMITED), default="first_token_window")
+        add("--fairness", choices=FAIRNESS, default="token_fair", help="by default token_fair")
+        add(
+            "--admission",
+            choices=(*LAWS, UNLIMITED),
+            default="first_token_window",
+            help="by default first_token_window; unlimited sends everything to the engines at once",
+        )
         add("--seed", type=int, default=1, help="the same seed gives the same result")
         add("--seconds", type=_positive_int, help="how long requests come")
         add("--requests-per-s", type=_positive, help="how many come a second (not with --trace)")
@@ -85,7 +96,7 @@ def _add_control(parser: CommandParser) -> None:
         type=_milliseconds,
         default=0,
         metavar="S",
-        help="seconds from the gateway to an engine, and back",
+        help="seconds from the gateway to an engine, and as many back; by default 0",
     )
     add("--tpot-target-ms", type=_positive_int, help="milliseconds a token may take on the mean")
     add("--stale", choices=STALE, default="keep", help="what holds when no reading comes any more")
@@ -97,13 +108,13 @@ def _add_control(parser: CommandParser) -> None:
         type=_percent,
         default=0,
         metavar="PERCENT",
-        help="reserve so much of the engines' memory",
+        help="of the engines' memory that requests may reserve; by default 0: none",
     )
     add(
         "--prefix-slack",
         type=_whole,
         metavar="N",
-        help="requests more that the engine may have which knows the prompt",
+        help="first tokens that an engine which knows the prompt's beginning may owe more than the others",
     )
     add("--engine-priority", choices=ENGINE_PRIORITY, default="off", help="the engines get our order")
 

@@ -27,6 +27,7 @@ from scheduling.simulation.vtc.runs import CALM, GATEWAY
 from scheduling.simulation.vtc.workloads import WORKLOADS
 
 NONE = "-"
+OWN_SEATS = "as above"
 WIDTH = 110  # characters of a line of text
 Cells = Sequence[str]
 
@@ -70,7 +71,7 @@ def _sections(found: Sequence[Compared], rows: Sequence[Row]) -> Iterator[str]:
             yield _through(name, mine)
     if seats := [row for row in rows if row.seats is not None]:
         yield SEATS_HEAD
-        yield _seats(seats)
+        yield _seats(seats, find(rows, GATEWAY, "arena", DEFAULT_POLICY))
 
 
 def _bars(judged: Iterable[Bar]) -> str:
@@ -121,15 +122,12 @@ def _through_cells(row: Row, firsts: Sequence[str], *, weighted: bool) -> Cells:
     )
 
 
-def _seats(rows: Sequence[Row]) -> str:
-    own = find(rows, GATEWAY, "arena", DEFAULT_POLICY)
+def _seats(rows: Sequence[Row], own: Row | None) -> str:
     shown = [*rows, own] if own else rows
+    figures = ("max_diff", "avg_diff", "throughput")
     return _table(
         ("seats", "max diff", "avg diff", "tokens/s"),
-        (
-            (str(row.seats), *(number(row.means[name]) for name in ("max_diff", "avg_diff", "throughput")))
-            for row in shown
-        ),
+        ((str(row.seats or OWN_SEATS), *(number(row.means[name]) for name in figures)) for row in shown),
     )
 
 

@@ -46,9 +46,9 @@ METHOD = """## What is simulated, what is fitted
   engine that behaves like vLLM (chunked prefill, preemption, first come first served) with the same step
   times and KV memory. The gateway learns the length of answers from those it has seen (at first it
   expects 256 tokens) and reads no metrics. The engine has as many seats as its memory holds requests of
-  mean length: 19 of 256 + 256 tokens. The gateway does not reserve KV memory, so the engine preempts where
-  lengths differ, and more with more seats. The two versions have different engines, so a difference in
-  throughput is not the scheduler's alone.
+  mean length: 19 of 256 + 256 tokens. The gateway is told of no KV memory here and reserves none, so the
+  engine preempts where lengths differ, and more with more seats. The two versions have different engines, so
+  a difference in throughput is not the scheduler's alone.
 
 *Max diff* and *avg diff* are the artifact's: service is prompt + 2 x completion tokens, spread from the
 first token to the end; in 19 windows of a minute, the sum over tenants of how far each is from the best
@@ -73,8 +73,8 @@ SEATS_HEAD = """### arena, with more and fewer seats in the engine
 
 `token_fair` again. With few seats the engine is not full; with many it takes in more than its memory holds,
 preempts and computes again, and what waits inside it is out of the gateway's hands. Less service in a
-window makes for a smaller difference, so read both columns. The last row is the number that the tables
-above use."""
+window makes for a smaller difference, so read both columns. The last row is that of the tables above, with
+as many seats as the memory holds requests of mean length."""
 
 
 TRACED = """The arena is the artifact's stored trace at its seed (its authors lost the first one and
@@ -100,7 +100,7 @@ trace at a throughput cost of a few per cent*. It is not that it beats VTC: part
 is less service in a window."""
 
 MISSED = """VTC inside the same simulated GPU, so we do not claim to reach it. KV memory is not reserved
-by the gateway yet: what preempts and waits inside the engine is out of its hands."""
+by the gateway here: what preempts and waits inside the engine is out of its hands."""
 
 
 def origin(seeds: int, *, traced: bool) -> str:

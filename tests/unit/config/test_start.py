@@ -22,6 +22,8 @@ HERE = Listen("127.0.0.1", 8000, None)
         ("manage.py token issue --help", False),
         ("manage.py serve", False),
         ("manage.py engine --port 0", False),
+        ("manage.py backend test http://127.0.0.1:8100", False),
+        ("manage.py fairness --workload overload", False),
         ("manage.py makemigrations --check", False),
         ("manage.py check", False),
         ("manage.py", False),

@@ -225,6 +225,7 @@ def arena_page(gateway_diff):
     runs = [
         Measured(Job(GATEWAY, "arena", "token_fair", 42), 25, {**result, "avg_diff": gateway_diff}),
         Measured(Job(IN_ENGINE, "arena", "VTC", 42), 25, {**result, "avg_diff": 240.0}),
+        Measured(Job(GATEWAY, "arena", "token_fair", 42, seats=16), 16, {**result, "avg_diff": 200.0}),
     ]
     return page.document([], compare.rows(runs), seeds=1, traced=False)
 
@@ -237,6 +238,10 @@ def test_the_claim_is_made_only_if_the_figures_bear_it():
     assert "5.4% less fair" in broken
     assert "the fair claim is" not in broken
     assert "| avg diff, arena | ≤ 252 | 253.0 on average, 253.0 at the artifact's seed | **no** |" in broken
+
+
+def test_the_last_row_of_other_seats_is_that_of_the_tables_above():
+    assert arena_page(239.0).endswith("| 16 | 1 | 200 | 730 |\n| as above | 1 | 239 | 730 |\n")
 
 
 def test_the_printed_page_has_every_published_figure_and_every_policy():
