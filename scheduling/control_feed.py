@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from math import inf
 
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 ROUNDS_PER_PERIOD = 2  # counts are told twice a period, so that no step sees older ones than half of it
 ALONE_AFTER_PERIODS = 2.5  # a controller that is silent this long is away: the next round says so, within 3
+START_S = 30.0  # nobody is warned sooner that there is no controller yet: all may have just been started
 
 
 class ControlFeed:
@@ -47,7 +49,8 @@ class ControlFeed:
         self._redis = async_client()
         self._told = Told()
         self._own = LocalControl(gateway_id, rules, self._told, stale_after_s)
-        self._heard_at_s = time.time()  # a controller gets this time to start, too
+        self._heard_at_s = time.time()
+        self._warn_at_s = self._heard_at_s + START_S
         self.alone = False  # whether this gateway reads the engines itself
 
     async def run(self) -> None:
@@ -103,12 +106,12 @@ class ControlFeed:
         now_s, ticked_at_s = time.time(), await control_bus.ticked_at_s(self._redis)
         if now_s - ticked_at_s > ALONE_AFTER_PERIODS * self._period_s:
             return
-        self._heard_at_s = min(now_s, ticked_at_s)
+        self._heard_at_s = self._warn_at_s = min(now_s, ticked_at_s)
         self._take(await control_bus.read_states(self._redis))
         if self.alone:
             self.alone = False
             self._own.stop_reading()
-            logger.info("The controller is back: its limits hold again")
+            logger.info("The controller is here: its limits hold")
 
     def _take(self, states: dict[str, BackendState]) -> None:
         for name, state in states.items():
@@ -128,7 +131,8 @@ class ControlFeed:
     def _read_if_alone(self) -> None:
         if time.time() - self._heard_at_s <= ALONE_AFTER_PERIODS * self._period_s:
             return
-        if not self.alone:
-            self.alone = True
+        self.alone = True
+        if time.time() >= self._warn_at_s:
+            self._warn_at_s = inf
             logger.warning("No word from the controller: this gateway reads the engines itself")
         self._own.read_due(self._period_s, self._set)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
-from scheduling import control_bus
+from scheduling import control_bus, control_feed
 from scheduling.control_bus import GatewayWord
 from tests.fakes.pages import page_engine, vllm_page
 from tests.fakes.waiting import PATIENCE_S, until
 from tests.integration.control.feeds import decided, gate, gateway
 from tests.integration.control.known import NOWHERE, counts_in, rules
+
+
+def warnings(caplog) -> list[str]:
+    told = [record for record in caplog.records if record.name == control_feed.__name__]
+    return [record.message for record in told if record.levelname == "WARNING"]
 
 
 async def test_a_dead_controller_is_noticed_within_three_periods(valkey, engine) -> None:
@@ -41,6 +46,29 @@ async def test_a_gateway_that_is_alone_tells_the_console_and_takes_it_back(
         await until(lambda: not feed.alone)
         await until(lambda: not any(word.alone for word in control_bus.load_words(valkey).values()))
         assert await alone() == []
+
+
+async def test_nobody_is_warned_of_a_controller_that_is_still_to_start(valkey, engine, caplog) -> None:
+    async with gateway(engine) as (_, feed):
+        await until(lambda: feed.alone)
+        assert not warnings(caplog)
+
+        control_bus.save_states(valkey, {"gpu-0": decided(4)})
+        await until(lambda: not feed.alone)
+        await until(lambda: feed.alone)
+        await until(lambda: warnings(caplog))
+
+    assert warnings(caplog) == ["No word from the controller: this gateway reads the engines itself"]
+
+
+async def test_a_controller_that_never_starts_is_warned_of_once(valkey, engine, caplog, monkeypatch) -> None:
+    monkeypatch.setattr(control_feed, "START_S", 0.3)
+    async with gateway(engine) as (_, feed):
+        await until(lambda: warnings(caplog))
+        rounds = len(engine.requests)
+        await until(lambda: len(engine.requests) >= rounds + 3)
+
+    assert len(warnings(caplog)) == 1
 
 
 async def test_an_engine_that_hangs_delays_no_other_while_alone(settings, engine) -> None:
