@@ -63,7 +63,7 @@ async def test_nobody_is_warned_of_a_controller_that_is_still_to_start(valkey, e
 
 async def test_a_controller_that_never_starts_is_warned_of_once(valkey, engine, caplog, monkeypatch) -> None:
     monkeypatch.setattr(control_feed, "START_S", 0.3)
-    async with gateway(engine) as (_, feed):
+    async with gateway(engine) as _:
         await until(lambda: warnings(caplog))
         rounds = len(engine.requests)
         await until(lambda: len(engine.requests) >= rounds + 3)
