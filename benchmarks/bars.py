@@ -66,7 +66,7 @@ def four_times_the_prompt(outcome: Outcome) -> Sequence[float]:
 
 def added_first_token(outcome: Outcome) -> Sequence[float]:
     """To the first token's arrival, beside no gateway at all."""
-    return outcome.differences("sse10_100", OURS, "first_token_p50_ms")
+    return outcome.differences("sse@100", OURS, "first_token_p50_ms")
 
 
 def least(text: str, limit: float, measure: Measure, unit: str = "x") -> Bar:
@@ -90,7 +90,7 @@ BARS: Sequence[Bar] = (
     least("the same beside the best AI gateway", 2, best_ai_gateway),
     most("CPU time per chunk, sse10_100, beside nginx", 1.3, cost("sse10_100", OURS, "nginx", CHUNK)),
     most("CPU time per chunk, sse50_1500, beside nginx", 1.8, cost("sse50_1500", OURS, "nginx", CHUNK)),
-    most("added time to the first token, p50, sse10_100", 0.5, added_first_token, "ms"),
+    most("added time to the first token, p50, sse@100", 0.5, added_first_token, "ms"),
     most("memory per live stream, idle1000", 48, ours("idle1000", "kib_per_stream"), "KiB"),
     least("chunks carried of 3,000 streams at 20 tokens/s", 0.95, carried),
     most("CPU time of four times the prompt (1.6 MB, 400 KB)", 5, four_times_the_prompt),
