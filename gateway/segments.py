@@ -71,9 +71,14 @@ class Segments:
         """Begin the next segment with these lines. Raises OSError and stays with the old one."""
         fresh = self._open(self._number + 1)
         text = b"".join(line + b"\n" for line in carry)
-        if os.write(fresh, text) < len(text):
-            os.close(fresh)
-            self._path(self._number + 1).unlink()
+        fits = False
+        try:
+            fits = os.write(fresh, text) == len(text)
+        finally:
+            if not fits:  # it is tried again with every request that comes
+                os.close(fresh)
+                self._path(self._number + 1).unlink()
+        if not fits:
             raise OSError("no room for the next segment")
         with self._swapping:
             old, self._file = self._file, fresh

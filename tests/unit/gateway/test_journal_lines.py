@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from pathlib import Path
 
 import msgspec
+import pytest
 
+from gateway.errors import JournalFull
 from gateway.journal import Journal
 from gateway.segments import SEGMENT_S, Segments
 from tests.fakes.records import Postgres, ended, record
@@ -38,6 +42,37 @@ def test_a_line_that_a_full_disk_tore_holds_up_no_other(tmp_path, monkeypatch):
     book.flush()
     assert sorted(postgres.rows) == ["first", "last", "torn"]
     assert book.unsettled == 0
+
+
+def test_a_disk_that_stays_full_when_the_next_segment_is_due_keeps_no_file_open_for_each_try(
+    tmp_path, monkeypatch
+):
+    book = journal(tmp_path, Postgres())
+    old, late = record("old"), record("late")
+    book.accept(old)
+    late.accepted_at = time.time() + SEGMENT_S + 60
+    write, opened = os.write, _open_files()
+
+    def full(_file, _data):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    for _ in range(5):
+        with pytest.raises(JournalFull):
+            book.accept(late)
+    assert _open_files() == opened
+    assert len(book._segments.paths()) == 1
+
+    monkeypatch.setattr(os, "write", write)
+    book.accept(late)
+    assert [json.loads(line)["request_id"] for line in book._segments.current.read_text().splitlines()] == [
+        "old",
+        "late",
+    ]
+
+
+def _open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_the_ends_of_a_turn_are_written_together_at_its_end_or_with_the_next_beginning(tmp_path, monkeypatch):
