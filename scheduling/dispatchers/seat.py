@@ -104,12 +104,12 @@ class Seat(Entry):
         if self.gate is None:
             return 0
         dispatcher, scheduler = self.dispatcher, self.scheduler
-        now_ms, cost, share = dispatcher.clock_ms(), 0, 0
+        now_ms, cost = dispatcher.clock_ms(), 0
         if not self.refund:
-            ticket, cost = self.ticket, self.usage.cost_tokens
+            # An answer of which the engine counts nothing is no refund, to quotas neither.
+            ticket, cost = self.ticket, self.usage.cost_tokens or 1
             dispatcher.settled.add(ticket.pool, ticket.tenant, ticket.priority_class, cost, now_ms)
-            share = cost or 1  # an answer that cost nothing is no refund
-        if events := scheduler.ended(self, share, now_ms):
+        if events := scheduler.ended(self, cost, now_ms):
             dispatcher.deliver(scheduler, events)
         return cost
 

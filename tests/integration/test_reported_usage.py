@@ -8,7 +8,7 @@ import pytest
 
 from gateway.reported import BYTES_PER_TOKEN
 from tests.fakes.faulty import answer, says, stream
-from tests.fakes.faulty_gateway import BODY, EVENT, FINISH, STREAM, gateway, post
+from tests.fakes.faulty_gateway import BODY, CAST, EVENT, FINISH, STREAM, gateway, post
 
 ASKED = {**STREAM, "stream_options": {"include_usage": True}}
 
@@ -63,3 +63,16 @@ async def test_an_answer_without_usage_is_counted_by_its_length_and_marked():
     text = b'{"choices":[{"message":{"content":"some words"}}]}'
     record, *_ = await record_of(BODY, answer(text))
     assert (record.completion_tokens, record.estimated) == (len(text) // BYTES_PER_TOKEN, True)
+
+
+async def test_an_answer_of_which_its_engine_counts_no_token_is_a_request_of_the_minute_all_the_same():
+    nothing = answer(b'{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0}}')
+    one_a_minute = CAST.policy(
+        quotas={"requests_per_minute": 1}, refusing=["requests_per_minute"], revision=2
+    )
+    async with gateway((says(nothing), says(nothing))) as (served, _):
+        served.gateway.set_policy(one_a_minute)
+        statuses = [(await post(served, BODY)).status_code for _ in range(2)]
+        first, _ = await served.settled(2)
+    assert statuses == [200, 429]
+    assert (first.prompt_tokens, first.completion_tokens, first.cost) == (0, 0, 1)

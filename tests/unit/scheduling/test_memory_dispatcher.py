@@ -51,8 +51,8 @@ async def test_who_leaves_is_told_what_its_flow_is_charged_and_only_once():
         lease.refund = refund
         charged.append((lease.leave(), lease.leave()))
 
-    assert charged == [(200, 0), (0, 0), (0, 0)]
-    assert dispatcher.served() == {(POOL, "acme", "standard"): (200, 200)}
+    assert charged == [(200, 0), (0, 0), (1, 0)]
+    assert dispatcher.served() == {(POOL, "acme", "standard"): (201, 201)}
 
 
 async def test_a_timer_runs_only_while_something_may_fall_due():
