@@ -73,8 +73,9 @@ class MemoryDispatcher:
         pools = {*policy.pools, *(rule.pool for rule in policy.backends.values())}
         now_ms, orders = self.clock_ms(), Orders.of(policy, time.time())
         for name, scheduler in list(self.schedulers.items()):
-            events = scheduler.set_policy(policy, now_ms)
-            self.deliver(scheduler, events + self._steering[name].obey(orders, now_ms))
+            steering = self._steering[name]
+            self.deliver(scheduler, steering.pause(orders, now_ms))
+            self.deliver(scheduler, scheduler.set_policy(policy, now_ms) + steering.obey(orders, now_ms))
             if name not in pools and scheduler.is_idle:
                 del self.schedulers[name], self._steering[name]
         for name in pools - self.schedulers.keys():

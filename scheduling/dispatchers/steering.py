@@ -44,21 +44,29 @@ class Steering:
         self._paused: set[str | None] = set()
         self._boosts: Mapping[str, tuple[int, float]] = {}
 
+    def pause(self, orders: Orders, now_ms: int) -> list[Event]:
+        """Begin the pauses; before other new rules, or who is to wait gets the seats that come with them."""
+        wanted = self._paused_by(orders)
+        events: list[Event] = []
+        for name in wanted - self._paused:
+            events += self._scheduler.pause(name, now_ms)
+        self._paused |= wanted
+        return events
+
     def obey(self, orders: Orders, now_ms: int) -> list[Event]:
         """Bring the machine in line with these orders; what it decided then."""
-        return self._pause(orders, now_ms) + self._boost(orders, now_ms)
-
-    def _pause(self, orders: Orders, now_ms: int) -> list[Event]:
-        wanted: set[str | None] = {*orders.tenants}
-        if self._scheduler.pool in orders.pools:
-            wanted.add(None)
-        events: list[Event] = []
-        for name in wanted - self._paused:  # first: nobody is seated between an old pause and a new one
-            events += self._scheduler.pause(name, now_ms)
+        events = self.pause(orders, now_ms)  # nobody is seated between an old pause and a new one
+        wanted = self._paused_by(orders)
         for name in sorted(self._paused - wanted, key=_word):
             events += self._scheduler.resume(name, now_ms)
         self._paused = wanted
-        return events
+        return events + self._boost(orders, now_ms)
+
+    def _paused_by(self, orders: Orders) -> set[str | None]:
+        wanted: set[str | None] = {*orders.tenants}
+        if self._scheduler.pool in orders.pools:
+            wanted.add(None)
+        return wanted
 
     def _boost(self, orders: Orders, now_ms: int) -> list[Event]:
         events: list[Event] = []

@@ -47,6 +47,19 @@ async def test_a_paused_tenant_waits_while_others_go_and_goes_on_when_resumed(li
     assert (await line.end_all())[2:] == ["acme-1", "acme-2"]
 
 
+@pytest.mark.parametrize("pauses", [{"tenants": ["acme"]}, {"pool": True}])
+async def test_nobody_gets_the_seats_that_come_with_the_same_rules_as_its_pause(line_for, pauses):
+    line = await line_for()
+    await line.join("acme-0", "acme-1")
+
+    tenants = [TenantRule(slug, paused=True) for slug in pauses.get("tenants", ())]
+    line.dispatcher.set_policy(steered(2, *tenants, seats=4, paused=pauses.get("pool", False)))
+    assert line.counts() == (1, 1)
+
+    line.dispatcher.set_policy(steered(3, seats=4))
+    await line.end_all()
+
+
 async def test_a_pool_that_is_paused_from_the_start_seats_nobody_until_it_is_resumed(line_for):
     line = await line_for(paused=True)
     await line.join("acme-0", "beta-0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scheduling.core.policy import Policy
 from scheduling.core.usage import Usage
+from scheduling.dispatchers.base import DeadlinePassed
 from scheduling.dispatchers.memory import MemoryDispatcher
 from tests.conformance.line import POOL, Line, rules, ticket
 
@@ -66,6 +67,7 @@ async def test_a_timer_runs_only_while_something_may_fall_due():
     assert dispatcher._timer is not None
     clock.ms = 5
     await line.until(line.clients["acme-1"].task.done)
+    assert isinstance(line.clients["acme-1"].task.exception(), DeadlinePassed)
     assert dispatcher._timer is None
     await line.end("acme-0")
 
