@@ -41,15 +41,16 @@ class Books:
         """Have ends written by this call: that of the event loop writes those of a turn together."""
         self._journal.soon = soon
 
-    def end(self, record: Record) -> None:
-        """A request has its outcome."""
+    def end(self, record: Record, answers: int = 1) -> None:
+        """A request has its outcome. What is learnt of several ``answers`` is the length of one."""
         self._journal.end(record)
         ended = self._ended
         ended.append(record)
         if len(ended) >= self._count_at:
             self.count()
         if record.outcome == OK and record.completion_tokens:
-            self.estimates.learn(record.tenant, record.model, record.pool, record.completion_tokens)
+            tokens = record.completion_tokens // answers
+            self.estimates.learn(record.tenant, record.model, record.pool, tokens)
 
     def count(self) -> None:
         """Count what has ended since the last time, for whoever wants to know now."""

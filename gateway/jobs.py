@@ -83,6 +83,7 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     headers: tuple[tuple[bytes, bytes], ...] = ()  # for the engine
     keep_alive: bool = False  # it is no stream, and its client wants to see blanks while it waits
     hold_s: float | None = None  # for how long the status line may be held back; None: as the knob says
+    answers: int = 1  # that it has the engine write
 
 
 class Parser:
@@ -127,7 +128,7 @@ class Parser:
             terms, fallbacks = self._led(members, caller, asked, user)
         stream = endpoint.generates and members.get("stream", NO) != NO and bool(read_flag(members, "stream"))
         patience = said.patience_ms if usual else _patience_ms(said, members)
-        tokens, kv_tokens = self._forecasts(endpoint, members, terms, length)
+        tokens, kv_tokens, answers = self._forecasts(endpoint, members, terms, length)
         return Job(  # in the order of its members: named, they cost six times as much
             terms, endpoint, user,
             terms.priority_class if usual else _class_of(members, headers, terms, policy),
@@ -138,7 +139,7 @@ class Parser:
             self._prefixes(endpoint, members, terms) if terms.is_steered else (),
             kv_tokens, passed_headers(endpoint, headers) + said.trace if endpoint.passes else said.trace,
             not usual and not stream and headers.get(KEEP_ALIVE) == BLANKS,
-            terms.hold_s if usual or HOLD not in headers else hold_s(headers),
+            terms.hold_s if usual or HOLD not in headers else hold_s(headers), answers,
         )  # fmt: skip
 
     def parse_form(
@@ -172,7 +173,7 @@ class Parser:
         form = Form.read(dict(job.headers), job.body) if endpoint.form else None
         members = dict(form.members) if form else read_members(job.body)
         members["model"] = msgspec.Raw(encode(terms.model))
-        _, kv_tokens = self._forecasts(endpoint, members, terms, None)
+        _, kv_tokens, _ = self._forecasts(endpoint, members, terms, None)
         return msgspec.structs.replace(
             job,
             terms=terms,
@@ -219,22 +220,22 @@ class Parser:
 
     def _forecasts(
         self, endpoint: Endpoint, members: Members, terms: Terms, length: int | None
-    ) -> tuple[int, int]:
+    ) -> tuple[int, int, int]:
         """How long the answer is thought to be: for the flow's charge, and for the engine's memory.
 
-        Of many prompts in a list an engine may let some wait, so memory is reserved for one.
+        And how many answers that are. Of many prompts in a list an engine may
+        let some wait, so memory is reserved for one.
         """
         if not endpoint.generates:
-            return 0, 0
+            return 0, 0, 1
         tried = 1
         if length is None:
             length, tried = read_length(endpoint, members)
         mean, median = self._estimates.forecast(terms.caller.tenant, terms.model, terms.pool)
         if length is not None:
             mean, median = length if length < mean else mean, length if length < median else median
-        if endpoint.several:
-            mean *= prompts(members)
-        return mean * tried, median * tried
+        answers = tried * prompts(members) if endpoint.several else tried
+        return mean * answers, median * tried, answers
 
     def _user(self, endpoint: Endpoint, headers: Mapping[bytes, bytes], members: Members, tenant: str) -> str:
         field, user = read_user(endpoint, members)

@@ -93,7 +93,7 @@ class Work:
         if record.spend and not record.cost:
             record.spend = 0  # it was only held
         record.ended_at = time()
-        self._books.end(record)
+        self._books.end(record, self.job.answers)
 
     def reserve(self, holders: Sequence[Holder]) -> None:
         """Take the request's part of the quotas, or a time at which that comes. Raises as ``Ledger`` does."""
@@ -148,9 +148,11 @@ class Work:
             return
         self._lease = None
         if error is not None:
-            if self.reply is not None:
-                self.reply.close()
-            self._blame(lease, error)
+            reply = self.reply
+            is_sent = reply is not None and reply.is_sent
+            if reply is not None:
+                reply.close()
+            self._blame(lease, error, is_sent=is_sent)
         self.reply = None  # it knows us
         usage, record, job = self.usage, self.record, self.job
         if usage.estimated and not lease.refund and usage.prompt_tokens == 0:
@@ -163,7 +165,7 @@ class Work:
             record.spend = prices.spend(prompt, cached, completion)
         record.cost = lease.leave()
 
-    def _blame(self, lease: Lease, error: BaseException) -> None:
+    def _blame(self, lease: Lease, error: BaseException, *, is_sent: bool) -> None:
         """What the seat ended with says of its backend, and of what is to be charged."""
         if isinstance(error, BackendFailure):
             silent = self.record.first_token_at is None
@@ -172,7 +174,7 @@ class Work:
                 self._dispatcher.throttle(lease.backend)
             elif silent and error.counts and not self._is_suspect(error):
                 self._dispatcher.fail(lease.backend)
-        elif isinstance(error, Refused):
+        elif isinstance(error, Refused) or not is_sent:
             lease.refund = True
 
     def replied(self) -> Lines:

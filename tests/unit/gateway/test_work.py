@@ -7,6 +7,9 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
+from msgspec.structs import replace as replace_ticket
+
 from gateway.books import Books
 from gateway.callers import Caller
 from gateway.endpoints import ENDPOINTS
@@ -14,11 +17,14 @@ from gateway.failures import ConnectFailed
 from gateway.headers import RequestId
 from gateway.jobs import Parser
 from gateway.ledger import Ledger
+from gateway.relay import Relay, RelayOptions
 from gateway.work import Work
 from scheduling.core.policy import Prices, TenantRule
 from scheduling.core.prediction import Estimates
 from scheduling.core.ticket import Ticket
 from scheduling.core.usage import DEFAULT_COST, CostRule, Usage
+from scheduling.dispatchers.memory import MemoryDispatcher
+from scheduling.engines.endpoint import Endpoint
 from tests.fakes.gateway import MODEL, Cast
 
 CALLER = Caller(7, "research", "ci", quotas={"in_flight": 2})
@@ -34,18 +40,19 @@ class Written(list):
         self.running = {}
 
 
-def work(max_tokens=50, cost=DEFAULT_COST, ledger=None):
+def work(max_tokens=50, cost=DEFAULT_COST, ledger=None, books=None, job=None):
     policy = Cast.of("research").policy()
     pools = {name: replace(rule, cost=cost) for name, rule in policy.pools.items()}
     policy = replace(policy, prices={MODEL: PRICES}, pools=pools)
     body = json.dumps({"model": MODEL, "messages": [{}], "max_tokens": max_tokens}).encode()
-    job = Parser(b"", Estimates(), 60).parse(ENDPOINTS["/v1/chat/completions"], {}, body, CALLER, policy)
+    chat = ENDPOINTS["/v1/chat/completions"]
+    job = job or Parser(b"", Estimates(), 60).parse(chat, {}, body, CALLER, policy)
     client = SimpleNamespace(
         request_id=RequestId.of({}), tell=None, gone=True, slow=False, began=False, answered=False
     )
     dispatcher = SimpleNamespace(serves=lambda _pool, _model: True)
     one = Work()
-    one.accept(job, client, Books(Written()), dispatcher, ledger or Ledger())
+    one.accept(job, client, books or Books(Written()), dispatcher, ledger or Ledger())
     return one
 
 
@@ -156,3 +163,43 @@ def test_a_seat_that_is_free_at_once_is_had_at_the_acceptance_and_a_later_one_la
 
     assert at_once.record.dispatched_at == at_once.record.accepted_at
     assert waited.record.dispatched_at > waited.record.accepted_at
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1/chat/completions", {"messages": [{}], "n": 4}),
+        ("/v1/completions", {"prompt": ["one", "two"], "n": 2}),
+        ("/v1/completions", {"prompt": "one", "best_of": 4}),
+    ],
+)
+def test_the_next_of_requests_for_four_answers_is_thought_to_need_what_the_last_one_did(path, asked):
+    books = Books(Written())
+    parser = Parser(b"", books.estimates, 60)
+    policy = Cast.of("research").policy()
+    body = json.dumps({"model": MODEL, **asked}).encode()
+    job = parser.parse(ENDPOINTS[path], {}, body, CALLER, policy)
+    one = work(job=job, books=books)
+    one.usage = Usage(10, 0, 4 * 100, estimated=False)
+
+    run(one, Ledger())
+    again = parser.parse(ENDPOINTS[path], {}, body, CALLER, policy)
+
+    assert again.completion_tokens == 400
+
+
+def test_who_leaves_while_its_engine_is_still_being_connected_to_has_used_nothing():
+    ledger, relay = Ledger(), Relay(RelayOptions())
+    relay.set_endpoints({"gpu-0": Endpoint("gpu-0", "http://127.0.0.1:9")})
+    one = work(ledger=ledger)
+    reserve(ledger, one, requests_per_minute=1)
+    dispatcher = MemoryDispatcher(Cast.of("research").policy(), lambda: one.ticket.queued_ms)
+    lease = dispatcher.lease(replace_ticket(one.ticket, api_token_in_flight=None), one.usage)
+    assert lease.at_once()
+    reply = one.ask(lease, relay)
+    assert not reply.is_sent
+
+    one.end(asyncio.CancelledError())
+
+    assert (one.record.cost, one.record.prompt_tokens, one.record.spend) == (0, 0, 0)
+    reserve(ledger, work(ledger=ledger), requests_per_minute=1)
