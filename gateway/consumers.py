@@ -16,7 +16,6 @@ from typing import Any
 from gateway import asides
 from gateway.asgi_client import AsgiClient, Receive, Send
 from gateway.body import ClientLeft, read_body, too_large
-from gateway.callers import Caller
 from gateway.client import FLUSH_S, Client
 from gateway.endpoints import dialect_of, relayed
 from gateway.errors import Internal, Refused
@@ -83,7 +82,7 @@ class GatewayConsumer:
         gateway.own.retries.check(caller.tenant, head.tries)
         body = client.body
         if body is None or not head.is_plain:
-            return self._serve_slowly(client, caller, head)
+            return self._serve_slowly(client, head)
         client.body = None
         if len(body) > gateway.settings.body_bytes:
             raise too_large(gateway.settings.body_bytes)
@@ -100,11 +99,12 @@ class GatewayConsumer:
         query = scope["query_string"]
         await aside(Visit(gateway, client, policy, caller, scope["method"], rest, query, headers))
 
-    async def _serve_slowly(self, client: Client, caller: Caller, head: Head) -> None:
+    async def _serve_slowly(self, client: Client, head: Head) -> None:
         """The rest for a request whose body is still to be read, or that is to run once only."""
         gateway, headers = self._gateway, client.headers
         body = await read_body(headers, client, gateway.settings)
         gateway.pulse.listen(client)
+        caller = gateway.check_again(headers)
         endpoint, said = head.endpoint, head.said
         with gateway.bodies.hold(len(body)):
             if (key := headers.get(IDEMPOTENCY)) is None:

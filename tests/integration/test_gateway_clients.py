@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
+from dataclasses import replace
 from time import monotonic
 
 import pytest
 
+from gateway.callers import CallerTable
 from gateway.settings import Settings
+from scheduling.core.policy import TenantRule
 from tests.fakes import gateway as fake_gateway
 from tests.fakes.faulty import CHUNKED_HEAD, chunk, says
 from tests.fakes.faulty_gateway import (
     BODY,
+    CAST,
+    CHAT,
     EVENT,
     GOOD,
+    SECRET,
     STREAM,
     WHOLE,
     gateway,
@@ -183,3 +190,31 @@ async def test_a_client_that_closes_only_its_own_side_has_left():
         for each in (running, waiting):
             each.close()
     assert [record.outcome for record in records] == ["client_gone_queued", "client_gone_streaming"]
+
+
+@pytest.mark.parametrize("change", ["api token revoked", "tenant deleted", "tenant suspended"])
+async def test_who_is_shut_out_while_its_body_is_on_its_way_is_not_served(change):
+    async with gateway(says(WHOLE)) as (served, (engine,)):
+        reader, writer, rest = await begin_raw(served, BODY)
+        await until(lambda: served.gateway.pulse.clients)
+        if change == "api token revoked":
+            served.gateway.set_callers(CallerTable())
+        else:
+            policy = CAST.policy(revision=2)
+            tenants = {} if "deleted" in change else {"research": TenantRule("research", suspended=True)}
+            served.gateway.set_policy(replace(policy, tenants=tenants))
+        writer.write(rest)
+        status = int((await reader.readline()).split()[1])
+        writer.close()
+    assert status == (401 if change == "api token revoked" else 403)
+    assert not engine.asked
+    assert not served.records
+
+
+async def begin_raw(served, body):
+    """A request of which all has come but the last byte, and that byte."""
+    raw = json.dumps(body).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {SECRET}\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
+    writer.write(f"{head}content-length: {len(raw)}\r\n\r\n".encode() + raw[:-1])
+    return reader, writer, raw[-1:]
