@@ -173,7 +173,7 @@ class Work:
             if error.busy:
                 self._dispatcher.throttle(lease.backend)
             elif silent and error.counts and not self._is_suspect(error):
-                self._dispatcher.fail(lease.backend)
+                self._dispatcher.fail(lease.backend, lease)
         elif isinstance(error, Refused) or not is_sent:
             lease.refund = True
 

@@ -118,9 +118,9 @@ class Bounds:
         self.paused_until_ms = now_ms + PAUSE_MS
         self._look()
 
-    def fail(self, now_ms: int) -> None:
+    def fail(self, now_ms: int, entry: Entry | None) -> None:
         """A request could not reach it, or was cut off before it heard anything."""
-        self.circuit.fail(now_ms)
+        self.circuit.fail(now_ms, entry)
         self._look()
 
     @property

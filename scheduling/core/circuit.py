@@ -58,13 +58,16 @@ class Circuit:
         """How much longer it is left alone; None when it is not open."""
         return self._until_ms - now_ms if self.state(now_ms) == "open" else None
 
-    def fail(self, now_ms: int) -> None:
-        """A request could not reach the backend. Who failed late, sent before it opened, says nothing new."""
+    def fail(self, now_ms: int, entry: Entry | None = None) -> None:
+        """A request could not reach the backend. Who failed late, sent before it opened, says nothing new.
+
+        While one tries, a failure of which nobody says whose it is is its own.
+        """
         if self.is_closed:
             self.failures += 1
             if self.failures >= FAILURES_TO_OPEN:
                 self.open(now_ms)
-        elif self._trial:
+        elif self._trial and (entry is None or entry is self._trial):
             self._open_for(min(2 * self._back_off_ms, LONGEST_BACK_OFF_MS), now_ms)
 
     def open(self, now_ms: int) -> None:

@@ -198,16 +198,16 @@ class Scheduler(Steered):
         self._look_up(gate)
         return self._settled(now_ms)
 
-    def fail(self, backend: str, now_ms: int) -> list[Event]:
+    def fail(self, backend: str, now_ms: int, entry: Entry | None = None) -> list[Event]:
         """A request could not reach the backend, or was cut off before it heard anything.
 
         Three in a row open its circuit, and so does one that was sent to try
-        whether it is back. The request itself ends by ``finish``.
+        whether it is back, for which ``entry`` says who failed. The request itself ends by ``finish``.
         """
         gate = self._gates.get(backend)
         if gate is None:
             return []
-        gate.fail(now_ms)
+        gate.fail(now_ms, entry)
         self._route_all(avoiding=True)
         self._look_up(gate)
         return self._settled(now_ms)

@@ -112,12 +112,13 @@ class Dispatcher(Protocol):
         Its window is halved, and its cap where the window does not hold all.
         """
 
-    def fail(self, backend: str) -> None:
+    def fail(self, backend: str, lease: Lease | None = None) -> None:
         """The engine could not be reached, or broke off before it said anything.
 
         Three of these in a row open its circuit: it is left alone, then one
-        request at a time tries. Told before the lease ends. That it is well
-        is heard through ``Lease.started``, and through an end without refund.
+        request at a time tries: ``lease`` says whether it was that one. Told
+        before the lease ends. That it is well is heard through
+        ``Lease.started``, and through an end without refund.
         """
 
     def serves(self, pool: str, model: str) -> bool:

@@ -98,10 +98,10 @@ class MemoryDispatcher:
         if scheduler := self._scheduler_of(backend):
             self.deliver(scheduler, scheduler.throttle(backend, self.clock_ms()))
 
-    def fail(self, backend: str) -> None:
+    def fail(self, backend: str, lease: Lease | None = None) -> None:
         """The engine could not be reached, or broke off before it said anything: for its circuit."""
         if scheduler := self._scheduler_of(backend):
-            self.deliver(scheduler, scheduler.fail(backend, self.clock_ms()))
+            self.deliver(scheduler, scheduler.fail(backend, self.clock_ms(), cast("Seat | None", lease)))
 
     def serves(self, pool: str, model: str) -> bool:
         """Whether some backend takes the model's requests: it does not drain, nor is its circuit open."""

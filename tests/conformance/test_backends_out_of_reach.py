@@ -22,7 +22,7 @@ def circuit(line: Line) -> str:
 async def break_off(line: Line, name: str) -> None:
     """A request reaches nobody."""
     async with line.dispatcher.lease(ticket(name), Usage()) as lease:
-        line.dispatcher.fail(lease.backend)
+        line.dispatcher.fail(lease.backend, lease)
         lease.refund = True
 
 
@@ -41,6 +41,22 @@ async def test_a_backend_that_nobody_reaches_is_left_alone_then_tried_by_one_the
     assert circuit(line) == "closed"
     await line.end_all()
     assert line.seated == ["acme-0", "acme-1"]
+
+
+async def test_who_was_sent_before_and_fails_late_is_not_taken_for_the_one_that_tries(line, monkeypatch):
+    monkeypatch.setattr("scheduling.core.circuit.FIRST_BACK_OFF_MS", 1)
+    await line.join("late-0")
+    for n in range(3):
+        await break_off(line, f"lost-{n}")
+    await line.join("acme-0")
+    await line.until(lambda: line.seated == ["late-0", "acme-0"])
+
+    line.dispatcher.fail("gpu-0", line.clients["late-0"].lease)
+    line.clients["late-0"].lease.refund = True
+    await line.end("late-0")
+    line.clients["acme-0"].lease.started()
+    assert circuit(line) == "closed"
+    await line.end_all()
 
 
 async def test_an_answer_without_a_stream_is_a_success_when_it_comes(line, monkeypatch):

@@ -34,7 +34,8 @@ SERVER_ERROR = answer(b'{"error":{"message":"no GPU"}}', "500 Internal Server Er
 def told(served):
     """The backends whose failures the dispatcher hears of, and those that are only busy."""
     failed, busy = [], []
-    served.dispatcher.fail, served.dispatcher.throttle = failed.append, busy.append
+    served.dispatcher.fail = lambda backend, _lease: failed.append(backend)
+    served.dispatcher.throttle = busy.append
     return failed, busy
 
 

@@ -203,3 +203,14 @@ def test_who_leaves_while_its_engine_is_still_being_connected_to_has_used_nothin
 
     assert (one.record.cost, one.record.prompt_tokens, one.record.spend) == (0, 0, 0)
     reserve(ledger, work(ledger=ledger), requests_per_minute=1)
+
+
+def test_a_failure_is_told_with_whose_it_is():
+    one, told = work(), []
+    one._dispatcher.fail = lambda *failed: told.append(failed)
+    lease = SimpleNamespace(backend="gpu-0", refund=False, engine_order=None, leave=lambda: 0)
+    one.ask(lease, SimpleNamespace(begin=lambda *_: None))
+
+    one.end(ConnectFailed())
+
+    assert told == [("gpu-0", lease)]

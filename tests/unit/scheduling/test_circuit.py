@@ -144,6 +144,22 @@ def test_failures_of_those_who_were_sent_before_prolong_nothing():
     assert made.next_due_ms() == 3_000
 
 
+def test_the_failure_of_one_who_was_sent_before_is_not_that_of_the_try():
+    made = paused_machine()
+    made.resume(None, 0)
+    made.submit(ticket("acme-0"), 0)
+    before = made.waiting_entry("acme-0") or made.running()[0]
+    broken(made)
+    made.submit(ticket("acme-1"), 0)
+    assert dispatched(made.expire(1_000)) == ["acme-1"]
+
+    made.fail("gpu-0", 1_100, before)
+    made.finish("acme-0", 0, 1_100, refund=True)
+    assert circuit(made, 1_100) == "half_open"
+    made.start("acme-1", 1_200)
+    assert circuit(made, 1_200) == "closed"
+
+
 def test_the_next_outage_begins_with_a_short_wait_again():
     made = broken(paused_machine(waiting=3))
     made.resume(None, 0)
