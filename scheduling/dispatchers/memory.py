@@ -76,6 +76,7 @@ class MemoryDispatcher:
             steering = self._steering[name]
             self.deliver(scheduler, steering.pause(orders, now_ms))
             self.deliver(scheduler, scheduler.set_policy(policy, now_ms) + steering.obey(orders, now_ms))
+            self._meter_whom_it_has(scheduler)
             if name not in pools and scheduler.is_idle:
                 del self.schedulers[name], self._steering[name]
         for name in pools - self.schedulers.keys():
@@ -92,6 +93,7 @@ class MemoryDispatcher:
                 # The age carries the reading's time from the wall clock to ours.
                 age_ms = math.ceil(max(0.0, now_s - limit.running_at_s) * 1000)
                 self.deliver(scheduler, scheduler.set_limit(limit, now_ms, now_ms - age_ms))
+                self._meter_whom_it_has(scheduler)
 
     def throttle(self, backend: str) -> None:
         """The engine said 429 or 503: halve what it admits, and leave it alone for a moment."""
@@ -208,6 +210,11 @@ class MemoryDispatcher:
         if loop is None:  # to ask which one runs is a system call
             loop = self._loop = asyncio.get_running_loop()
         return loop
+
+    def _meter_whom_it_has(self, scheduler: Scheduler) -> None:
+        """Its rules, or what is known of its engines, may have begun to charge before the end."""
+        if scheduler.charges_as_it_streams and not scheduler.is_idle:
+            self.meter()
 
     def _read_meters(self) -> None:
         """Charge what has been said so far, while any pool charges before the end."""

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from scheduling.core.limits import Limit
 from scheduling.core.usage import Usage
 from scheduling.dispatchers.base import CancelledByAdmin
 from tests.conformance.line import Line, rules, ticket
@@ -77,4 +78,34 @@ async def test_under_vtc_a_tenant_pays_while_its_answer_streams(dispatcher_for, 
     await line.until(lambda: len(line.seated) == 3)
 
     assert line.seated[2] == "beta-1"
+    await line.end_all()
+
+
+async def test_an_answer_that_streams_already_is_paid_for_as_it_streams_once_the_rules_say_so(
+    dispatcher_for, monkeypatch
+):
+    monkeypatch.setattr("scheduling.dispatchers.memory.METER_EVERY_S", 0.005)
+    line = Line(await dispatcher_for(rules(seats=2, admission="static_cap")))
+    await line.join("acme-long", "beta-short")
+    line.dispatcher.set_policy(rules(2, seats=2, fairness="vtc", admission="static_cap"))
+    await line.join("acme-1", "beta-1")
+    line.clients["acme-long"].usage.completion_tokens = 5000
+
+    await asyncio.sleep(0.05)
+    await line.end("beta-short")
+    await line.until(lambda: len(line.seated) == 3)
+
+    assert line.seated[2] == "beta-1"
+    await line.end_all()
+
+
+async def test_an_answer_that_streams_already_reserves_memory_once_that_is_known(dispatcher_for, monkeypatch):
+    monkeypatch.setattr("scheduling.dispatchers.memory.METER_EVERY_S", 0.005)
+    line = Line(await dispatcher_for(rules(admission="static_cap")))
+    await line.join("acme-long")
+    line.clients["acme-long"].usage.completion_tokens = 5000
+
+    line.dispatcher.set_limits([Limit("gpu-0", 3, 1, "test", read_at_s=1.0, kv_tokens=9000)])
+
+    await line.until(lambda: line.dispatcher.view()[0].backends[0].reserved_kv_tokens >= 5060)
     await line.end_all()
