@@ -8,7 +8,7 @@ from typing import cast
 
 import httptools
 
-from gateway.failures import Broken, Garbage
+from gateway.failures import Garbage, Stopping
 from gateway.framing import HEAD_BYTES, HEAD_END, LAST_CHUNK, PlainHead, at_once, plain_head, whole_chunks
 from gateway.reply import OK, Reply
 from gateway.reply_head import ReplyHead
@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
     def break_off(self) -> None:
         """Close at once, and let whoever reads the answer know."""
         if self._reply is not None:
-            self._reply.fail(Broken("The gateway is stopping."))
+            self._reply.fail(Stopping())
         else:
             self._transport.abort()
 
