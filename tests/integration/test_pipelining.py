@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 
 import pytest
 
+from config.protocol import BoundedGatewayHttp, HeadBounds
 from gateway.ahead import AHEAD
 from gateway.http_protocol import GatewayProtocol
+from tests.fakes.faulty import says
 from tests.fakes.faulty_gateway import BODY, CHAT, WHOLE, gateway
 from tests.fakes.waiting import until
 from tests.integration.test_http_protocol import asks, connect, read_response
@@ -83,3 +86,27 @@ async def test_whoever_goes_on_sending_has_no_more_in_line_with_each_answer(path
             assert (await read_response(reader))[0] == 200
         writer.close()
     assert max(longest) <= BURST + AHEAD
+
+
+async def test_a_head_that_is_not_read_is_not_too_slow():
+    """The rest of it is here: it waits until fewer requests stand in line."""
+    ready = asyncio.Event()
+
+    async def script(peer):
+        await peer.request()
+        await ready.wait()
+        await peer.send(WHOLE)
+        await says(WHOLE)(peer)
+
+    bounds = HeadBounds(read_s=0.1, size_bytes=16 * 1024, headers=100, connections=50)
+    async with gateway(script, protocol=partial(BoundedGatewayHttp, bounds)) as (served, engines):
+        reader, writer = await connect(served)
+        last = asks(BODY)
+        writer.write(asks(BODY) * (AHEAD + 2) + last[:20])
+        await until(lambda: len(engines[0].asked) == 1)
+        writer.write(last[20:])
+        await asyncio.sleep(0.3)
+        ready.set()
+        answers = [(await read_response(reader))[0] for _ in range(AHEAD + 3)]
+        writer.close()
+    assert answers == [200] * (AHEAD + 3)
