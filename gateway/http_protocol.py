@@ -96,8 +96,9 @@ class GatewayProtocol(WritableHttp):
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
         self.pipeline.clear()
-        if self._running is not None:
-            self._running.lost()
+        running, self._running = self._running, None
+        if running is not None:
+            running.lost()
 
     # -- httptools
 
