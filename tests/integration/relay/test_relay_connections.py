@@ -59,6 +59,16 @@ async def test_an_engine_is_not_asked_again_by_a_relay_that_is_closed(client: Cl
         assert engine.connections == 1
 
 
+async def test_an_engine_is_not_asked_by_a_relay_that_is_closed_while_it_connects(client: Client) -> None:
+    async with faulty_engine(says(answer(JSON))) as engine, asyncio.timeout(5):
+        client.use(engine)
+        asking = asyncio.create_task(client.failure(PLAIN))
+        await asyncio.sleep(0)
+        await client.relay.close()
+        assert isinstance(await asking, Stopping)
+        assert engine.asked == []
+
+
 async def test_a_fresh_connection_that_dies_is_not_replaced(client: Client) -> None:
     async def dies(peer: Peer) -> None:
         await peer.request()
