@@ -168,7 +168,9 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _too_slow(self) -> None:
         self._deadline = None
-        if self._part_bytes:
+        if self.flow.read_paused:  # by us: the rest may be here
+            self._deadline = self.loop.call_later(self._bounds.read_s, self._too_slow)
+        elif self._part_bytes:
             self._refuse(HeadersTooSlow(f"The headers did not arrive within {self._bounds.read_s:g} s."))
         else:
             self.transport.close()  # a client that said nothing, such as a browser's spare connection

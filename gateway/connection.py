@@ -8,7 +8,7 @@ from typing import cast
 
 import httptools
 
-from gateway.failures import Broken, Garbage
+from gateway.failures import Garbage, Stopping
 from gateway.framing import HEAD_BYTES, HEAD_END, LAST_CHUNK, PlainHead, at_once, plain_head, whole_chunks
 from gateway.reply import OK, Reply
 from gateway.reply_head import ReplyHead
@@ -40,7 +40,7 @@ class Connection(asyncio.Protocol):
         self.lost = self.is_old = False
         self._reply: Reply | None = None
         self._body: list[bytes] = []
-        self._paused = False
+        self._paused = self._surplus = False
         # Only an exchange that ended well is followed by another: it finds all of this as it is here.
         self._headers: dict[bytes, bytes] = {}
         self._is_fresh = True  # no byte of an answer came
@@ -50,7 +50,6 @@ class Connection(asyncio.Protocol):
         self.data_received = self._hear  # type: ignore[method-assign]
         self._lacks = 0  # bytes until that is so again
         self._unshown = b""  # the head of an answer that the parser was not shown
-        self._surplus = False
         self._parser = httptools.HttpResponseParser(self)
 
     # -- the exchange
@@ -93,7 +92,7 @@ class Connection(asyncio.Protocol):
     def break_off(self) -> None:
         """Close at once, and let whoever reads the answer know."""
         if self._reply is not None:
-            self._reply.fail(Broken("The gateway is stopping."))
+            self._reply.fail(Stopping())
         else:
             self._transport.abort()
 
@@ -232,6 +231,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """An answer without a length ends here; any other breaks."""
         self.lost = True
+        self.data_received = self._hear  # type: ignore[method-assign]
         self._home.forget(self)
         reply, self._reply = self._reply, None
         if reply is None:

@@ -49,6 +49,7 @@ class GatewayConsumer:
             try:
                 await self._serving(scope, client)
             except Refused as refused:
+                refused.__traceback__ = None  # by its frames it holds the work, and is held by that
                 gateway.books.metrics.rejected[refused.code] += 1
                 await client.refuse(refused)
             except ClientLeft:

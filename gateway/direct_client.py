@@ -184,8 +184,10 @@ class DirectClient(EagerClient):
         if self._more and not self._parts and not self.disconnected:
             self._connection.resume_reading()
             self._waiter = self._loop.create_future()
-            await self._waiter
-            self._waiter = None
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None  # also of one that gave up: what comes now has to wait
         if self.disconnected:
             return LEFT
         body, self.body = self.body, None

@@ -83,6 +83,12 @@ class Broken(BackendFailure):
     """The engine's connection broke before its answer was whole."""
 
 
+class Stopping(BackendFailure):
+    """The gateway is stopping."""
+
+    counts = False  # the engine is as well as before
+
+
 class Truncated(Broken):
     """The engine ended its stream in good order, but the answer was not whole."""
 

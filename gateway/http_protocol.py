@@ -15,6 +15,7 @@ from typing import Any
 
 import httptools
 
+from gateway.ahead import AHEAD, BoundedFlow
 from gateway.direct_client import DirectClient
 from gateway.known_head import KnownHead
 from gateway.offers import without_offer
@@ -24,7 +25,6 @@ from gateway.writable import WritableHttp
 RELAYED = re.compile(rb"/v1/[A-Za-z0-9/._-]+")  # nothing to decode, and no query
 SCOPE = {"type": "http", "http_version": "1.1", "method": "POST", "query_string": b""}  # of all that are
 MISSES = 3  # heads that no later one was like; then a connection is not looked at for the like any more
-AHEAD = 8  # requests that are read before the one that runs is answered; while none is, no end is heard
 
 Serve = Callable[[Mapping[str, Any], DirectClient], Coroutine[Any, Any, None]]
 
@@ -56,6 +56,7 @@ class GatewayProtocol(WritableHttp):
     def connection_made(self, transport: Any) -> None:
         """A client connected: it has until the end of the keep-alive time for its first request."""
         super().connection_made(transport)
+        self.flow = BoundedFlow(transport, self.pipeline)
         notice_vanishing(transport, self._slow_client_s)
         self._watch(self.timeout_keep_alive)
 
@@ -95,8 +96,9 @@ class GatewayProtocol(WritableHttp):
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
         self.pipeline.clear()
-        if self._running is not None:
-            self._running.lost()
+        running, self._running = self._running, None
+        if running is not None:
+            running.lost()
 
     # -- httptools
 
@@ -275,10 +277,11 @@ class GatewayProtocol(WritableHttp):
         )
 
     def _leave_to_uvicorn(self) -> None:
+        # What begins by a known head begins at once, and this one's answer has to go first.
+        self._known, self._misses = None, 0
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expects
         self.headers += headers  # the list that the scope holds
         super().on_headers_complete()
-        if self.flow.read_paused and len(self.pipeline) <= AHEAD:
-            self.flow.resume_reading()  # uvicorn reads nothing ahead, and so hears no end
+        self.flow.resume_reading()  # uvicorn reads nothing ahead, and so hears no end

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from gateway.sse_events import CHOICE, OBJECT, Event, data_of
+from gateway.sse_events import CHOICE, OBJECT, UNREADABLE, Event, data_of
 from scheduling.core.usage import Usage
 
 MAX_TOKENS = 10**8  # a larger figure is a fault of the engine, not a count: no context is a tenth of this
@@ -101,7 +101,7 @@ def note_event(event: bytes, usage: Usage, *, measures_tokens: bool, prompt_know
     """Write down what an event reports. Whether the prompt's figures are known now, and it says no more."""
     try:
         found = _event(data_of(event))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return prompt_known, False
     if isinstance(found.message, dict):
         prompt_known |= note_prompt(found.message.get("usage"), usage)
@@ -147,7 +147,7 @@ def note_last(body: bytes, usage: Usage) -> bool:
 def _note_figures(said: bytes, usage: Usage) -> bool:
     try:
         found = _figures(said)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return False
     usage.prompt_tokens, usage.cached_tokens = found.prompt_tokens, 0
     usage.completion_tokens, usage.estimated = found.completion_tokens, False
@@ -185,7 +185,7 @@ def _is_cut(text: bytes) -> bool:
     """JSON that lacks its end. Other faults are not looked for: engines write NaN, which is no JSON."""
     try:
         msgspec.json.decode(text, type=msgspec.Raw)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         return TRUNCATED in str(error)
     return False
 
@@ -276,6 +276,6 @@ class JsonScanner:
                 if self._several
                 else msgspec.json.decode(self._found)
             )
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             return False
         return note(found, self._usage, measures_tokens=self._measures_tokens)

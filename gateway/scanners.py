@@ -10,11 +10,10 @@ from gateway.event_shape import opening_of
 from gateway.reported import JsonScanner, OpaqueScanner
 from gateway.spoken import TextScanner, TranscriptScanner
 from gateway.sse import SseScanner
-from gateway.sse_events import ENDS, LAST
+from gateway.sse_events import DONE_LINE
 from scheduling.core.usage import Usage
 
 JSON = b"json"
-NEXT_END = ENDS[0] + LAST
 
 SPOKEN = frozenset(path for path, endpoint in ENDPOINTS.items() if endpoint.form)
 
@@ -50,5 +49,5 @@ def whole_scanner(
 
 def without_end(events: bytes) -> bytes:
     """Up to ``[DONE]``: vLLM sends it behind an error too, as if the answer were whole."""
-    said, marked, _ = events.partition(NEXT_END)
-    return said + ENDS[0] if marked else said
+    found = DONE_LINE.search(events)
+    return events[: found.start()] if found else events

@@ -176,6 +176,7 @@ class Gateway:
     ) -> None:
         """Have the work ask another backend, or for another model, or raise what it ends with."""
         work.unseat(failure)
+        failure.__traceback__ = None  # by its frames it holds the reply, and is held by that
         try:
             pause_s = work.try_again(failure)
         except EngineRefused:

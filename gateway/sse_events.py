@@ -47,6 +47,8 @@ NO_TOKEN = re.compile(
 
 USED = re.compile(rb'"usage"(?!: ?null)')
 MARKS = (ERROR, *FINISH, DONE)
+# Of JSON. The last is what a thousand lists in each other come to, which an engine may well repeat.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Event(msgspec.Struct):
@@ -113,7 +115,7 @@ def is_fault(event: bytes) -> bool:
         return True
     try:
         found = msgspec.json.decode(data_of(event), type=Fault)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return True
     within = found.choices if isinstance(found.choices, list) else []
     return (

@@ -10,7 +10,7 @@ from gateway.addresses import Target, resolve, tls_context
 from gateway.calls import EngineCall, RelayOptions
 from gateway.connection import Connection
 from gateway.endpoints import path_at
-from gateway.failures import ConnectFailed
+from gateway.failures import ConnectFailed, Stopping
 from gateway.forms import CONTENT_TYPE
 from gateway.watch import Watch
 from scheduling.engines.endpoint import Endpoint
@@ -43,7 +43,7 @@ class Pool:
         self._idle: list[Connection] = []
         self._all: set[Connection] = set()
         self._heads: dict[str, bytes] = {}
-        self._retired = False
+        self._retired = self._closed = False
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -58,16 +58,20 @@ class Pool:
         return None
 
     async def connect(self) -> Connection:
-        """A new connection. Raises NameUnknown, AddressRefused, ConnectFailed."""
+        """A new connection. Raises NameUnknown, AddressRefused, ConnectFailed, Stopping."""
         target = Target.of(self.endpoint)
         try:
             async with asyncio.timeout(self._options.connect_s):
                 addresses = await resolve(target, link_local=self._options.link_local)
-                return await self._connect_any(target, addresses)
+                connection = await self._connect_any(target, addresses)
         except TimeoutError:
             raise ConnectFailed(
                 f"no connection to {target.host} within {self._options.connect_s:g} s"
             ) from None
+        if self._closed:
+            connection.abort()
+            raise Stopping
+        return connection
 
     async def _connect_any(self, target: Target, addresses: list[str]) -> Connection:
         """Try the addresses in turn; each may use its part of the time that is left."""
@@ -132,6 +136,7 @@ class Pool:
     async def close(self) -> None:
         """End every connection at once, and wait a moment until they are gone."""
         self.retire()
+        self._closed = True
         for connection in tuple(self._all):
             connection.break_off()
         with contextlib.suppress(TimeoutError):

@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.failures import Busy, EngineErrored, Garbage
 from gateway.reply import EXCERPT_BYTES, Reply
+from gateway.sse_events import UNREADABLE
 
 OK = 200
 BUSY = (429, 503, 529)  # the last is Anthropic's
@@ -81,7 +82,7 @@ async def _check_whole(reply: Reply) -> None:
     if reply.call.stream and reply.whole:
         try:
             msgspec.json.decode(body, type=msgspec.Raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except UNREADABLE as error:
             raise _garbage(reply, f"Its JSON is broken: {error}") from None
 
 
@@ -98,7 +99,7 @@ def retry_after_s(headers: dict[bytes, bytes]) -> float | None:
         return min(float(text), MAX_RETRY_AFTER_S)
     try:
         at = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)

@@ -142,6 +142,7 @@ class Talk:
                     keyed = Keyed(caller.tenant, caller.token_id, key, PATH, body)
                     await gateway.own.idempotency.once(keyed, client, run)
         except Refused as refused:
+            refused.__traceback__ = None  # by its frames it holds the work, and is held by that
             gateway.books.metrics.rejected[refused.code] += 1
             await client.refuse(refused)
             return _close_code(refused, client)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from gateway.failures import Garbage
 from gateway.relay import EngineCall
 from scheduling.core.usage import Usage
 from tests.fakes.faulty import answer, faulty_engine, says, stream
-from tests.fakes.relay_client import DONE, FINISH, JSON, PLAIN, TEXT, USAGE, Client
+from tests.fakes.relay_client import DONE, FINISH, JSON, PLAIN, STREAM, TEXT, USAGE, Client
 
 
 async def test_a_stream_comes_through_without_its_usage_event(client: Client) -> None:
@@ -125,3 +127,28 @@ async def test_json_where_a_stream_was_asked_is_passed_if_it_is_json(client: Cli
     assert not reply.streamed
     assert client.got == JSON
     assert isinstance(failure, Garbage)
+
+
+DEEP = b"[" * 2000 + b"]" * 2000  # deeper than anybody here parses
+TWICE = b'{"usage":{"total_tokens":1},"deep":%b,"response":{"usage":{"total_tokens":2}},"id":1}' % DEEP
+
+
+@pytest.mark.parametrize(
+    ("call", "whole", "passed"),
+    [
+        (PLAIN, answer(TWICE), TWICE),
+        (STREAM, stream(TEXT, b'data: {"usage":{},"deep":%b}\n\n' % DEEP, FINISH, DONE), None),
+    ],
+    ids=["whole", "stream"],
+)
+async def test_an_answer_too_deep_to_be_parsed_passes_and_is_estimated(
+    client: Client, call: EngineCall, whole: bytes, passed: bytes | None
+) -> None:
+    async with faulty_engine(says(whole)) as engine, asyncio.timeout(5):
+        client.use(engine)
+        await client.call(call)
+
+    assert passed is None or client.got == passed
+    assert DEEP in client.got
+    assert client.usage.estimated
+    assert client.usage.completion_tokens > 0

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from gateway.failures import Broken
+from gateway.failures import Broken, Stopping
 from gateway.relay import EngineCall
 from tests.fakes.faulty import CHUNKED_HEAD, LAST_CHUNK, Peer, answer, chunk, faulty_engine, says, stream
 from tests.fakes.relay_client import BRIEF_S, DONE, JSON, PATIENT, PLAIN, STREAM, TEXT, Client, relay_client
@@ -38,6 +38,35 @@ async def test_a_kept_connection_that_dies_under_us_is_replaced_once(client: Cli
     assert client.got == JSON * 2
     assert engine.connections == 2
     assert len(engine.asked) == 3
+
+
+async def test_an_engine_is_not_asked_again_by_a_relay_that_is_closed(client: Client) -> None:
+    async def is_silent_on_second_use(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(answer(JSON))
+        await peer.request()
+        await peer.closed()
+
+    async with faulty_engine(is_silent_on_second_use, says(answer(JSON))) as engine, asyncio.timeout(5):
+        client.use(engine)
+        await client.call(PLAIN)
+        second = asyncio.create_task(client.failure(PLAIN))
+        await until(lambda: len(engine.asked) == 2)
+        await client.relay.close()
+        failure = await second
+        assert isinstance(failure, Stopping)
+        assert not failure.counts
+        assert engine.connections == 1
+
+
+async def test_an_engine_is_not_asked_by_a_relay_that_is_closed_while_it_connects(client: Client) -> None:
+    async with faulty_engine(says(answer(JSON))) as engine, asyncio.timeout(5):
+        client.use(engine)
+        asking = asyncio.create_task(client.failure(PLAIN))
+        await asyncio.sleep(0)
+        await client.relay.close()
+        assert isinstance(await asking, Stopping)
+        assert engine.asked == []
 
 
 async def test_a_fresh_connection_that_dies_is_not_replaced(client: Client) -> None:

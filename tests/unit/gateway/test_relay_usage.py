@@ -107,6 +107,8 @@ def test_memory_stays_small_however_long_the_answer_is() -> None:
         (b"soon", None),
         (b"-1", None),
         (b"", None),
+        (b"Mon, 01 Jan 99999999999 00:00:00 GMT", None),
+        (b"Mon, 01 Jan 2024 00:00:00 +9999999999999999999", None),
     ],
 )
 def test_retry_after_is_read_as_far_as_it_makes_sense(said: bytes, wait_s: float | None) -> None:
