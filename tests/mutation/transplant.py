@@ -1,6 +1,7 @@
 """Put a bug into a module that is in use: its functions and constants change, what holds them stays.
 
 Only the defaults of a struct of msgspec cannot change: such a class is exchanged wherever it has its name.
+A default of it that is an object of a class of the same file is then equal to none that was made before.
 """
 
 from __future__ import annotations
