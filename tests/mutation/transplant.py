@@ -1,4 +1,8 @@
-"""Put a bug into a module that is in use: its functions and constants change, what holds them stays."""
+"""Put a bug into a module that is in use: its functions and constants change, what holds them stays.
+
+Only the defaults of a struct of msgspec cannot change: such a class is exchanged wherever it has its name.
+A default of it that is an object of a class of the same file is then equal to none that was made before.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +42,10 @@ def _set_everywhere(name: str, old: object, new: object) -> None:
 
 
 def _differs(old: object, new: object) -> bool:
+    if isinstance(new, type):
+        return old is not new
+    if isinstance(new, Enum):
+        return False  # a member that has a second name: it is what it is, as below
     return type(old) is not type(new) or (isinstance(new, PLAIN) and old != new)
 
 
@@ -53,6 +61,7 @@ def _renewed(old: Any, new: Any) -> bool:
     elif isinstance(new, type) and isinstance(old, type):
         if new.__module__ == old.__module__ and new is not old:
             _renew_class(old, new)
+            return _struct_defaults(old) == _struct_defaults(new)
     elif isinstance(new, MutableMapping) and isinstance(old, MutableMapping):
         old |= {key: value for key, value in new.items() if not _renewed(old.get(key), value)}
     elif dataclasses.is_dataclass(new) and dataclasses.is_dataclass(old):
@@ -77,6 +86,10 @@ def _renew_class(old: type, new: type) -> None:
         before = vars(old)[name]
         if not _renewed(before, value) and isinstance(value, PLAIN) and before != value:
             setattr(old, name, value)
+
+
+def _struct_defaults(struct: type) -> list[object]:
+    return [value for value in getattr(struct, "__struct_defaults__", ()) if isinstance(value, PLAIN)]
 
 
 def _renew_fields(old: Any, new: Any) -> None:

@@ -12,7 +12,7 @@ from tests.mutation import trial
 from tests.mutation.coverage import Reach, in_a_child, lines_of
 from tests.mutation.transplant import transplant
 from tests.mutation.trial import Trial, Verdict, verdict_of
-from tests.unit.mutation.toys import mutant, toy
+from tests.unit.mutation.toys import mutant, mutants, toy
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
@@ -127,6 +127,45 @@ def test_a_constant_is_changed_where_it_was_imported_to(tmp_path, monkeypatch):
         return user.LIMIT
 
     assert (user.LIMIT, in_a_child(infected)) == (3, 4)
+
+
+NOTE = """
+import msgspec
+
+class Note(msgspec.Struct):
+    pages: int = 4
+
+    def sides(self):
+        return self.pages * 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [("pages: int = 4 => pages: int = 5", 10), ("return self.pages * 2 => return self.pages * 3", 12)],
+)
+def test_a_struct_has_the_bug_where_it_was_imported_to(tmp_path, monkeypatch, text, seen):
+    module = toy(tmp_path, monkeypatch, NOTE)
+    user = toy(tmp_path, monkeypatch, "from toy_of_mutants import Note", "user_of_the_toy")
+    (found,) = [each for each in mutants(tmp_path, NOTE) if each.text == text]
+
+    def infected() -> int:
+        transplant(module, found.code())
+        return user.Note().sides()
+
+    assert (user.Note().sides(), in_a_child(infected)) == (8, seen)
+
+
+def test_a_member_of_an_enumeration_that_has_a_second_name_stays_what_it_is(tmp_path, monkeypatch):
+    text = "from enum import IntEnum\nclass Due(IntEnum):\n    LOOK = 3\nLOOK = Due.LOOK\nSLACK = 64\n"
+    module = toy(tmp_path, monkeypatch, text)
+    (found,) = [each for each in mutants(tmp_path, text) if each.text == "SLACK = 64 => SLACK = 65"]
+
+    def infected() -> tuple[bool, int]:
+        transplant(module, found.code())
+        return module.LOOK is module.Due.LOOK, module.SLACK
+
+    assert in_a_child(infected) == (True, 65)
 
 
 def test_a_check_reaches_the_lines_that_it_runs(tmp_path, monkeypatch):

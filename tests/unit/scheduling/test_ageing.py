@@ -70,6 +70,20 @@ def test_seats_given_in_the_usual_order_count_towards_the_next_promotion():
     assert seats(machine, 5) == ["batch", "vip", "vip", "vip", "batch"]
 
 
+def test_seats_passed_on_while_all_wait_in_one_line_count_towards_the_next_promotion():
+    classes = {"best": ClassRule("best", 0), "batch": ClassRule("batch", 1, max_wait_ms=10)}
+    machine = Scheduler(POOL, policy(classes=classes))
+    machine.submit(ticket("plug-0", priority_class="best"), 0)
+    machine.submit(ticket("batch-0", priority_class="batch"), 0)
+    for n in range(9):
+        machine.submit(ticket(f"best-{n}", priority_class="best"), 0)
+
+    assert seats(machine, 3, now_ms=10) == ["batch", "best", "best"]
+    machine.submit(ticket("batch-1", priority_class="batch"), 10)  # it has waited long elsewhere
+
+    assert seats(machine, 3, "best-1", now_ms=10) == ["best", "batch", "best"]
+
+
 def test_a_ticket_that_left_unserved_promotes_nobody():
     machine = besieged("batch")
     for n in range(40):

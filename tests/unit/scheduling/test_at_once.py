@@ -10,7 +10,7 @@ import pytest
 
 from scheduling.core.entry import Entry
 from scheduling.core.events import BoostEnded, Dispatched, Expired, Stranded
-from scheduling.core.policy import TenantRule
+from scheduling.core.policy import FAIRNESS, TenantRule
 from scheduling.core.scheduler import Scheduler
 from scheduling.core.usage import CostRule
 from tests.unit.scheduling.footprint import levels
@@ -74,6 +74,28 @@ def test_the_short_way_and_the_line_decide_alike(seed):
         now_ms = referee.now
         assert accounts(both.short) == accounts(both.long)
         assert both.short.view(now_ms) == both.long.view(now_ms)
+        assert [gate.since_promoted for gate in both.short._gates] == [
+            gate.since_promoted for gate in both.long._gates
+        ]
+    referee.drain()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_line_that_seats_are_passed_on_in_is_served_as_by_the_long_way(seed):
+    rng = random.Random(seed)
+    backends = [backend("gpu-0", 3), backend("gpu-1", 2)]
+    referee = Referee(policy(rng.choice(FAIRNESS), backends=backends, classes=CLASSES))
+    referee.machine = both = Both(referee.policy)
+    for number in range(STEPS):
+        priority_class = rng.choice(("standard", "standard", "batch")) if number % 10 > 5 else "standard"
+        retry = {"attempt": 2, "avoid": frozenset({"gpu-0"})} if number % 60 > 40 else {}
+        one = ticket(f"r{number}", rng.choice("ab"), queued_ms=referee.now, cost=rng.choice((1, 90)), **retry)
+        referee.submit(msgspec.structs.replace(one, priority_class=priority_class))
+        if referee.running and rng.random() < 0.9:
+            referee.finish(rng.choice(sorted(referee.running)), rng.choice((5, 500)))
+        referee.wait(rng.choice((0, 1, 9_000)))
+        assert accounts(both.short) == accounts(both.long)
+        assert both.short._lanes.keys() == both.long._lanes.keys()
         assert [gate.since_promoted for gate in both.short._gates] == [
             gate.since_promoted for gate in both.long._gates
         ]

@@ -28,6 +28,19 @@ def test_a_ticket_expires_at_its_deadline_and_is_promoted_so_long_after_it_queue
     assert timers.due_ms > 10_000
 
 
+def test_when_something_may_fall_due_is_known_before_anybody_asks():
+    timers = Timers()
+
+    timers.watch(entry(1, queued_ms=100), 700)
+    assert timers.due_ms == 800
+    timers.unpark_at(entry(3_000), 700)
+    assert timers.due_ms == 700
+    timers.watch(entry(2, deadline_ms=600), None)
+    assert timers.due_ms == 600
+    timers.look_at(500)
+    assert timers.due_ms == 500
+
+
 def test_without_deadline_and_bound_nothing_falls_due():
     timers = Timers()
 
@@ -79,6 +92,7 @@ def test_what_was_cleared_falls_due_no_more():
 
     timers.clear()
 
+    assert timers.due_ms > 70
     assert timers.next_ms() is None
     assert list(timers.due(70)) == []
     timers.look_at(90)
@@ -136,3 +150,37 @@ def test_after_a_sweep_everything_still_falls_due_in_its_time_and_nothing_before
     assert timers.next_ms() == timers.due_ms == min(kept.values())
     assert list(timers.due(999)) == []
     assert [one.place for _, one in timers.due(8_000)] == sorted(kept, key=kept.get)
+
+
+def test_allowances_of_tickets_that_have_left_are_swept_when_there_are_many():
+    timers = Timers()
+    timers.unpark_at(entry(1), 5_000)
+    timers.look_at(6_000)
+    for n in range(SLACK - 2):
+        gone = entry(n + 2)
+        timers.unpark_at(gone, 9_000)
+        gone.waiting = False
+    assert len(timers._heap) == SLACK
+
+    timers.unpark_at(entry(0), 1_000)
+
+    assert len(timers._heap) == 3
+    assert [one.place for _, one in timers.due(9_000)] == [0, 1]
+
+
+def test_allowances_that_are_still_to_come_come_in_their_order_after_a_sweep_and_the_next_one_waits():
+    timers = Timers()
+    here = {n + 1: 1_000 + n * 37 % 101 for n in range(SLACK + 1)}
+    for place, at_ms in here.items():
+        timers.unpark_at(entry(place), at_ms)  # the last of them sweeps, and finds all of them there
+    for n in range(2 * SLACK + 1):
+        gone = entry(1_000 + n)
+        timers.unpark_at(gone, 10 + n * 53 % 997)
+        gone.waiting = False
+    assert len(timers._heap) == 3 * SLACK + 2
+
+    timers.unpark_at(entry(900), 2_000)
+
+    assert len(timers._heap) == SLACK + 2
+    assert list(timers.due(999)) == []
+    assert [one.place for _, one in timers.due(5_000)] == [*sorted(here, key=here.get), 900]

@@ -54,6 +54,16 @@ def test_who_avoids_a_backend_leaves_no_way_behind():
     assert not made._lanes
 
 
+def test_who_waited_for_another_backend_than_the_one_it_avoids_leaves_no_line_behind():
+    made = Scheduler(POOL, policy(backends=[backend("gpu-0"), backend("gpu-1")]))
+    for n in range(2):
+        made.submit(ticket(f"acme-{n}"), 0)
+    made.submit(ticket("acme-2", avoid=frozenset({"gpu-1"})), 0)
+
+    assert dispatched(made.finish("acme-0", 1, 0)) == ["acme-2"]
+    assert [lane.avoid for lane in made._lanes.values()] == [frozenset()]
+
+
 def test_a_model_without_a_backend_leaves_no_way_behind():
     made = Scheduler(POOL, policy())
     assert [type(event) for event in made.submit(ticket("acme-0", model="none"), 0)] == [Stranded]
