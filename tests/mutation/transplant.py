@@ -10,6 +10,8 @@ from enum import Enum
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+import msgspec
+
 PLAIN = (int, float, str, bool, tuple, frozenset, type(None))
 CACHED = type(functools.cache(abs))
 WRAPPERS = (classmethod, staticmethod, CACHED)
@@ -25,16 +27,36 @@ def transplant(module: ModuleType, code: CodeType) -> None:
     exec(code, fresh)
     for name, new in fresh.items():
         old = vars(module).get(name)
-        if name not in SKIPPED and not _renewed(old, new) and _differs(old, new):
+        if name in SKIPPED:
+            continue
+        if not _renewed(old, new) and _differs(old, new):
             _set_everywhere(name, old, new)
+        elif (heir := _heir(old, new)) is not None:
+            _set_everywhere(name, old, heir)
 
 
 def _set_everywhere(name: str, old: object, new: object) -> None:
     """A constant lives in every module that imported it by name."""
     for module in list(sys.modules.values()):
         known = vars(module) if isinstance(module, ModuleType) else {}
-        if name in known and not _differs(known[name], old):
+        if name in known and (
+            known[name] is old or (isinstance(old, PLAIN) and not _differs(known[name], old))
+        ):
             setattr(module, name, new)
+
+
+def _heir(old: Any, new: Any) -> type | None:
+    """A struct keeps its defaults: a class below it with the plain ones of ``new``, if those are others."""
+    if not (isinstance(new, type) and issubclass(new, msgspec.Struct) and issubclass(old, msgspec.Struct)):
+        return None
+    pairs = zip(old.__struct_defaults__, new.__struct_defaults__, strict=True)
+    defaults = [after if isinstance(after, PLAIN) else before for before, after in pairs]
+    if defaults == list(old.__struct_defaults__):
+        return None
+    names = old.__struct_fields__
+    required = [(name, Any) for name in names[: len(names) - len(defaults)]]
+    given = [(name, Any, value) for name, value in zip(names[len(required) :], defaults, strict=True)]
+    return msgspec.defstruct(old.__name__, [*required, *given], bases=(old,), module=old.__module__)
 
 
 def _differs(old: object, new: object) -> bool:

@@ -129,6 +129,33 @@ def test_a_constant_is_changed_where_it_was_imported_to(tmp_path, monkeypatch):
     assert (user.LIMIT, in_a_child(infected)) == (3, 4)
 
 
+def test_a_default_of_a_struct_is_changed_wherever_the_struct_was_imported_to(tmp_path, monkeypatch):
+    module = toy(tmp_path, monkeypatch)
+    user = toy(tmp_path, monkeypatch, "from toy_of_mutants import Coin", "user_of_the_toy")
+    found = mutant(tmp_path, "minted: int = 1999 => minted: int = 2000")
+
+    def infected() -> tuple[bool, bool]:
+        sound = module.Coin
+        transplant(module, found.code())
+        coin = user.Coin(5)
+        return coin == module.Coin(5, 2000, sound(5).of), isinstance(coin, sound)
+
+    assert user.Coin(5).minted == 1999
+    assert in_a_child(infected) == (True, True)
+
+
+def test_a_struct_whose_defaults_stay_is_the_same_struct(tmp_path, monkeypatch):
+    module = toy(tmp_path, monkeypatch)
+    found = mutant(tmp_path, "return self.milli + 1 => return self.milli - 1")
+
+    def infected() -> tuple[int, bool]:
+        sound = module.Coin
+        transplant(module, found.code())
+        return module.Coin(5).value, module.Coin is sound
+
+    assert in_a_child(infected) == (4, True)
+
+
 def test_a_check_reaches_the_lines_that_it_runs(tmp_path, monkeypatch):
     module = toy(tmp_path, monkeypatch)
     found = mutant(tmp_path, "return 0 => return 1")
