@@ -77,10 +77,8 @@ def _renewed(old: Any, new: Any) -> bool:
             _renew_class(old, new)
     elif isinstance(new, MutableMapping) and isinstance(old, MutableMapping):
         old |= {key: value for key, value in new.items() if not _renewed(old.get(key), value)}
-    elif dataclasses.is_dataclass(new) and dataclasses.is_dataclass(old):
-        _renew_fields(old, new)
     else:
-        return False
+        return _renew_fields(old, new)
     return True
 
 
@@ -101,8 +99,14 @@ def _renew_class(old: type, new: type) -> None:
             setattr(old, name, value)
 
 
-def _renew_fields(old: Any, new: Any) -> None:
-    for field in dataclasses.fields(new):
-        value = getattr(new, field.name)
-        if isinstance(value, PLAIN):
-            object.__setattr__(old, field.name, value)
+def _renew_fields(old: Any, new: Any) -> bool:
+    if dataclasses.is_dataclass(new) and dataclasses.is_dataclass(old):
+        names, put = [field.name for field in dataclasses.fields(new)], object.__setattr__
+    elif isinstance(new, msgspec.Struct) and isinstance(old, msgspec.Struct):
+        names, put = [*new.__struct_fields__], msgspec.structs.force_setattr
+    else:
+        return False
+    for name in names:
+        if isinstance(value := getattr(new, name), PLAIN):
+            put(old, name, value)
+    return True

@@ -99,6 +99,7 @@ def test_the_parent_stays_sound(tmp_path, monkeypatch):
         ("LIMIT = 3 => LIMIT = 4", lambda module: module.clamp(9) == 4),
         ("most: int = 7 => most: int = 6", lambda module: module.Rule().most == 6),
         ("NORMAL = Rule(most=8) => NORMAL = Rule(most=9)", lambda module: module.NORMAL.most == 9),
+        ("FEE = Coin(3) => FEE = Coin(4)", lambda module: module.FEE.milli == 4),
         ("return n // 2 => return n * 2", lambda module: module.half(3) == 6),  # though it knows the half
         ("PRICES = {'a': 5} => PRICES = {'a': 4}", lambda module: module.PRICES["a"] == 4),
     ],
@@ -106,11 +107,19 @@ def test_the_parent_stays_sound(tmp_path, monkeypatch):
 def test_whatever_has_the_bug_is_changed_in_place(tmp_path, monkeypatch, text, now):
     module = toy(tmp_path, monkeypatch)
     found = mutant(tmp_path, text)
-    known = [module.clamp, module.Till, module.Rule, module.NORMAL, module.PRICES, module.half]
+    known = [module.clamp, module.Till, module.Rule, module.NORMAL, module.FEE, module.PRICES, module.half]
 
     def infected() -> tuple[bool, bool]:
         transplant(module, found.code())
-        now_known = [module.clamp, module.Till, module.Rule, module.NORMAL, module.PRICES, module.half]
+        now_known = [
+            module.clamp,
+            module.Till,
+            module.Rule,
+            module.NORMAL,
+            module.FEE,
+            module.PRICES,
+            module.half,
+        ]
         return now(module), all(one is other for one, other in zip(known, now_known, strict=True))
 
     assert not now(module)

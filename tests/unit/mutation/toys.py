@@ -52,6 +52,7 @@ class Till:
         self.sum += 9
 
 NORMAL = Rule(most=8)
+FEE = Coin(3)
 
 def clamp(n):
     if n < 0:
