@@ -1,8 +1,4 @@
-"""Put a bug into a module that is in use: its functions and constants change, what holds them stays.
-
-Only the defaults of a struct of msgspec cannot change: such a class is exchanged wherever it has its name.
-A default of it that is an object of a class of the same file is then equal to none that was made before.
-"""
+"""Put a bug into a module that is in use: its functions and constants change, what holds them stays."""
 
 from __future__ import annotations
 
@@ -13,6 +9,8 @@ from collections.abc import MutableMapping
 from enum import Enum
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
+
+import msgspec
 
 PLAIN = (int, float, str, bool, tuple, frozenset, type(None))
 CACHED = type(functools.cache(abs))
@@ -29,23 +27,41 @@ def transplant(module: ModuleType, code: CodeType) -> None:
     exec(code, fresh)
     for name, new in fresh.items():
         old = vars(module).get(name)
-        if name not in SKIPPED and not _renewed(old, new) and _differs(old, new):
+        if name in SKIPPED:
+            continue
+        if not _renewed(old, new) and _differs(old, new):
             _set_everywhere(name, old, new)
+        elif (heir := _heir(old, new)) is not None:
+            _set_everywhere(name, old, heir)
 
 
 def _set_everywhere(name: str, old: object, new: object) -> None:
     """A constant lives in every module that imported it by name."""
     for module in list(sys.modules.values()):
         known = vars(module) if isinstance(module, ModuleType) else {}
-        if name in known and not _differs(known[name], old):
+        if name in known and (
+            known[name] is old or (isinstance(old, PLAIN) and not _differs(known[name], old))
+        ):
             setattr(module, name, new)
 
 
+def _heir(old: Any, new: Any) -> type | None:
+    """A struct keeps its defaults: a class below it with the plain ones of ``new``, if those are others."""
+    if not (isinstance(new, type) and issubclass(new, msgspec.Struct) and issubclass(old, msgspec.Struct)):
+        return None
+    pairs = zip(old.__struct_defaults__, new.__struct_defaults__, strict=True)
+    defaults = [after if isinstance(after, PLAIN) else before for before, after in pairs]
+    if defaults == list(old.__struct_defaults__):
+        return None
+    names = old.__struct_fields__
+    required = [(name, Any) for name in names[: len(names) - len(defaults)]]
+    given = [(name, Any, value) for name, value in zip(names[len(required) :], defaults, strict=True)]
+    return msgspec.defstruct(old.__name__, [*required, *given], bases=(old,), module=old.__module__)
+
+
 def _differs(old: object, new: object) -> bool:
-    if isinstance(new, type):
-        return old is not new
     if isinstance(new, Enum):
-        return False  # a member that has a second name: it is what it is, as below
+        return False  # a member that has a second name: it is what it is, as in its class
     return type(old) is not type(new) or (isinstance(new, PLAIN) and old != new)
 
 
@@ -61,13 +77,10 @@ def _renewed(old: Any, new: Any) -> bool:
     elif isinstance(new, type) and isinstance(old, type):
         if new.__module__ == old.__module__ and new is not old:
             _renew_class(old, new)
-            return _struct_defaults(old) == _struct_defaults(new)
     elif isinstance(new, MutableMapping) and isinstance(old, MutableMapping):
         old |= {key: value for key, value in new.items() if not _renewed(old.get(key), value)}
-    elif dataclasses.is_dataclass(new) and dataclasses.is_dataclass(old):
-        _renew_fields(old, new)
     else:
-        return False
+        return _renew_fields(old, new)
     return True
 
 
@@ -88,12 +101,14 @@ def _renew_class(old: type, new: type) -> None:
             setattr(old, name, value)
 
 
-def _struct_defaults(struct: type) -> list[object]:
-    return [value for value in getattr(struct, "__struct_defaults__", ()) if isinstance(value, PLAIN)]
-
-
-def _renew_fields(old: Any, new: Any) -> None:
-    for field in dataclasses.fields(new):
-        value = getattr(new, field.name)
-        if isinstance(value, PLAIN):
-            object.__setattr__(old, field.name, value)
+def _renew_fields(old: Any, new: Any) -> bool:
+    if dataclasses.is_dataclass(new) and dataclasses.is_dataclass(old):
+        names, put = [field.name for field in dataclasses.fields(new)], object.__setattr__
+    elif isinstance(new, msgspec.Struct) and isinstance(old, msgspec.Struct):
+        names, put = [*new.__struct_fields__], msgspec.structs.force_setattr
+    else:
+        return False
+    for name in names:
+        if isinstance(value := getattr(new, name), PLAIN):
+            put(old, name, value)
+    return True

@@ -99,6 +99,7 @@ def test_the_parent_stays_sound(tmp_path, monkeypatch):
         ("LIMIT = 3 => LIMIT = 4", lambda module: module.clamp(9) == 4),
         ("most: int = 7 => most: int = 6", lambda module: module.Rule().most == 6),
         ("NORMAL = Rule(most=8) => NORMAL = Rule(most=9)", lambda module: module.NORMAL.most == 9),
+        ("FEE = Coin(3) => FEE = Coin(4)", lambda module: module.FEE.milli == 4),
         ("return n // 2 => return n * 2", lambda module: module.half(3) == 6),  # though it knows the half
         ("PRICES = {'a': 5} => PRICES = {'a': 4}", lambda module: module.PRICES["a"] == 4),
     ],
@@ -106,11 +107,19 @@ def test_the_parent_stays_sound(tmp_path, monkeypatch):
 def test_whatever_has_the_bug_is_changed_in_place(tmp_path, monkeypatch, text, now):
     module = toy(tmp_path, monkeypatch)
     found = mutant(tmp_path, text)
-    known = [module.clamp, module.Till, module.Rule, module.NORMAL, module.PRICES, module.half]
+    known = [module.clamp, module.Till, module.Rule, module.NORMAL, module.FEE, module.PRICES, module.half]
 
     def infected() -> tuple[bool, bool]:
         transplant(module, found.code())
-        now_known = [module.clamp, module.Till, module.Rule, module.NORMAL, module.PRICES, module.half]
+        now_known = [
+            module.clamp,
+            module.Till,
+            module.Rule,
+            module.NORMAL,
+            module.FEE,
+            module.PRICES,
+            module.half,
+        ]
         return now(module), all(one is other for one, other in zip(known, now_known, strict=True))
 
     assert not now(module)
@@ -129,33 +138,6 @@ def test_a_constant_is_changed_where_it_was_imported_to(tmp_path, monkeypatch):
     assert (user.LIMIT, in_a_child(infected)) == (3, 4)
 
 
-NOTE = """
-import msgspec
-
-class Note(msgspec.Struct):
-    pages: int = 4
-
-    def sides(self):
-        return self.pages * 2
-"""
-
-
-@pytest.mark.parametrize(
-    ("text", "seen"),
-    [("pages: int = 4 => pages: int = 5", 10), ("return self.pages * 2 => return self.pages * 3", 12)],
-)
-def test_a_struct_has_the_bug_where_it_was_imported_to(tmp_path, monkeypatch, text, seen):
-    module = toy(tmp_path, monkeypatch, NOTE)
-    user = toy(tmp_path, monkeypatch, "from toy_of_mutants import Note", "user_of_the_toy")
-    (found,) = [each for each in mutants(tmp_path, NOTE) if each.text == text]
-
-    def infected() -> int:
-        transplant(module, found.code())
-        return user.Note().sides()
-
-    assert (user.Note().sides(), in_a_child(infected)) == (8, seen)
-
-
 def test_a_member_of_an_enumeration_that_has_a_second_name_stays_what_it_is(tmp_path, monkeypatch):
     text = "from enum import IntEnum\nclass Due(IntEnum):\n    LOOK = 3\nLOOK = Due.LOOK\nSLACK = 64\n"
     module = toy(tmp_path, monkeypatch, text)
@@ -166,6 +148,33 @@ def test_a_member_of_an_enumeration_that_has_a_second_name_stays_what_it_is(tmp_
         return module.LOOK is module.Due.LOOK, module.SLACK
 
     assert in_a_child(infected) == (True, 65)
+
+
+def test_a_default_of_a_struct_is_changed_wherever_the_struct_was_imported_to(tmp_path, monkeypatch):
+    module = toy(tmp_path, monkeypatch)
+    user = toy(tmp_path, monkeypatch, "from toy_of_mutants import Coin", "user_of_the_toy")
+    found = mutant(tmp_path, "minted: int = 1999 => minted: int = 2000")
+
+    def infected() -> tuple[bool, bool]:
+        sound = module.Coin
+        transplant(module, found.code())
+        coin = user.Coin(5)
+        return coin == module.Coin(5, 2000, sound(5).of), isinstance(coin, sound)
+
+    assert user.Coin(5).minted == 1999
+    assert in_a_child(infected) == (True, True)
+
+
+def test_a_struct_whose_defaults_stay_is_the_same_struct(tmp_path, monkeypatch):
+    module = toy(tmp_path, monkeypatch)
+    found = mutant(tmp_path, "return self.milli + 1 => return self.milli - 1")
+
+    def infected() -> tuple[int, bool]:
+        sound = module.Coin
+        transplant(module, found.code())
+        return module.Coin(5).value, module.Coin is sound
+
+    assert in_a_child(infected) == (4, True)
 
 
 def test_a_check_reaches_the_lines_that_it_runs(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ TOY = '''
 from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
+import msgspec
 
 LIMIT = 3
 PRICES = {"a": 5}
@@ -22,6 +23,16 @@ PRICES = {"a": 5}
 class Rule:
     """What holds."""
     most: int = 7
+
+class Coin(msgspec.Struct, gc=False):
+    """What is paid with."""
+    milli: int
+    minted: int = 1999
+    of: Rule = Rule()
+
+    @property
+    def value(self):
+        return self.milli + 1
 
 class Till:
     __slots__ = ("sum",)
@@ -41,6 +52,7 @@ class Till:
         self.sum += 9
 
 NORMAL = Rule(most=8)
+FEE = Coin(3)
 
 def clamp(n):
     if n < 0:

@@ -9,7 +9,7 @@ import pytest
 from scheduling.core.limits import Limit
 from scheduling.core.policy import FAIRNESS, ClassRule
 from scheduling.core.scheduler import Scheduler
-from tests.unit.scheduling.machines import CLASSES, POOL, dispatched, policy, serve_all, ticket
+from tests.unit.scheduling.machines import CLASSES, POOL, backend, dispatched, policy, serve_all, ticket
 
 
 def besieged(*overdue: str) -> Scheduler:
@@ -50,6 +50,16 @@ def test_a_promotion_delays_nobody_at_the_front(kv_tokens):
     machine.move_to_front("vip-9", 60_000)
 
     assert dispatched(machine.finish("batch-0", 1, 60_000)) == ["vip-9"]
+
+
+def test_a_paused_tenants_tickets_for_several_models_grow_overdue_and_go_when_it_is_resumed():
+    machine = Scheduler(POOL, policy(classes=CLASSES, backends=[backend("gpu-0", 5, ("llama", "qwen"))]))
+    machine.pause("acme", 0)
+    for n, model in enumerate(("llama", "qwen")):
+        machine.submit(ticket(f"acme-{n}", model=model), 0)
+
+    assert machine.expire(60_000) == []
+    assert dispatched(machine.resume("acme", 60_000)) == ["acme-0", "acme-1"]
 
 
 def test_who_would_go_anyway_leaves_the_promotion_to_another_class():

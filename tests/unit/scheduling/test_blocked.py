@@ -104,6 +104,18 @@ def test_a_gate_is_blocked_by_those_whom_an_admin_moved_to_the_front_but_not_whi
     assert blocked(machine) == []
 
 
+def test_of_those_at_the_front_one_whose_tenant_may_go_is_enough_to_block_a_gate():
+    machine = Scheduler(POOL, policy())
+    for name in ("plug-0", "acme-0", "beta-0"):
+        machine.submit(ticket(name), 0)
+    for name in ("acme-0", "beta-0"):
+        machine.move_to_front(name, 0)
+    machine.pause("acme", 0)
+    machine.begin_period(0)
+
+    assert blocked(machine) == ["gpu-0"]
+
+
 def test_a_paused_pool_blocks_no_gate():
     machine = Scheduler(POOL, policy())
     machine.submit(ticket("plug-0"), 0)

@@ -43,6 +43,18 @@ def test_a_full_backend_comes_first_then_better_classes_then_others_then_its_own
     )
 
 
+def test_whoever_gave_up_is_no_rival_any_more_and_not_in_its_tenants_line():
+    machine = full()
+    for name in ("acme-0", "acme-1", "beta-0"):
+        machine.submit(ticket(name), 0)
+    assert codes(machine, "acme-0") == ["backend_full", "share", "own_line"]
+
+    machine.cancel("acme-1", 0)
+    machine.cancel("beta-0", 0)
+
+    assert codes(machine, "acme-0") == ["backend_full"]
+
+
 def test_what_is_the_requests_own_comes_before_all_others():
     machine = full(seats=3)
     machine.submit(ticket("parked-0", not_before_ms=900), 0)

@@ -73,6 +73,7 @@ def test_what_no_rule_says_is_as_the_manual_has_it():
     assert (tenant.weight, tenant.priority_class, tenant.suspended) == (1, "standard", False)
     assert (tenant.paused, tenant.boost, tenant.boost_until_s) == (False, 1, 0.0)
     assert (pool.window_requests, pool.engine_queue_target_requests, pool.tpot_target_ms) == (3, 3, None)
+    assert (pool.counts_sent, pool.kv_fill_percent) == (False, 100)
     assert (backend.max_in_flight, backend.draining) == (32, False)
     assert (rank.reserved_seats, rank.lent_seats, rank.max_wait_ms) == (0, 0, None)
     assert ticket("acme-0").attempt == 1

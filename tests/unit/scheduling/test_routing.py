@@ -7,8 +7,10 @@ import pytest
 from scheduling.core.admission import PROMOTED_ONE_IN, Gate
 from scheduling.core.entry import Lane
 from scheduling.core.gates import Gates
+from scheduling.core.limits import Limit
 from scheduling.core.policy import PoolRule
 from scheduling.core.routing import choose, choose_for, route
+from scheduling.core.scheduler import Scheduler
 from tests.unit.scheduling.accounts import entered
 from tests.unit.scheduling.machines import POOL, backend, policy, ticket
 
@@ -118,3 +120,13 @@ def test_the_only_backend_of_a_model_is_not_passed_over_because_another_is_kept(
 
     assert choose(lane(mine), 0, 0, 0, (other,)) is mine
     assert choose(lane(mine), 0, 0, 0, (mine,)) is None
+
+
+def test_while_nobody_knows_what_an_engine_can_do_its_load_is_measured_by_its_cap():
+    machine = Scheduler(POOL, policy(backends=[backend("gpu-0", 10), backend("gpu-1", 20)]))
+    for name, cap in (("gpu-0", 10), ("gpu-1", 20)):
+        machine.set_limit(Limit(name, 3, cap, "read", 0, 1.0), 0)
+
+    chosen = [machine.submit(ticket(f"acme-{n}"), 0)[0].backend for n in range(3)]
+
+    assert chosen == ["gpu-0", "gpu-1", "gpu-1"]

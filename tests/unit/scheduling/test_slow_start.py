@@ -135,6 +135,17 @@ def test_a_full_engine_halves_the_step_of_a_slow_start():
     assert made.view(0).backends[0].window == 3
 
 
+def test_a_full_engine_keeps_a_slow_start_that_just_began_at_its_first_step():
+    made = paused_machine(seats=30, waiting=20, window=8, **WINDOWED)
+    made.set_limit(Limit("gpu-0", 8, 30, "read", 1, 1.0, running=0), 0)
+    made.set_limit(Limit("gpu-0", 8, 30, "restarted", 2, 2.0, running=0), 0)
+    made.throttle("gpu-0", 0)
+    made.set_limit(Limit("gpu-0", 8, 30, "read", 2, 3.0, running=0), 0)
+
+    gate = made.view(0).backends[0]
+    assert (gate.window, gate.slow_start) == (1, True)
+
+
 def test_a_cap_that_is_shut_for_a_reading_ends_no_slow_start():
     made = paused_machine(seats=8, waiting=20, admission="queue_target")
     made.set_limit(Limit("gpu-0", 1, 8, "idle", 1, 1.0), 0)
