@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from django.db import transaction
 from django.utils import timezone
@@ -63,7 +64,7 @@ class Asking:
         self._over_s = now_s + pace.slice_s  # nothing is sent from then on
         self._cut_s: float | None = None  # and what is asked is cut from then on
         self._pause_until_s = self._looked_s = self._signed_s = 0.0
-        self._word = ""
+        self._digest, self._word = bytes(claim.batch.api_token.digest), ""
 
     @property
     def pause_s(self) -> float:
@@ -108,7 +109,9 @@ class Asking:
 
     def _fill(self, pool: ThreadPoolExecutor) -> None:
         while len(self._asked) < self._pace.in_flight and self._may_send() and (line := self._next()):
-            future = pool.submit(self._asker.ask, self._claim.batch.endpoint, self._headers(line), line.body)
+            batch = self._claim.batch
+            headers = partial(self._headers, name_of(batch, line.number))
+            future = pool.submit(self._asker.ask, batch.endpoint, headers, line.body)
             self._asked[future] = line
 
     def _may_send(self) -> bool:
@@ -125,15 +128,16 @@ class Asking:
             self._unfinished[line.number] = self._last = line
         return line
 
-    def _headers(self, line: Line) -> dict[str, str]:
-        batch, now_s = self._claim.batch, time.time()
+    def _headers(self, name: str) -> dict[str, str]:
+        """Called in the threads that ask, so nothing of it may look into the database."""
+        now_s = time.time()
         if now_s - self._signed_s > credential.LIFE_S / 2:
-            self._word = credential.issue(bytes(batch.api_token.digest), now_s)
+            self._word = credential.issue(self._digest, now_s)
             self._signed_s = now_s
         return {
             "authorization": f"Bearer {self._word}",
             "content-type": "application/json",
-            "x-request-id": name_of(batch, line.number),
+            "x-request-id": name,
         }
 
     def _settle(self, done: Iterable[Future[Answer | Wait]]) -> None:
@@ -212,7 +216,7 @@ def unasked(batch: Batch, file: StoredFile, most_line_bytes: int) -> Iterator[Li
     start = batch.done_bytes
     texts = read_lines(file, most_line_bytes, start)
     for number, (text, end) in enumerate(texts, batch.done_lines + 1):
-        if number not in done and text.strip():
-            asked = lines.read(text.removeprefix(lines.BOM) if number == 1 else text, batch.endpoint)
+        if number not in done and (bare := lines.bare(text, number)).strip():
+            asked = lines.read(bare, batch.endpoint)
             yield Line(number, start, end, asked.custom_id, asked.body)
         start = end
