@@ -192,8 +192,9 @@ def _data_of(event: bytes) -> bytes:
 
 
 def _chunk_frame(data: bytes) -> bytes:
-    """The engine's own JSON in a frame. Raises EngineFailed when it is no JSON."""
+    """The engine's own JSON in a frame. Raises EngineFailed when it is no JSON, or not text: a frame is."""
     try:
+        data.decode()
         return msgspec.json.encode({"type": "chunk", "data": _json(data)})
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise engine_failed(Outcome.UPSTREAM_GARBAGE) from None
