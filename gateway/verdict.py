@@ -98,7 +98,7 @@ def retry_after_s(headers: dict[bytes, bytes]) -> float | None:
         return min(float(text), MAX_RETRY_AFTER_S)
     try:
         at = email.utils.parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
