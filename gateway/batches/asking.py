@@ -18,11 +18,13 @@ from gateway.batches.files import read_lines
 from gateway.batches.lines import Line, Tokens
 from gateway.batches.models import Batch, BatchResult, StoredFile
 from gateway.batches.verdicts import UNKNOWN_TOKEN, Answer, Wait, rest_s
+from gateway.models import ApiToken
 
 LOOK_EVERY_S = 1.0  # at the row: was it cancelled, is it still ours
 NAP_S = 0.2
 SHORT_PAUSE_S = 5.0  # a longer one is spent without a worker
 CANCEL_GRACE_S = 5.0  # what is being answered may end
+UNKNOWN_WAIT_S = 1.0  # a gateway reads the newest rules once a second, when it can
 STOP_GRACE_S = 2.0  # the same when the worker stops; `serve` waits not much longer
 
 
@@ -150,6 +152,8 @@ class Asking:
                 continue
             if isinstance(said, Wait):
                 self._wait_out(line, said.seconds, said.reason)
+            elif said.status == UNKNOWN_TOKEN and in_force(self._claim.batch.api_token):
+                self._wait_out(line, UNKNOWN_WAIT_S, "the gateway does not know the API token")
             elif said.status == UNKNOWN_TOKEN:
                 self.refused = True
                 self._end_by(CANCEL_GRACE_S)
@@ -210,11 +214,19 @@ def name_of(batch: Batch, number: int) -> str:
     return f"{batch.public_id}-{number}"
 
 
-def unasked(batch: Batch, file: StoredFile, most_line_bytes: int) -> Iterator[Line]:
-    """The lines of its file that have no result yet, from where the batch stands. Raises LineTooLong."""
+def in_force(token: ApiToken) -> bool:
+    """Whether an API token is good by the database, whatever a gateway says that may not know it yet."""
+    return token.revoked_at is None and (token.expires_at is None or token.expires_at > timezone.now())
+
+
+def unasked(batch: Batch, file: StoredFile) -> Iterator[Line]:
+    """The lines of its file that have no result yet, from where the batch stands.
+
+    Their length was checked once; by a bound that is lower now the gateway refuses the line, and no more.
+    """
     done = set(batch.results.filter(line__gt=batch.done_lines).values_list("line", flat=True))
     start = batch.done_bytes
-    texts = read_lines(file, most_line_bytes, start)
+    texts = read_lines(file, file.bytes, start)
     for number, (text, end) in enumerate(texts, batch.done_lines + 1):
         if number not in done and (bare := lines.bare(text, number)).strip():
             asked = lines.read(bare, batch.endpoint)

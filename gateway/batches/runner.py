@@ -141,7 +141,7 @@ def _check(claim: Claim, options: Options) -> Found:
 def _ask(claim: Claim, options: Options) -> None:
     batch = claim.batch
     file = StoredFile.objects.get(public_id=batch.input_file_id)
-    source = unasked(batch, file, options.most_line_bytes)
+    source = unasked(batch, file)
     asking = Asking(claim, source, Asker(options.url, options.answer_s), _pace(batch, options), stopping)
     asking.run()
     if asking.refused:

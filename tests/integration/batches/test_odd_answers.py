@@ -14,6 +14,7 @@ from gateway.batches.lines import BOM
 from gateway.batches.models import Batch
 from gateway.batches.services import cancel_own
 from gateway.callers import Caller, CallerTable
+from gateway.models import ApiToken
 from scheduling import services
 from scheduling.core.policy import Policy
 from tests.fakes.batches import jsonl, line
@@ -115,3 +116,28 @@ def test_bytes_that_are_no_text_do_not_spoil_the_file_of_answers(knobs):
     batch.refresh_from_db()
     text = chunk(find("chat", batch.output_file_id), 0)
     assert [json.loads(row.decode())["custom_id"] for row in text.splitlines()] == ["a", "b"]
+
+
+def test_a_gateway_that_does_not_know_an_api_token_in_force_is_waited_for(knobs):
+    batch_of("chat", jsonl(line("a"), line("b")), total=2)
+    said = [error("invalid_api_key")]
+
+    batch = run(knobs, lambda peer: say(peer, said.pop(), 401) if said else say(peer))
+
+    assert (batch.status, batch.completed, batch.errors) == ("completed", 2, [])
+
+
+def test_an_api_token_that_has_expired_fails_the_batch(knobs):
+    batch = batch_of("chat", jsonl(line("a")), total=1)
+    ApiToken.objects.filter(pk=batch.api_token_id).update(expires_at=timezone.now())
+
+    batch = run(knobs, lambda peer: say(peer, error("invalid_api_key"), 401))
+
+    assert (batch.status, batch.errors[0]["code"]) == ("failed", "invalid_api_key")
+
+
+def test_a_line_that_is_longer_than_a_body_may_be_by_now_is_asked_all_the_same(knobs):
+    batch_of("chat", jsonl(line("a", user="x" * 300_000), line("b")), total=2)
+    knobs["FAIRLANE_BODY_BYTES"] = 1000
+
+    assert run(knobs, say).completed == 2
