@@ -71,7 +71,9 @@ class SocketClient(Client):
 
     async def refuse(self, refused: Refused) -> None:
         """Say that there will be no answer, or no more of it."""
-        self.ended = True  # a cancel that comes by now has nothing to end, and must not take away what is told
+        self.ended = (
+            True  # a cancel that comes by now has nothing to end, and must not take away what is told
+        )
         await self._put(error_frame(refused, self.request_id))
 
     async def conclude(self) -> None:
