@@ -10,8 +10,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from time import time
 
 from gateway.errors import BudgetsUnknown
+from scheduling.core.budget import day_of
 from scheduling.core.quota import Key, Scope
 
 PATIENCE_S = 5.0  # a request waits so long for its tenant's past; reading it takes milliseconds
@@ -30,9 +32,10 @@ class Bygone:
     that it is given later is learnt then.
     """
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, now_s: Callable[[], float] = time) -> None:
         self.ready = False
         self._read = read
+        self._now_s = now_s
         self._known: dict[Key, bool] = {}  # True: its budgets too
         self._wanted: dict[Key, Scope] = {}
         self._asked = asyncio.Event()
@@ -78,12 +81,16 @@ class Bygone:
             await self._asked.wait()
             self._asked.clear()
             wanted = list(self._wanted.values())
+            day = day_of(int(self._now_s()))
             try:
                 used = await asyncio.to_thread(self._read, wanted)
             except Exception as error:  # noqa: BLE001 - whatever it is, nobody may go on uncounted
                 log.warning("what was used of the quotas cannot be read, so who has some waits: %s", error)
                 self._asked.set()
                 await asyncio.sleep(AGAIN_S)
+                continue
+            if day_of(int(self._now_s())) != day:
+                self._asked.set()  # what was used until midnight is nothing of the day, or month, that began
                 continue
             await self._take(wanted, used, remember)
 

@@ -186,6 +186,12 @@ class BudgetExhausted(Refused):
     outcome = Outcome.QUOTA
 
 
+class BudgetTooSmall(BudgetExhausted):
+    """This request alone may need more than the whole budget of a day or month. Ask for less at once."""
+
+    code = "budget_too_small"
+
+
 class BudgetsUnknown(Refused):
     """The gateway does not know yet what was used of this tenant's quotas, and takes nothing on trust."""
 

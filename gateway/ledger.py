@@ -7,7 +7,7 @@ from time import monotonic, time
 
 from gateway.bygone import Bygone
 from gateway.callers import Caller, CallerTable
-from gateway.errors import BudgetExhausted, QueueFull, RateLimited, Refused
+from gateway.errors import BudgetExhausted, BudgetTooSmall, QueueFull, RateLimited, Refused
 from gateway.records import Record
 from gateway.terms import Terms
 from scheduling.core.policy import (
@@ -168,7 +168,7 @@ def _refusal(denied: Denied, place_in_ms: int | None) -> Refused:
         limited.left = {denied.kind: Left(denied.limit, 0, limited.retry_after_ms or 0)}
         return limited
     if denied.retry_ms is None:
-        return BudgetExhausted(f"{may}, and this request alone may need more.")
+        return BudgetTooSmall(f"{may}, and this request alone may need more.")
     hours = -(-denied.retry_ms // 3_600_000)
     return BudgetExhausted(
         f"{may}, and they are used up. The next period begins within {hours} h, at 0:00 UTC."

@@ -14,7 +14,7 @@ from django.utils import timezone
 from gateway import tokens
 from gateway.callers import Caller, CallerTable
 from gateway.models import ApiToken
-from gateway.usage import Span, UsageSum, record_of, records, usage
+from gateway.usage import EARLIEST, LATEST, Span, UsageSum, record_of, records, usage
 from gateway.used import used
 from scheduling.core.quota import Key, Scope
 from scheduling.models import Change, Tenant
@@ -27,6 +27,8 @@ NOTHING: frozenset[str] = frozenset()
 MOST_EDITS = 500  # a process that missed more reads everything
 
 __all__ = [
+    "EARLIEST",
+    "LATEST",
     "AdminCaller",
     "Span",
     "UsageSum",

@@ -18,6 +18,8 @@ from scheduling.core.outcome import Outcome
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 # From a request's first byte, when it gets its id, to its acceptance.
 CLOCK_STEP, LONGEST_BODY = timedelta(seconds=5), timedelta(minutes=5)
+# What a span may be asked for: behind it there is no next hour, and before it nothing was ever served.
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 BUCKETS = {"minute": TruncMinute, "hour": TruncHour, "day": TruncDay}
 IS_BUCKETS = {("hour", HourlyUsage), ("day", DailyUsage)}  # nothing to cut there
 

@@ -71,6 +71,9 @@ class SocketClient(Client):
 
     async def refuse(self, refused: Refused) -> None:
         """Say that there will be no answer, or no more of it."""
+        self.ended = (
+            True  # a cancel that comes by now has nothing to end, and must not take away what is told
+        )
         await self._put(error_frame(refused, self.request_id))
 
     async def conclude(self) -> None:
@@ -192,8 +195,9 @@ def _data_of(event: bytes) -> bytes:
 
 
 def _chunk_frame(data: bytes) -> bytes:
-    """The engine's own JSON in a frame. Raises EngineFailed when it is no JSON."""
+    """The engine's own JSON in a frame. Raises EngineFailed when it is no JSON, or not text: a frame is."""
     try:
+        data.decode()
         return msgspec.json.encode({"type": "chunk", "data": _json(data)})
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise engine_failed(Outcome.UPSTREAM_GARBAGE) from None

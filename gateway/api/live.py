@@ -137,6 +137,9 @@ def list_records(request: HttpRequest, query: Query[RecordQuery]) -> object:
 
 
 def _span(query: SpanQuery) -> Span:
+    for name, moment in (("since", query.since), ("until", query.until)):
+        if moment and not selectors.EARLIEST <= moment < selectors.LATEST:
+            raise ValidationError({name: "Use a moment from 1970 on and before 9999."})
     now = timezone.now()
     until = query.until or now + PAST_NOW
     since = query.since or (query.until or now) - DEFAULT_SPAN

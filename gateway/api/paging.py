@@ -64,7 +64,7 @@ def _read(cursor: str, rows: QuerySet[Row], field: str) -> Any:
             return meta.get_field(field).to_python(value)  # type: ignore[union-attr]
         pairs = zip(meta.pk_fields, value, strict=True)
         return tuple(each.clean(part, None) for each, part in pairs)
-    except (ValueError, TypeError, ValidationError):
+    except (ValueError, TypeError, OverflowError, ValidationError):
         raise ValidationError(
             {"cursor": "This is no cursor of ours. Use next_cursor of the page before."}
         ) from None

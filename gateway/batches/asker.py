@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.client import HTTPException
 from threading import Event, Lock
@@ -20,7 +20,11 @@ MOST_ANSWER_BYTES = 32 * 1024 * 1024
 AWAY_WAIT_S = 1.0  # the gateway is being started again
 AWAY = "the gateway does not answer"
 HTTPS = "https"
+FAULTS = (OSError, HTTPException, HTTPError)
 TOO_LARGE = error_body("The answer is larger than 32 MiB.", "server_error", "answer_too_large")
+BROKEN = error_body(
+    "The answer broke off, each time that it was asked for.", "server_error", "upstream_reset"
+)
 
 
 class Cut(Exception):
@@ -40,10 +44,13 @@ class Asker:
         self._lock = Lock()
         self._over = Event()
 
-    def ask(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer | Wait:
-        """The final answer, or how long the batch should wait. Raises Cut."""
+    def ask(self, path: str, headers: Callable[[], Mapping[str, str]], body: bytes) -> Answer | Wait:
+        """The final answer, or how long the batch should wait. Raises Cut.
+
+        ``headers`` are asked for by each try: the one before may have taken longer than a signature lasts.
+        """
         for _ in range(MOST_TRIES):
-            answer = self._once(path, headers, body)
+            answer = self._once(path, headers(), body)
             if isinstance(answer, Wait):
                 return answer
             verdict = judge(answer)
@@ -75,12 +82,14 @@ class Asker:
             if self._over.is_set():  # cut while there was no socket to shut yet
                 raise ConnectionAbortedError
             response = connection.getresponse()
-            data = response.read(MOST_ANSWER_BYTES + 1)
-        except (OSError, HTTPException, HTTPError):
-            self._give_back(connection, good=False)
-            if self._over.is_set():
-                raise Cut from None
+        except FAULTS:
+            self._drop(connection)
             return Wait(AWAY_WAIT_S, AWAY)
+        try:
+            data = response.read(MOST_ANSWER_BYTES + 1)
+        except FAULTS:  # no gateway that is away: this line's answer may break off whenever it is asked
+            self._drop(connection)
+            return Answer(502, {}, BROKEN)
         whole = len(data) <= MOST_ANSWER_BYTES
         self._give_back(connection, good=whole)
         told = {name.lower(): value for name, value in response.headers.items()}
@@ -104,6 +113,12 @@ class Asker:
                 connection = kind(*self._at, timeout=self._timeout_s)
             self._busy.add(connection)
             return connection
+
+    def _drop(self, connection: HTTPConnection) -> None:
+        """It has failed, or was cut. Raises Cut."""
+        self._give_back(connection, good=False)
+        if self._over.is_set():
+            raise Cut from None
 
     def _give_back(self, connection: HTTPConnection, *, good: bool) -> None:
         with self._lock:

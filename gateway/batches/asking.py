@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from django.db import transaction
 from django.utils import timezone
@@ -17,11 +18,13 @@ from gateway.batches.files import read_lines
 from gateway.batches.lines import Line, Tokens
 from gateway.batches.models import Batch, BatchResult, StoredFile
 from gateway.batches.verdicts import UNKNOWN_TOKEN, Answer, Wait, rest_s
+from gateway.models import ApiToken
 
 LOOK_EVERY_S = 1.0  # at the row: was it cancelled, is it still ours
 NAP_S = 0.2
 SHORT_PAUSE_S = 5.0  # a longer one is spent without a worker
 CANCEL_GRACE_S = 5.0  # what is being answered may end
+UNKNOWN_WAIT_S = 1.0  # a gateway reads the newest rules once a second, when it can
 STOP_GRACE_S = 2.0  # the same when the worker stops; `serve` waits not much longer
 
 
@@ -63,7 +66,7 @@ class Asking:
         self._over_s = now_s + pace.slice_s  # nothing is sent from then on
         self._cut_s: float | None = None  # and what is asked is cut from then on
         self._pause_until_s = self._looked_s = self._signed_s = 0.0
-        self._word = ""
+        self._digest, self._word = bytes(claim.batch.api_token.digest), ""
 
     @property
     def pause_s(self) -> float:
@@ -108,7 +111,9 @@ class Asking:
 
     def _fill(self, pool: ThreadPoolExecutor) -> None:
         while len(self._asked) < self._pace.in_flight and self._may_send() and (line := self._next()):
-            future = pool.submit(self._asker.ask, self._claim.batch.endpoint, self._headers(line), line.body)
+            batch = self._claim.batch
+            headers = partial(self._headers, name_of(batch, line.number))
+            future = pool.submit(self._asker.ask, batch.endpoint, headers, line.body)
             self._asked[future] = line
 
     def _may_send(self) -> bool:
@@ -125,15 +130,16 @@ class Asking:
             self._unfinished[line.number] = self._last = line
         return line
 
-    def _headers(self, line: Line) -> dict[str, str]:
-        batch, now_s = self._claim.batch, time.time()
+    def _headers(self, name: str) -> dict[str, str]:
+        """Called in the threads that ask, so nothing of it may look into the database."""
+        now_s = time.time()
         if now_s - self._signed_s > credential.LIFE_S / 2:
-            self._word = credential.issue(bytes(batch.api_token.digest), now_s)
+            self._word = credential.issue(self._digest, now_s)
             self._signed_s = now_s
         return {
             "authorization": f"Bearer {self._word}",
             "content-type": "application/json",
-            "x-request-id": name_of(batch, line.number),
+            "x-request-id": name,
         }
 
     def _settle(self, done: Iterable[Future[Answer | Wait]]) -> None:
@@ -146,6 +152,8 @@ class Asking:
                 continue
             if isinstance(said, Wait):
                 self._wait_out(line, said.seconds, said.reason)
+            elif said.status == UNKNOWN_TOKEN and in_force(self._claim.batch.api_token):
+                self._wait_out(line, UNKNOWN_WAIT_S, "the gateway does not know the API token")
             elif said.status == UNKNOWN_TOKEN:
                 self.refused = True
                 self._end_by(CANCEL_GRACE_S)
@@ -206,13 +214,21 @@ def name_of(batch: Batch, number: int) -> str:
     return f"{batch.public_id}-{number}"
 
 
-def unasked(batch: Batch, file: StoredFile, most_line_bytes: int) -> Iterator[Line]:
-    """The lines of its file that have no result yet, from where the batch stands. Raises LineTooLong."""
+def in_force(token: ApiToken) -> bool:
+    """Whether an API token is good by the database, whatever a gateway says that may not know it yet."""
+    return token.revoked_at is None and (token.expires_at is None or token.expires_at > timezone.now())
+
+
+def unasked(batch: Batch, file: StoredFile) -> Iterator[Line]:
+    """The lines of its file that have no result yet, from where the batch stands.
+
+    Their length was checked once; by a bound that is lower now the gateway refuses the line, and no more.
+    """
     done = set(batch.results.filter(line__gt=batch.done_lines).values_list("line", flat=True))
     start = batch.done_bytes
-    texts = read_lines(file, most_line_bytes, start)
+    texts = read_lines(file, file.bytes, start)
     for number, (text, end) in enumerate(texts, batch.done_lines + 1):
-        if number not in done and text.strip():
-            asked = lines.read(text.removeprefix(lines.BOM) if number == 1 else text, batch.endpoint)
+        if number not in done and (bare := lines.bare(text, number)).strip():
+            asked = lines.read(bare, batch.endpoint)
             yield Line(number, start, end, asked.custom_id, asked.body)
         start = end

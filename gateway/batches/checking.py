@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gateway.batches import lines
 from gateway.batches.files import LineTooLong
-from gateway.batches.lines import BOM, Asked, BadLine
+from gateway.batches.lines import Asked, BadLine
 from gateway.batches.models import MODEL_CHARS
 
 MOST_ERRORS = 100  # listed; a file with more is wrong as a whole
@@ -68,7 +68,7 @@ def check(texts: Iterable[bytes], rules: Rules) -> Found:
 
 
 def _check_line(number: int, text: bytes, rules: Rules, found: Found, seen: set[str]) -> None:
-    text = text.removeprefix(BOM) if number == 1 else text
+    text = lines.bare(text, number)
     if not text.strip():
         return
     found.total += 1

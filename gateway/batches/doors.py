@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from gateway.batches import files, selectors, services, shapes
-from gateway.batches.errors import ListOrNew, ReadOrDelete
+from gateway.batches.errors import FileNotFound, ListOrNew, ReadOrDelete
 from gateway.batches.lines import BATCH_ENDPOINTS
 from gateway.batches.models import WINDOW, Batch, StoredFile
 from gateway.batches.services import Wanted
@@ -107,6 +107,8 @@ async def _content(visit: Visit, file_id: str) -> None:
     """The file, chunk by chunk at the pace at which the client reads."""
     client, file = visit.client, await in_thread(files.find, visit.caller.tenant, file_id)
     first = await in_thread(files.chunk, file, 0)
+    if len(first) < min(file.bytes, files.CHUNK_BYTES):
+        raise FileNotFound  # it was deleted meanwhile
     await client.begin(200, [(b"content-type", CONTENT), (b"content-length", b"%d" % file.bytes)])
     await client.write(first)
     for number in range(1, _chunks(file)):

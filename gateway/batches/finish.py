@@ -70,5 +70,5 @@ def _failures(batch: Batch, end: Status) -> Iterator[bytes]:
     if end not in NEVER_RAN or file is None or not batch.total:
         return
     code, message = NEVER_RAN[end]
-    for line in unasked(batch, file, file.bytes):
+    for line in unasked(batch, file):
         yield lines.unanswered(name_of(batch, line.number), line.custom_id, code, message)

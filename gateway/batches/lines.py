@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from gateway.endpoints import ENDPOINTS
+from gateway.reported import Count
 
 CUSTOM_ID_CHARS = 512
 EMBEDDINGS = "/v1/embeddings"
@@ -80,15 +81,15 @@ class _Body(msgspec.Struct):
 
 
 class _Details(msgspec.Struct):
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    cached_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
     input_tokens_details: _Details | None = None
@@ -97,6 +98,11 @@ class _Usage(msgspec.Struct):
 
 class _Answer(msgspec.Struct):
     usage: _Usage | None = None
+
+
+def bare(text: bytes, number: int) -> bytes:
+    """A line without the mark that a file may begin with. What is then blank is no request."""
+    return text.removeprefix(BOM) if number == 1 else text
 
 
 def read(text: bytes, endpoint: str) -> Asked:
@@ -120,10 +126,10 @@ def read(text: bytes, endpoint: str) -> Asked:
 
 
 def usage_of(body: bytes) -> Tokens:
-    """What an answer says it used; nothing when it does not say so."""
+    """What an answer says it used; nothing when it does not say so, or says what can not be."""
     try:
         usage = msgspec.json.decode(body, type=_Answer).usage
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return Tokens()
     if usage is None:
         return Tokens()
@@ -159,7 +165,8 @@ def _one_line(body: bytes) -> Any:
         if any(each in body for each in LINE_BREAKS):
             body = msgspec.json.format(body, indent=-1)
         msgspec.json.decode(body, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError):
+        body.decode()  # which the decoder leaves to who reads the text; one bad byte would spoil the file
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return body.decode("utf-8", "replace")
     return msgspec.Raw(body.strip())
 

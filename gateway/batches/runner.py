@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, Self
 
 from django.conf import settings
+from django.db.models import Case, Value, When
 from django.utils import timezone
 
 from gateway.batches import claims
@@ -140,7 +141,7 @@ def _check(claim: Claim, options: Options) -> Found:
 def _ask(claim: Claim, options: Options) -> None:
     batch = claim.batch
     file = StoredFile.objects.get(public_id=batch.input_file_id)
-    source = unasked(batch, file, options.most_line_bytes)
+    source = unasked(batch, file)
     asking = Asking(claim, source, Asker(options.url, options.answer_s), _pace(batch, options), stopping)
     asking.run()
     if asking.refused:
@@ -148,12 +149,12 @@ def _ask(claim: Claim, options: Options) -> None:
     if asking.refused or asking.ended:
         finish(claim)
         return
-    pause = timedelta(seconds=asking.pause_s)
-    claim.release(
-        not_before=timezone.now() + pause if pause else None,
-        waits_for=asking.reason if pause else "",
-        **asking.mark,
-    )
+    if (pause_s := asking.pause_s) > 0:
+        asks = When(status=Batch.Status.IN_PROGRESS, then=Value(timezone.now() + timedelta(seconds=pause_s)))
+        # One that was cancelled at the last moment has nothing to wait for.
+        claim.release(not_before=Case(asks), waits_for=asking.reason, **asking.mark)
+    else:
+        claim.release(not_before=None, waits_for="", **asking.mark)
 
 
 def _pace(batch: Batch, options: Options) -> Pace:

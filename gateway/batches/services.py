@@ -11,6 +11,7 @@ from django.utils import timezone
 from gateway.batches import files
 from gateway.batches.errors import BatchEnded, BatchNotFound, TooManyBatches
 from gateway.batches.models import Batch
+from scheduling.models import Tenant
 from scheduling.services import Conflict, Missing, Stamp, record, writing
 
 CANCELLABLE = (Batch.Status.VALIDATING, Batch.Status.IN_PROGRESS)
@@ -32,6 +33,9 @@ def create_batch(wanted: Wanted, most_open: int) -> Batch:
     """Make a batch; a jobs worker takes it up within seconds. Raises FileNotFound or TooManyBatches."""
     with transaction.atomic():
         file = files.find(wanted.tenant, wanted.input_file_id, "input_file_id")
+        Tenant.objects.select_for_update(no_key=True).get(
+            pk=file.tenant_id
+        )  # who counts its batches is alone
         if Batch.objects.filter(tenant=file.tenant_id, status__in=Batch.OPEN).count() >= most_open:
             raise TooManyBatches(f"The tenant may have {most_open} batches that have not ended.")
         return Batch.objects.create(
@@ -85,10 +89,12 @@ def forget_old(now: datetime, keep: timedelta) -> tuple[int, int]:
 
 def _cancel(public_id: str) -> tuple[Batch, str]:
     """The batch, and its status before. Nothing more of it is sent; the worker ends it."""
+    rows = Batch.objects.select_related("tenant")
+    batch = rows.get(public_id=public_id)
+    if batch.status not in CANCELLABLE:
+        return batch, batch.status  # whoever writes its files holds the row for as long as that takes
     with transaction.atomic():
-        batch = (
-            Batch.objects.select_for_update(of=("self",)).select_related("tenant").get(public_id=public_id)
-        )
+        batch = rows.select_for_update(of=("self",)).get(public_id=public_id)
         was = batch.status
         if was in CANCELLABLE:
             batch.status, batch.cancelling_at = Batch.Status.CANCELLING, timezone.now()

@@ -184,7 +184,11 @@ def read(text: str) -> Document:
     """The file's content, checked for its shape. Raises BadFile."""
     try:
         raw = yaml.load(text, Loader=_NoDuplicates)  # noqa: S506 - a SafeLoader, made stricter below
-    except yaml.YAMLError as error:
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+    ) as error:  # a value like 2027-02-30 is YAML, and no day
         raise BadFile([f"This is not YAML: {error}"]) from None
     try:
         return Document.model_validate({} if raw is None else raw)
@@ -233,6 +237,10 @@ class _NoDuplicates(yaml.SafeLoader):
         seen: set[Hashable] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a list or a mapping is no name of a field", key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key!r} is written twice", key_node.start_mark

@@ -14,6 +14,10 @@ State = Mapping[str, Mapping[str, Fields]]
 ORDER = ("pools", "classes", "models", "fallbacks", "aliases", "tenants", "backends", "policies", "tokens")
 PARTS: Mapping[str, Fields] = {"fallbacks": {"fallbacks": []}}  # of a row of another section, as they begin
 KEPT = (*PARTS, "policies")  # never deleted: what they belong to always has one
+SPOKEN_OF: Mapping[str, frozenset[str]] = {  # by these sections together: each may name some pools only
+    "pools": frozenset({"models", "backends"})
+}
+NONE: frozenset[str] = frozenset()
 SECRET_FIELDS = ("api_key", "digest")
 LONG_FIELDS = ("ca_pem",)
 NOUNS = {
@@ -71,7 +75,7 @@ def plan(current: State, wanted: State, *, prune: bool = False) -> list[Step]:
     if prune:
         steps.extend(_goodbyes(current, wanted))
         for section in reversed(ORDER):
-            if section in wanted and section not in KEPT:
+            if section in wanted and section not in KEPT and SPOKEN_OF.get(section, NONE) <= wanted.keys():
                 gone = [name for name in current.get(section, {}) if name not in wanted[section]]
                 steps.extend(Step("delete", section, name) for name in gone)
     return steps

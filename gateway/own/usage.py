@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import Invalid, NotFound
-from gateway.selectors import Span, UsageSum, usage
+from gateway.selectors import EARLIEST, LATEST, Span, UsageSum, usage
 from gateway.visit import Visit
 
 GRAINS = {"minute": timedelta(minutes=1), "hour": timedelta(hours=1), "day": timedelta(days=1)}
@@ -61,9 +61,10 @@ def _moment(asked: dict[str, str], name: str) -> datetime | None:
         return None
     try:
         if text.isascii() and text.isdigit():
-            return datetime.fromtimestamp(int(text), UTC)
-        moment = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign that nobody encoded
-        if moment.tzinfo is not None:
+            moment = datetime.fromtimestamp(int(text), UTC)
+        else:
+            moment = datetime.fromisoformat(text.replace(" ", "+"))  # a plus sign that nobody encoded
+        if moment.tzinfo is not None and EARLIEST <= moment < LATEST:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         pass

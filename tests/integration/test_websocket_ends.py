@@ -46,6 +46,24 @@ async def test_a_cancel_that_comes_while_the_last_frames_are_sent_takes_none_of_
         await until(lambda: sent[-1] == "done")
 
 
+async def test_a_cancel_that_comes_while_a_refusal_is_told_takes_no_frame_of_it_away() -> None:
+    sent, waits = [], asyncio.Event()
+
+    async def send(message):
+        sent.append(json.loads(message["text"])["type"])
+        if sent[-1] == "error":
+            await waits.wait()
+
+    async with gateway(says(GOOD)) as (served, _):
+        headers = {b"authorization": f"Bearer {SECRET}".encode()}
+        talking = Talk(served.gateway, headers, send)
+        await talking.hear(json.dumps({"type": "request", "body": {"model": "gpt-7", "messages": []}}))
+        await until(lambda: sent == ["error"])
+        await talking.hear('{"type":"cancel"}')
+        waits.set()
+        await until(lambda: sent == ["error", "done"])
+
+
 async def test_an_event_without_an_end_is_an_error_and_is_not_kept(monkeypatch) -> None:
     monkeypatch.setattr(ws_client, "HELD_BYTES", 100_000)
     endless = [chunk(b"x" * 10_000) for _ in range(20)]

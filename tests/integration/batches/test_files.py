@@ -269,3 +269,19 @@ def test_lines_are_read_across_chunks_and_from_any_of_their_ends(db):
         assert [text for text, _ in files.read_lines(file, 100_000, end)] == wanted[number:]
     with pytest.raises(files.LineTooLong):
         list(files.read_lines(file, 10_000))
+
+
+async def test_a_file_that_is_deleted_as_it_is_asked_for_is_not_there(valkey, monkeypatch):
+    async with batch_scene("chat") as scene, raw(scene) as client:
+        file_id = await scene.upload("chat", line("a"))
+        found = files.find
+
+        def find_and_lose(tenant, public_id):
+            file = found(tenant, public_id)
+            StoredFile.objects.all().delete()
+            return file
+
+        monkeypatch.setattr(files, "find", find_and_lose)
+        said = await client.get(f"/v1/files/{file_id}/content")
+
+    assert (said.status_code, said.json()["error"]["code"]) == (404, "file_not_found")

@@ -171,3 +171,16 @@ async def test_a_batch_waits_out_a_gateway_that_is_away(valkey, knobs):
 
     assert waiting.waits_for == "the gateway does not answer"
     assert batch.status == "completed"
+
+
+async def test_a_line_that_needs_more_than_a_whole_budget_fails_and_holds_up_no_other(valkey, knobs):
+    long = [{"role": "user", "content": "all of it " * 1000}]
+    rules = {"chat": {"quotas": {"tokens_per_day": 500}}}
+    async with batch_scene("chat", rules=rules) as scene:
+        made = await scene.batch("chat", line("much", messages=long), line("a"), line("b"))
+        await slices(scene, knobs)
+        batch = await scene.clients["chat"].batches.retrieve(made.id)
+        (failed,) = await scene.rows_of("chat", batch.error_file_id)
+
+    assert (batch.status, batch.request_counts.completed) == ("completed", 2)
+    assert failed["response"]["body"]["error"]["code"] == "budget_too_small"

@@ -167,7 +167,9 @@ def test_lists_come_in_pages_that_new_rows_do_not_move(api) -> None:
     assert seen == ["t0", "t1", "t2", "t3", "t4"]
 
 
-@pytest.mark.parametrize("query", [{"limit": 201}, {"limit": 0}, {"cursor": "%%%"}, {"cursor": "bm8"}])
+@pytest.mark.parametrize(
+    "query", [{"limit": 201}, {"limit": 0}, {"cursor": "%%%"}, {"cursor": "bm8"}, {"cursor": "MWU5OTk"}]
+)
 def test_a_page_that_cannot_be_is_refused(api, query) -> None:
     is_problem(api("GET", "changes", **query), 422)
 

@@ -69,6 +69,9 @@ BAD = {
     "twice": ("slug: chat", "slug: research", r"tenants\[1\]: research is in tenants\[0\]"),
     "key twice": ("weight: 3", "weight: 3, weight: 4", "'weight' is written twice"),
     "syntax": ("tenants:", "tenants: [", "not YAML"),
+    "no day": ("weight: 3", "boost: {factor: 3, until: 2027-02-30}", "day is out of range for month"),
+    "no name": ("weight: 3", "[weight, name]: 3", "a list or a mapping is no name of a field"),
+    "too deep": ("weight: 3", "weight: " + "[" * 3000, "not YAML"),
     "ca": ("api_key_env: GPU_KEY", "ca_file: none.pem", r"backends\[0\]\.ca_file: none.pem cannot be read"),
 }
 

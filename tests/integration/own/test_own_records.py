@@ -107,3 +107,15 @@ async def test_the_database_knows_the_outcome_of_a_cancelled_request(valkey):
 
     record = await read(UsageRecord.objects.get)
     assert (record.outcome, record.status, record.tenant) == ("cancelled_client", 499, "chat")
+
+
+async def test_a_span_at_the_end_of_all_calendars_is_refused_by_the_field_that_is_wrong(valkey):
+    first, last = "0001-01-01T00:00:00Z", "9999-12-31T23:30:00Z"
+    async with running_engine(time_scale=50, model=MODEL) as engine, running_plane() as plane:
+        secrets = await plane.setup([engine], {"chat": {}})
+        async with client_of(plane, secrets["chat"]) as mine:
+            asked = [{"until": first}, {"until": last}, {"since": last}, {"until": "253402300799"}]
+            said = [await mine.get("/v1/usage", params=each) for each in asked]
+
+    assert [each.status_code for each in said] == [400] * 4
+    assert [each.json()["error"]["param"] for each in said] == ["until", "until", "since", "until"]

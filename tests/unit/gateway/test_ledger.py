@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from gateway.callers import Caller
-from gateway.errors import BudgetExhausted, QueueFull, RateLimited
+from gateway.errors import BudgetExhausted, BudgetTooSmall, QueueFull, RateLimited
 from gateway.ledger import Ledger
 from gateway.records import Record
 from scheduling.core.policy import TenantRule
@@ -129,7 +129,7 @@ def test_money_is_held_as_estimated_and_settled_as_spent():
 def test_a_model_and_an_api_token_may_have_limits_of_their_own():
     doors = door(model_quotas={"tokens_per_day": 20})
     with pytest.raises(
-        BudgetExhausted, match="The tenant may use 20 tokens per day for llama, and this request"
+        BudgetTooSmall, match="The tenant may use 20 tokens per day for llama, and this request"
     ):
         doors.reserve()
     doors = door(caller=replace(CALLER, quotas={"tokens_per_day": 20}))

@@ -15,6 +15,7 @@ from gateway.terms import terms_of
 from scheduling.core.policy import Policy, TenantRule
 
 NOON_S = 1_753_963_200  # 31 July 2025, 12:00 UTC
+AUGUST_S = NOON_S + 43_200
 MODEL = "llama"
 CALLER = Caller(7, "research", "ci")
 
@@ -145,3 +146,24 @@ async def test_nobodys_quotas_are_kept_before_it_is_known_what_was_used_of_them(
         await ledger.holders(own)
     assert own.holders is None
     chore.cancel()
+
+
+@pytest.mark.parametrize("kind", ["tokens_per_day", "tokens_per_month"])
+async def test_what_was_used_until_midnight_is_not_taken_for_the_new_day_or_month(kind):
+    now_s = [AUGUST_S - 1]  # the last second of July
+    past = Past(**{kind: 100})
+
+    def read(scopes):
+        found = past(scopes)
+        now_s[0], past.used = AUGUST_S + 1, {kind: 0}
+        return found
+
+    bygone = Bygone(read, now_s=lambda: now_s[0])
+    ledger = Ledger(bygone, now_s=lambda: now_s[0])
+    policy = limited(**{kind: 100})
+    ledger.set_policy(policy)
+    chore = asyncio.create_task(bygone.run(ledger.remember))
+    await ledger.scopes(policy.tenants["research"], CALLER, MODEL)
+    chore.cancel()
+
+    assert ledger.quotas.used(("tenant", "research"), kind, AUGUST_S + 1) == 0

@@ -106,6 +106,7 @@ def test_memory_stays_small_however_long_the_answer_is() -> None:
         (b"99999999999", MAX_RETRY_AFTER_S),
         (b"soon", None),
         (b"-1", None),
+        (b"Mon, 01 Jan 2029 00:00:00 +99999999999999", None),
         (b"", None),
         (b"Mon, 01 Jan 99999999999 00:00:00 GMT", None),
         (b"Mon, 01 Jan 2024 00:00:00 +9999999999999999999", None),
