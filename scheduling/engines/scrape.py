@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,8 @@ from scheduling.engines.exposition import BadPage
 from scheduling.engines.fetch import Answer, NoAnswer, Within, get, tls_context
 from scheduling.engines.registry import table_for
 from scheduling.engines.table import NO_SETUP, Blind, Reading, Setup, Table
+
+logger = logging.getLogger(__name__)
 
 MAX_THREADS = 256  # one for every engine that hangs; a page that comes takes some milliseconds
 GRACE_S = 0.25  # a read that its own timeout should have ended is waited for this much longer
@@ -174,9 +177,15 @@ def limited(period_s: float) -> float:
 
 
 def result(backend: str, read: Future[EngineLoad], limit_s: float) -> EngineLoad:
-    """What a read has brought; a timeout when it still runs."""
+    """What a read has brought; a timeout when it still runs.
+
+    Whatever a page made of our own code is an error of its engine alone: the others are read with it.
+    """
     if read.done():
-        return read.result()
+        if (fault := read.exception()) is None:
+            return read.result()
+        logger.error("Backend %s: its page could not be read", backend, exc_info=fault)
+        return EngineLoad(backend, time.time(), error=f"broken page: {fault!r}"[:ERROR_CHARACTERS])
     # A server that drips its headers: the thread stays with it, and no second one is spent on it.
     return EngineLoad(backend, time.time(), error=f"timeout: no page within {limit_s:g} s")
 
