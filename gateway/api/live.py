@@ -25,6 +25,7 @@ usage = Router(tags=["usage"])
 DEFAULT_SPAN = timedelta(days=1)
 PAST_NOW = timedelta(minutes=1)  # a span without an end has one that no clock has reached
 MOST_BUCKETS = 2000
+YEARS = range(1970, 9000)  # nearer to the ends of the calendar, a day less or an hour more is no time at all
 BUCKET_S = {"minute": 60, "hour": 3600, "day": 86400}
 
 
@@ -138,6 +139,9 @@ def list_records(request: HttpRequest, query: Query[RecordQuery]) -> object:
 
 def _span(query: SpanQuery) -> Span:
     now = timezone.now()
+    for field, at in (("since", query.since), ("until", query.until)):
+        if at and at.year not in YEARS:
+            raise ValidationError({field: f"Give a year from {YEARS.start} to {YEARS.stop - 1}."})
     until = query.until or now + PAST_NOW
     since = query.since or (query.until or now) - DEFAULT_SPAN
     if since >= until:
