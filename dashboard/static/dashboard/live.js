@@ -92,11 +92,12 @@
   });
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
     const { target, fragment } = event.detail;
-    const replaces = fragment.firstElementChild && fragment.firstElementChild.id === target.id;
-    if (replaces && target.matches("tr") && busy(target)) {
+    const row = fragment.firstElementChild;
+    const shown = row && row.matches("tr") && byId(row.id);
+    if (shown && busy(shown)) {
       event.detail.shouldSwap = false;
       behind = true;
-    }
+    } else if (shown && shown !== target) shown.remove(); // it came twice: it was on its way at a sync
   });
   document.addEventListener("htmx:afterSettle", (event) => {
     // The answer to an edit put numbers here that the feed does not know of.
