@@ -49,7 +49,7 @@ class Scraper:
         self._lock = threading.Lock()
         self._clients: dict[str, urllib3.PoolManager] = {}  # by CA
         self._memory: dict[Endpoint, Memory] = {}
-        self._busy: dict[str, Future[EngineLoad]] = {}
+        self._busy: dict[Endpoint, Future[EngineLoad]] = {}  # by the whole endpoint, as the memory is
 
     def read_all(self, endpoints: Sequence[Endpoint], timeout_s: float) -> list[EngineLoad]:
         """One EngineLoad per endpoint, in order; an ``error`` where there is no reading.
@@ -67,9 +67,8 @@ class Scraper:
     def begin(self, endpoint: Endpoint, limit_s: float) -> Future[EngineLoad]:
         """The read of this engine, begun now, or the one that still runs: it is given no second thread."""
         with self._lock:
-            if (read := self._busy.get(endpoint.backend)) is None or read.done():
-                read = self._threads.submit(self.read, endpoint, limit_s)
-                self._busy[endpoint.backend] = read
+            if (read := self._busy.get(endpoint)) is None or read.done():
+                read = self._busy[endpoint] = self._threads.submit(self.read, endpoint, limit_s)
             return read
 
     def forget_all_but(self, backends: Iterable[str]) -> None:
@@ -77,7 +76,7 @@ class Scraper:
         kept = set(backends)
         with self._lock:
             self._memory = {at: known for at, known in self._memory.items() if at.backend in kept}
-            self._busy = {name: read for name, read in self._busy.items() if name in kept}
+            self._busy = {at: read for at, read in self._busy.items() if at.backend in kept}
 
     def close(self) -> None:
         """Close the kept connections; reads under way end by their own timeout."""
