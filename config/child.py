@@ -108,11 +108,18 @@ class Child:
         self._again_at = now + delay
         return delay
 
-    def start_if_due(self, now: float) -> None:
-        """Start again when the time has come."""
-        if self._again_at is not None and now >= self._again_at:
-            self.restarts += 1
+    def start_if_due(self, now: float) -> str:
+        """Start again when the time has come. Why it could not be, if so: then it is tried again later."""
+        if self._again_at is None or now < self._again_at:
+            return ""
+        self.restarts += 1
+        try:
             self.start(now)
+        except OSError as error:  # no memory for it just now, or its program is being replaced
+            if self._process is None:
+                self.start_later(now)
+            return str(error)
+        return ""
 
     def stop(self, now: float, within_s: float) -> None:
         """Ask it to end; it is not started again."""

@@ -79,7 +79,8 @@ class Supervisor:
                 self._on_ready()
 
     def _look_after(self, child: Child, now: float) -> None:
-        child.start_if_due(now)
+        if problem := child.start_if_due(now):
+            self._say(f"{child.program.name} cannot be started again now: {problem}")
         if not child.ended():
             return
         if not self._is_ready and child.program.name.startswith("web"):

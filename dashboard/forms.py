@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 
 from scheduling import selectors
 from scheduling.core import policy
@@ -43,12 +45,33 @@ class ConsoleForm(forms.Form):
 
     use_required_attribute = True
 
+    def changing(self, but: str = "") -> Self:
+        """Of what there is already: it remembers what it showed, and submits only what is changed in it.
+
+        So what another admin changed in the meantime stays. What is in the field ``but`` is what it
+        is called, whatever is posted.
+        """
+        for name, field in self.fields.items():
+            field.disabled = name == but
+            field.show_hidden_initial = not field.disabled
+        return self
+
+    def choices_as_shown(self) -> SafeString:
+        """What ``changing`` remembers of choices that are drawn one by one; other fields bring it along."""
+        drawn = (field for field in self if isinstance(field.field.widget, forms.RadioSelect))
+        remembered = (
+            (field.as_hidden(only_initial=True),) for field in drawn if field.field.show_hidden_initial
+        )
+        return format_html_join("", "{}", remembered)
+
     def submit(self, service: Callable[..., Any]) -> Any:
         """What the service returns; None when the form has errors, which it then shows."""
         if not self.is_valid():
             return None
+        shown = {name for name in self.fields if self.add_initial_prefix(name) in self.data}
+        untouched = shown.difference(self.changed_data)
         try:
-            return service(**self.values())
+            return service(**{name: value for name, value in self.values().items() if name not in untouched})
         except ValidationError as error:
             self._show(error)
         except (Conflict, Missing) as error:

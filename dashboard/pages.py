@@ -8,6 +8,7 @@ from typing import Any, Concatenate, ParamSpec
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
 from django.utils.cache import patch_vary_headers
@@ -26,6 +27,7 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 THEMES = ("system", "light", "dark")
 READ_ONLY = "You may look at everything and change nothing. An admin can make you staff."
+UNFIT = "A text holds the character U+0000, or a number is too large to be stored."
 
 
 def page(
@@ -94,7 +96,10 @@ def viewing(view: View[P]) -> View[P]:
             return _to_the_door(request)
         if request.method == "POST" and not may_edit(request):
             return page(request, "dashboard/refused.html", status=403, reason=READ_ONLY)
-        return view(request, *args, **kwargs)
+        try:
+            return view(request, *args, **kwargs)
+        except DataError:
+            return page(request, "dashboard/refused.html", status=400, reason=UNFIT)
 
     return guarded
 

@@ -25,7 +25,7 @@ def _alias_forms() -> list[ConsoleForm]:
                 "targets": targets_text(services.targets_of(row)),
                 "fallbacks": ", ".join(services.fallbacks_of(row)),
             },
-        )
+        ).changing()
         for row in selectors.aliases()
     ]
 

@@ -54,8 +54,15 @@ class CommandRunner:
             claimed = await asyncio.to_thread(closing, services.claim_command, pk, self._gateway_id)
             if claimed is None:
                 continue
-            result = await self._act(claimed) or {"done": False}
+            result = await self._result(claimed)
             await asyncio.to_thread(closing, services.finish_command, pk, self._gateway_id, result)
+
+    async def _result(self, command: Command) -> dict[str, Any]:
+        try:
+            return await self._act(command) or {"done": False}
+        except Exception:  # one command's fault must not end the serving of all that follow
+            log.exception("%s failed", command)
+            return {"done": False, "error": "this is our fault; the gateway's log says more"}
 
 
 def _open_commands() -> list[Command]:

@@ -116,7 +116,7 @@ class ControlFeed:
     def _take(self, states: dict[str, BackendState]) -> None:
         for name, state in states.items():
             known = self._own.states.get(name)
-            if known and state.ticked_at_s > known.ticked_at_s:
+            if known and state.ticked_at_s != known.ticked_at_s:
                 self._told.used(name)
         self._own.states = states
         self._set([state.limit() for state in states.values()])

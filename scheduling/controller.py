@@ -91,14 +91,14 @@ class Controller:
 
         The database is written after the last one: it may be slow, and delays no reading.
         """
-        coming = deque(slots)
+        coming, unix_s = deque(slots), _steady_clock()
         reads: dict[str, Read] = {}
         rows: list[BackendState] = []
         while coming or reads:
-            now_s = time.time()
+            now_s = unix_s()
             due = [coming.popleft() for _ in range(len(coming)) if coming[0].at_s <= now_s]
             self._begin(due, reads)
-            if loads := self._answered(reads, coming[0].at_s - time.time() if coming else None):
+            if loads := self._answered(reads, coming[0].at_s - unix_s() if coming else None):
                 rows += self._move(loads, policy)
                 control_bus.release(self._client, [load.backend for load in loads])
         return rows
@@ -140,6 +140,12 @@ class Controller:
         control_bus.save_states(self._client, states)
         _log_news(before, states)
         return due
+
+
+def _steady_clock() -> Callable[[], float]:
+    """Unix time as it goes on from now: no clock that is set back meanwhile makes a beat an hour long."""
+    ahead_s = time.time() - time.monotonic()
+    return lambda: ahead_s + time.monotonic()
 
 
 def tick() -> bool:

@@ -43,8 +43,8 @@ class LocalControl:
     def hears(self, load: EngineLoad) -> bool:
         """Keep the newest load told in a response; whether it is time to make a step of it."""
         known = self.heard.get(load.backend)
-        if not tells(load) or (known and known.read_at_s >= load.read_at_s):
-            return False
+        if not tells(load) or (known and load.read_at_s <= known.read_at_s <= time.time()):
+            return False  # one from the future was told before the clock was set back
         self.heard[load.backend] = load
         now_s = time.monotonic()
         if now_s - self._heard_at_s.get(load.backend, -HEAR_EVERY_S) < HEAR_EVERY_S:

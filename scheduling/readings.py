@@ -18,7 +18,7 @@ KEEP = timedelta(days=7)  # 121,000 rows a backend at one every 5 s
 
 def worth_storing(before: BackendState | None, after: BackendState) -> bool:
     """At most every STORE_EVERY_S, and at once when the limit or the kind of error changed."""
-    if before is None or after.ticked_at_s - before.stored_at_s >= STORE_EVERY_S:
+    if before is None or after.ticked_at_s - after.stored_at_s >= STORE_EVERY_S:
         return True
     return _news(before) != _news(after)
 

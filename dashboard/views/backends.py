@@ -57,8 +57,7 @@ def new_backend(request: HttpRequest) -> HttpResponse:
 def backend(request: HttpRequest, name: str) -> HttpResponse:
     """One backend: its chart and its settings."""
     row = get_object_or_404(selectors.backends(), name=name)
-    form = BackendForm(request.POST or None, initial=_settings(row))
-    form.fields["name"].disabled = True  # then Django takes it from the row, whatever was posted
+    form = BackendForm(request.POST or None, initial=_settings(row)).changing(but="name")
     if request.method == "POST" and form.submit(partial(services.change_backend, by=by(request))):
         messages.success(request, f"Backend {name} saved.")
         return redirect("backend", name)

@@ -41,4 +41,4 @@ def _page(request: HttpRequest, refused: PolicyForm | None = None) -> HttpRespon
 
 
 def _form(row: Any, data: Any = None) -> PolicyForm:
-    return PolicyForm(data, initial=model_to_dict(row), prefix=row.pool.name)
+    return PolicyForm(data, initial=model_to_dict(row), prefix=row.pool.name).changing()

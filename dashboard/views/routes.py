@@ -27,7 +27,7 @@ def new_alias(request: HttpRequest) -> HttpResponse:
 @editing
 def change_alias(request: HttpRequest) -> HttpResponse:
     """Shift an alias's weights, or change its targets or fallbacks."""
-    form = AliasForm(request.POST, auto_id="refused_%s")
+    form = AliasForm(request.POST, auto_id="refused_%s").changing()
     return _saved(request, form, services.change_alias) or listing(request, **route_forms(form))
 
 

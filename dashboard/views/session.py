@@ -31,11 +31,10 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return _door(request, AuthenticationForm(request))
     name, address = request.POST.get("username", ""), str(request.META.get("REMOTE_ADDR", ""))
-    if throttle.must_wait(name, address):
+    if not throttle.may_try(name, address):
         return _door(request, AuthenticationForm(request), status=429, wait_m=throttle.WINDOW_S // 60)
     form = AuthenticationForm(request, data=request.POST)
     if not form.is_valid():
-        throttle.count_failure(name, address)
         return _door(request, form, status=422)
     throttle.forget(name, address)
     login(request, form.get_user())

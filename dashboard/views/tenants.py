@@ -63,7 +63,7 @@ def tenant(request: HttpRequest, slug: str) -> HttpResponse:
 def tenant_settings(request: HttpRequest, slug: str) -> HttpResponse:
     """Save name and class; only what differs is written."""
     row = get_object_or_404(selectors.tenants(), slug=slug)
-    form = TenantSettingsForm(request.POST, initial=_settings(row))
+    form = TenantSettingsForm(request.POST, initial=_settings(row)).changing()
     if not form.is_valid():
         return _tenant_page(request, row, status=422, form=form)
     errors = [
@@ -155,7 +155,7 @@ def _tenant_page(request: HttpRequest, row: Any, *, status: int = 200, **forms: 
     now = timezone.now()
     day = gateway_selectors.Span(now - timedelta(days=1), now + timedelta(minutes=1), tenant=row.slug)
     fresh = {
-        "form": TenantSettingsForm(initial=_settings(row)),
+        "form": TenantSettingsForm(initial=_settings(row)).changing(),
         "quota_form": QuotaForm(),
         "boost_form": BoostForm(),
     }

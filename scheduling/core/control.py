@@ -15,6 +15,7 @@ from scheduling.core.sanity import sane
 __all__ = ["BackendState", "OwnCounts", "Step", "next_state"]
 
 TPOT_SMOOTHING = 0.3  # weight of the newest mean; three or four readings make the figure
+LATER_S = 0.001  # between two news while the clock is behind the last one
 START_SLACK_S = 1.0  # two readings of one process's start may differ by rounding
 WITHOUT_METRICS = frozenset({"openai", "ollama"})  # engines that have no page to read
 
@@ -50,7 +51,7 @@ def _under_rules(before: BackendState | None, step: Step) -> BackendState:
     """The state to go on from: fresh for a new backend, begun again where its rules changed."""
     window, law, engine = step.pool.window_requests, step.pool.admission, step.backend.engine
     cap = step.backend.max_in_flight
-    state = before or BackendState(
+    state = _not_ahead(before, step.now_s) or BackendState(
         step.backend.name, window, cap, window, cap, "new backend", step.epoch_floor, engine=engine
     )
     if state.engine != engine:
@@ -60,6 +61,19 @@ def _under_rules(before: BackendState | None, step: Step) -> BackendState:
     if state.rule_window != window:
         state = replace(state, window=window, rule_window=window)
     return replace(_under_cap(state, step), ticked_at_s=step.now_s)
+
+
+def _not_ahead(before: BackendState | None, now_s: float) -> BackendState | None:
+    """The state after a clock was set back: what was read is no younger than now, or it would stay young."""
+    if before is None or before.ticked_at_s <= now_s:
+        return before
+    return replace(
+        before,
+        read_at_s=min(before.read_at_s, now_s),
+        moved_at_s=min(before.moved_at_s, now_s),
+        signal_at_s=min(before.signal_at_s, now_s),
+        stored_at_s=min(before.stored_at_s, now_s),
+    )
 
 
 def _under_cap(state: BackendState, step: Step) -> BackendState:
@@ -130,7 +144,7 @@ def _unread(state: BackendState, step: Step) -> BackendState:
     """No reading will take a request that does not stream out of a window any more: gates must hear."""
     if state.given_running is None:
         return state
-    return replace(state, given_running=None, decided_at_s=step.now_s)
+    return replace(state, given_running=None, decided_at_s=_news_at_s(state, step))
 
 
 def _stale(state: BackendState, step: Step, why: str) -> tuple[BackendState, Ruling]:
@@ -247,5 +261,10 @@ def _decide(state: BackendState, step: Step, ruling: Ruling, *, news: bool = Fal
         given_kv_tokens=kv_tokens,
         down=down,
         reason="; ".join(filter(None, [ruling.reason, cap_source(state, step)])),
-        decided_at_s=step.now_s if news or changed or first else state.decided_at_s,
+        decided_at_s=_news_at_s(state, step) if news or changed or first else state.decided_at_s,
     )
+
+
+def _news_at_s(state: BackendState, step: Step) -> float:
+    """Now; after a clock was set back a little later than the last news, for gates ignore what is older."""
+    return step.now_s if step.now_s >= state.decided_at_s else state.decided_at_s + LATER_S

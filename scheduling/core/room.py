@@ -19,7 +19,8 @@ def next_room(room: float, step: Step) -> float:
         w > T:                   room = max(r + T, 0.8 min(room, f))
         w = 0, work was blocked: room = r + max(T, r / 8), if that is more; if f filled it, room + 1 at least
 
-    So it follows what the engine is seen to run, and holds T more. It is
+    So it follows what the engine is seen to run, and holds T more. A queue of
+    which nothing is said makes no room. It is
     only learnt when a queue was too long: until then the window is enough.
     """
     own, load, target = step.own or OwnCounts(), step.load, step.pool.engine_queue_target_requests
@@ -28,7 +29,7 @@ def next_room(room: float, step: Step) -> float:
     if waiting > target and own.in_flight:
         held = min(room or own.in_flight, own.in_flight)
         return max(ours + target, CUT_MOST * held)
-    if not room or waiting or not own.blocked or says_idle(load, own):
+    if not room or load.waiting != 0 or not own.blocked or says_idle(load, own):
         return room
     least = room + 1 if is_full(room, own) else room
     return max(least, ours + max(target, ours / GROWTH_PART))

@@ -67,7 +67,7 @@ def _samples(lines: Iterable[str]) -> Iterable[Sample]:
             for family in text_string_to_metric_families(line):
                 for sample in family.samples:
                     yield Sample(sample.name, sample.labels, float(sample.value))
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, OverflowError) as error:  # the last: digits that no float holds
             raise BadPage(f"broken page: cannot read {line[:QUOTED_CHARACTERS]!r}") from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,8 @@ from scheduling.engines.exposition import BadPage
 from scheduling.engines.fetch import Answer, NoAnswer, Within, get, tls_context
 from scheduling.engines.registry import table_for
 from scheduling.engines.table import NO_SETUP, Blind, Reading, Setup, Table
+
+logger = logging.getLogger(__name__)
 
 MAX_THREADS = 256  # one for every engine that hangs; a page that comes takes some milliseconds
 GRACE_S = 0.25  # a read that its own timeout should have ended is waited for this much longer
@@ -46,7 +49,7 @@ class Scraper:
         self._lock = threading.Lock()
         self._clients: dict[str, urllib3.PoolManager] = {}  # by CA
         self._memory: dict[Endpoint, Memory] = {}
-        self._busy: dict[str, Future[EngineLoad]] = {}
+        self._busy: dict[Endpoint, Future[EngineLoad]] = {}  # by the whole endpoint, as the memory is
 
     def read_all(self, endpoints: Sequence[Endpoint], timeout_s: float) -> list[EngineLoad]:
         """One EngineLoad per endpoint, in order; an ``error`` where there is no reading.
@@ -64,9 +67,8 @@ class Scraper:
     def begin(self, endpoint: Endpoint, limit_s: float) -> Future[EngineLoad]:
         """The read of this engine, begun now, or the one that still runs: it is given no second thread."""
         with self._lock:
-            if (read := self._busy.get(endpoint.backend)) is None or read.done():
-                read = self._threads.submit(self.read, endpoint, limit_s)
-                self._busy[endpoint.backend] = read
+            if (read := self._busy.get(endpoint)) is None or read.done():
+                read = self._busy[endpoint] = self._threads.submit(self.read, endpoint, limit_s)
             return read
 
     def forget_all_but(self, backends: Iterable[str]) -> None:
@@ -74,7 +76,7 @@ class Scraper:
         kept = set(backends)
         with self._lock:
             self._memory = {at: known for at, known in self._memory.items() if at.backend in kept}
-            self._busy = {name: read for name, read in self._busy.items() if name in kept}
+            self._busy = {at: read for at, read in self._busy.items() if at.backend in kept}
 
     def close(self) -> None:
         """Close the kept connections; reads under way end by their own timeout."""
@@ -174,9 +176,15 @@ def limited(period_s: float) -> float:
 
 
 def result(backend: str, read: Future[EngineLoad], limit_s: float) -> EngineLoad:
-    """What a read has brought; a timeout when it still runs."""
+    """What a read has brought; a timeout when it still runs.
+
+    Whatever a page made of our own code is an error of its engine alone: the others are read with it.
+    """
     if read.done():
-        return read.result()
+        if (fault := read.exception()) is None:
+            return read.result()
+        logger.error("Backend %s: its page could not be read", backend, exc_info=fault)
+        return EngineLoad(backend, time.time(), error=f"broken page: {fault!r}"[:ERROR_CHARACTERS])
     # A server that drips its headers: the thread stays with it, and no second one is spent on it.
     return EngineLoad(backend, time.time(), error=f"timeout: no page within {limit_s:g} s")
 

@@ -62,6 +62,17 @@ def test_a_mode_that_the_engines_cannot_follow_is_refused_at_its_field(open_page
     assert selectors.policy().pools["main"].engine_priority == "off"
 
 
+def test_a_backend_that_somebody_else_drained_is_resumed_from_the_row_that_the_feed_put_there(open_page):
+    page = open_page("/backends/")
+    expect(page.locator("#pulse")).to_have_attribute("data-state", "live")
+    services.drain_backend("gpu-0", by="admin:bob")
+
+    page.get_by_role("button", name="Resume gpu-0").click()
+
+    expect(page.get_by_role("button", name="Drain gpu-0")).to_be_visible()
+    assert not selectors.policy().backends["gpu-0"].draining
+
+
 def test_a_canary_is_made_and_turned_up(open_page):
     services.create_model("next", "batch", by="cli")
     page = open_page("/backends/")

@@ -98,6 +98,18 @@ def test_a_new_tenant_appears_without_a_reload(open_page):
     expect(page.locator("#queue-rows tr").nth(1)).to_have_id("q-modest")
 
 
+def test_a_row_that_was_on_its_way_when_the_page_said_what_it_has_is_not_shown_twice(open_page):
+    page = open_page("/queues/main/")
+    expect(page.locator("#pulse")).to_have_attribute("data-state", "live")
+    page.evaluate("document.getElementById('q-greedy').removeAttribute('data-sign')")  # not among what it has
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    services.create_tenant("modest", by="cli")
+
+    expect(page.locator("[id='q-modest']")).to_have_count(1)
+
+    expect(page.locator("[id='q-greedy']")).to_have_count(1)
+
+
 def test_without_javascript_the_page_reads_and_edits(open_page):
     page = open_page("/queues/main/", java_script_enabled=False)
     weight(page, "greedy").fill("3")

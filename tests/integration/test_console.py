@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from scheduling import services
+from scheduling import selectors, services
 from tests.scenes import text
 
 pytestmark = pytest.mark.django_db
@@ -115,3 +115,21 @@ def test_the_theme_is_kept_and_rendered_by_the_server(console):
 
     console.post(reverse("theme"), {"theme": "system"})
     assert "data-theme" not in text(console.get(reverse("overview")))
+
+
+@pytest.mark.parametrize("address", ["/audit/?target=%00", "/audit/?noun=%00", "/tokens/?tenant=%00"])
+def test_a_filter_that_no_row_can_hold_is_refused_and_no_fault_of_ours(console, address):
+    answer = console.get(address)
+
+    assert answer.status_code == 400
+    assert "U+0000" in text(answer)
+
+
+def test_an_edit_with_a_text_that_no_row_can_hold_is_refused(console):
+    for name, args, form in (
+        ("tenant-state", ["greedy"], {"state": "paused", "why": "a\0b"}),
+        ("tenant-quota", ["greedy"], {"remove": "queued", "model": "\0"}),
+        ("delete-alias", [], {"name": "\0"}),
+    ):
+        assert console.post(reverse(name, args=args), form).status_code == 400, name
+    assert not selectors.policy().tenants["greedy"].paused

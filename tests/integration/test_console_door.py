@@ -47,6 +47,27 @@ def test_after_five_wrong_passwords_even_the_right_one_must_wait(admin, nobody):
     assert "Wait up to 5 minutes" in text(late)
 
 
+def test_of_wrong_passwords_that_come_at_once_no_more_are_looked_at(admin, nobody, monkeypatch):
+    looked_at = []
+
+    def as_others_come(**_given) -> None:
+        looked_at.append("one")
+        if len(looked_at) < 9:  # the next one is there before this one is found wrong
+            Client().post(reverse("sign-in"), {"username": "ada", "password": "wrong"})
+
+    monkeypatch.setattr("django.contrib.auth.forms.authenticate", lambda *_, **given: as_others_come(**given))
+
+    nobody.post(reverse("sign-in"), {"username": "ada", "password": "wrong"})
+
+    assert len(looked_at) == 5
+
+
+def test_who_signs_in_again_and_again_need_not_wait(admin, nobody):
+    right = {"username": "ada", "password": PASSWORD}
+
+    assert {Client().post(reverse("sign-in"), right).status_code for _ in range(31)} == {302}
+
+
 def invitation(user: User) -> str:
     uid = urlsafe_base64_encode(force_bytes(user.pk))
     return reverse("welcome", args=[uid, default_token_generator.make_token(user)])

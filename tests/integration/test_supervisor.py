@@ -150,3 +150,18 @@ def test_one_press_that_arrives_twice_is_one_signal(run, tmp_path):
     )
 
     assert lines(done) == ["drained"]
+
+
+def test_a_child_that_cannot_be_started_again_for_a_while_ends_no_other(run, tmp_path) -> None:
+    program, count = tmp_path / "program", tmp_path / "count"
+    program.write_text(f"#!/bin/sh\necho one >> {count}\nmv $0 $0.away\n")
+    program.chmod(0o755)
+    put_back = f"trap 'exit 0' TERM; sleep 1; mv {program}.away {program}; while :; do sleep 0.02; done"
+
+    run(
+        [Program("lost", (str(program),), Stage.WORK, 5.0), script("other", put_back)],
+        ready=lambda: len(lines(count)) == 2,
+    )
+
+    assert "lost cannot be started again now: [Errno 2]" in run.stream.getvalue()
+    assert lines(count) == ["one", "one"]

@@ -92,15 +92,25 @@
   });
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
     const { target, fragment } = event.detail;
-    const replaces = fragment.firstElementChild && fragment.firstElementChild.id === target.id;
-    if (replaces && target.matches("tr") && busy(target)) {
+    const row = fragment.firstElementChild;
+    const shown = row && row.matches("tr") && byId(row.id);
+    if (shown && busy(shown)) {
       event.detail.shouldSwap = false;
       behind = true;
-    }
+    } else if (shown && shown !== target) shown.remove(); // it came twice: it was on its way at a sync
   });
   document.addEventListener("htmx:afterSettle", (event) => {
     // The answer to an edit put numbers here that the feed does not know of.
     if (event.detail.requestConfig && event.detail.requestConfig.verb === "post") sync();
+  });
+  document.addEventListener("submit", (event) => {
+    // The feed makes a row once for all who look, so its forms come without anybody's CSRF token.
+    const form = event.target;
+    if (form.method !== "post" || form.elements.csrfmiddlewaretoken) return;
+    const token = document.createElement("input");
+    Object.assign(token, { type: "hidden", name: "csrfmiddlewaretoken" });
+    token.value = JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
+    form.append(token);
   });
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) sync();

@@ -167,6 +167,21 @@ def test_after_five_seconds_a_quiet_backend_gets_its_row() -> None:
     assert readings.worth_storing(stored, replace(stored, ticked_at_s=105.0))
 
 
+def test_after_the_clock_was_set_back_the_history_goes_on() -> None:
+    stored = state_of("gpu-0", ticked_at_s=5000.0, stored_at_s=5000.0)
+    policy, _ = rules("http://127.0.0.1:1")
+    due = []
+
+    for now_s in range(100, 107):
+        loads = [EngineLoad("gpu-0", now_s, running=1, waiting=0)]
+        after = next_states({"gpu-0": stored}, loads, policy, None, Moment(now_s, 10.0))
+        states, rows = readings.marked({"gpu-0": stored}, after)
+        stored = states["gpu-0"]
+        due += [row.ticked_at_s for row in rows]
+
+    assert due == [105]
+
+
 def test_old_history_is_forgotten(backend) -> None:
     for age in (readings.KEEP * 1.1, readings.KEEP * 0.9):
         BackendReading.objects.create(

@@ -77,6 +77,17 @@ async def test_of_many_responses_few_make_a_step_and_the_newest_is_passed_on(val
         await until(lambda: _heard(valkey) and _heard(valkey)["gpu-0"].waiting == 499)
 
 
+async def test_after_the_clock_was_set_back_what_engines_tell_is_heard_as_before(valkey, engine) -> None:
+    async with gateway(engine, period_s=60) as (dispatcher, feed):
+        control_bus.save_states(valkey, {"gpu-0": grown(9)})
+        await until(lambda: gate(dispatcher).window == 9)
+        feed._own.heard["gpu-0"] = replace(report(waiting=0), read_at_s=time.time() + 3600)
+
+        feed.hear(report(waiting=7))
+
+        assert gate(dispatcher).window == 2
+
+
 async def test_many_reports_of_one_queue_cut_once(valkey, engine) -> None:
     async with gateway(engine, period_s=60) as (dispatcher, feed):
         control_bus.save_states(valkey, {"gpu-0": grown(12)})

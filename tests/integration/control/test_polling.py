@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 
@@ -159,6 +159,25 @@ def test_a_reading_that_a_dead_worker_left_is_made_by_the_next(valkey, scraper, 
 
     assert valkey.exists(control_bus.TAKEN + schedule.latest(endpoint, time.time(), 1.0).name)
     assert len(engine.requests) >= 1
+
+
+def test_a_clock_that_is_set_back_within_a_beat_does_not_stop_it(valkey, scraper, known, monkeypatch) -> None:
+    def sleep(seconds: float) -> None:
+        assert seconds <= 1.0, "longer than a beat"
+        time.sleep(seconds)
+
+    ahead = iter([0.0, 0.0])  # as it is planned; then the clock is an hour behind
+    clock = SimpleNamespace(
+        time=lambda: time.time() - next(ahead, 3600.0), monotonic=time.monotonic, sleep=sleep
+    )
+    monkeypatch.setattr("scheduling.controller.time", clock)
+    with page_engine() as engine:
+        known(at("gpu-0", engine))
+        soon = lambda endpoints, now_s, beat_s: [schedule.Slot(now_s + 0.05, *endpoints, beat_s, 1)]  # noqa: E731
+
+        assert Controller(valkey, scraper, soon).tick()
+
+        assert len(engine.requests) == 1
 
 
 def test_the_controller_is_alive_when_no_engine_is_due(valkey, scraper, known) -> None:

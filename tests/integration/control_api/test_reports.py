@@ -65,7 +65,9 @@ def test_a_record_is_found_by_our_id_and_by_the_clients(api) -> None:
     [
         ({"since": "2026-03-02T00:00:00Z", "until": "2026-03-01T00:00:00Z"}, "since"),
         ({"since": "2026-03-02T00:00:00"}, "since"),
+        ({"since": "0001-01-01T00:00:00+14:00"}, "since"),
         ({"until": "0001-01-01T00:00:00Z"}, "until"),
+        ({"until": "9999-12-31T23:59:59Z"}, "until"),
         ({"since": "9999-12-31T00:00:00Z", "until": "9999-12-31T23:30:00Z"}, "since"),
         ({"since": "2020-03-02T00:00:00Z", "bucket": "minute"}, "bucket"),
         ({"bucket": "year"}, "bucket"),

@@ -35,6 +35,28 @@ def test_a_restart_is_news_though_its_numbers_are_the_same():
     assert (decided(state), state.limit().window, state.epoch) == (1001.0, 3, 1)
 
 
+def test_after_the_clock_was_set_back_every_decision_is_news_as_before():
+    controller = Controller()
+    controller.reads(IDLE)
+    before = decided(controller.state)
+    controller.now_s -= 3600
+
+    times = [before, *(decided(controller.reads(IDLE)) for _ in range(3))]
+
+    assert times == sorted(set(times))
+
+
+def test_after_the_clock_was_set_back_an_engine_that_is_silent_is_stale_as_soon_as_ever():
+    controller = Controller()
+    windows(controller, 4)
+    controller.now_s -= 3600
+
+    reasons = [controller.fails().reason.partition(",")[0] for _ in range(12)]
+
+    assert reasons[0] == "limits kept: timeout"
+    assert reasons[-1] == "kept"
+
+
 @pytest.mark.parametrize("pool", [POOL, STATIC])
 def test_an_engine_without_metrics_is_decided_once(pool):
     controller = Controller(pool, replace(GPU, engine="openai"))

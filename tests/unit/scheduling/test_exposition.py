@@ -129,6 +129,8 @@ def test_memory_over_full_is_no_figure() -> None:
         "vllm:num_requests_waiting four",
         "vllm:num_requests_waiting",
         "vllm:num_requests_waiting " + "9" * 9000,
+        "vllm:num_requests_waiting " + "9" * 400,  # a whole number that no float holds
+        "vllm:num_requests_waiting 4 " + "9" * 400,
     ],
 )
 def test_a_broken_line_is_an_error_that_quotes_it(line: str) -> None:

@@ -101,6 +101,7 @@ def test_room_that_is_used_up_without_a_queue_grows_by_one_at_least():
         (held(11, blocked=False), {"running": 11}),  # nobody was held back
         (held(9), {"running": 5}),  # the window held work back, not the room
         (held(11), {"running": 8, "waiting": 1}),  # some wait
+        (held(11), {"running": 8, "waiting": None}),  # of the queue nothing is said
         (held(11, streaming=5), {"running": 0}),  # the page is wrong or late
     ],
 )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
-from scheduling.engines import fetch
+from scheduling.engines import fetch, scrape
 from scheduling.engines.endpoint import Endpoint
+from scheduling.engines.registry import table_for
+from scheduling.engines.table import Page
 from tests.fakes.certificates import certificate
 from tests.fakes.pages import page_engine, vllm_page
 
@@ -79,6 +82,21 @@ def test_a_broken_page_is_an_error(scraper, engine) -> None:
     engine.page = "<html>"
 
     assert scraper.read(endpoint(engine), TIMEOUT_S).error.startswith("broken page: line 1")
+
+
+def test_a_page_that_our_own_code_stumbles_over_is_an_error_of_its_engine_alone(
+    scraper, engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_args) -> None:
+        raise ZeroDivisionError("who would have thought")
+
+    odd = replace(table_for("vllm"), pages=(Page("/metrics", stumble),))
+    monkeypatch.setattr(scrape, "table_for", lambda engine: odd if engine == "vllm" else table_for(engine))
+
+    load, other = scraper.read_all([endpoint(engine), Endpoint("gpu-1", engine.url, "openai")], TIMEOUT_S)
+
+    assert load.error.startswith("broken page: ZeroDivisionError")
+    assert (other.backend, other.error) == ("gpu-1", "")
 
 
 def test_an_engine_that_hangs_is_a_timeout(scraper, engine) -> None:

@@ -196,6 +196,17 @@ def test_another_address_is_another_engine(scraper, engine) -> None:
         assert scraper.read(at(other, "vllm"), TIMEOUT_S).output_token_s is None
 
 
+def test_an_address_that_hangs_does_not_answer_for_the_one_that_took_its_place(scraper, engine) -> None:
+    engine.answer = lambda handler: engine.released.wait(TIMEOUT_S)
+    with page_engine() as other:
+        other.page = vllm_page(running=7)
+        before = scraper.begin(at(engine, "vllm"), TIMEOUT_S)
+
+        now = scraper.begin(at(other, "vllm"), TIMEOUT_S)
+
+        assert (now.result(TIMEOUT_S).running, now is before) == (7, False)
+
+
 def test_a_page_of_fifty_megabytes_costs_a_few(scraper, engine) -> None:
     sent = []
 
