@@ -67,25 +67,12 @@ async def test_who_waits_is_told_why(line):
     await line.end_all()
 
 
-async def test_under_vtc_a_tenant_pays_while_its_answer_streams(dispatcher_for, monkeypatch):
-    monkeypatch.setattr("scheduling.dispatchers.memory.METER_EVERY_S", 0.005)
-    line = Line(await dispatcher_for(rules(seats=2, fairness="vtc", admission="static_cap")))
-    await line.join("acme-long", "beta-short", "acme-1", "beta-1")
-    line.clients["acme-long"].usage.completion_tokens = 5000
-
-    await asyncio.sleep(0.05)
-    await line.end("beta-short")
-    await line.until(lambda: len(line.seated) == 3)
-
-    assert line.seated[2] == "beta-1"
-    await line.end_all()
-
-
-async def test_an_answer_that_streams_already_is_paid_for_as_it_streams_once_the_rules_say_so(
-    dispatcher_for, monkeypatch
+@pytest.mark.parametrize("begun_under", ["vtc", "token_fair"])
+async def test_under_vtc_a_tenant_pays_while_its_answer_streams_also_one_that_did_before_it_was_chosen(
+    dispatcher_for, monkeypatch, begun_under
 ):
     monkeypatch.setattr("scheduling.dispatchers.memory.METER_EVERY_S", 0.005)
-    line = Line(await dispatcher_for(rules(seats=2, admission="static_cap")))
+    line = Line(await dispatcher_for(rules(seats=2, fairness=begun_under, admission="static_cap")))
     await line.join("acme-long", "beta-short")
     line.dispatcher.set_policy(rules(2, seats=2, fairness="vtc", admission="static_cap"))
     await line.join("acme-1", "beta-1")
