@@ -76,7 +76,7 @@ def _bars(verdicts: Sequence[Verdict]) -> str:
         (
             verdict.bar.text,
             f"{'≥' if verdict.bar.at_least else '≤'} {_amount(verdict.bar.limit, verdict.bar.unit)}",
-            NOTHING if verdict.found is None else _amount(verdict.found, verdict.bar.unit),
+            NOTHING if verdict.found is None else _amount(verdict.found, verdict.bar.unit, near=1),
             NOTHING if verdict.middle is None else " to ".join(_number(each, 2) for each in verdict.middle),
             verdict.word,
         )
@@ -195,8 +195,9 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> st
     return f"### {title}\n\n" + "\n".join(lines) + "\n"
 
 
-def _amount(value: float, unit: str) -> str:
-    return f"{_number(value, 2 if value < 10 else 0)} {unit}".strip()
+def _amount(value: float, unit: str, near: int = 0) -> str:
+    """With ``near`` places where a round figure may hide on which side of a bar it lies."""
+    return f"{_number(value, 2 if value < 10 else near if value < 100 else 0)} {unit}".strip()
 
 
 def _number(value: float | None, digits: int) -> str:
