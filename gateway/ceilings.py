@@ -13,8 +13,9 @@ import msgspec
 
 from gateway.errors import Invalid
 from gateway.input_errors import TooComplex
-from gateway.members import UNREADABLE, whole
+from gateway.members import whole
 from gateway.settings import Settings
+from gateway.unreadable import UNREADABLE
 
 UNCOUNTED_BYTES = 512 * 1024  # a body of this size holds no more values than can be read at once
 SEARCHED_QUOTES = 512  # a body with no more of them is not counted byte by byte
@@ -153,7 +154,7 @@ def _check_count(name: str, raw: msgspec.Raw, most: int) -> None:
     try:
         if (count := whole(raw)) is None or count <= most:
             return
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         pass  # it is no whole number
     if bytes(raw)[:1] in (b"[", b"{"):
         return

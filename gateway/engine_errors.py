@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway.errors import Refused, error_body
+from gateway.unreadable import UNREADABLE
 from scheduling.core.outcome import Outcome
 
 
@@ -64,7 +65,7 @@ class EngineRefused(EngineFailed):
 def _object(body: bytes) -> dict[str, Any]:
     try:
         said = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return {}
     return said if isinstance(said, dict) else {}
 

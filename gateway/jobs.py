@@ -24,7 +24,6 @@ from gateway.headers import BLANKS, HOLD, KEEP_ALIVE, hold_s
 from gateway.heads import Said
 from gateway.members import (
     NO,
-    UNREADABLE,
     Members,
     ask_for_usage,
     check,
@@ -46,6 +45,7 @@ from gateway.members import (
 from gateway.model_routes import Spread, place_of, resolve
 from gateway.prefixes import prefixes
 from gateway.terms import Terms, terms_of
+from gateway.unreadable import UNREADABLE
 from scheduling.core.policy import Policy
 from scheduling.core.prediction import Estimates
 

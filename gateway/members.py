@@ -14,6 +14,7 @@ import msgspec
 from gateway.endpoints import Endpoint
 from gateway.errors import Invalid, InvalidJson
 from gateway.input_errors import TooComplex
+from gateway.unreadable import UNREADABLE
 from scheduling.core.prediction import CHARS_PER_TOKEN
 
 Members = dict[str, msgspec.Raw]
@@ -26,7 +27,6 @@ ASK_USAGE = msgspec.Raw(b'{"include_usage":true}')
 UNSET = (b"null", b"false")
 LISTED = re.compile(rb'\[\s*["[]')
 LIST_OF_OBJECTS = b"[{"  # what messages are, which is a prompt on every path
-UNREADABLE = (msgspec.DecodeError, RecursionError)
 
 encode = msgspec.json.encode
 _members: Callable[[bytes], Members] = msgspec.json.Decoder(Members).decode

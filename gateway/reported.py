@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from gateway.sse_events import CHOICE, OBJECT, UNREADABLE, Event, data_of
+from gateway.sse_events import CHOICE, OBJECT, Event, data_of
+from gateway.unreadable import UNREADABLE
 from scheduling.core.usage import Usage
 
 MAX_TOKENS = 10**8  # a larger figure is a fault of the engine, not a count: no context is a tenth of this

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.unreadable import UNREADABLE
+
 ENDS = (b"\n\n", b"\n\r\n")
 BOUNDARY = re.compile(rb"\n\r?\n")
 BLANK_LINES = re.compile(rb"(?:\r?\n)*")
@@ -47,8 +49,6 @@ NO_TOKEN = re.compile(
 
 USED = re.compile(rb'"usage"(?!: ?null)')
 MARKS = (ERROR, *FINISH, DONE)
-# Of JSON. The last is what a thousand lists in each other come to, which an engine may well repeat.
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Event(msgspec.Struct):

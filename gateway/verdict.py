@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.failures import Busy, EngineErrored, Garbage
 from gateway.reply import EXCERPT_BYTES, Reply
-from gateway.sse_events import UNREADABLE
+from gateway.unreadable import UNREADABLE
 
 OK = 200
 BUSY = (429, 503, 529)  # the last is Anthropic's

@@ -16,6 +16,7 @@ from gateway.errors import Refused
 from gateway.headers import ORIGINAL, Headers, RequestId, retry_after_ms
 from gateway.records import Record
 from gateway.sse_events import DONE, data_of
+from gateway.unreadable import UNREADABLE
 from scheduling.core.outcome import Outcome
 
 Send = Callable[[Message], Awaitable[None]]
@@ -71,9 +72,8 @@ class SocketClient(Client):
 
     async def refuse(self, refused: Refused) -> None:
         """Say that there will be no answer, or no more of it."""
-        self.ended = (
-            True  # a cancel that comes by now has nothing to end, and must not take away what is told
-        )
+        # A cancel that comes by now has nothing to end, and must not take away what is told.
+        self.ended = True
         await self._put(error_frame(refused, self.request_id))
 
     async def conclude(self) -> None:
@@ -199,5 +199,5 @@ def _chunk_frame(data: bytes) -> bytes:
     try:
         data.decode()
         return msgspec.json.encode({"type": "chunk", "data": _json(data)})
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise engine_failed(Outcome.UPSTREAM_GARBAGE) from None

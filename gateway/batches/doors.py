@@ -18,6 +18,7 @@ from gateway.batches.threads import in_thread
 from gateway.batches.upload import keep_s, receive
 from gateway.body import read_body
 from gateway.errors import Invalid, InvalidJson, NotFound
+from gateway.unreadable import UNREADABLE
 from gateway.visit import READ, Visit, limit_of
 
 CONTENT = b"application/jsonl"
@@ -147,7 +148,7 @@ def _wanted(visit: Visit, body: bytes) -> Wanted:
         new = msgspec.json.decode(body, type=_NewBatch)
     except msgspec.ValidationError as error:
         raise Invalid(f"The batch is not valid: {error}.", param=_field(str(error))) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         raise InvalidJson from None
     if new.endpoint not in BATCH_ENDPOINTS:
         known = ", ".join(sorted(BATCH_ENDPOINTS))

@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.endpoints import ENDPOINTS
 from gateway.reported import Count
+from gateway.unreadable import UNREADABLE
 
 CUSTOM_ID_CHARS = 512
 EMBEDDINGS = "/v1/embeddings"
@@ -129,7 +130,7 @@ def usage_of(body: bytes) -> Tokens:
     """What an answer says it used; nothing when it does not say so, or says what can not be."""
     try:
         usage = msgspec.json.decode(body, type=_Answer).usage
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return Tokens()
     if usage is None:
         return Tokens()
@@ -166,7 +167,7 @@ def _one_line(body: bytes) -> Any:
             body = msgspec.json.format(body, indent=-1)
         msgspec.json.decode(body, type=msgspec.Raw)
         body.decode()  # which the decoder leaves to who reads the text; one bad byte would spoil the file
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return body.decode("utf-8", "replace")
     return msgspec.Raw(body.strip())
 
@@ -176,5 +177,5 @@ def _decoded(text: bytes, kind: type[Any], place: str, wanted: str) -> Any:
         return msgspec.json.decode(text, type=kind)
     except msgspec.ValidationError as error:
         raise BadLine("invalid_request", f"{wanted}: {error}.", place.rstrip(".") or None) from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadLine("invalid_json_line", f"{wanted}: {error}.") from None

@@ -33,9 +33,8 @@ def create_batch(wanted: Wanted, most_open: int) -> Batch:
     """Make a batch; a jobs worker takes it up within seconds. Raises FileNotFound or TooManyBatches."""
     with transaction.atomic():
         file = files.find(wanted.tenant, wanted.input_file_id, "input_file_id")
-        Tenant.objects.select_for_update(no_key=True).get(
-            pk=file.tenant_id
-        )  # who counts its batches is alone
+        # Who counts a tenant's batches is alone.
+        Tenant.objects.select_for_update(no_key=True).get(pk=file.tenant_id)
         if Batch.objects.filter(tenant=file.tenant_id, status__in=Batch.OPEN).count() >= most_open:
             raise TooManyBatches(f"The tenant may have {most_open} batches that have not ended.")
         return Batch.objects.create(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from gateway.unreadable import UNREADABLE
+
 TOO_MANY, UNAVAILABLE, UNKNOWN_TOKEN = 429, 503, 401
 FIRST_SERVER_ERROR = 500
 DEFAULT_WAIT_S = 5.0
@@ -102,6 +104,6 @@ def _number(text: str | None) -> float | None:
 def _code(body: bytes) -> str:
     try:
         error = msgspec.json.decode(body, type=_Refusal).error
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return ""
     return error.code or "" if error else ""

@@ -184,11 +184,7 @@ def read(text: str) -> Document:
     """The file's content, checked for its shape. Raises BadFile."""
     try:
         raw = yaml.load(text, Loader=_NoDuplicates)  # noqa: S506 - a SafeLoader, made stricter below
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-    ) as error:  # a value like 2027-02-30 is YAML, and no day
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # 2027-02-30 is YAML, and no day
         raise BadFile([f"This is not YAML: {error}"]) from None
     try:
         return Document.model_validate({} if raw is None else raw)
